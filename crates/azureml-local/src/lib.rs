@@ -1,0 +1,1 @@
+//! A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.

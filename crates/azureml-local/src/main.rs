@@ -1,0 +1,2 @@
+//! A local workspace.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Azure Machine Learning from Rust: workspaces, environments, jobs, runs and models.

@@ -1,0 +1,128 @@
+//! The seam between the Jupyter layer and whatever compiles and runs cells.
+//!
+//! The kernel knows [`Evaluator`] and [`Event`]; `evcxr` is behind them.
+//! An evaluator is driven from one thread; [`Interrupter`] is the only part that other threads touch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// One value in several representations, by MIME type, as Jupyter's `data` member carries it.
+///
+/// Text types hold a string, `application/json` (and `+json`) any value, images base64 text.
+pub type MimeBundle = BTreeMap<String, serde_json::Value>;
+
+/// Something a cell shows while it runs, in the order in which it happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Text written to standard output; may be part of a line.
+    Stdout(String),
+    /// Text written to standard error; may be part of a line.
+    Stderr(String),
+    /// `display_data`; with an id it can be updated later.
+    Display {
+        /// The representations.
+        data: MimeBundle,
+        /// The `display_id` by which a later [`Event::UpdateDisplay`] finds it.
+        id: Option<String>,
+    },
+    /// `update_display_data`.
+    UpdateDisplay {
+        /// The representations that replace the earlier ones.
+        data: MimeBundle,
+        /// The `display_id` of the display to replace.
+        id: String,
+    },
+    /// `clear_output`; with `wait` only once new output arrives.
+    ClearOutput {
+        /// Whether to keep the old output until there is new output.
+        wait: bool,
+    },
+    /// User code reads a line from standard input.
+    Input {
+        /// What to show beside the input box.
+        prompt: String,
+        /// Whether to hide what is typed.
+        password: bool,
+        /// Takes the line, without its newline; dropped when the front end has no standard input.
+        reply: Sender<String>,
+    },
+}
+
+/// Where the events of a running cell go.
+pub trait Events: Send + Sync {
+    /// Takes the next event. Never blocks on the front end.
+    fn emit(&self, event: Event);
+}
+
+/// How a cell ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran to its end; a displayed last expression is its value.
+    Ok(Option<MimeBundle>),
+    /// It did not compile, panicked, left early by `?`, was interrupted, or its process died.
+    Error(CellError),
+}
+
+/// An error in the form that Jupyter's `error` message carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellError {
+    /// The kind: `CompileError`, `Panic`, `Error` (a failed `?`), `Interrupted`, `ProcessDied`, `KernelError`.
+    pub ename: String,
+    /// One line that says what went wrong.
+    pub evalue: String,
+    /// What the reader sees, a line or a block each; may hold ANSI colours.
+    pub traceback: Vec<String>,
+}
+
+/// Completions for a cursor position.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Completions {
+    /// The replacements, best first.
+    pub matches: Vec<Completion>,
+    /// Where the replaced text starts, in code points from the start of the cell.
+    pub start: usize,
+    /// Where the replaced text ends, in code points.
+    pub end: usize,
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The text that replaces `start..end`.
+    pub text: String,
+    /// What it is, in the words of JupyterLab's completer (`function`, `struct`, …); empty when unknown.
+    pub kind: String,
+    /// Its type or signature; empty when unknown.
+    pub signature: String,
+}
+
+/// A variable that lives on between cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its type, as Rust code.
+    pub type_name: String,
+}
+
+/// Stops the running cell from another thread; does nothing when no cell runs.
+pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
+
+/// Compiles and runs cells, one after the other, and answers questions about code.
+pub trait Evaluator: Send {
+    /// Runs a cell. Every event of the cell has been emitted when this returns.
+    fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome;
+
+    /// Completes at `cursor`, in code points.
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions;
+
+    /// Describes what stands at `cursor`, in code points; `None` when there is nothing to say.
+    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle>;
+
+    /// The variables that live on, by name.
+    fn variables(&self) -> Vec<Variable>;
+
+    /// A handle that stops the running cell.
+    fn interrupter(&self) -> Interrupter;
+}

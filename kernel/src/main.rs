@@ -1,0 +1,3 @@
+//! A Jupyter kernel for Rust.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Trains.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project's chores: the lab and the tests, from nothing.
+
+fn main() {}
