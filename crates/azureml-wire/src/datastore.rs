@@ -1,0 +1,92 @@
+//! Datastores: blob containers that belong to the workspace.
+
+use crate::Bag;
+use serde::{Deserialize, Serialize};
+
+/// A datastore. Kinds other than blob containers are read as [`Datastore::Other`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "datastoreType")]
+pub enum Datastore {
+    /// A blob container.
+    AzureBlob(AzureBlobDatastore),
+    /// Any other kind.
+    #[serde(other)]
+    Other,
+}
+
+/// A blob container, and where it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AzureBlobDatastore {
+    /// What it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Bag>,
+    /// How it is opened: the kind alone, the secret comes from `listSecrets`.
+    pub credentials: DatastoreCredentials,
+    /// Whether it is the workspace's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_default: Option<bool>,
+    /// The storage account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// The container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    /// `core.windows.net`, or `127.0.0.1:port` of a store on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// `https`, or `http` on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+}
+
+/// The kind of credential, without the secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatastoreCredentials {
+    /// `AccountKey`, `Sas`, `None`, ….
+    pub credentials_type: String,
+    /// Which kind of secret `listSecrets` gives; never the secret itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub secrets: Option<SecretsKind>,
+}
+
+impl Default for DatastoreCredentials {
+    fn default() -> Self {
+        Self {
+            credentials_type: "None".to_owned(),
+            secrets: None,
+        }
+    }
+}
+
+/// The kind of a secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretsKind {
+    /// `AccountKey`, `Sas`, ….
+    pub secrets_type: String,
+}
+
+/// What `listSecrets` answers. Has no `Debug`: it holds secrets.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "secretsType")]
+pub enum DatastoreSecrets {
+    /// The key of the whole account, base64.
+    AccountKey {
+        /// The key.
+        key: String,
+    },
+    /// A shared access signature for the container.
+    Sas {
+        /// The query string, without `?`.
+        #[serde(rename = "sasToken")]
+        sas_token: String,
+    },
+    /// Any other kind.
+    #[serde(other)]
+    Other,
+}

@@ -1,0 +1,88 @@
+//! Paths of the calls, without a host and without a query.
+//!
+//! Everything that comes from a person (names, versions) is percent-encoded here and nowhere else.
+
+use std::fmt;
+
+/// The `api-version` that the client sends; the newest stable one.
+pub const API_VERSION: &str = "2025-12-01";
+
+/// Which workspace: the three names that its ARM id is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkspaceScope {
+    /// The subscription's id.
+    pub subscription_id: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// The workspace's name.
+    pub workspace_name: String,
+}
+
+impl fmt::Display for WorkspaceScope {
+    /// The workspace's ARM id, which is also the path of its calls.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}",
+            encode(&self.subscription_id),
+            encode(&self.resource_group),
+            encode(&self.workspace_name)
+        )
+    }
+}
+
+impl WorkspaceScope {
+    /// The ARM id of something in the workspace, from alternating kinds and names:
+    /// `["jobs", "mighty_fox"]`, `["environments", "rust-tch-gpu", "versions", "1"]`.
+    pub fn path<S: AsRef<str>>(&self, parts: impl IntoIterator<Item = S>) -> String {
+        let mut path = self.to_string();
+        for part in parts {
+            path.push('/');
+            path.push_str(&encode(part.as_ref()));
+        }
+        path
+    }
+
+    /// Run history's path of a run, below the discovered `api` root; `rest` is `/details`, `/artifacts`, … or empty.
+    pub fn run_history(&self, run: &str, rest: &str) -> String {
+        format!("/history/v1.0{self}/runs/{}{rest}", encode(run))
+    }
+
+    /// MLflow's path of `call` (`runs/get`), below the tracking service's host.
+    pub fn mlflow(&self, call: &str) -> String {
+        format!("/mlflow/v2.0{self}/api/2.0/mlflow/{call}")
+    }
+}
+
+/// Percent-encodes one path segment: all but unreserved characters.
+pub fn encode(segment: &str) -> String {
+    let mut encoded = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            use fmt::Write;
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_arm_ids_and_names_are_encoded() {
+        let scope = WorkspaceScope {
+            subscription_id: "s".into(),
+            resource_group: "g".into(),
+            workspace_name: "w".into(),
+        };
+        assert_eq!(
+            scope.path(["jobs", "a/../b c"]),
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/jobs/a%2F..%2Fb%20c"
+        );
+    }
+}
