@@ -1,1 +1,214 @@
-//! End-to-end tests: notebooks executed by real clients, conformance judged by official clients.
+//! What the end-to-end tests share: where the programs under test are, a local workspace of one's own, and the
+//! Python environments of the official clients.
+//!
+//! `cargo xtask test` builds the programs, makes the environments and sets the variables in [`env`].
+
+pub mod schema;
+
+use azureml_wire::local;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Variables that `cargo xtask test` sets for the tests.
+pub mod env {
+    /// Python with nbclient and the installed kernel.
+    pub const PYTHON_LAB: &str = "AZUREML_TEST_PYTHON_LAB";
+    /// Python with mlflow.
+    pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
+    /// Python with azure-ai-ml.
+    pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
+    /// Python with torch.
+    pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// A program under test, from the folder that the tests themselves were built into.
+///
+/// # Panics
+/// When it has not been built.
+pub fn binary(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().expect("the path of the running test is known");
+    // target/release/deps/<test>: programs lie one folder up.
+    let folder = exe
+        .ancestors()
+        .nth(2)
+        .expect("tests run from target/<profile>/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not built; run the tests by `cargo xtask test`",
+        path.display()
+    );
+    path
+}
+
+/// A Python interpreter named by one of the variables in [`env`].
+///
+/// # Panics
+/// When the variable is not set: the tests are to be run by `cargo xtask test`.
+pub fn python(variable: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || panic!("{variable} is not set; run the tests by `cargo xtask test`"),
+        PathBuf::from,
+    )
+}
+
+/// A local workspace in a folder of its own, killed and checked when dropped.
+///
+/// Every exchange on its ARM routes is recorded and validated against the service's schema at the end.
+pub struct LocalWorkspace {
+    home: TempDir,
+    child: Option<Child>,
+}
+
+impl LocalWorkspace {
+    /// A home folder in which nothing runs yet; a client starts the local workspace there on demand.
+    pub fn new() -> Self {
+        let home = tempfile::Builder::new()
+            .prefix("azureml-local-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        Self { home, child: None }
+    }
+
+    /// A running local workspace.
+    pub fn start() -> Self {
+        let mut this = Self::new();
+        let mut command = Command::new(binary("azureml-local"));
+        this.apply(&mut command);
+        let child = command
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("azureml-local starts");
+        this.child = Some(child);
+        wait_for("server.json", || this.server());
+        this
+    }
+
+    /// Its home folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The file that records the exchanges.
+    pub fn trace(&self) -> PathBuf {
+        self.home().join("trace.jsonl")
+    }
+
+    /// Lets `command` and what it starts use this local workspace.
+    pub fn apply(&self, command: &mut Command) {
+        command
+            .env(local::env::HOME, self.home())
+            .env(local::env::TRACE, self.trace())
+            .env(local::env::BIN, binary("azureml-local"))
+            .env_remove(local::env::SWITCH);
+    }
+
+    /// Where it answers, once it does.
+    pub fn server(&self) -> Option<local::Server> {
+        let text = std::fs::read(self.home().join(local::SERVER_FILE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Kills it without warning, as `kill -9` does, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When none runs.
+    pub fn kill(&mut self) {
+        let server = self.server().expect("a local workspace is running");
+        kill(server.pid);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        wait_for("the end of the killed process", || {
+            (!alive(server.pid)).then_some(())
+        });
+    }
+
+    /// Validates every recorded exchange against the service's schema; gives how many there were.
+    ///
+    /// # Panics
+    /// When one does not validate.
+    pub fn validate_trace(&self) -> usize {
+        let Ok(text) = std::fs::read_to_string(self.trace()) else {
+            return 0;
+        };
+        let mut count = 0;
+        for line in text.lines() {
+            let exchange: serde_json::Value =
+                serde_json::from_str(line).expect("the trace holds a JSON object a line");
+            if let Err(reason) = schema::validate(&exchange) {
+                panic!("an exchange does not follow the service's schema: {reason}\n{line}");
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+impl Default for LocalWorkspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for LocalWorkspace {
+    fn drop(&mut self) {
+        if let Some(server) = self.server() {
+            kill(server.pid);
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        if !std::thread::panicking() {
+            self.validate_trace();
+        }
+    }
+}
+
+/// Waits until `poll` gives something.
+///
+/// # Panics
+/// When it has given nothing for two minutes: the event is not going to come.
+pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = poll() {
+            return value;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "{what} did not come within two minutes"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Kills a process without warning.
+pub fn kill(pid: u32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Whether a process is there (a zombie is not).
+pub fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| {
+            let state = stat.rsplit_once(") ")?.1.chars().next()?;
+            Some(state != 'Z' && state != 'X')
+        })
+        .unwrap_or(false)
+}

@@ -1,0 +1,305 @@
+//! Judges exchanges by the service's own schema (`tests/fixtures/wire/`, the 2025-12-01 models).
+//!
+//! The fixture is JSON Schema with three additions, which [`definitions`] turns into plain JSON Schema:
+//! `x-discriminated` (a base type and the types that stand behind it, by the value of its discriminator), `x-enum`
+//! (the values of a string) and `readOnly` (members that a request must not carry). Unknown members are refused in
+//! both directions: the service refuses them in requests, and an answer should not hold what no model names.
+
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// Which side of an exchange is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Request,
+    Response,
+}
+
+static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    let text = include_str!("../fixtures/wire/azureml-2025-12-01.schema.json");
+    let schema: Value = serde_json::from_str(text).expect("the fixture is JSON");
+    match &schema["$defs"] {
+        Value::Object(definitions) => definitions.clone(),
+        _ => panic!("the fixture has no $defs"),
+    }
+});
+static REQUESTS: LazyLock<Value> = LazyLock::new(|| definitions(Side::Request));
+static RESPONSES: LazyLock<Value> = LazyLock::new(|| definitions(Side::Response));
+
+/// Validates one exchange on an ARM route:
+/// `{"method", "path", "query", "request", "status", "response"}`, bodies as JSON or `null`.
+///
+/// # Errors
+/// The first reason why it does not follow the schema, or that no model is known for the route.
+pub fn validate(exchange: &Value) -> Result<(), String> {
+    let method = exchange["method"].as_str().ok_or("no method")?;
+    let path = exchange["path"].as_str().ok_or("no path")?;
+    let status = exchange["status"].as_u64().ok_or("no status")?;
+    let route = route(method, path).ok_or_else(|| format!("no model known for {method} {path}"))?;
+    // What is refused need not follow the schema; that it is refused with the service's error body must.
+    if status >= 400 {
+        return check(&exchange["response"], "ErrorResponse", Side::Response);
+    }
+    if let Some(definition) = route.request {
+        let mut request = exchange["request"].clone();
+        if let Some(version) = request.pointer_mut("/properties/properties/hash_version") {
+            // The models say string; the official client sends an integer and the service takes it.
+            if version.is_u64() {
+                *version = json!(version.to_string());
+            }
+        }
+        check(&request, definition, Side::Request)?;
+    }
+    match route.response {
+        Response::None => Ok(()),
+        Response::One(definition) => check_echo(&exchange["response"], definition),
+        Response::Page(definition) => exchange["response"]["value"]
+            .as_array()
+            .ok_or("a list without `value`")?
+            .iter()
+            .try_for_each(|item| check_echo(item, definition)),
+        Response::Secrets => {
+            let kind = exchange["response"]["secretsType"].as_str().unwrap_or("");
+            check(
+                &exchange["response"],
+                &format!("{kind}DatastoreSecrets"),
+                Side::Response,
+            )
+        }
+    }
+}
+
+/// As [`check`], for a resource that may echo the official client's integer `hash_version`.
+fn check_echo(resource: &Value, definition: &str) -> Result<(), String> {
+    let mut resource = resource.clone();
+    if let Some(version) = resource.pointer_mut("/properties/properties/hash_version")
+        && version.is_u64()
+    {
+        *version = json!(version.to_string());
+    }
+    check(&resource, definition, Side::Response)
+}
+
+struct Route {
+    request: Option<&'static str>,
+    response: Response,
+}
+
+enum Response {
+    None,
+    One(&'static str),
+    Page(&'static str),
+    Secrets,
+}
+
+/// The models of a route; `None` where the schema holds none.
+fn route(method: &str, path: &str) -> Option<Route> {
+    let (_, rest) = path.split_once("/providers/Microsoft.MachineLearningServices/workspaces/")?;
+    let parts: Vec<&str> = rest.trim_end_matches('/').split('/').skip(1).collect();
+    let asset = |kind: &str| match kind {
+        "environments" => Some("EnvironmentVersion"),
+        "codes" => Some("CodeVersion"),
+        "models" => Some("ModelVersion"),
+        _ => None,
+    };
+    let resource = |kind: &str| match kind {
+        "computes" => Some("ComputeResource"),
+        "datastores" => Some("Datastore"),
+        "jobs" => Some("JobBase"),
+        _ => None,
+    };
+    let request = |definition| (method == "PUT").then_some(definition);
+    let (request, response) = match parts.as_slice() {
+        [] => (None, Response::One("Workspace")),
+        ["environments"] => (None, Response::Page("EnvironmentContainer")),
+        // The fixture has no model for these containers.
+        ["models" | "codes"] => (None, Response::None),
+        [kind] => (None, Response::Page(resource(kind)?)),
+        ["environments", _] => (None, Response::One("EnvironmentContainer")),
+        ["models" | "codes", _] => (None, Response::None),
+        _ if method == "DELETE" => (None, Response::None),
+        [kind, _] => {
+            let definition = resource(kind)?;
+            (request(definition), Response::One(definition))
+        }
+        ["jobs", _, "cancel"] | ["computes", _, "start" | "stop"] => (None, Response::None),
+        ["datastores", _, "listSecrets"] => (None, Response::Secrets),
+        [kind, _, "versions"] => (None, Response::Page(asset(kind)?)),
+        [kind, _, "versions", _] => {
+            let definition = asset(kind)?;
+            (request(definition), Response::One(definition))
+        }
+        [_, _, "versions", _, "startPendingUpload"] => (
+            Some("PendingUploadRequestDto"),
+            Response::One("PendingUploadResponseDto"),
+        ),
+        // Where a long operation stands has no model.
+        [
+            ..,
+            "operations" | "operationsStatus" | "operationResults",
+            _,
+        ] => (None, Response::None),
+        _ => return None,
+    };
+    Some(Route { request, response })
+}
+
+fn check(value: &Value, definition: &str, side: Side) -> Result<(), String> {
+    let definitions = match side {
+        Side::Request => &*REQUESTS,
+        Side::Response => &*RESPONSES,
+    };
+    if definitions.get(definition).is_none() {
+        return Err(format!("the schema has no model {definition}"));
+    }
+    let schema = json!({ "$ref": format!("#/$defs/{definition}"), "$defs": definitions });
+    let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
+    let errors: Vec<String> = validator
+        .iter_errors(value)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        let side = match side {
+            Side::Request => "request",
+            Side::Response => "response",
+        };
+        Err(format!("{side} is no {definition}: {}", errors.join("; ")))
+    }
+}
+
+/// The fixture's definitions as plain JSON Schema for one side.
+fn definitions(side: Side) -> Value {
+    let definitions = SCHEMA.iter().map(|(name, definition)| {
+        let plain = match definition.get("x-discriminated") {
+            Some(Value::Object(types)) => discriminated(definition, types),
+            _ => plain(definition, side),
+        };
+        (name.clone(), plain)
+    });
+    Value::Object(definitions.collect())
+}
+
+/// A base type: the discriminator chooses which of the types behind it must hold.
+fn discriminated(base: &Value, types: &Map<String, Value>) -> Value {
+    let discriminator = base["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .find(|name| name.ends_with("Type"))
+        .expect("a discriminated type requires its discriminator");
+    let choices: Vec<Value> = types
+        .iter()
+        .map(|(value, definition)| {
+            let definition = definition.as_str().expect("names a definition");
+            json!({
+                "if": { "properties": { discriminator: { "const": value } } },
+                "then": { "$ref": format!("#/$defs/{definition}") }
+            })
+        })
+        .collect();
+    json!({
+        "type": "object",
+        "required": [discriminator],
+        "properties": { discriminator: { "enum": types.keys().collect::<Vec<_>>() } },
+        "allOf": choices
+    })
+}
+
+/// One schema without the fixture's additions.
+fn plain(schema: &Value, side: Side) -> Value {
+    match schema {
+        Value::Object(members) => {
+            let mut result = Map::new();
+            for (key, value) in members {
+                match key.as_str() {
+                    "x-enum" => {
+                        result.insert("enum".to_owned(), value.clone());
+                    }
+                    "properties" => {
+                        let properties = value.as_object().expect("properties are an object");
+                        let kept = properties
+                            .iter()
+                            .filter(|(_, property)| {
+                                side == Side::Response || property["readOnly"] != json!(true)
+                            })
+                            .map(|(name, property)| (name.clone(), plain(property, side)));
+                        result.insert(key.clone(), Value::Object(kept.collect()));
+                        if !members.contains_key("additionalProperties") {
+                            result.insert("additionalProperties".to_owned(), json!(false));
+                        }
+                    }
+                    _ => {
+                        result.insert(key.clone(), plain(value, side));
+                    }
+                }
+            }
+            Value::Object(result)
+        }
+        Value::Array(items) => items.iter().map(|item| plain(item, side)).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WS: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
+
+    fn submit(job: &Value) -> Result<(), String> {
+        validate(&json!({
+            "method": "PUT", "path": format!("{WS}/jobs/j"), "request": { "properties": job },
+            "status": 201, "response": { "properties": job }
+        }))
+    }
+
+    #[test]
+    fn a_command_job_passes_and_its_mistakes_do_not() {
+        let job = json!({
+            "jobType": "Command", "command": "true", "environmentId": "e",
+            "inputs": { "a": { "jobInputType": "literal", "value": "1" } }
+        });
+        submit(&job).unwrap();
+        for (member, value) in [
+            ("comand", json!("typo")),
+            ("jobType", json!("Comand")),
+            ("status", json!("Running")),
+            (
+                "inputs",
+                json!({ "a": { "jobInputType": "literal", "value": 1 } }),
+            ),
+            ("inputs", json!({ "a": { "jobInputType": "uri_folder" } })),
+        ] {
+            let mut wrong = job.clone();
+            wrong[member] = value;
+            assert!(submit(&wrong).is_err(), "{member} passes");
+        }
+    }
+
+    #[test]
+    fn errors_are_judged_as_errors() {
+        let exchange = |response: Value| {
+            json!({
+                "method": "GET", "path": format!("{WS}/jobs/j"), "request": null, "status": 404, "response": response
+            })
+        };
+        assert!(
+            validate(&exchange(
+                json!({ "error": { "code": "NotFound", "message": "m" } })
+            ))
+            .is_ok()
+        );
+        assert!(validate(&exchange(json!({ "message": "m" }))).is_err());
+    }
+
+    #[test]
+    fn an_unknown_route_has_no_model() {
+        let exchange = json!({
+            "method": "GET", "path": format!("{WS}/toasters"), "request": null, "status": 200, "response": {}
+        });
+        assert!(validate(&exchange).is_err());
+    }
+}
