@@ -173,7 +173,7 @@ fn check(value: &Value, definition: &str, side: Side) -> Result<(), String> {
 fn definitions(side: Side) -> Value {
     let definitions = SCHEMA.iter().map(|(name, definition)| {
         let plain = match definition.get("x-discriminated") {
-            Some(Value::Object(types)) => discriminated(definition, types),
+            Some(Value::Object(types)) => discriminated(types),
             _ => plain(definition, side),
         };
         (name.clone(), plain)
@@ -182,14 +182,14 @@ fn definitions(side: Side) -> Value {
 }
 
 /// A base type: the discriminator chooses which of the types behind it must hold.
-fn discriminated(base: &Value, types: &Map<String, Value>) -> Value {
-    let discriminator = base["required"]
-        .as_array()
-        .into_iter()
+fn discriminated(types: &Map<String, Value>) -> Value {
+    // The discriminator is the member whose value each of the types behind the base fixes.
+    let discriminator = types
+        .values()
+        .filter_map(|name| SCHEMA[name.as_str()?]["properties"].as_object())
         .flatten()
-        .filter_map(Value::as_str)
-        .find(|name| name.ends_with("Type"))
-        .expect("a discriminated type requires its discriminator");
+        .find_map(|(name, property)| property.get("const").map(|_| name.as_str()))
+        .expect("the types behind a base fix its discriminator");
     let choices: Vec<Value> = types
         .iter()
         .map(|(value, definition)| {
@@ -230,6 +230,12 @@ fn plain(schema: &Value, side: Side) -> Value {
                         if !members.contains_key("additionalProperties") {
                             result.insert("additionalProperties".to_owned(), json!(false));
                         }
+                    }
+                    "required" => {
+                        let mut names = value.as_array().cloned().unwrap_or_default();
+                        names.sort_by_key(ToString::to_string);
+                        names.dedup();
+                        result.insert(key.clone(), Value::Array(names));
                     }
                     _ => {
                         result.insert(key.clone(), plain(value, side));
