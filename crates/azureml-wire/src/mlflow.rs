@@ -7,13 +7,50 @@ use serde::{Deserialize, Serialize};
 pub struct Metric {
     /// The metric's name.
     pub key: String,
-    /// The value; MLflow writes `NaN` and infinities as text, which the services read too.
+    /// The value; `NaN`, `Infinity` and `-Infinity` travel as text, as in MLflow's own JSON.
+    #[serde(with = "number")]
     pub value: f64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
     /// The step; 0 when the metric has none.
     #[serde(default)]
     pub step: i64,
+}
+
+/// Floating point numbers as MLflow's JSON has them.
+mod number {
+    use serde::de::{Deserializer, Error, Unexpected};
+    use serde::{Deserialize, Serializer};
+    use serde_json::Value;
+
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde calls"
+    )]
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() {
+            serializer.serialize_f64(*value)
+        } else if value.is_nan() {
+            serializer.serialize_str("NaN")
+        } else if *value > 0.0 {
+            serializer.serialize_str("Infinity")
+        } else {
+            serializer.serialize_str("-Infinity")
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => number
+                .as_f64()
+                .ok_or_else(|| D::Error::custom("a number that no f64 holds")),
+            // `f64::from_str` knows `NaN`, `Infinity` and `-Infinity`.
+            Value::String(text) => text
+                .parse()
+                .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"a number")),
+            _ => Err(D::Error::custom("a metric's value is a number")),
+        }
+    }
 }
 
 /// One parameter.
@@ -131,4 +168,38 @@ pub struct MetricHistory {
     /// Where to go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metric;
+
+    #[test]
+    fn numbers_that_json_lacks_travel_as_text() {
+        for (value, text) in [
+            (f64::NAN, r#""NaN""#),
+            (f64::INFINITY, r#""Infinity""#),
+            (f64::NEG_INFINITY, r#""-Infinity""#),
+            (0.5, "0.5"),
+        ] {
+            let metric = Metric {
+                key: "loss".into(),
+                value,
+                timestamp: 1,
+                step: 2,
+            };
+            let json = serde_json::to_string(&metric).unwrap();
+            assert_eq!(
+                json,
+                format!(r#"{{"key":"loss","value":{text},"timestamp":1,"step":2}}"#)
+            );
+            let back: Metric = serde_json::from_str(&json).unwrap();
+            assert!(
+                back.value.to_bits() == value.to_bits() || back.value.is_nan() && value.is_nan()
+            );
+        }
+        assert!(
+            serde_json::from_str::<Metric>(r#"{"key":"a","value":"b","timestamp":1}"#).is_err()
+        );
+    }
 }

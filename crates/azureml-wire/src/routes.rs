@@ -48,6 +48,20 @@ impl WorkspaceScope {
         format!("/history/v1.0{self}/runs/{}{rest}", encode(run))
     }
 
+    /// Run history's path of a run's artifacts, below the discovered `api` root. `rest` is empty for the listing
+    /// (`GET`, paged by `?continuationToken=`), `/contentinfo` (`GET`, `?path=`) for [`ArtifactContent`], or
+    /// `/batch/metadata` (`POST` of [`ArtifactPaths`]) for places to upload to.
+    ///
+    /// [`ArtifactContent`]: crate::run_history::ArtifactContent
+    /// [`ArtifactPaths`]: crate::run_history::ArtifactPaths
+    pub fn artifacts(&self, experiment: &str, run: &str, rest: &str) -> String {
+        format!(
+            "/history/v1.0{self}/experiments/{}/runs/{}/artifacts{rest}",
+            encode(experiment),
+            encode(run)
+        )
+    }
+
     /// MLflow's path of `call` (`runs/get`), below the tracking service's host.
     pub fn mlflow(&self, call: &str) -> String {
         format!("/mlflow/v2.0{self}/api/2.0/mlflow/{call}")

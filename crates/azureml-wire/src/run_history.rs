@@ -86,6 +86,40 @@ pub struct ArtifactPage {
     /// Where to go on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub continuation_token: Option<String>,
+    /// The URL of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_link: Option<String>,
+}
+
+/// Which artifacts are going to be uploaded (`POST …/artifacts/batch/metadata`).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArtifactPaths {
+    /// The files.
+    pub paths: Vec<ArtifactPath>,
+}
+
+/// One file that is going to be uploaded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArtifactPath {
+    /// The path within the run, e.g. `outputs/model/model.pt`.
+    pub path: String,
+    /// Tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Bag>,
+}
+
+/// Where files can be uploaded to (each `PUT` as a block blob), by path. Has no `Debug`: the URLs are secrets.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ArtifactUploads {
+    /// The artifacts made.
+    pub artifacts: BTreeMap<String, Artifact>,
+    /// Their places, by path.
+    pub artifact_content_information: BTreeMap<String, ArtifactContent>,
+    /// What was refused, by path.
+    pub errors: BTreeMap<String, ErrorResponse>,
 }
 
 /// Where one artifact can be read without a further credential. Has no `Debug`: the URL is a secret.
@@ -94,6 +128,15 @@ pub struct ArtifactPage {
 pub struct ArtifactContent {
     /// A URL with its own signature.
     pub content_uri: String,
+    /// `ExperimentRun`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<String>,
+    /// `dcid.{run}`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<String>,
+    /// The path within the run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
 }
 
 /// What `PATCH …/runs/{name}` takes: tags and properties to add to a run.
