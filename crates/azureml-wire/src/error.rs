@@ -21,8 +21,10 @@ pub struct ErrorDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Errors behind this one.
+    #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub details: Vec<ErrorDetail>,
     /// Anything else, by type.
+    #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub additional_info: Vec<AdditionalInfo>,
 }
 

@@ -13,6 +13,7 @@ pub mod datastore;
 pub mod environment;
 pub mod error;
 pub mod job;
+mod lenient;
 pub mod local;
 pub mod mlflow;
 pub mod model;

@@ -11,9 +11,10 @@ pub struct Metric {
     #[serde(with = "number")]
     pub value: f64,
     /// Milliseconds since 1970.
+    #[serde(deserialize_with = "crate::lenient::integer")]
     pub timestamp: i64,
     /// The step; 0 when the metric has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::integer")]
     pub step: i64,
 }
 
@@ -135,10 +136,16 @@ pub struct RunInfo {
     /// `RUNNING`, `SCHEDULED`, `FINISHED`, `FAILED`, `KILLED`.
     pub status: String,
     /// Milliseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::lenient::optional_integer"
+    )]
     pub start_time: Option<i64>,
     /// Milliseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::lenient::optional_integer"
+    )]
     pub end_time: Option<i64>,
     /// Root of the run's artifacts.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,16 +28,16 @@ pub struct RunDetails {
     #[serde(default)]
     pub end_time_utc: Option<DateTime<Utc>>,
     /// Log files by name (`user_logs/std_log.txt`), each with a URL that needs no further credential. The URLs are secrets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub log_files: BTreeMap<String, String>,
     /// Properties.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub properties: Bag,
     /// Why it failed.
     #[serde(default)]
     pub error: Option<ErrorResponse>,
     /// What else there is to say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub warnings: Vec<RunWarning>,
 }
 

@@ -1,0 +1,148 @@
+//! The training program's side: what a job's process tells its run.
+
+mod delivery;
+mod tracking;
+
+use crate::error::Result;
+use delivery::{Delivery, Record};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracking::Tracking;
+
+/// The run that this program belongs to; got by [`Run::get_context`](crate::Run::get_context).
+///
+/// Outside a job it is *offline*: everything can be called and nothing happens, so that a training program runs as
+/// it is on a laptop.
+///
+/// Metrics, parameters and tags are sent in the background, at once and in order; they never stop or slow the
+/// training, even when the service is away for a while: then they are kept and sent again, and only when that is
+/// without success one line on stderr says so. What is still under way is sent when the context is dropped (also when
+/// a panic unwinds), or by [`flush`](Self::flush); `std::process::exit` skips both.
+///
+/// ```no_run
+/// # fn main() -> azureml::Result<()> {
+/// let run = azureml::Run::get_context();
+/// run.log_param("lr", 1.0);
+/// for epoch in 1..=2 {
+///     run.log_step("Accuracy", 98.5, epoch);
+/// }
+/// run.upload_file("outputs/labels.txt", "labels.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RunContext {
+    job: Option<Job>,
+    /// How often each metric was logged without a step.
+    counts: Mutex<HashMap<String, i64>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    tracking: Tracking,
+    delivery: Delivery,
+}
+
+impl RunContext {
+    /// The context of this process, from the variables that a job's process has.
+    pub(crate) fn current() -> Self {
+        let job = Tracking::from_env().and_then(|tracking| {
+            Delivery::start(tracking.clone())
+                .map(|delivery| Job { tracking, delivery })
+                .inspect_err(|error| eprintln!("warning: metrics are not sent: {error}"))
+                .ok()
+        });
+        Self {
+            job,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// The run's id; `None` outside a job.
+    pub fn id(&self) -> Option<&str> {
+        self.job.as_ref().map(|job| job.tracking.run_id())
+    }
+
+    /// Whether this program runs outside a job.
+    pub fn is_offline(&self) -> bool {
+        self.job.is_none()
+    }
+
+    /// Logs a value of a metric. Each value gets the next step: 0, 1, 2, ….
+    pub fn log(&self, name: &str, value: impl Into<f64>) {
+        if self.is_offline() {
+            return;
+        }
+        let step = {
+            // Counting cannot panic, so the lock is never poisoned; if it were, the counts would still be right.
+            let mut counts = self
+                .counts
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let count = counts.entry(name.to_owned()).or_default();
+            *count += 1;
+            *count - 1
+        };
+        self.log_step(name, value, step);
+    }
+
+    /// Logs a value of a metric at a step, e.g. an epoch.
+    pub fn log_step(&self, name: &str, value: impl Into<f64>, step: impl Into<i64>) {
+        let timestamp = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_millis() as i64);
+        self.send(|| {
+            Record::Metric(azureml_wire::mlflow::Metric {
+                key: name.to_owned(),
+                value: value.into(),
+                timestamp,
+                step: step.into(),
+            })
+        });
+    }
+
+    /// Logs a parameter, e.g. the learning rate. A parameter keeps its first value.
+    pub fn log_param(&self, name: &str, value: impl ToString) {
+        self.send(|| {
+            Record::Param(azureml_wire::mlflow::Param {
+                key: name.to_owned(),
+                value: value.to_string(),
+            })
+        });
+    }
+
+    /// Sets a tag of the run.
+    pub fn set_tag(&self, name: &str, value: impl ToString) {
+        self.send(|| {
+            Record::Tag(azureml_wire::mlflow::RunTag {
+                key: name.to_owned(),
+                value: value.to_string(),
+            })
+        });
+    }
+
+    /// Uploads the file at `path` to the run under `name`, e.g. `outputs/labels.txt`, and waits until it is there.
+    ///
+    /// What a job writes to its folder `outputs` is collected by itself at its end; this is for files that should be
+    /// there earlier, or lie elsewhere. Offline it only checks that the file can be read.
+    pub fn upload_file(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        match &self.job {
+            Some(job) => job.tracking.upload(name, path),
+            None => tracking::readable(name, path).map(drop),
+        }
+    }
+
+    /// Waits until all that was logged has been sent; gives the reason of the last failure since the last `flush`.
+    pub fn flush(&self) -> Result<()> {
+        self.job.as_ref().map_or(Ok(()), |job| job.delivery.flush())
+    }
+
+    fn send(&self, record: impl FnOnce() -> Record) {
+        if let Some(job) = &self.job {
+            job.delivery.send(record());
+        }
+    }
+}

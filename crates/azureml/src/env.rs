@@ -1,0 +1,17 @@
+//! Every environment variable that the SDK reads, beside those of the local workspace (`azureml_wire::local::env`).
+
+/// Set in a job: where its metrics go (`azureml://…`, or `http…` of any MLflow server).
+pub const MLFLOW_TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
+/// Set in a job: the bearer token of the tracking service.
+pub const MLFLOW_TRACKING_TOKEN: &str = "MLFLOW_TRACKING_TOKEN";
+/// Set in a job: the run that metrics belong to.
+pub const MLFLOW_RUN_ID: &str = "MLFLOW_RUN_ID";
+/// Set in a job: the same, under Azure ML's own name.
+pub const AZUREML_RUN_ID: &str = "AZUREML_RUN_ID";
+/// Set in a job: the experiment that the run belongs to.
+pub const MLFLOW_EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
+
+/// The value of `name`; an empty one counts as unset.
+pub fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

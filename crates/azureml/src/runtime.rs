@@ -1,0 +1,42 @@
+//! The one tokio runtime behind the blocking surface, shared by everything in the process.
+
+use crate::error::{Error, Result};
+use std::future::Future;
+use std::sync::LazyLock;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("azureml")
+        .enable_all()
+        .build()
+});
+
+/// The shared runtime.
+pub fn shared() -> Result<&'static Runtime> {
+    RUNTIME
+        .as_ref()
+        .map_err(|error| Error::Runtime(error.to_string()))
+}
+
+/// Drives `future` to its end on this thread, for the blocking surface.
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    if Handle::try_current().is_ok() {
+        return Err(Error::BlockingInsideRuntime);
+    }
+    shared()?.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocking_call_inside_a_runtime_is_an_error_and_no_panic() {
+        let inner = Runtime::new().unwrap();
+        let result = inner.block_on(async { block_on(async { Ok(1) }) });
+        assert!(matches!(result, Err(Error::BlockingInsideRuntime)));
+        assert_eq!(block_on(async { Ok(1) }).unwrap(), 1);
+    }
+}
