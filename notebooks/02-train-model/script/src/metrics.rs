@@ -1,0 +1,1 @@
+//! Metrics on their way to the workspace, beside the training loop.

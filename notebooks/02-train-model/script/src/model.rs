@@ -1,0 +1,81 @@
+//! The workshop's network, with the names and the initial weights that PyTorch's layers have.
+
+use tch::{
+    Kind, Tensor,
+    nn::{Init, Path},
+};
+
+/// Two convolutions and two fully connected layers.
+#[derive(Debug)]
+pub struct Net {
+    conv1: Layer,
+    conv2: Layer,
+    fc1: Layer,
+    fc2: Layer,
+}
+
+/// Weights and bias of a layer.
+///
+/// tch's own layers draw their weights from another distribution, and the bias before the weights; these draw what
+/// `torch.nn` draws, in its order: after the same seed both start from the same network.
+#[derive(Debug)]
+struct Layer {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Layer {
+    fn new(path: &Path, shape: &[i64]) -> Self {
+        let inputs: i64 = shape[1..].iter().product();
+        // What `kaiming_uniform_(a=√5)`, PyTorch's default, comes to.
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let init = Init::Uniform {
+            lo: -bound,
+            up: bound,
+        };
+        Self {
+            weight: path.var("weight", shape, init),
+            bias: path.var("bias", &shape[..1], init),
+        }
+    }
+
+    fn convolve(&self, x: &Tensor) -> Tensor {
+        x.conv2d(&self.weight, Some(&self.bias), 1, 0, 1, 1)
+    }
+
+    fn connect(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+impl Net {
+    /// A network with fresh weights, kept below `path`.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            conv1: Layer::new(&(path / "conv1"), &[32, 1, 3, 3]),
+            conv2: Layer::new(&(path / "conv2"), &[64, 32, 3, 3]),
+            fc1: Layer::new(&(path / "fc1"), &[128, 9216]),
+            fc2: Layer::new(&(path / "fc2"), &[10, 128]),
+        }
+    }
+
+    /// The logarithms of the ten digits' probabilities, for pictures `[n, 1, 28, 28]`.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let x = self.conv1.convolve(x).relu();
+        let x = self.conv2.convolve(&x).relu();
+        let x = x.max_pool2d(2, 2, 0, 1, false);
+        let x = dropout(x, 0.25, train).flatten(1, -1);
+        let x = self.fc1.connect(&x).relu();
+        let x = dropout(x, 0.5, train);
+        self.fc2.connect(&x).log_softmax(1, Kind::Float)
+    }
+}
+
+/// While training only: a traced model then does not even mention it.
+fn dropout(x: Tensor, probability: f64, train: bool) -> Tensor {
+    if train {
+        x.dropout(probability, true)
+    } else {
+        x
+    }
+}
