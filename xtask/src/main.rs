@@ -1,3 +1,57 @@
-//! The project's chores: the lab and the tests, from nothing.
+//! The project's chores, run as `cargo xtask …`: the lab and the tests, from nothing.
+//!
+//! Each command is a list of steps; a step that is done already costs milliseconds. What a step prints goes to a
+//! file under `target/logs`, and the terminal shows one line per step with its seconds.
 
-fn main() {}
+mod error;
+mod kernel;
+mod lab;
+mod libtorch;
+mod notebook;
+mod place;
+mod process;
+mod python;
+mod report;
+mod rust_src;
+mod test;
+mod tools;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up what the lab needs and run its notebook from top to bottom
+    Lab(lab::Options),
+    /// Build everything and run every test, Rust and end to end
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Lab(options) => lab::run(&options),
+        Command::Test(options) => test::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `cargo xtask lab`: everything the lab needs, then its notebook from top to bottom, or JupyterLab on it.
+
+use crate::error::{Error, Result};
+use crate::notebook::{self, Executed};
+use crate::python::{self, Environment};
+use crate::report::{Report, seconds};
+use crate::tools::{self, Tools};
+use crate::{kernel, libtorch, place, process, rust_src};
+use clap::{Args, ValueEnum};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How to run the lab.
+#[derive(Args)]
+pub struct Options {
+    /// Open JupyterLab on the notebook instead of running it here
+    #[arg(long)]
+    open: bool,
+    /// The language of the notebook's explanations
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    lang: Language,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Language {
+    /// English
+    En,
+    /// Korean
+    Ko,
+}
+
+impl Language {
+    fn notebook(self) -> &'static str {
+        match self {
+            Self::En => "02-train-model.ipynb",
+            Self::Ko => "02-train-model.ko.ipynb",
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let report = Report::new();
+    let environment = if options.open {
+        python::JUPYTERLAB
+    } else {
+        python::LAB
+    };
+    let tools = find_tools(&report)?;
+    let rust_src = provide_rust_src(&report)?;
+    thread::scope(|scope| {
+        // pip waits for the network while the compiler keeps the processors busy.
+        let python = scope.spawn(|| provide_python(&report, environment, &tools));
+        let built = build_kernel(&report);
+        join(python).and(built)
+    })?;
+    build_trainer(&report)?;
+    install_kernel(&report, environment, rust_src.as_deref())?;
+    let ready = started.elapsed();
+
+    let name = options.lang.notebook();
+    if options.open {
+        return open(&report, environment, name);
+    }
+    let executed = notebook::execute(&report, environment, name)?;
+    let model = keep_model()?;
+    summarize(&report, &executed, ready, model.as_deref());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds Rust, Python and a C++ compiler.
+pub fn find_tools(report: &Report) -> Result<Tools> {
+    let step = report.step(
+        "tools",
+        "Rust, Python and a C++ compiler must be there already",
+    );
+    let tools = tools::find()?;
+    let rustc = tools.rustc_version.split(" (").next().unwrap_or_default();
+    step.done(&format!("{rustc}, {}", tools.python_version));
+    Ok(tools)
+}
+
+/// Provides the standard library's sources; gives their folder where the kernel would not find it by itself.
+pub fn provide_rust_src(report: &Report) -> Result<Option<PathBuf>> {
+    let step = report.step(
+        "rust-src",
+        "the standard library's sources tell the kernel the types of variables",
+    );
+    let found = rust_src::provide(&step)?;
+    step.done("");
+    Ok(found)
+}
+
+/// Provides a Python environment with Jupyter's client, and libtorch with its pip.
+pub fn provide_python(report: &Report, environment: Environment, tools: &Tools) -> Result<()> {
+    provide_environment(report, environment, tools)?;
+    let step = report.step(
+        "libtorch",
+        "PyTorch's C++ library, which the training program uses",
+    );
+    let folder = libtorch::provide(&place::root(), &environment.program("python"), &|line| {
+        step.status(line.trim_start_matches("libtorch: "));
+    })?;
+    step.done(&format!(
+        "{} in {}",
+        libtorch::version(&folder).unwrap_or_default(),
+        place::shown(&folder)
+    ));
+    Ok(())
+}
+
+/// Provides a Python environment.
+pub fn provide_environment(report: &Report, environment: Environment, tools: &Tools) -> Result<()> {
+    let step = report.step(
+        &format!("Python environment {}", environment.name),
+        environment.why,
+    );
+    environment.provide(&step, tools)?;
+    step.done("");
+    Ok(())
+}
+
+/// Builds the kernel and the local workspace.
+pub fn build_kernel(report: &Report) -> Result<()> {
+    let step = report.step("build", "the kernel and the local workspace");
+    kernel::build(&step)?;
+    step.done("");
+    Ok(())
+}
+
+/// Installs the kernel for a Python environment.
+pub fn install_kernel(
+    report: &Report,
+    environment: Environment,
+    rust_src: Option<&Path>,
+) -> Result<()> {
+    let step = report.step(
+        &format!("kernel in {}", environment.name),
+        "`Rust (Azure ML)`, with the SDK compiled ahead so that no cell waits for it",
+    );
+    kernel::install(&step, environment, rust_src)?;
+    step.done("");
+    Ok(())
+}
+
+fn build_trainer(report: &Report) -> Result<()> {
+    let step = report.step(
+        "training program",
+        "train.rs, compiled ahead of its first submission",
+    );
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--release", "-p", "train-model"]);
+    kernel::show_progress(&mut cargo);
+    process::run(&step, "build-training-program", cargo)?;
+    step.done("");
+    Ok(())
+}
+
+/// A thread's result; a thread that panicked takes this one with it.
+pub fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Opens JupyterLab and stays until it ends.
+fn open(report: &Report, environment: Environment, notebook: &str) -> Result<ExitCode> {
+    report.say("opening JupyterLab; Ctrl+C here ends it, jobs go on");
+    let mut jupyter = process::command(environment.program("python"));
+    jupyter
+        .args(["-m", "jupyterlab", "--ip=127.0.0.1"])
+        // No questions about news, and no look-ups for newer versions, in front of a class.
+        .args(["--LabApp.news_url=None"])
+        .arg("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+        .arg(notebook)
+        .current_dir(place::lab());
+    if tools::is_root() {
+        jupyter.arg("--allow-root");
+    }
+    let status = jupyter.status().map_err(|source| Error::Start {
+        program: "JupyterLab".to_owned(),
+        source,
+    })?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Where the notebook's download of the model is kept.
+fn keep_model() -> Result<Option<PathBuf>> {
+    let downloaded = place::lab().join("model");
+    if !downloaded.is_dir() {
+        return Ok(None);
+    }
+    let kept = place::root().join("target/lab/model");
+    if kept.exists() {
+        fs::remove_dir_all(&kept).map_err(Error::io("remove", &kept))?;
+    }
+    copy(&downloaded, &kept)?;
+    Ok(Some(kept))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(Error::io("create", &target))?;
+        }
+    }
+    Ok(())
+}
+
+fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Option<&Path>) {
+    let line = |name: &str, value: &str| println!("{name:<12}{value}");
+    println!();
+    for run in &executed.runs {
+        line("run", &run.id);
+        line("status", &run.statuses.join(" → "));
+        for (epoch, accuracy) in run.accuracies.iter().enumerate() {
+            line(
+                &format!("epoch {}", epoch + 1),
+                &format!("accuracy {accuracy:.2} %"),
+            );
+        }
+    }
+    if let Some(model) = model {
+        line("model", &place::shown(model));
+    }
+    line("notebook", &place::shown(&executed.path));
+    line("set-up", &seconds(ready));
+    for (title, took) in report.finished() {
+        if !title.starts_with("cell ") && took >= Duration::from_millis(50) {
+            println!("  {:<34}{:>12}", title, seconds(took));
+        }
+    }
+    line(
+        "cells",
+        &seconds(executed.cells.iter().map(|cell| cell.took).sum()),
+    );
+    println!(
+        "  {:<34}{:>12}",
+        "start of the kernel",
+        seconds(executed.start)
+    );
+    for cell in &executed.cells {
+        let code: String = cell.code.chars().take(60).collect();
+        println!("  {:<34}{:>12}  {code}", cell.section, seconds(cell.took));
+    }
+}

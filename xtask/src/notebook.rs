@@ -1,0 +1,176 @@
+//! Runs a notebook through Jupyter's own client and reads what came out.
+//!
+//! `xtask/python/execute.py` is the client; it says what happens as one JSON object a line.
+
+use crate::error::{Error, Result};
+use crate::place;
+use crate::process::{self, plain};
+use crate::python::Environment;
+use crate::report::{Report, Step};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a notebook did.
+#[derive(Default)]
+pub struct Executed {
+    /// The notebook with its outputs.
+    pub path: PathBuf,
+    /// How long its kernel took to start.
+    pub start: Duration,
+    /// Its code cells.
+    pub cells: Vec<Cell>,
+    /// The runs that it followed, in order.
+    pub runs: Vec<Run>,
+}
+
+/// A code cell that was run.
+pub struct Cell {
+    /// The heading above it.
+    pub section: String,
+    /// Its first line.
+    pub code: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What the notebook printed of a run.
+#[derive(Debug, Default, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// Its statuses in order, with the time spent in each where it was printed.
+    pub statuses: Vec<String>,
+    /// Percent after each epoch.
+    pub accuracies: Vec<f64>,
+}
+
+/// Executes a notebook of the lab in its own folder; the notebook itself stays as it is.
+pub fn execute(report: &Report, environment: Environment, name: &str) -> Result<Executed> {
+    let mut executed = Executed {
+        path: place::root().join("target/lab").join(name),
+        ..Executed::default()
+    };
+    let mut python = process::command(environment.program("python"));
+    python
+        .arg(place::root().join("xtask/python/execute.py"))
+        .arg(place::lab().join(name))
+        .arg(&executed.path)
+        .arg(place::root())
+        .env("PYTHONUNBUFFERED", "1");
+    let mut follower = Follower {
+        report,
+        step: Some(report.step("start of the kernel", "")),
+        executed: &mut executed,
+        failed: false,
+    };
+    let ended = process::follow("notebook", python, |line| follower.event(line));
+    let failed = follower.failed;
+    match ended {
+        Ok(()) => Ok(executed),
+        Err(Error::Failed { .. }) if failed => Err(Error::Notebook {
+            notebook: name.to_owned(),
+            executed: executed.path,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+struct Follower<'a> {
+    report: &'a Report,
+    step: Option<Step>,
+    executed: &'a mut Executed,
+    failed: bool,
+}
+
+impl Follower<'_> {
+    fn event(&mut self, line: &str) {
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            // Python's own complaints; they are in the log, and shown when it fails.
+            return;
+        };
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let took = Duration::from_secs_f64(event["seconds"].as_f64().unwrap_or_default().max(0.0));
+        match event["event"].as_str() {
+            Some("ready") => {
+                self.executed.start = took;
+                self.end();
+            }
+            Some("cell") => {
+                let title = format!("cell {}/{}", event["number"], event["of"]);
+                self.executed.cells.push(Cell {
+                    section: text("section"),
+                    code: text("code"),
+                    took: Duration::ZERO,
+                });
+                self.step = Some(self.report.step_now(&title, &text("code")));
+            }
+            Some("text") => {
+                for line in text("text").lines() {
+                    self.line(&plain(line));
+                }
+            }
+            Some("status") => {
+                if let Some(step) = &self.step {
+                    step.status(text("text").lines().last().unwrap_or_default());
+                }
+            }
+            Some("done") => {
+                if let Some(cell) = self.executed.cells.last_mut() {
+                    cell.took = took;
+                }
+                self.end();
+            }
+            Some("error") => {
+                self.failed = true;
+                for line in text("text").lines() {
+                    self.line(line);
+                }
+                self.step = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        read(line, &mut self.executed.runs);
+        if let Some(step) = &self.step {
+            step.print(&format!("    {line}"));
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(step) = self.step.take() {
+            step.done("");
+        }
+    }
+}
+
+/// Reads a line that the notebook printed about a run.
+fn read(line: &str, runs: &mut Vec<Run>) {
+    let line = line.trim();
+    if let Some(id) = line.strip_prefix("RunId: ") {
+        // It is printed again in the summary at the end.
+        if runs.last().is_none_or(|run| run.id != id) {
+            runs.push(Run {
+                id: id.to_owned(),
+                ..Run::default()
+            });
+        }
+    }
+    let Some(run) = runs.last_mut() else { return };
+    if let Some(accuracy) = accuracy(line) {
+        run.accuracies.push(accuracy);
+    }
+}
+
+/// Percent, from `Test set: Average loss: 0.0455, Accuracy: 9853/10000 (99%)`.
+fn accuracy(line: &str) -> Option<f64> {
+    let (correct, rest) = line
+        .strip_prefix("Test set:")?
+        .split_once("Accuracy: ")?
+        .1
+        .split_once('/')?;
+    let total = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some(100.0 * correct.parse::<f64>().ok()? / total.parse::<f64>().ok()?)
+}

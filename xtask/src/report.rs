@@ -1,0 +1,311 @@
+//! What the terminal shows: a line for each step that is done, and how far the running ones are.
+//!
+//! On a terminal the running steps share one line that is rewritten. Where the output is kept (CI, a file), a step
+//! that takes long says where it is from time to time instead. All of this is talk and goes to standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often the live line of a terminal is rewritten.
+const TICK: Duration = Duration::from_millis(200);
+/// How often a step that takes long says so where there is no terminal.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// Only steps that take longer than this are announced before they are done.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
+/// No line on a terminal is longer.
+const WIDTH: usize = 100;
+
+/// The steps of a command, and the thread that keeps the terminal up to date.
+pub struct Report {
+    state: Arc<Mutex<State>>,
+    stop: Option<mpsc::Sender<()>>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+struct State {
+    terminal: bool,
+    colours: bool,
+    running: Vec<Running>,
+    finished: Vec<(String, Duration)>,
+    drawn: bool,
+    next: usize,
+}
+
+struct Running {
+    id: usize,
+    title: String,
+    why: String,
+    status: String,
+    since: Instant,
+    announced: bool,
+    spoke: Instant,
+}
+
+/// A running step. Dropped without [`Step::done`], it has failed.
+pub struct Step {
+    state: Arc<Mutex<State>>,
+    id: usize,
+}
+
+impl Report {
+    /// Starts to report.
+    pub fn new() -> Self {
+        let terminal = io::stderr().is_terminal();
+        let state = Arc::new(Mutex::new(State {
+            terminal,
+            colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            running: Vec::new(),
+            finished: Vec::new(),
+            drawn: false,
+            next: 0,
+        }));
+        let (stop, stopped) = mpsc::channel();
+        let ticking = Arc::clone(&state);
+        let ticker = thread::spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                lock(&ticking).tick();
+            }
+        });
+        Self {
+            state,
+            stop: Some(stop),
+            ticker: Some(ticker),
+        }
+    }
+
+    /// Starts a step: what it is and what it is for.
+    pub fn step(&self, title: &str, why: &str) -> Step {
+        let mut state = lock(&self.state);
+        let id = state.next;
+        state.next += 1;
+        let now = Instant::now();
+        state.running.push(Running {
+            id,
+            title: title.to_owned(),
+            why: why.to_owned(),
+            status: String::new(),
+            since: now,
+            announced: false,
+            spoke: now,
+        });
+        Step {
+            state: Arc::clone(&self.state),
+            id,
+        }
+    }
+
+    /// Starts a step that is announced at once, because its output follows.
+    pub fn step_now(&self, title: &str, why: &str) -> Step {
+        let step = self.step(title, why);
+        lock(&self.state).announce(step.id);
+        step
+    }
+
+    /// Says something between the steps.
+    pub fn say(&self, line: &str) {
+        lock(&self.state).print(line);
+    }
+
+    /// The steps that are done, with the time each took.
+    pub fn finished(&self) -> Vec<(String, Duration)> {
+        lock(&self.state).finished.clone()
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(ticker) = self.ticker.take() {
+            // A ticker that panicked has nothing more to show.
+            let _ = ticker.join();
+        }
+        lock(&self.state).erase();
+    }
+}
+
+impl Step {
+    /// Says where it is.
+    pub fn status(&self, status: &str) {
+        let mut state = lock(&self.state);
+        if let Some(running) = state.running.iter_mut().find(|step| step.id == self.id) {
+            status.clone_into(&mut running.status);
+        }
+    }
+
+    /// Shows a line of output as it is, above the live line; it goes to standard output.
+    pub fn print(&self, line: &str) {
+        let mut state = lock(&self.state);
+        state.erase();
+        println!("{line}");
+    }
+
+    /// Ends it, with what came out.
+    pub fn done(self, result: &str) {
+        lock(&self.state).finish(self.id, Some(result));
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        // Nothing happens when `done` has ended it.
+        lock(&self.state).finish(self.id, None);
+    }
+}
+
+impl State {
+    fn finish(&mut self, id: usize, result: Option<&str>) {
+        let Some(at) = self.running.iter().position(|step| step.id == id) else {
+            return;
+        };
+        let step = self.running.remove(at);
+        let took = step.since.elapsed();
+        let mark = match (result, self.colours) {
+            (Some(_), true) => "\u{1b}[32m✓\u{1b}[0m",
+            (Some(_), false) => "✓",
+            (None, true) => "\u{1b}[31m✗\u{1b}[0m",
+            (None, false) => "✗",
+        };
+        let mut line = format!("{mark} {}", step.title);
+        if !step.announced && !step.why.is_empty() {
+            let _ = write!(line, ": {}", step.why);
+        }
+        match result {
+            Some("") => {}
+            Some(result) => {
+                let _ = write!(line, "; {result}");
+            }
+            None => line.push_str(" failed"),
+        }
+        let _ = write!(line, " ({})", seconds(took));
+        self.print(&line);
+        if result.is_some() {
+            self.finished.push((step.title, took));
+        }
+    }
+
+    fn announce(&mut self, id: usize) {
+        let Some(step) = self
+            .running
+            .iter_mut()
+            .find(|step| step.id == id && !step.announced)
+        else {
+            return;
+        };
+        step.announced = true;
+        let colon = if step.why.is_empty() { "" } else { ": " };
+        let line = format!("… {}{colon}{}", step.title, step.why);
+        self.print(&line);
+    }
+
+    fn print(&mut self, line: &str) {
+        self.erase();
+        // Talk that nobody can read is no reason to stop.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
+    fn erase(&mut self) {
+        if self.drawn {
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
+            self.drawn = false;
+        }
+    }
+
+    fn tick(&mut self) {
+        let mut lines = Vec::new();
+        let slow: Vec<usize> = self
+            .running
+            .iter()
+            .filter(|step| step.since.elapsed() > WORTH_A_WORD)
+            .map(|step| step.id)
+            .collect();
+        for id in slow {
+            self.announce(id);
+        }
+        for step in &mut self.running {
+            if !self.terminal && step.announced && step.spoke.elapsed() > HEARTBEAT {
+                step.spoke = Instant::now();
+                lines.push(format!(
+                    "    {} {}: {}",
+                    step.title,
+                    seconds(step.since.elapsed()),
+                    step.status
+                ));
+            }
+        }
+        for line in lines {
+            self.print(&line);
+        }
+        if self.terminal && self.running.iter().any(|step| step.announced) {
+            let parts: Vec<String> = self
+                .running
+                .iter()
+                .filter(|step| step.announced)
+                .map(|step| {
+                    format!(
+                        "{} {} {}",
+                        step.title,
+                        seconds(step.since.elapsed()),
+                        step.status
+                    )
+                })
+                .collect();
+            let share = WIDTH / parts.len() - 3;
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|part| part.chars().take(share).collect())
+                .collect();
+            let _ = write!(io::stderr(), "\r\u{1b}[K  {}", parts.join(" | "));
+            let _ = io::stderr().flush();
+            self.drawn = true;
+        }
+    }
+}
+
+/// A time as a person reads it.
+pub fn seconds(time: Duration) -> String {
+    let all = time.as_secs();
+    if all < 100 {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", all / 60, all % 60)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // What a thread that panicked left there is still good to print.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (millis, shown) in [
+            (40, "0.0 s"),
+            (12_340, "12.3 s"),
+            (99_960, "100.0 s"),
+            (125_000, "2 min 05 s"),
+        ] {
+            assert_eq!(seconds(Duration::from_millis(millis)), shown);
+        }
+    }
+
+    #[test]
+    fn only_steps_that_are_done_are_counted() {
+        let report = Report::new();
+        report.step("one", "").done("");
+        drop(report.step("two", ""));
+        let finished: Vec<String> = report
+            .finished()
+            .into_iter()
+            .map(|(title, _)| title)
+            .collect();
+        assert_eq!(finished, ["one"]);
+    }
+}

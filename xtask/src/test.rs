@@ -1,0 +1,239 @@
+//! `cargo xtask test`: every test, from nothing. CI runs exactly this.
+
+use crate::error::{Error, Result};
+use crate::lab::{self, join};
+use crate::python::{self, Environment};
+use crate::report::{Report, Step, seconds};
+use crate::tools::Tools;
+use crate::{kernel, place, process};
+use clap::Args;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+/// Tests that start kernels and trainings: more at once would not be faster, but would need memory.
+const MOST_AT_ONCE: usize = 4;
+
+/// What the tests under `tests/` are told; `tests/src/lib.rs` reads these variables.
+const JUDGES: [(&str, Environment); 4] = [
+    ("AZUREML_TEST_PYTHON_LAB", python::LAB),
+    ("AZUREML_TEST_PYTHON_MLFLOW", python::MLFLOW),
+    ("AZUREML_TEST_PYTHON_AZURE_AI_ML", python::AZURE_AI_ML),
+    ("AZUREML_TEST_PYTHON_TORCH", python::TORCH),
+];
+
+/// What to test.
+#[derive(Args)]
+pub struct Options {
+    /// Run only the tests whose names contain this, and neither rustfmt nor clippy
+    filter: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let report = Report::new();
+    let tools = lab::find_tools(&report)?;
+    let rust_src = lab::provide_rust_src(&report)?;
+    let mut tally = Tally::default();
+    if options.filter.is_none() {
+        let mut fmt = process::cargo();
+        fmt.args(["fmt", "--all", "--check"]);
+        tally.check(&report, "rustfmt", "the code's layout", fmt)?;
+    }
+    thread::scope(|scope| {
+        let (ready, libtorch) = mpsc::channel();
+        let (report, tools) = (&report, &tools);
+        let judges = scope.spawn(move || {
+            lab::provide_python(report, python::LAB, tools)?;
+            // Nobody waits for it when the build has failed.
+            let _ = ready.send(());
+            provide_judges(report, tools)
+        });
+        let built = lab::build_kernel(report).and_then(|()| match libtorch.recv() {
+            Ok(()) => build(report),
+            // The thread has ended early; it says why.
+            Err(mpsc::RecvError) => Ok(()),
+        });
+        join(judges).and(built)
+    })?;
+    lab::install_kernel(&report, python::LAB, rust_src.as_deref())?;
+    if options.filter.is_none() {
+        let mut clippy = process::cargo();
+        clippy.args([
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        kernel::show_progress(&mut clippy);
+        tally.check(&report, "clippy", "the code's habits", clippy)?;
+    }
+    tests(
+        &report,
+        options.filter.as_deref(),
+        rust_src.as_deref(),
+        &mut tally,
+    )?;
+    drop(report);
+    for failure in &tally.failures {
+        println!("failed: {failure}");
+    }
+    println!("everything took {}", seconds(started.elapsed()));
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 && tally.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
+    for (_, environment) in &JUDGES[1..] {
+        lab::provide_environment(report, *environment, tools)?;
+    }
+    Ok(())
+}
+
+fn build(report: &Report) -> Result<()> {
+    let step = report.step("build of all", "every program and every test");
+    for arguments in [&["build"][..], &["test", "--no-run"]] {
+        let mut cargo = process::cargo();
+        cargo.args(arguments).args(["--release", "--workspace"]);
+        kernel::show_progress(&mut cargo);
+        process::run(&step, "build-all", cargo)?;
+    }
+    step.done("");
+    Ok(())
+}
+
+fn tests(
+    report: &Report,
+    filter: Option<&str>,
+    rust_src: Option<&Path>,
+    tally: &mut Tally,
+) -> Result<()> {
+    // No test may touch the user's own local workspace, not even one that forgets to have its own.
+    let home = place::target().join("test/local-workspace");
+    if home.exists() {
+        fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
+    }
+    let mut cargo = process::cargo();
+    cargo
+        .args(["test", "--release", "--workspace", "--no-fail-fast"])
+        .args(filter)
+        .env("AZUREML_LOCAL_HOME", home)
+        // Two trainings at once on few processors would otherwise wait for each other in busy loops.
+        .env("OMP_WAIT_POLICY", "passive")
+        .env("CARGO_TERM_COLOR", "never");
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        cargo.env(
+            "RUST_TEST_THREADS",
+            processors.min(MOST_AT_ONCE).to_string(),
+        );
+    }
+    for (variable, environment) in JUDGES {
+        cargo.env(variable, environment.program("python"));
+    }
+    if let Some(library) = rust_src {
+        cargo.env("RUST_SRC_PATH", library);
+    }
+    let step = report.step("tests", "Rust's and end to end");
+    let before = tally.failed;
+    let ended = process::follow("tests", cargo, |line| {
+        step.status(line);
+        step.print(line);
+        tally.count(line);
+    });
+    match ended {
+        Ok(()) => step.done(""),
+        // The tests that failed have been shown and counted.
+        Err(Error::Failed { .. }) if tally.failed > before => drop::<Step>(step),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// How many checks and tests passed and failed.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Runs a check that is one test by itself.
+    fn check(&mut self, report: &Report, title: &str, why: &str, command: Command) -> Result<()> {
+        let step = report.step(title, why);
+        match process::run(&step, title, command) {
+            Ok(()) => {
+                step.done("");
+                self.passed += 1;
+            }
+            Err(error @ Error::Failed { .. }) => {
+                drop(step);
+                report.say(&error.to_string());
+                self.failed += 1;
+                self.failures.push(title.to_owned());
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Counts what a line of `cargo test` tells.
+    fn count(&mut self, line: &str) {
+        if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.failures.push(name.to_owned());
+        }
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            match count
+                .split_once(' ')
+                .map(|(number, what)| (number.parse::<usize>(), what))
+            {
+                Some((Ok(number), "passed")) => self.passed += number,
+                Some((Ok(number), "failed")) => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_programs_add_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test one ... ok",
+            "test two::three ... FAILED",
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "     Running unittests src/lib.rs (target/release/deps/x)",
+            "test result: ok. 40 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 2.10s",
+        ] {
+            tally.count(line);
+        }
+        assert_eq!((tally.passed, tally.failed), (42, 1));
+        assert_eq!(tally.failures, ["two::three"]);
+    }
+}
