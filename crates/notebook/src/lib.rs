@@ -1,1 +1,97 @@
-//! What a notebook cell shows: MIME bundles, live display, plain text where there is no notebook.
+//! What a notebook cell shows.
+//!
+//! A value that can show itself implements [`Display`]: it gives a [`MimeBundle`], the same thing as text, HTML or an image, and
+//! whoever shows it takes the richest form that fits.
+//!
+//! ```
+//! use notebook::{Display, MimeBundle};
+//!
+//! struct Progress(u8);
+//!
+//! impl Display for Progress {
+//!     fn mime_bundle(&self) -> MimeBundle {
+//!         MimeBundle::new()
+//!             .text(format!("{} %", self.0))
+//!             .html(format!("<progress max=100 value={}></progress>", self.0))
+//!     }
+//! }
+//! // As the last expression of a cell, a `Progress` is now the cell's value.
+//! notebook::evcxr_display!(Progress);
+//!
+//! notebook::display(&Progress(10)); // shown at once
+//! let live = notebook::display_live(&Progress(20)); // shown at once,
+//! live.update(&Progress(90)); // and replaced where it stands
+//! ```
+//!
+//! In a cell of the kernel these calls are messages on the file descriptor named in the environment variable
+//! `NOTEBOOK_DISPLAY_FD`, one JSON object a line, and arrive in order with what the cell prints. Anywhere else, in a terminal
+//! or in a log, the plain text is printed.
+
+mod bundle;
+mod channel;
+mod live;
+
+pub use bundle::MimeBundle;
+pub use live::Live;
+
+use channel::{Channel, Message};
+
+/// A value that can show itself.
+pub trait Display {
+    /// The value in every form it has; plain text should be among them, it is what a terminal shows.
+    fn mime_bundle(&self) -> MimeBundle;
+}
+
+/// Whether this runs in a cell of a notebook, so that more than plain text can be shown.
+pub fn in_notebook() -> bool {
+    Channel::get().is_some()
+}
+
+/// Shows a value now, below what the cell has shown so far; elsewhere prints its plain text.
+pub fn display(value: &(impl Display + ?Sized)) {
+    channel::send_or_print(&Message::Display {
+        data: value.mime_bundle(),
+        id: None,
+    });
+}
+
+/// Shows a value now and gives a handle by which it can be replaced later.
+///
+/// Elsewhere every update is printed when its plain text differs from the one before.
+pub fn display_live(value: &(impl Display + ?Sized)) -> Live {
+    Live::show(value.mime_bundle())
+}
+
+/// Makes a value the value of the running cell; elsewhere prints its plain text.
+///
+/// [`evcxr_display!`] calls this for the last expression of a cell.
+pub fn result(value: &(impl Display + ?Sized)) {
+    channel::send_or_print(&Message::Result {
+        data: value.mime_bundle(),
+    });
+}
+
+/// Clears what the cell has shown so far; with `wait` only once something new is shown. Does nothing elsewhere.
+pub fn clear(wait: bool) {
+    if let Some(channel) = Channel::get() {
+        channel.send(&Message::Clear { wait });
+    }
+}
+
+/// Gives each type an inherent `evcxr_display`, so that a last expression of that type is the cell's value in its rich form.
+///
+/// The types must implement [`Display`].
+#[macro_export]
+macro_rules! evcxr_display {
+    ($($type:ty),+ $(,)?) => {
+        $(
+            impl $type {
+                /// Shows this as the value of the running cell.
+                #[doc(hidden)]
+                pub fn evcxr_display(&self) {
+                    $crate::result(self);
+                }
+            }
+        )+
+    };
+}

@@ -3,6 +3,13 @@
 //! The kernel knows [`Evaluator`] and [`Event`]; `evcxr` is behind them.
 //! An evaluator is driven from one thread; [`Interrupter`] is the only part that other threads touch.
 
+mod child;
+mod completeness;
+pub mod evcxr;
+
+pub use child::child_hook;
+pub use completeness::{Completeness, is_complete};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
