@@ -139,7 +139,7 @@ fn print(number: usize, prediction: &Prediction) {
     let (next, chance) = others[0];
     println!("{picture}");
     println!(
-        "Drawing {number} is a {} ({:.1} %), otherwise a {next} ({:.1} %)\n",
+        "Drawing {number}: {} ({:.1} %), or else {next} ({:.1} %)\n",
         prediction.digit,
         100.0 * prediction.probability,
         100.0 * chance

@@ -1,11 +1,8 @@
 //! Trains the workshop's network on MNIST: the counterpart of its `train.py`.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
+use azureml::{Run, RunContext};
 use clap::{ArgAction, Parser, value_parser};
 use tch::{Kind, Reduction, Tensor, nn::VarStore};
 use train_model::{
@@ -46,8 +43,8 @@ struct Args {
     #[arg(long, default_value_t = 1, value_parser = value_parser!(i64).range(0..))]
     seed: i64,
     /// Batches between two lines of progress
-    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
-    log_interval: u64,
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(i64).range(1..))]
+    log_interval: i64,
     /// Save the trained model
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
     save_model: bool,
@@ -74,14 +71,15 @@ fn run(args: &Args) -> Result<(), Error> {
     let compute = Compute::choose(args.no_cuda);
     println!("{}", compute.announce());
     tch::manual_seed(args.seed);
+    let context = Run::get_context();
+    log_parameters(&context, args);
 
     let folder = data::folder(args.data.as_deref())?;
     let train_data = Pictures::read(&folder, Part::Train)?.to_device(compute.device);
     let test_data = Pictures::read(&folder, Part::Test)?.to_device(compute.device);
     let model_folder = args.output.join("model");
     if args.save_model {
-        // Better now than after the training.
-        std::fs::create_dir_all(&model_folder).map_err(Error::write(&model_folder))?;
+        save::prepare(&model_folder)?;
     }
 
     let mut variables = VarStore::new(compute.device);
@@ -91,8 +89,8 @@ fn run(args: &Args) -> Result<(), Error> {
 
     let mut accuracy = 0.0;
     for epoch in 1..=args.epochs {
-        train(args, &net, &train_data, &mut optimizer, epoch)?;
-        accuracy = test(args, &net, &test_data, epoch)?;
+        train(args, &net, &train_data, &mut optimizer, epoch, &context)?;
+        accuracy = test(args, &net, &test_data, epoch, &context)?;
         if let Some(usage) = compute.usage() {
             println!("{usage}");
         }
@@ -100,9 +98,18 @@ fn run(args: &Args) -> Result<(), Error> {
     }
 
     if args.save_model {
-        save_model(&model_folder, &mut variables, &net, accuracy)?;
+        save::save(&model_folder, &mut variables, &net, &test_data, accuracy)?;
+        println!("Model saved in {}", model_folder.display());
     }
     Ok(())
+}
+
+fn log_parameters(context: &RunContext, args: &Args) {
+    context.log_param("epochs", args.epochs);
+    context.log_param("batch_size", args.batch_size);
+    context.log_param("lr", args.lr);
+    context.log_param("gamma", args.gamma);
+    context.log_param("seed", args.seed);
 }
 
 fn train(
@@ -111,10 +118,11 @@ fn train(
     pictures: &Pictures,
     optimizer: &mut Adadelta,
     epoch: i64,
+    context: &RunContext,
 ) -> Result<(), Error> {
     let started = Instant::now();
     let total = pictures.count();
-    let batches = (total as u64).div_ceil(args.batch_size as u64);
+    let batches = (total as u64).div_ceil(args.batch_size as u64) as i64;
     let mut seen = 0;
     for (number, batch) in (0..batches).zip(pictures.batches(args.batch_size, true)) {
         optimizer.zero_grad();
@@ -126,6 +134,7 @@ fn train(
             let loss = finite(&loss, epoch)?;
             let percent = 100.0 * number as f64 / batches as f64;
             println!("Train Epoch: {epoch} [{seen}/{total} ({percent:.0}%)]\tLoss: {loss:.6}");
+            context.log_step("Train loss", loss, (epoch - 1) * batches + number);
             if args.dry_run {
                 break;
             }
@@ -143,7 +152,13 @@ fn train(
 }
 
 /// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises.
-fn test(args: &Args, net: &Net, pictures: &Pictures, epoch: i64) -> Result<f64, Error> {
+fn test(
+    args: &Args,
+    net: &Net,
+    pictures: &Pictures,
+    epoch: i64,
+    context: &RunContext,
+) -> Result<f64, Error> {
     let total = pictures.count();
     let mut loss_sum = 0.0;
     let mut correct = 0;
@@ -160,6 +175,8 @@ fn test(args: &Args, net: &Net, pictures: &Pictures, epoch: i64) -> Result<f64, 
     let loss = loss_sum / total as f64;
     let accuracy = 100.0 * correct as f64 / total as f64;
     println!("\nTest set: Average loss: {loss:.4}, Accuracy: {correct}/{total} ({accuracy:.0}%)\n");
+    context.log_step("Test loss", loss, epoch);
+    context.log_step("Accuracy", accuracy, epoch);
     Ok(accuracy)
 }
 
@@ -170,15 +187,4 @@ fn finite(loss: &Tensor, epoch: i64) -> Result<f64, Error> {
     } else {
         Err(Error::Diverged { epoch, loss })
     }
-}
-
-fn save_model(
-    folder: &Path,
-    variables: &mut VarStore,
-    net: &Net,
-    accuracy: f64,
-) -> Result<(), Error> {
-    save::save(folder, variables, net, accuracy)?;
-    println!("Model saved in {}", folder.display());
-    Ok(())
 }

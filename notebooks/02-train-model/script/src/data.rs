@@ -110,6 +110,26 @@ impl Pictures {
         }
     }
 
+    /// The first ones, at most `count`.
+    #[must_use]
+    pub fn first(&self, count: i64) -> Self {
+        let count = count.min(self.count());
+        Self {
+            images: self.images.narrow(0, 0, count),
+            labels: self.labels.narrow(0, 0, count),
+        }
+    }
+
+    /// All of them as the network sees them, `[n, 1, 28, 28]`.
+    pub fn normalised(&self) -> Tensor {
+        normalise(&self.images)
+    }
+
+    /// Their ink from 0 to 255, a list of 784 for each.
+    pub fn pixels(&self) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(Vec::try_from(self.images.flatten(1, -1))?)
+    }
+
     /// How many there are.
     pub fn count(&self) -> i64 {
         self.images.size()[0]

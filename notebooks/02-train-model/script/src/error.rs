@@ -16,7 +16,7 @@ pub enum Error {
         searched: Vec<PathBuf>,
     },
     /// The folder lacks one of MNIST's four files.
-    #[error("{} has neither {name} nor {name}.gz", folder.display())]
+    #[error("the folder {} has neither {name} nor {name}.gz", folder.display())]
     MissingFile {
         /// The folder.
         folder: PathBuf,
@@ -88,7 +88,7 @@ pub enum Error {
     /// libtorch failed.
     #[error("libtorch failed: {problem}")]
     Torch {
-        /// The first line of its reason.
+        /// Its reason.
         problem: String,
     },
 }
@@ -156,16 +156,18 @@ impl Error {
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         Self::Torch {
-            problem: first_line(&error),
+            problem: reason(&error),
         }
     }
 }
 
-/// libtorch's reason without the C++ frames that follow it.
-pub fn first_line(error: &tch::TchError) -> String {
+/// libtorch's reason: its first sentence, without advice and C++ frames.
+pub fn reason(error: &tch::TchError) -> String {
     let text = error.to_string();
+    let text = text.trim_start_matches("Internal torch error: ");
     let line = text.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or("it gave no reason").trim().to_owned()
+    let sentence = line.and_then(|line| line.split(". ").next());
+    sentence.unwrap_or("it gave no reason").trim().to_owned()
 }
 
 /// How a program ends: an error goes to standard error with its way out.

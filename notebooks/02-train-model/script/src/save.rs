@@ -7,11 +7,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tch::{CModule, Device, Kind, Tensor, nn::VarStore};
+use tch::{CModule, Device, Tensor, nn::VarStore};
 
 use crate::{
-    data::{MEAN, SIDE, STANDARD_DEVIATION},
-    error::{Error, first_line},
+    data::{MEAN, Pictures, SIDE, STANDARD_DEVIATION},
+    error::{self, Error},
     model::Net,
 };
 
@@ -21,51 +21,69 @@ pub const SCRIPT: &str = "model.pt";
 pub const WEIGHTS: &str = "model.safetensors";
 /// What goes in and comes out.
 pub const DESCRIPTION: &str = "model.json";
+/// A few pictures with the network's answers: whoever opens the model elsewhere can see that it gives the same.
+pub const EXAMPLES: &str = "examples.json";
+
+/// How many pictures are among the examples.
+const EXAMPLE_COUNT: i64 = 10;
 
 /// How much the largest file takes, generously.
 const ROOM: usize = 6_000_000;
+
+/// Makes the folder and sees that a model has room there: better before the training than after it.
+pub fn prepare(folder: &Path) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let script = folder.join(SCRIPT);
+    try_room(&partial(&script)).map_err(Error::write(&script))
+}
 
 /// Writes the model into `folder` and ends its training: it moves to the CPU, where everybody can open it.
 pub fn save(
     folder: &Path,
     variables: &mut VarStore,
     net: &Net,
+    pictures: &Pictures,
     accuracy: f64,
 ) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    prepare(folder)?;
     // Tracing wants weights that are constants.
     variables.freeze();
     variables.set_device(Device::Cpu);
+    let examples = pictures.first(EXAMPLE_COUNT).to_device(Device::Cpu);
 
-    write(&folder.join(SCRIPT), |path| save_script(path, net))?;
     write(&folder.join(WEIGHTS), |path| Ok(variables.save(path)?))?;
-    let description =
-        serde_json::to_string_pretty(&description(accuracy)).unwrap_or_default() + "\n";
-    write_text(&folder.join(DESCRIPTION), &description)
+    prepare(folder)?;
+    write(&folder.join(SCRIPT), |path| {
+        save_script(path, net, &examples.normalised())
+    })?;
+    let logits = net.forward(&examples.normalised(), false);
+    let examples = json!({
+        "pixels": examples.pixels()?,
+        "logits": Vec::<Vec<f64>>::try_from(logits)?,
+    });
+    write_text(&folder.join(EXAMPLES), &format!("{examples}\n"))?;
+    let description = description(accuracy);
+    write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))
 }
 
 /// Writes a text file that is whole or not there.
 pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    write(path, |path| {
-        fs::write(path, text).map_err(Error::write(path))
+    write(path, |partial| {
+        fs::write(partial, text).map_err(Error::write(path))
     })
 }
 
-fn save_script(path: &Path, net: &Net) -> Result<(), Error> {
-    let side = SIDE as i64;
-    let example = Tensor::zeros([1, 1, side, side], (Kind::Float, Device::Cpu));
-    let traced = CModule::create_by_tracing("Net", "forward", &[example], &mut |inputs| {
+fn save_script(path: &Path, net: &Net, pictures: &Tensor) -> Result<(), Error> {
+    let example = [pictures.narrow(0, 0, 1)];
+    let traced = CModule::create_by_tracing("Net", "forward", &example, &mut |inputs| {
         vec![net.forward(&inputs[0], false)]
     })?;
     traced.save(path)?;
     // libtorch may be silent about a write that failed; and nobody should find out later that a model is unlike the
     // network that was tested.
     let opened = CModule::load(path)?;
-    let pictures = Tensor::rand([3, 1, side, side], (Kind::Float, Device::Cpu));
-    let difference = (opened.forward_ts(&[&pictures])? - net.forward(&pictures, false))
-        .abs()
-        .max();
-    if difference.double_value(&[]) <= 1e-4 {
+    let difference = opened.forward_ts(&[pictures])? - net.forward(pictures, false);
+    if difference.abs().max().double_value(&[]) <= 1e-4 {
         Ok(())
     } else {
         Err(Error::Torch {
@@ -92,24 +110,16 @@ fn description(accuracy: f64) -> Value {
 /// Lets `save` write beside `path` and gives the file its name when it is complete.
 fn write(path: &Path, save: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let partial = partial(path);
-    let done = save(&partial)
-        .and_then(|()| {
-            let file = File::open(&partial).map_err(Error::write(path))?;
-            file.sync_all().map_err(Error::write(path))
-        })
-        .and_then(|()| fs::rename(&partial, path).map_err(Error::write(path)));
-    done.map_err(|error| {
+    let done = save(&partial).and_then(|()| {
+        let sync = || File::open(&partial)?.sync_all();
+        let named = sync().and_then(|()| fs::rename(&partial, path));
+        named.map_err(Error::write(path))
+    });
+    if done.is_err() {
         // A failed removal changes nothing about what went wrong.
         let _ = fs::remove_file(&partial);
-        match try_room(&partial) {
-            // libtorch hides the system's reason behind its own words; the system gives it again.
-            Err(reason) => Error::write(path)(reason),
-            Ok(()) => match error {
-                Error::Write { source, .. } => Error::write(path)(source),
-                other => other,
-            },
-        }
-    })
+    }
+    done
 }
 
 /// Beside `path`, hidden, with the same extension, which tells the format.
@@ -118,6 +128,8 @@ fn partial(path: &Path) -> PathBuf {
     path.with_file_name(format!(".partial-{name}"))
 }
 
+/// Whether the largest file has room at `path`. libtorch gives no reason when a disk is full: writing a TorchScript
+/// file, it ends the whole process.
 fn try_room(path: &Path) -> io::Result<()> {
     let tried = File::create(path).and_then(|mut file| {
         file.write_all(&vec![0; ROOM])?;
@@ -132,6 +144,6 @@ fn try_room(path: &Path) -> io::Result<()> {
 pub fn unusable(path: &Path) -> impl FnOnce(tch::TchError) -> Error {
     move |error| Error::BadModel {
         path: path.to_path_buf(),
-        problem: first_line(&error),
+        problem: error::reason(&error),
     }
 }

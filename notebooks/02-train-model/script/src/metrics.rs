@@ -1,1 +1,0 @@
-//! Metrics on their way to the workspace, beside the training loop.
