@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use azureml::{Run, RunContext};
 use clap::{ArgAction, Parser, value_parser};
-use tch::{Kind, Reduction, Tensor, nn::VarStore};
+use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 use train_model::{
     data::{self, Part, Pictures},
     device::Compute,
@@ -82,8 +82,10 @@ fn run(args: &Args) -> Result<(), Error> {
         save::prepare(&model_folder)?;
     }
 
-    let mut variables = VarStore::new(compute.device);
+    // Made on the CPU, so that a seed means the same weights on every device.
+    let mut variables = VarStore::new(Device::Cpu);
     let net = Net::new(&variables.root());
+    variables.set_device(compute.device);
     let mut optimizer = Adadelta::new(variables.trainable_variables(), args.lr);
     let mut scheduler = StepLr::new(1, args.gamma);
 

@@ -27,14 +27,14 @@ pub const EXAMPLES: &str = "examples.json";
 /// How many pictures are among the examples.
 const EXAMPLE_COUNT: i64 = 10;
 
-/// How much the largest file takes, generously.
+/// How many bytes the TorchScript file takes, generously; the weights take as many.
 const ROOM: usize = 6_000_000;
 
 /// Makes the folder and sees that a model has room there: better before the training than after it.
 pub fn prepare(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::write(folder))?;
     let script = folder.join(SCRIPT);
-    try_room(&partial(&script)).map_err(Error::write(&script))
+    try_room(&partial(&script), 2 * ROOM).map_err(Error::write(&script))
 }
 
 /// Writes the model into `folder` and ends its training: it moves to the CPU, where everybody can open it.
@@ -45,14 +45,16 @@ pub fn save(
     pictures: &Pictures,
     accuracy: f64,
 ) -> Result<(), Error> {
-    prepare(folder)?;
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
     // Tracing wants weights that are constants.
     variables.freeze();
     variables.set_device(Device::Cpu);
     let examples = pictures.first(EXAMPLE_COUNT).to_device(Device::Cpu);
 
-    write(&folder.join(WEIGHTS), |path| Ok(variables.save(path)?))?;
-    prepare(folder)?;
+    write(&folder.join(WEIGHTS), |partial| {
+        try_room(partial, ROOM).map_err(Error::write(&folder.join(WEIGHTS)))?;
+        Ok(variables.save(partial)?)
+    })?;
     write(&folder.join(SCRIPT), |path| {
         save_script(path, net, &examples.normalised())
     })?;
@@ -78,6 +80,8 @@ fn save_script(path: &Path, net: &Net, pictures: &Tensor) -> Result<(), Error> {
     let traced = CModule::create_by_tracing("Net", "forward", &example, &mut |inputs| {
         vec![net.forward(&inputs[0], false)]
     })?;
+    // libtorch gives no reason when the disk is full: it ends the whole process.
+    try_room(path, ROOM).map_err(Error::write(&path.with_file_name(SCRIPT)))?;
     traced.save(path)?;
     // libtorch may be silent about a write that failed; and nobody should find out later that a model is unlike the
     // network that was tested.
@@ -128,11 +132,10 @@ fn partial(path: &Path) -> PathBuf {
     path.with_file_name(format!(".partial-{name}"))
 }
 
-/// Whether the largest file has room at `path`. libtorch gives no reason when a disk is full: writing a TorchScript
-/// file, it ends the whole process.
-fn try_room(path: &Path) -> io::Result<()> {
+/// Whether so many bytes have room at `path`.
+fn try_room(path: &Path, bytes: usize) -> io::Result<()> {
     let tried = File::create(path).and_then(|mut file| {
-        file.write_all(&vec![0; ROOM])?;
+        file.write_all(&vec![0; bytes])?;
         file.sync_all()
     });
     // Of no interest beside the answer.
