@@ -49,7 +49,9 @@ class Client(NotebookClient):
         if kind == "stream":
             say("text", text=content["text"])
         elif kind in ("display_data", "execute_result"):
-            say("text", text=content["data"].get("text/plain", ""))
+            say("text", text=content["data"].get("text/plain", "") + "\n")
+        elif kind == "error":
+            say("error", text="\n".join(content["traceback"]) + "\n")
         elif kind == "update_display_data":
             say("status", text=content["data"].get("text/plain", ""))
         return super().process_message(msg, cell, cell_index)
@@ -82,11 +84,12 @@ def watched(notebook, folder):
     code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     since = time.monotonic()
 
-    def ended(event, **more):
-        nonlocal since
-        now = time.monotonic()
-        say(event, seconds=now - since, **more)
-        since = now
+    def ended(event):
+        say(event, seconds=time.monotonic() - since)
+
+    def cell_ends(cell, cell_index, execute_reply):
+        if execute_reply["content"]["status"] == "ok":
+            ended("done")
 
     def cell_starts(cell, cell_index):
         nonlocal since
@@ -101,7 +104,7 @@ def watched(notebook, folder):
         resources={"metadata": {"path": folder}},
         on_notebook_start=lambda notebook: ended("ready"),
         on_cell_execute=cell_starts,
-        on_cell_executed=lambda cell, cell_index, execute_reply: ended("done"),
+        on_cell_executed=cell_ends,
     )
 
 
@@ -110,11 +113,11 @@ def main():
     notebook = nbformat.read(source, as_version=4)
     try:
         watched(notebook, os.path.dirname(source)).execute()
-    except CellExecutionError as error:
-        say("error", text=error.traceback)
+    except CellExecutionError:
+        # The error has been told when it came.
         return 1
     except DeadKernelError:
-        say("error", text="the kernel died; `azureml-kernel doctor` says what may be wrong and where its log is")
+        say("error", text="the kernel died; `azureml-kernel doctor` says what may be wrong and where its log is\n")
         return 1
     finally:
         save(notebook, executed, root)

@@ -62,6 +62,7 @@ pub fn execute(report: &Report, environment: Environment, name: &str) -> Result<
         report,
         step: Some(report.step("start of the kernel", "")),
         executed: &mut executed,
+        rest: String::new(),
         failed: false,
     };
     let ended = process::follow("notebook", python, |line| follower.event(line));
@@ -80,6 +81,8 @@ struct Follower<'a> {
     report: &'a Report,
     step: Option<Step>,
     executed: &'a mut Executed,
+    /// The beginning of a line that is still being printed.
+    rest: String,
     failed: bool,
 }
 
@@ -105,11 +108,7 @@ impl Follower<'_> {
                 });
                 self.step = Some(self.report.step_now(&title, &text("code")));
             }
-            Some("text") => {
-                for line in text("text").lines() {
-                    self.line(&plain(line));
-                }
-            }
+            Some("text") => self.text(&text("text")),
             Some("status") => {
                 if let Some(step) = &self.step {
                     step.status(text("text").lines().last().unwrap_or_default());
@@ -123,23 +122,31 @@ impl Follower<'_> {
             }
             Some("error") => {
                 self.failed = true;
-                for line in text("text").lines() {
-                    self.line(line);
-                }
+                self.text(&text("text"));
                 self.step = None;
             }
             _ => {}
         }
     }
 
-    fn line(&mut self, line: &str) {
-        read(line, &mut self.executed.runs);
-        if let Some(step) = &self.step {
-            step.print(&format!("    {line}"));
+    fn text(&mut self, text: &str) {
+        self.rest.push_str(text);
+        while let Some(end) = self.rest.find('\n') {
+            let line: String = self.rest.drain(..=end).collect();
+            // What a carriage return has overwritten is not to be seen.
+            let shown = line.trim_end().rsplit('\r').next().unwrap_or_default();
+            let shown = plain(shown);
+            read(&shown, &mut self.executed.runs);
+            if let Some(step) = &self.step {
+                step.print(&format!("    {shown}"));
+            }
         }
     }
 
     fn end(&mut self) {
+        if !self.rest.is_empty() {
+            self.text("\n");
+        }
         if let Some(step) = self.step.take() {
             step.done("");
         }
