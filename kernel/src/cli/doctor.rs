@@ -1,0 +1,164 @@
+//! `azureml-kernel doctor`: checks what the kernel needs.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::kernelspec::{DISPLAY_NAME, NAME, folder, locations};
+use crate::{env, logging, toolchain};
+
+/// What a check found.
+enum Finding {
+    /// All is well; what was found.
+    Good(String),
+    /// Something is missing: what, and the way out.
+    Missing(String, String),
+}
+
+use Finding::{Good, Missing};
+
+/// Prints a line per check; fails when something that is needed is missing.
+pub fn run() -> ExitCode {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
+    let checks: [(&str, fn() -> Finding); 7] = [
+        ("rustc", rustc),
+        ("cargo", cargo),
+        ("linker", linker),
+        ("rust-src", rust_src),
+        ("Jupyter", jupyter),
+        ("kernelspec", kernelspec),
+        ("state", state),
+    ];
+    let mut complete = true;
+    for (name, check) in checks {
+        let (mark, code, text, hint) = match check() {
+            Good(text) => ("✓", 32, text, None),
+            Missing(text, hint) => ("✗", 31, text, Some(hint)),
+        };
+        if colour {
+            println!("\u{1b}[{code}m{mark}\u{1b}[0m {name}: {text}");
+        } else {
+            println!("{mark} {name}: {text}");
+        }
+        if let Some(hint) = hint {
+            complete = false;
+            println!("  hint: {hint}");
+        }
+    }
+    if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn rustc() -> Finding {
+    program("rustc")
+}
+
+fn cargo() -> Finding {
+    program("cargo")
+}
+
+fn program(name: &str) -> Finding {
+    match (toolchain::version_line(name), toolchain::find(name)) {
+        (Some(version), Some(path)) => Good(format!("{version} ({})", path.display())),
+        (None, Some(path)) => Missing(
+            format!("{} does not run", path.display()),
+            "run it in a terminal to see why; with rustup, `rustup default stable` chooses a toolchain".to_owned(),
+        ),
+        _ => Missing("not on PATH".to_owned(), toolchain::RUST_HINT.to_owned()),
+    }
+}
+
+fn linker() -> Finding {
+    if toolchain::find("rustc").is_none() {
+        return Missing(
+            "cannot be tried without rustc".to_owned(),
+            toolchain::RUST_HINT.to_owned(),
+        );
+    }
+    match toolchain::try_linking() {
+        Ok(()) => Good("links a dynamic library".to_owned()),
+        Err(error) => Missing(error, toolchain::LINKER_HINT.to_owned()),
+    }
+}
+
+fn rust_src() -> Finding {
+    match toolchain::rust_src() {
+        Some(path) => Good(path.display().to_string()),
+        None => Missing(
+            "the sources of the standard library are missing, so the types of variables are not known".to_owned(),
+            toolchain::RUST_SRC_HINT.to_owned(),
+        ),
+    }
+}
+
+fn jupyter() -> Finding {
+    let client = Command::new("python3")
+        .args([
+            "-c",
+            "import jupyter_client; print(jupyter_client.__version__)",
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    if let Some(output) = client {
+        let version = String::from_utf8_lossy(&output.stdout);
+        return Good(format!("jupyter_client {} of python3", version.trim()));
+    }
+    match toolchain::find("jupyter") {
+        Some(path) => Good(path.display().to_string()),
+        None => Missing(
+            "neither `jupyter` nor Python's jupyter_client was found".to_owned(),
+            "run `python3 -m pip install jupyterlab`, or activate the environment that has it"
+                .to_owned(),
+        ),
+    }
+}
+
+fn kernelspec() -> Finding {
+    let install = || "run `azureml-kernel install`".to_owned();
+    let folders = locations::all_kernels_folders();
+    let found = folders
+        .iter()
+        .map(|kernels| folder::path(kernels))
+        .find_map(|place| Some((folder::read(&place)?, place)));
+    let Some((spec, place)) = found else {
+        return Missing(
+            format!("\"{DISPLAY_NAME}\" ({NAME}) is not installed"),
+            install(),
+        );
+    };
+    let binary = PathBuf::from(spec.argv.first().cloned().unwrap_or_default());
+    if toolchain::is_executable(&binary) {
+        Good(place.display().to_string())
+    } else {
+        Missing(
+            format!(
+                "{} starts {}, which is not there",
+                place.display(),
+                binary.display()
+            ),
+            install(),
+        )
+    }
+}
+
+fn state() -> Finding {
+    let logs = logging::folder();
+    let writable = std::fs::create_dir_all(&logs).and_then(|()| tempfile::tempfile_in(&logs));
+    match (writable, logging::files().first()) {
+        (Err(error), _) => Missing(
+            format!("cannot write to {}: {error}", logs.display()),
+            format!(
+                "make the folder writable, or set {} to one that is",
+                env::XDG_STATE_HOME
+            ),
+        ),
+        (Ok(_), Some(newest)) => Good(format!("the newest log is {}", newest.display())),
+        (Ok(_), None) => Good(format!("logs go to {}", logs.display())),
+    }
+}

@@ -1,0 +1,64 @@
+//! `azureml-kernel install`: makes the kernel known to Jupyter and builds the crates that cells use.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Failure, helpers};
+use crate::kernelspec::DISPLAY_NAME;
+use crate::kernelspec::folder::{self, Binary};
+use crate::kernelspec::locations::{Location, kernels_folder};
+use crate::toolchain;
+
+/// The local workspace's binary, which cells start when it lies beside the kernel's.
+const LOCAL_WORKSPACE: &str = "azureml-local";
+
+/// Installs.
+pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<ExitCode, Failure> {
+    let kernels = kernels_folder(location)?;
+    let running = std::env::current_exe()?.canonicalize()?;
+    let variables = if no_crates {
+        BTreeMap::new()
+    } else {
+        helpers::build(&running, crates)?
+    };
+    let binary = binary(&running);
+    let started = folder::install(&kernels, &binary, &variables)?;
+    eprintln!(
+        "Installed \"{DISPLAY_NAME}\" in {}",
+        folder::path(&kernels).display()
+    );
+    eprintln!("It starts {}", started.display());
+    if toolchain::find("rustc").is_none() || toolchain::find("cargo").is_none() {
+        eprintln!(
+            "warning: rustc or cargo is not on PATH\nhint: {}",
+            toolchain::RUST_HINT
+        );
+    } else if toolchain::rust_src().is_none() {
+        eprintln!(
+            "warning: the sources of the standard library (rust-src) are missing; without them the kernel does not know the types of variables\nhint: {}",
+            toolchain::RUST_SRC_HINT
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A binary in a build folder is copied, because `cargo clean` and the next build take it away.
+fn binary(running: &Path) -> Binary {
+    if !in_build_folder(running) {
+        return Binary::InPlace(running.to_owned());
+    }
+    let local = running.with_file_name(LOCAL_WORKSPACE);
+    let mut binaries = vec![running.to_owned()];
+    if toolchain::is_executable(&local) {
+        binaries.push(local);
+    }
+    Binary::Copied(binaries)
+}
+
+/// Whether cargo made the folder: it marks its build folders as caches.
+fn in_build_folder(binary: &Path) -> bool {
+    binary
+        .ancestors()
+        .any(|folder| folder.join("CACHEDIR.TAG").is_file())
+}

@@ -1,0 +1,98 @@
+//! The commands of the binary.
+//!
+//! Standard output is for what a command answers, standard error for progress and errors.
+
+mod doctor;
+mod helpers;
+mod install;
+mod serve;
+mod uninstall;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::kernelspec::locations::Location;
+
+/// A Jupyter kernel for Rust.
+#[derive(Debug, Parser)]
+#[command(name = "azureml-kernel", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve one notebook; Jupyter runs this
+    Serve {
+        /// The file in which Jupyter says where to listen
+        #[arg(long, value_name = "FILE")]
+        connection_file: PathBuf,
+    },
+    /// Make the kernel known to Jupyter, and build the crates that cells may use without `:dep`
+    Install {
+        #[command(flatten)]
+        place: Place,
+        /// A further crate for cells to use without `:dep`, built ahead; may be given more than once
+        #[arg(long = "crate", value_name = "DIR")]
+        crates: Vec<PathBuf>,
+        /// Build no crates ahead
+        #[arg(long, conflicts_with = "crates")]
+        no_crates: bool,
+    },
+    /// Remove what `install` has written
+    Uninstall {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check what the kernel needs, and say how to get what is missing
+    Doctor,
+}
+
+/// Where the kernelspec goes.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Place {
+    /// For the user, in every Python environment (the default)
+    #[arg(long)]
+    user: bool,
+    /// In the Python environment that is active
+    #[arg(long)]
+    sys_prefix: bool,
+    /// Below a folder, in share/jupyter/kernels
+    #[arg(long, value_name = "DIR")]
+    prefix: Option<PathBuf>,
+}
+
+impl Place {
+    fn location(self) -> Location {
+        match self.prefix {
+            Some(prefix) => Location::Prefix(prefix),
+            None if self.sys_prefix => Location::SysPrefix,
+            None => Location::User,
+        }
+    }
+}
+
+/// Why a command failed; the message and, on the next line, the way out.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the command of the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { connection_file } => serve::run(&connection_file),
+        Command::Install {
+            place,
+            crates,
+            no_crates,
+        } => install::run(&place.location(), &crates, no_crates),
+        Command::Uninstall { place } => uninstall::run(&place.location()),
+        Command::Doctor => Ok(doctor::run()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,106 @@
+//! `azureml-kernel serve`: serves one notebook until it ends.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
+use azureml_kernel_evaluator::{CellError, Evaluator, is_complete};
+use tokio::sync::watch;
+
+use super::{Failure, helpers};
+use crate::protocol::connection;
+use crate::server::{self, Engine, Options, Parent};
+use crate::{env, logging, toolchain};
+
+/// Set for the process that replaces itself, so that it does so once.
+const COMPLETED: &str = "AZUREML_KERNEL_ENVIRONMENT_COMPLETED";
+
+/// Serves until the end.
+pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
+    complete_environment();
+    let connection = connection::read(connection_file)?;
+    if let Err(error) = logging::start() {
+        eprintln!("warning: nothing is logged: {error}");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        connection_file = %connection_file.display(),
+        "the kernel starts"
+    );
+    let options = Options {
+        history: Some(env::state_folder().join("history.jsonl")),
+        parent: std::env::var(env::PARENT_PID)
+            .ok()
+            .and_then(|pid| Parent::from_text(&pid)),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(server::serve(&connection, engine(), options));
+    // A compiler or a cell that did not stop in time must not keep the process.
+    runtime.shutdown_background();
+    server::terminate_group();
+    if let Err(error) = &served {
+        tracing::error!(%error, "the kernel could not serve");
+    }
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the program anew in the same process when its environment lacks what cells need and what can be found.
+fn complete_environment() {
+    if std::env::var_os(COMPLETED).is_some() {
+        return;
+    }
+    let path = toolchain::completed_path();
+    let Ok(binary) = std::env::current_exe() else {
+        return;
+    };
+    let Some(path) = path else {
+        return;
+    };
+    let error = Command::new(binary)
+        .args(std::env::args_os().skip(1))
+        .env("PATH", path)
+        .env(COMPLETED, "1")
+        .exec();
+    // Without it the kernel starts as well; its cells say what is missing.
+    eprintln!("warning: cannot complete PATH: {error}");
+}
+
+fn engine() -> Engine {
+    let (version, language_version) = watch::channel(None);
+    std::thread::spawn(move || {
+        version.send_replace(Some(toolchain::rust_version().unwrap_or_default()));
+    });
+    Engine {
+        start: Box::new(|| match EvcxrEvaluator::start(helpers::options()) {
+            Ok(evaluator) => Ok(Box::new(evaluator) as Box<dyn Evaluator>),
+            Err(error) => Err(start_error(&error.to_string())),
+        }),
+        is_complete,
+        language_version,
+    }
+}
+
+/// What every cell answers when the evaluator could not start.
+fn start_error(text: &str) -> CellError {
+    let mut traceback: Vec<String> = text.lines().map(str::to_owned).collect();
+    if !text.contains("hint:") {
+        let hint = if toolchain::find("rustc").is_none() || toolchain::find("cargo").is_none() {
+            toolchain::RUST_HINT
+        } else if toolchain::rust_src().is_none() {
+            toolchain::RUST_SRC_HINT
+        } else {
+            "`azureml-kernel doctor` checks what the kernel needs; restart the kernel afterwards"
+        };
+        traceback.push(format!("hint: {hint}"));
+    }
+    CellError {
+        ename: "KernelError".to_owned(),
+        evalue: text.lines().next().unwrap_or_default().to_owned(),
+        traceback,
+    }
+}

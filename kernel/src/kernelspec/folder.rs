@@ -1,0 +1,207 @@
+//! Writing, replacing and removing a kernelspec folder.
+//!
+//! A folder is made beside its place and then takes it in one step, so that Jupyter never sees half of one. It lists its own files,
+//! so that removing it takes away what was installed and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jupyter_protocol::JupyterKernelspec;
+use serde::{Deserialize, Serialize};
+
+use super::{LOGOS, NAME, spec};
+
+/// The file that lists what was installed.
+const MANIFEST: &str = "installed-files.json";
+
+/// The subfolder for binaries.
+const BINARIES: &str = "bin";
+
+/// A kernelspec folder could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}\nhint: {hint}", path.display())]
+pub struct FolderError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+    hint: &'static str,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Manifest {
+    files: Vec<PathBuf>,
+}
+
+fn failed<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> FolderError + use<'a> {
+    move |source| FolderError {
+        action,
+        path: path.to_owned(),
+        hint: match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "install where you may write: `--user`, or `--prefix` with a folder of yours"
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "the disk is full; free some space and try again"
+            }
+            _ => {
+                "check that the folder exists and may be written, or choose another with `--prefix`"
+            }
+        },
+        source,
+    }
+}
+
+/// Where the kernelspec is below a folder of kernelspecs.
+pub fn path(kernels: &Path) -> PathBuf {
+    kernels.join(NAME)
+}
+
+/// Which binary an installed kernelspec starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binary {
+    /// One that stays where it is.
+    InPlace(PathBuf),
+    /// Copies of these, the first of which is started.
+    Copied(Vec<PathBuf>),
+}
+
+/// Installs the kernelspec, in the place of an earlier one; returns the binary that it starts.
+pub fn install(
+    kernels: &Path,
+    binary: &Binary,
+    variables: &BTreeMap<String, String>,
+) -> Result<PathBuf, FolderError> {
+    fs::create_dir_all(kernels).map_err(failed("create", kernels))?;
+    let place = path(kernels);
+    let new = tempfile::Builder::new()
+        .prefix(&format!(".{NAME}-"))
+        .tempdir_in(kernels)
+        .map_err(failed("write to", kernels))?;
+    let started = fill(new.path(), &place, binary, variables)?;
+    fs::set_permissions(
+        new.path(),
+        <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755),
+    )
+    .map_err(failed("write", new.path()))?;
+    swap(new, &place)?;
+    Ok(started)
+}
+
+fn fill(
+    new: &Path,
+    place: &Path,
+    binary: &Binary,
+    variables: &BTreeMap<String, String>,
+) -> Result<PathBuf, FolderError> {
+    let mut manifest = Manifest::default();
+    let started = match binary {
+        Binary::InPlace(path) => path.clone(),
+        Binary::Copied(paths) => {
+            let folder = new.join(BINARIES);
+            fs::create_dir(&folder).map_err(failed("create", &folder))?;
+            for path in paths {
+                let name = Path::new(BINARIES).join(path.file_name().unwrap_or_default());
+                fs::copy(path, new.join(&name)).map_err(failed("copy", path))?;
+                manifest.files.push(name);
+            }
+            place.join(manifest.files.first().cloned().unwrap_or_default())
+        }
+    };
+    let spec = serde_json::to_vec_pretty(&spec(&started, variables));
+    let spec = spec.map_err(io::Error::from);
+    let files = LOGOS
+        .iter()
+        .map(|(name, bytes)| (*name, Ok(bytes.to_vec())))
+        .chain([("kernel.json", spec)]);
+    for (name, bytes) in files {
+        let path = new.join(name);
+        bytes
+            .and_then(|bytes| fs::write(&path, bytes))
+            .map_err(failed("write", &path))?;
+        manifest.files.push(PathBuf::from(name));
+    }
+    let path = new.join(MANIFEST);
+    serde_json::to_vec_pretty(&manifest)
+        .map_err(io::Error::from)
+        .and_then(|bytes| fs::write(&path, bytes))
+        .map_err(failed("write", &path))?;
+    Ok(started)
+}
+
+/// Puts the new folder into its place, and the old one, if any, away.
+fn swap(new: tempfile::TempDir, place: &Path) -> Result<(), FolderError> {
+    if fs::symlink_metadata(place).is_err() {
+        fs::rename(new.path(), place).map_err(failed("write", place))?;
+        // It has moved: nothing is left to remove.
+        let _ = new.keep();
+        return Ok(());
+    }
+    exchange(new.path(), place).map_err(failed("replace", place))
+    // Dropping `new` removes the old folder, which is there now.
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(new: &Path, place: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, new, CWD, place, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // Some network file systems cannot.
+        Err(_) => exchange_in_steps(new, place),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(new: &Path, place: &Path) -> io::Result<()> {
+    exchange_in_steps(new, place)
+}
+
+fn exchange_in_steps(new: &Path, place: &Path) -> io::Result<()> {
+    let aside = new.with_extension("old");
+    fs::rename(place, &aside)?;
+    fs::rename(new, place)?;
+    fs::rename(&aside, new)
+}
+
+/// Reads the kernelspec in a folder; `None` when there is none.
+pub fn read(folder: &Path) -> Option<JupyterKernelspec> {
+    let text = fs::read(folder.join("kernel.json")).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Removes what [`install`] wrote; says whether there was something.
+pub fn remove(kernels: &Path) -> Result<bool, FolderError> {
+    let place = path(kernels);
+    let manifest = match fs::read(place.join(MANIFEST)) {
+        Ok(text) => serde_json::from_slice::<Manifest>(&text).unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed("read", &place)(error)),
+    };
+    let own = [Path::new(MANIFEST), Path::new("kernel.json")];
+    for file in manifest
+        .files
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|file| {
+            file.components()
+                .all(|part| matches!(part, std::path::Component::Normal(_)))
+        })
+        .chain(own)
+    {
+        let path = place.join(file);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    // A folder that holds something else stays.
+    let _ = fs::remove_dir(place.join(BINARIES));
+    let _ = fs::remove_dir(&place);
+    Ok(true)
+}

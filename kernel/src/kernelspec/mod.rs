@@ -1,0 +1,53 @@
+//! What Jupyter finds on disk: a folder with `kernel.json`, logos and, where it has no other stable place, the binary.
+
+pub mod folder;
+pub mod locations;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use jupyter_protocol::JupyterKernelspec;
+use serde_json::json;
+
+use crate::env;
+
+/// The name of the folder, by which notebooks refer to the kernel.
+pub const NAME: &str = "rust-azureml";
+
+/// What people read in Jupyter's launcher.
+pub const DISPLAY_NAME: &str = "Rust (Azure ML)";
+
+/// The variables of the installing shell that the kernel needs as well, when they are set: Jupyter may be started from elsewhere.
+const KEPT_VARIABLES: [&str; 3] = [env::RUST_SRC_PATH, env::RUSTUP_TOOLCHAIN, env::CARGO_HOME];
+
+/// The logos, by file name.
+pub const LOGOS: [(&str, &[u8]); 3] = [
+    ("logo-32x32.png", include_bytes!("logo/logo-32x32.png")),
+    ("logo-64x64.png", include_bytes!("logo/logo-64x64.png")),
+    ("logo-svg.svg", include_bytes!("logo/logo-svg.svg")),
+];
+
+/// The kernelspec that starts `binary`, with `extra` in its environment.
+pub fn spec(binary: &Path, extra: &BTreeMap<String, String>) -> JupyterKernelspec {
+    let mut variables: HashMap<String, String> = KEPT_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    variables.extend(extra.clone());
+    JupyterKernelspec {
+        argv: [
+            &*binary.to_string_lossy(),
+            "serve",
+            "--connection-file",
+            "{connection_file}",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        display_name: DISPLAY_NAME.to_owned(),
+        language: "rust".to_owned(),
+        metadata: Some(HashMap::from([("debugger".to_owned(), json!(false))])),
+        // A signal would reach the compiler and the cell at once; a message leaves the choice to the kernel.
+        interrupt_mode: Some("message".to_owned()),
+        env: Some(variables),
+    }
+}

@@ -1,0 +1,255 @@
+//! One message: its frames, its signature, its place in a conversation.
+
+use bytes::Bytes;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+use zeromq::ZmqMessage;
+
+use super::VERSION;
+
+/// The frame between ZeroMQ's routing identities and Jupyter's own frames.
+const DELIMITER: &[u8] = b"<IDS|MSG>";
+
+/// Why what arrived is not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// There is no delimiter frame.
+    #[error("the delimiter frame is missing ({0} frames)")]
+    NoDelimiter(usize),
+    /// There are too few frames after the delimiter.
+    #[error("{0} frames after the delimiter instead of at least 5")]
+    TooFewFrames(usize),
+    /// The signature does not fit the key.
+    #[error("the signature is wrong")]
+    Signature,
+    /// A frame is not JSON, or not of the expected shape.
+    #[error("the {frame} is not valid: {source}")]
+    Json {
+        /// Which frame.
+        frame: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// The part of a header that the kernel reads.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Header {
+    /// Identifies the message.
+    pub msg_id: String,
+    /// What the message is.
+    pub msg_type: String,
+}
+
+/// What an answer needs of the message that it answers.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// ZeroMQ's routing identities of the sender.
+    pub identities: Vec<Bytes>,
+    /// The header, byte for byte.
+    pub header: Bytes,
+}
+
+/// A message that arrived, with a signature that fits.
+#[derive(Debug)]
+pub struct Message {
+    /// Its header.
+    pub header: Header,
+    /// What an answer needs.
+    pub parent: Parent,
+    /// Its content; always an object.
+    pub content: Value,
+}
+
+/// The kernel's side of a conversation: signs what goes out and verifies what comes in.
+pub struct Session {
+    id: String,
+    key: Option<hmac::Key>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        formatter
+            .debug_struct("Session")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct OwnHeader<'a> {
+    msg_id: String,
+    session: &'a str,
+    username: &'static str,
+    date: String,
+    msg_type: &'a str,
+    version: &'static str,
+}
+
+impl Session {
+    /// A new session that signs with `key`; an empty key means no signatures.
+    pub fn new(key: &str) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            key: (!key.is_empty()).then(|| hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())),
+        }
+    }
+
+    /// The session's identifier.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Builds the frames of a message. `route` goes before the delimiter: identities of the receiver, or a topic.
+    pub fn encode(
+        &self,
+        route: &[Bytes],
+        msg_type: &str,
+        parent: Option<&Parent>,
+        content: &Value,
+    ) -> ZmqMessage {
+        let header = OwnHeader {
+            msg_id: Uuid::new_v4().to_string(),
+            session: &self.id,
+            username: "kernel",
+            date: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+            msg_type,
+            version: VERSION,
+        };
+        let empty = Bytes::from_static(b"{}");
+        let frames = [
+            // Strings and JSON values always serialize.
+            serde_json::to_vec(&header).map_or_else(|_| empty.clone(), Bytes::from),
+            parent.map_or_else(|| empty.clone(), |parent| parent.header.clone()),
+            empty.clone(),
+            serde_json::to_vec(content).map_or(empty, Bytes::from),
+        ];
+        let mut message = ZmqMessage::from(self.sign(&frames));
+        message.push_front(Bytes::from_static(DELIMITER));
+        for identity in route.iter().rev() {
+            message.push_front(identity.clone());
+        }
+        for frame in frames {
+            message.push_back(frame);
+        }
+        message
+    }
+
+    /// Verifies the signature of a message and reads its frames.
+    pub fn decode(&self, message: ZmqMessage) -> Result<Message, DecodeError> {
+        let mut identities = message.into_vec();
+        let delimiter = identities
+            .iter()
+            .position(|frame| frame.as_ref() == DELIMITER)
+            .ok_or(DecodeError::NoDelimiter(identities.len()))?;
+        let frames = identities.split_off(delimiter + 1);
+        identities.pop();
+        let [signature, header, parent_header, metadata, content, ..] = frames.as_slice() else {
+            return Err(DecodeError::TooFewFrames(frames.len()));
+        };
+        self.verify(signature, [header, parent_header, metadata, content])?;
+        let json = |frame| move |source| DecodeError::Json { frame, source };
+        let read: Header = serde_json::from_slice(header).map_err(json("header"))?;
+        let content: serde_json::Map<String, Value> =
+            serde_json::from_slice(content).map_err(json("content"))?;
+        Ok(Message {
+            header: read,
+            parent: Parent {
+                identities,
+                header: header.clone(),
+            },
+            content: Value::Object(content),
+        })
+    }
+
+    fn sign(&self, frames: &[Bytes; 4]) -> Bytes {
+        let Some(key) = &self.key else {
+            return Bytes::new();
+        };
+        let mut context = hmac::Context::with_key(key);
+        for frame in frames {
+            context.update(frame);
+        }
+        let mut text = String::with_capacity(64);
+        for byte in context.sign().as_ref() {
+            text.push(hex_digit(byte >> 4));
+            text.push(hex_digit(byte & 15));
+        }
+        Bytes::from(text)
+    }
+
+    fn verify(&self, signature: &[u8], frames: [&Bytes; 4]) -> Result<(), DecodeError> {
+        let Some(key) = &self.key else {
+            return Ok(());
+        };
+        let expected = self.sign(&frames.map(Clone::clone));
+        // Both are signed once more, so that comparing them takes the same time wherever they differ.
+        let tag = hmac::sign(key, &expected);
+        hmac::verify(key, signature, tag.as_ref()).map_err(|_| DecodeError::Signature)
+    }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(value & 15)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parent() -> Parent {
+        Parent {
+            identities: vec![Bytes::from_static(b"client")],
+            header: Bytes::from_static(br#"{"msg_id":"1","msg_type":"x","subshell_id":null}"#),
+        }
+    }
+
+    #[test]
+    fn the_parent_header_is_echoed_byte_for_byte() {
+        let session = Session::new("key");
+        let parent = parent();
+        let frames = session
+            .encode(
+                &parent.identities,
+                "x_reply",
+                Some(&parent),
+                &serde_json::json!({}),
+            )
+            .into_vec();
+        assert_eq!(frames[0].as_ref(), b"client");
+        assert_eq!(frames[1].as_ref(), DELIMITER);
+        assert_eq!(frames[4], parent.header);
+    }
+
+    #[test]
+    fn a_message_is_read_back_by_the_same_key_only() {
+        let content = serde_json::json!({"code": "한글"});
+        let sent = Session::new("key").encode(&[], "execute_request", None, &content);
+        let read = Session::new("key")
+            .decode(sent.clone())
+            .expect("the key is the same");
+        assert_eq!(read.content, content);
+        assert_eq!(read.header.msg_type, "execute_request");
+        assert!(matches!(
+            Session::new("other").decode(sent),
+            Err(DecodeError::Signature)
+        ));
+    }
+
+    #[test]
+    fn a_changed_frame_breaks_the_signature() {
+        let session = Session::new("key");
+        let mut frames = session
+            .encode(&[], "x", None, &serde_json::json!({}))
+            .into_vec();
+        frames[5] = Bytes::from_static(br#"{"code":"rm"}"#);
+        let message = ZmqMessage::try_from(frames).expect("there are frames");
+        assert!(matches!(
+            session.decode(message),
+            Err(DecodeError::Signature)
+        ));
+    }
+}

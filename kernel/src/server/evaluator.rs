@@ -1,0 +1,68 @@
+//! The evaluator as the worker sees it: one that could not start answers every cell with the reason.
+
+use azureml_kernel_evaluator::{
+    CellError, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome, Variable,
+};
+
+use super::StartEvaluator;
+
+/// Starts the evaluator, or the one that says why it could not.
+pub fn start(start: StartEvaluator) -> Box<dyn Evaluator> {
+    let error = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(start)) {
+        Ok(Ok(evaluator)) => return evaluator,
+        Ok(Err(error)) => error,
+        Err(panic) => panicked(&*panic),
+    };
+    tracing::error!(
+        ename = error.ename,
+        evalue = error.evalue,
+        "the evaluator could not start"
+    );
+    Box::new(Unavailable(error))
+}
+
+/// The error of a panic inside of the kernel.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> CellError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "for an unknown reason".to_owned());
+    let evalue = format!("the kernel itself panicked: {text}");
+    CellError {
+        ename: "KernelError".to_owned(),
+        traceback: vec![
+            evalue.clone(),
+            "hint: run the cell again; when it happens again, restart the kernel (`azureml-kernel doctor` names its log)".to_owned(),
+        ],
+        evalue,
+    }
+}
+
+struct Unavailable(CellError);
+
+impl Evaluator for Unavailable {
+    fn execute(&mut self, _code: &str, _events: &dyn Events) -> Outcome {
+        Outcome::Error(self.0.clone())
+    }
+
+    fn complete(&mut self, _code: &str, cursor: usize) -> Completions {
+        Completions {
+            matches: Vec::new(),
+            start: cursor,
+            end: cursor,
+        }
+    }
+
+    fn inspect(&mut self, _code: &str, _cursor: usize) -> Option<MimeBundle> {
+        None
+    }
+
+    fn variables(&self) -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        std::sync::Arc::new(|| {})
+    }
+}

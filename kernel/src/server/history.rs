@@ -1,0 +1,298 @@
+//! Earlier cells: those of this session with their outputs, and those of earlier sessions from a file.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use azureml_kernel_evaluator::MimeBundle;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::protocol::content::{HistoryAccess, HistoryRequest};
+
+/// How much of the file is read, from its end; a file that is four times as large is cut down to this.
+const REMEMBERED: u64 = 1 << 20;
+
+/// The entries that `tail` and `search` return when the front end names no number.
+const DEFAULT_COUNT: usize = 100;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    session: i64,
+    line: i64,
+    input: String,
+    #[serde(skip)]
+    output: Option<String>,
+}
+
+/// Earlier cells, oldest first.
+pub struct History {
+    session: i64,
+    entries: Vec<Entry>,
+    file: Option<File>,
+}
+
+impl History {
+    /// Opens the history in `path`; without one, or when it is of no use, history is what this session remembers.
+    pub fn open(path: Option<PathBuf>) -> Self {
+        let (entries, file) = match path.map(|path| open(&path)) {
+            Some(Ok((entries, file))) => (entries, Some(file)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the history of earlier sessions is not available");
+                (Vec::new(), None)
+            }
+            None => (Vec::new(), None),
+        };
+        Self {
+            // Grows from kernel to kernel, and two kernels at once do not share it.
+            session: chrono::Utc::now().timestamp_millis(),
+            entries,
+            file,
+        }
+    }
+
+    /// Remembers a cell.
+    pub fn add(&mut self, line: u64, input: &str) {
+        let entry = Entry {
+            session: self.session,
+            line: line.try_into().unwrap_or(i64::MAX),
+            input: input.to_owned(),
+            output: None,
+        };
+        if let Some(file) = &mut self.file
+            && let Err(error) = append(file, &entry)
+        {
+            tracing::warn!(%error, "the history is not written any more");
+            self.file = None;
+        }
+        self.entries.push(entry);
+    }
+
+    /// Remembers the value of the last cell.
+    pub fn set_output(&mut self, line: u64, data: &MimeBundle) {
+        if let Some(entry) = self.entries.last_mut()
+            && u64::try_from(entry.line) == Ok(line)
+        {
+            entry.output = data
+                .get("text/plain")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+        }
+    }
+
+    /// The content of `history_reply`.
+    pub fn reply(&self, asked: &HistoryRequest) -> Value {
+        let entries: Vec<Value> = self
+            .select(&asked.access)
+            .into_iter()
+            .map(|entry| {
+                let session = if entry.session == self.session {
+                    0
+                } else {
+                    entry.session
+                };
+                if asked.output {
+                    json!([
+                        session,
+                        entry.line,
+                        [entry.input, entry.output.as_deref().unwrap_or_default()]
+                    ])
+                } else {
+                    json!([session, entry.line, entry.input])
+                }
+            })
+            .collect();
+        json!({ "status": "ok", "history": entries })
+    }
+
+    fn select(&self, access: &HistoryAccess) -> Vec<&Entry> {
+        match access {
+            HistoryAccess::Range {
+                session,
+                start,
+                stop,
+            } => {
+                let session = self.session_number(*session);
+                let start = start.unwrap_or(1);
+                let stop = stop.unwrap_or(i64::MAX);
+                self.entries
+                    .iter()
+                    .filter(|entry| Some(entry.session) == session)
+                    .filter(|entry| (start..stop).contains(&entry.line))
+                    .collect()
+            }
+            HistoryAccess::Tail { n } => {
+                last(self.entries.iter().collect(), n.unwrap_or(DEFAULT_COUNT))
+            }
+            HistoryAccess::Search { n, pattern, unique } => {
+                let pattern = pattern.as_deref().unwrap_or("*");
+                let mut seen = HashSet::new();
+                let mut found: Vec<&Entry> = self
+                    .entries
+                    .iter()
+                    .rev()
+                    .filter(|entry| matches(pattern, &entry.input))
+                    .filter(|entry| !unique || seen.insert(entry.input.as_str()))
+                    .collect();
+                found.reverse();
+                last(found, n.unwrap_or(DEFAULT_COUNT))
+            }
+        }
+    }
+
+    /// The number of a session: 0 is this one, a negative number counts back from it.
+    fn session_number(&self, asked: i64) -> Option<i64> {
+        if asked > 0 {
+            return Some(asked);
+        }
+        let mut earlier: Vec<i64> = self
+            .entries
+            .iter()
+            .map(|entry| entry.session)
+            .filter(|session| *session != self.session)
+            .collect();
+        earlier.sort_unstable();
+        earlier.dedup();
+        earlier.push(self.session);
+        let back = usize::try_from(asked.checked_neg()?).ok()?;
+        earlier.iter().rev().nth(back).copied()
+    }
+}
+
+fn last(mut entries: Vec<&Entry>, count: usize) -> Vec<&Entry> {
+    entries.split_off(entries.len().saturating_sub(count))
+}
+
+fn open(path: &Path) -> std::io::Result<(Vec<Entry>, File)> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let options = || {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        options
+    };
+    let mut file = options().open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(REMEMBERED)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    // The first line may be cut, and a line of a killed kernel may be too: those are left out.
+    let entries: Vec<Entry> = bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    if length > 4 * REMEMBERED {
+        let mut shorter = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        for entry in &entries {
+            append(shorter.as_file_mut(), entry)?;
+        }
+        shorter.persist(path).map_err(|error| error.error)?;
+        file = options().open(path)?;
+    }
+    Ok((entries, file))
+}
+
+fn append(file: &mut File, entry: &Entry) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    // In one piece, so that kernels that share the file do not mix their lines.
+    file.write_all(&line)
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character.
+fn matches(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(wanted) if *wanted == '?' || *wanted == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((star_p, star_t)) => {
+                    p = star_p + 1;
+                    t = star_t + 1;
+                    star = Some((star_p, star_t + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|wanted| *wanted == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("let*", "let x = 1;", true),
+            ("*x*1;", "let x = 1;", true),
+            ("?et *", "let x = 1;", true),
+            ("let", "let x = 1;", false),
+            ("*println*", "let x = 1;", false),
+            ("*한*", "let 한글 = 1;", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn a_session_finds_the_cells_of_the_one_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state/history.jsonl");
+        let mut first = History::open(Some(path.clone()));
+        first.session -= 1;
+        first.add(1, "let x = 1;");
+        first.add(2, "x + 1");
+        drop(first);
+        let mut second = History::open(Some(path));
+        second.add(1, "3");
+        let asked = |access| HistoryRequest {
+            access,
+            output: false,
+        };
+        let range = |session| {
+            second.reply(&asked(HistoryAccess::Range {
+                session,
+                start: Some(1),
+                stop: Some(3),
+            }))["history"]
+                .clone()
+        };
+        assert_eq!(range(0), json!([[0, 1, "3"]]));
+        let earlier = range(-1);
+        assert_eq!(earlier[0][2], "let x = 1;");
+        assert_eq!(earlier[1][2], "x + 1");
+        let tail = second.reply(&asked(HistoryAccess::Tail { n: Some(2) }));
+        assert_eq!(tail["history"][0][2], "x + 1");
+        assert_eq!(tail["history"][1], json!([0, 1, "3"]));
+    }
+
+    #[test]
+    fn a_broken_line_does_not_hide_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        std::fs::write(
+            &path,
+            b"\xff{\"broken\n{\"session\":1,\"line\":1,\"input\":\"kept\"}\n{\"sess",
+        )
+        .expect("a file");
+        let history = History::open(Some(path));
+        assert_eq!(history.entries.len(), 1);
+        assert_eq!(history.entries[0].input, "kept");
+    }
+}

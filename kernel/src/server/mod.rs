@@ -1,0 +1,134 @@
+//! Serves one Jupyter connection.
+//!
+//! Each channel has a task of its own; whatever needs the evaluator goes through a queue to the one thread that owns it
+//! ([`worker`]). So control and heartbeat answer while a cell runs, and everything answers while the evaluator still starts.
+
+mod activity;
+mod channel;
+mod comm;
+mod evaluator;
+mod handlers;
+mod heartbeat;
+mod history;
+mod info;
+mod kernel;
+mod lifetime;
+mod output;
+mod queue;
+mod stdin;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use azureml_kernel_evaluator::{CellError, Completeness, Evaluator};
+use jupyter_protocol::ConnectionInfo;
+use tokio::sync::watch;
+
+use crate::protocol::iopub::IoPub;
+use crate::protocol::message::Session;
+use crate::protocol::sockets::{self, BindError};
+use kernel::Kernel;
+
+pub use lifetime::{End, Parent, terminate_group};
+
+/// How long the evaluator gets to stop after it was interrupted.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the last broadcasts get to be sent.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the sockets stay open after the last message, which `ZeroMQ` sends in the background.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Starts an evaluator; called once, on the evaluator's thread, and may take seconds.
+pub type StartEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, CellError> + Send>;
+
+/// What the server serves.
+pub struct Engine {
+    /// Starts the evaluator.
+    pub start: StartEvaluator,
+    /// Judges whether a cell is complete.
+    pub is_complete: fn(&str) -> Completeness,
+    /// The version of the language, once it is known.
+    pub language_version: watch::Receiver<Option<String>>,
+}
+
+/// How to serve.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where the history of all sessions is kept; `None` keeps it in memory.
+    pub history: Option<PathBuf>,
+    /// The process without which the kernel ends.
+    pub parent: Option<Parent>,
+}
+
+/// Serves until the front end, a signal or the death of the parent ends it; says what did.
+pub async fn serve(
+    connection: &ConnectionInfo,
+    engine: Engine,
+    options: Options,
+) -> Result<End, BindError> {
+    let sockets = sockets::bind(connection).await?;
+    let session = Arc::new(Session::new(&connection.key));
+    let iopub = IoPub::start(session.clone(), sockets.iopub);
+    iopub.status(None, "starting");
+
+    let (ended, mut end) = watch::channel(None);
+    let (queue, jobs) = queue::channel();
+    let kernel = Arc::new(Kernel {
+        session: session.clone(),
+        iopub,
+        stdin: stdin::start(session, sockets.stdin),
+        queue,
+        activity: activity::Activity::default(),
+        interrupter: std::sync::OnceLock::new(),
+        is_complete: engine.is_complete,
+        language_version: engine.language_version,
+        ended,
+    });
+    let stopped = worker::start(kernel.clone(), engine.start, jobs, options.history);
+    tokio::spawn(heartbeat::run(sockets.heartbeat));
+    tokio::spawn(channel::run(
+        kernel.clone(),
+        channel::Name::Control,
+        sockets.control,
+    ));
+    tokio::spawn(channel::run(
+        kernel.clone(),
+        channel::Name::Shell,
+        sockets.shell,
+    ));
+
+    let from_outside = lifetime::ended_from_outside(kernel.clone(), options.parent);
+    tracing::info!("the kernel serves");
+    let end = tokio::select! {
+        end = end.wait_for(Option::is_some) => end.ok().and_then(|end| *end).unwrap_or(End::Shutdown),
+        end = from_outside => end,
+    };
+    tracing::info!(?end, "the kernel ends");
+    stop(&kernel, stopped).await;
+    Ok(end)
+}
+
+/// Stops the running cell, lets the evaluator clean up after itself, and lets the last messages out.
+async fn stop(kernel: &Arc<Kernel>, mut stopped: worker::Stopped) {
+    kernel.queue.close();
+    kernel.interrupt();
+    if tokio::time::timeout(STOP_LIMIT, &mut stopped)
+        .await
+        .is_err()
+    {
+        // A compiler that runs does not hear the interrupt.
+        lifetime::terminate_group();
+        if tokio::time::timeout(STOP_LIMIT, &mut stopped)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the evaluator did not stop in time");
+        }
+    }
+    kernel.iopub.flush(FLUSH_LIMIT).await;
+    tokio::time::sleep(LINGER).await;
+}

@@ -1,0 +1,234 @@
+//! The thread that owns the evaluator: takes work from the queue, one job after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use azureml_kernel_evaluator::{CellError, Completions, Evaluator, Outcome};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::StartEvaluator;
+use super::channel::Request;
+use super::evaluator::{self, panicked};
+use super::history::History;
+use super::kernel::Kernel;
+use super::output::{CellOutput, Discard};
+use super::queue::{Job, Work};
+use crate::protocol::content::{CursorRequest, ExecuteRequest};
+use crate::protocol::message::Parent;
+
+/// Resolves when the thread has ended and the evaluator is gone.
+pub type Stopped = oneshot::Receiver<()>;
+
+/// Starts the thread, which starts the evaluator.
+pub fn start(
+    kernel: Arc<Kernel>,
+    start: StartEvaluator,
+    jobs: mpsc::Receiver<Job>,
+    history: Option<PathBuf>,
+) -> Stopped {
+    let (stopping, stopped) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::spawn(move || {
+        let evaluator = evaluator::start(start);
+        // Set here only.
+        let _ = kernel.interrupter.set(evaluator.interrupter());
+        let mut worker = Worker {
+            kernel,
+            runtime,
+            evaluator,
+            history: History::open(history),
+            executed: 0,
+        };
+        for job in jobs {
+            if worker.kernel.queue.is_closed() {
+                break;
+            }
+            worker.work(job);
+        }
+        drop(worker);
+        // Nobody waits any more when the evaluator took too long.
+        let _ = stopping.send(());
+    });
+    stopped
+}
+
+struct Worker {
+    kernel: Arc<Kernel>,
+    runtime: Handle,
+    evaluator: Box<dyn Evaluator>,
+    history: History,
+    /// The number of the last cell that counted.
+    executed: u64,
+}
+
+impl Worker {
+    fn work(&mut self, job: Job) {
+        let Job {
+            number,
+            request,
+            work,
+        } = job;
+        let kernel = self.kernel.clone();
+        kernel
+            .activity
+            .begin(&kernel.iopub, &request.message.parent);
+        let worked = catch_unwind(AssertUnwindSafe(|| match work {
+            Work::Execute(_) if kernel.queue.is_aborted(number) => self.abort(&request),
+            Work::Execute(cell) => self.execute(&request, &cell),
+            Work::Complete(asked) => self.complete(&request, &asked),
+            Work::Inspect(asked) => self.inspect(&request, &asked),
+            Work::History(asked) => request.reply(&self.history.reply(&asked)),
+        }));
+        if let Err(panic) = worked {
+            let error = panicked(&*panic);
+            request.reply_error(&error.ename, &error.evalue);
+        }
+        kernel.activity.end(&kernel.iopub);
+    }
+
+    fn abort(&self, request: &Request) {
+        request.reply(&json!({ "status": "aborted", "execution_count": self.executed }));
+    }
+
+    fn execute(&mut self, request: &Request, cell: &ExecuteRequest) {
+        let code = cell.code.as_str();
+        let counts = !cell.silent && cell.store_history.unwrap_or(true);
+        // A cell that does not count shows the number that the next one will have.
+        let count = self.executed + 1;
+        let blank = code.trim().is_empty();
+        let output = self.output(&request.message.parent, cell);
+        output.publish(
+            "execute_input",
+            &json!({ "code": code, "execution_count": count }),
+        );
+        let outcome = if blank {
+            Outcome::Ok(None)
+        } else {
+            self.evaluate(code, &output)
+        };
+        self.kernel.stdin.cancel();
+        if counts && !blank {
+            self.executed = count;
+            self.history.add(count, code);
+        }
+        match outcome {
+            Outcome::Ok(value) => {
+                if let Some(data) = value {
+                    if counts {
+                        self.history.set_output(count, &data);
+                    }
+                    output.publish(
+                        "execute_result",
+                        &json!({ "execution_count": count, "data": data, "metadata": {} }),
+                    );
+                }
+                output.finish();
+                let expressions = self.user_expressions(cell);
+                request.reply(&json!({
+                    "status": "ok",
+                    "execution_count": count,
+                    "user_expressions": expressions,
+                    "payload": [],
+                }));
+            }
+            Outcome::Error(error) => {
+                output.publish("error", &error_content(&error));
+                output.finish();
+                if cell.stop_on_error && !cell.silent {
+                    self.kernel.queue.abort_waiting();
+                }
+                let mut reply = error_content(&error);
+                reply["status"] = json!("error");
+                reply["execution_count"] = json!(count);
+                reply["user_expressions"] = json!({});
+                reply["payload"] = json!([]);
+                request.reply(&reply);
+            }
+        }
+    }
+
+    fn output(&self, parent: &Parent, cell: &ExecuteRequest) -> CellOutput {
+        CellOutput::new(
+            &self.runtime,
+            self.kernel.iopub.clone(),
+            parent.clone(),
+            cell.silent,
+            cell.allow_stdin.then(|| self.kernel.stdin.clone()),
+        )
+    }
+
+    /// Runs code; a panic of the evaluator is an error like any other.
+    fn evaluate(&mut self, code: &str, events: &dyn azureml_kernel_evaluator::Events) -> Outcome {
+        let evaluator = &mut self.evaluator;
+        catch_unwind(AssertUnwindSafe(|| evaluator.execute(code, events)))
+            .unwrap_or_else(|panic| Outcome::Error(panicked(&*panic)))
+    }
+
+    fn user_expressions(&mut self, cell: &ExecuteRequest) -> Value {
+        let mut values = Map::new();
+        for (name, code) in cell.user_expressions.iter().flatten() {
+            let value = match self.evaluate(code, &Discard) {
+                Outcome::Ok(data) => {
+                    json!({ "status": "ok", "data": data.unwrap_or_default(), "metadata": {} })
+                }
+                Outcome::Error(error) => {
+                    let mut content = error_content(&error);
+                    content["status"] = json!("error");
+                    content
+                }
+            };
+            values.insert(name.clone(), value);
+        }
+        Value::Object(values)
+    }
+
+    fn complete(&mut self, request: &Request, asked: &CursorRequest) {
+        let Completions {
+            matches,
+            start,
+            end,
+        } = self.evaluator.complete(&asked.code, asked.cursor());
+        let types: Vec<Value> = matches
+            .iter()
+            .map(|completion| {
+                json!({
+                    "start": start,
+                    "end": end,
+                    "text": completion.text,
+                    "type": completion.kind,
+                    "signature": completion.signature,
+                })
+            })
+            .collect();
+        let texts: Vec<&str> = matches.iter().map(|found| found.text.as_str()).collect();
+        request.reply(&json!({
+            "status": "ok",
+            "matches": texts,
+            "cursor_start": start,
+            "cursor_end": end,
+            "metadata": { "_jupyter_types_experimental": types },
+        }));
+    }
+
+    fn inspect(&mut self, request: &Request, asked: &CursorRequest) {
+        let found = self.evaluator.inspect(&asked.code, asked.cursor());
+        request.reply(&json!({
+            "status": "ok",
+            "found": found.is_some(),
+            "data": found.unwrap_or_default(),
+            "metadata": {},
+        }));
+    }
+}
+
+fn error_content(error: &CellError) -> Value {
+    json!({
+        "ename": error.ename,
+        "evalue": error.evalue,
+        "traceback": error.traceback,
+    })
+}

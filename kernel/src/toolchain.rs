@@ -1,0 +1,142 @@
+//! The Rust toolchain of this machine: what is there, what is missing, and how to get it.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::env;
+
+/// How to get Rust.
+pub const RUST_HINT: &str =
+    "install Rust from https://rustup.rs and restart Jupyter, so that it sees the new PATH";
+
+/// How to get the sources of the standard library.
+pub const RUST_SRC_HINT: &str = "run `rustup component add rust-src`; without rustup, on Debian and Ubuntu, `apt install rust-web-src`, or set RUST_SRC_PATH to a copy of the `library` folder of Rust's sources";
+
+/// How to get a linker.
+pub const LINKER_HINT: &str = "install a C compiler: `apt install build-essential`, `dnf install gcc`, or `xcode-select --install` on macOS";
+
+/// The first executable file with this name on PATH.
+pub fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| is_executable(path))
+}
+
+/// Whether a file exists and may be run.
+pub fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// What `program --version` says, in one line; `None` when it cannot be run.
+pub fn version_line(program: &str) -> Option<String> {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+/// The version of Rust, such as `1.95.0`.
+pub fn rust_version() -> Option<String> {
+    let line = version_line("rustc")?;
+    line.split(' ').nth(1).map(str::to_owned)
+}
+
+/// Where the sources of the standard library are; the evaluator needs them to know the types of variables.
+pub fn rust_src() -> Option<PathBuf> {
+    if let Some(named) = env::folder(env::RUST_SRC_PATH) {
+        return is_library(&named).then_some(named);
+    }
+    let inside = sysroot().map(|root| root.join("lib/rustlib/src/rust/library"));
+    inside
+        .filter(|path| is_library(path))
+        .or_else(packaged_rust_src)
+}
+
+/// Where Debian's package `rust-web-src` puts the sources; the newest ones.
+pub fn packaged_rust_src() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/src")
+        .ok()?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rustc-"))
+        .map(|entry| entry.path().join("library"))
+        .filter(|path| is_library(path))
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+fn is_library(path: &Path) -> bool {
+    path.join("core/src/lib.rs").is_file()
+}
+
+fn sysroot() -> Option<PathBuf> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(PathBuf::from(text.trim_end()))
+}
+
+/// Links an empty library, as each cell does. The error is what the compiler said.
+pub fn try_linking() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut compiler = Command::new("rustc")
+        .args([
+            "--crate-name",
+            "probe",
+            "--crate-type",
+            "cdylib",
+            "-Cprefer-dynamic",
+            "-",
+        ])
+        .arg("--out-dir")
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    if let Some(mut stdin) = compiler.stdin.take() {
+        stdin
+            .write_all(b"#[unsafe(no_mangle)] pub extern \"C\" fn probe() {}")
+            .map_err(|error| error.to_string())?;
+    }
+    let output = compiler
+        .wait_with_output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().find(|line| line.starts_with("error"));
+    Err(line.unwrap_or("rustc failed").to_owned())
+}
+
+/// PATH with the folder of cargo and rustc at its end; `None` when they are on it already, or nowhere.
+///
+/// Jupyter is often started from where the shell's profile, which puts that folder on PATH, was not read.
+pub fn completed_path() -> Option<OsString> {
+    if find("cargo").is_some() && find("rustc").is_some() {
+        return None;
+    }
+    let folder = env::folder(env::CARGO_HOME)
+        .or_else(|| env::home().map(|home| home.join(".cargo")))?
+        .join("bin");
+    if !is_executable(&folder.join("cargo")) {
+        return None;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([folder]);
+    std::env::join_paths(folders).ok()
+}

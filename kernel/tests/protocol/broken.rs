@@ -1,0 +1,163 @@
+//! Messages that are no messages: each is dropped or refused, and the kernel answers the next one.
+
+use azureml_kernel::protocol::message::Session;
+use bytes::Bytes;
+use serde_json::json;
+use zeromq::{SocketSend, ZmqMessage};
+
+use crate::client::{Client, Kernel};
+
+/// A signed message, whose frames a test then spoils.
+fn signed(kernel: &Kernel, msg_type: &str, content: &serde_json::Value) -> Vec<Bytes> {
+    Session::new(&kernel.connection.key)
+        .encode(&[], msg_type, None, content)
+        .into_vec()
+}
+
+/// Signs frames anew, so that what is wrong is inside of them.
+fn sign_again(kernel: &Kernel, frames: &mut [Bytes]) {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, kernel.connection.key.as_bytes());
+    let all: Vec<u8> = frames[2..6].concat();
+    let tag = ring::hmac::sign(&key, &all);
+    let text: String = tag
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    frames[1] = Bytes::from(text);
+}
+
+async fn send(client: &mut Client, frames: Vec<Bytes>) {
+    for control in [false, true] {
+        let message = ZmqMessage::try_from(frames.clone()).expect("frames");
+        let sent = if control {
+            client.control.socket.send(message).await
+        } else {
+            client.shell.socket.send(message).await
+        };
+        sent.expect("it is sent");
+    }
+}
+
+async fn assert_both_channels_live(client: &mut Client) {
+    client.assert_alive().await;
+    client.send_control("kernel_info_request", json!({})).await;
+    assert_eq!(client.control_reply().await.content["status"], "ok");
+}
+
+#[tokio::test]
+async fn frames_that_are_no_message_are_dropped() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let good = signed(&kernel, "kernel_info_request", &json!({}));
+    let mut wrong_signature = good.clone();
+    wrong_signature[1] =
+        Bytes::from_static(b"0000000000000000000000000000000000000000000000000000000000000000");
+    let mut no_hex = good.clone();
+    no_hex[1] = Bytes::from_static(b"\xff\x00 not hex");
+    let mut tampered = good.clone();
+    tampered[5] = Bytes::from_static(br#"{"code":"other"}"#);
+    let mut cases = vec![
+        wrong_signature,
+        no_hex,
+        tampered,
+        vec![Bytes::new()],
+        vec![Bytes::from_static(b"<IDS|MSG>")],
+        vec![
+            Bytes::from_static(b"no delimiter"),
+            Bytes::from_static(b"{}"),
+        ],
+    ];
+    for frames in 1..6 {
+        cases.push(good[..frames].to_vec());
+    }
+    for frames in cases {
+        send(&mut client, frames).await;
+        assert_both_channels_live(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn signed_nonsense_is_dropped() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    for (frame, bytes) in [
+        (2, &b"{broken"[..]),
+        (2, b""),
+        (2, b"[]"),
+        (2, br#"{"msg_id": 5, "msg_type": "x"}"#),
+        (2, br#"{"msg_id": "1"}"#),
+        (5, b"{broken"),
+        (5, b"\xff\xfe{}"),
+        (5, b"[1]"),
+        (5, b"null"),
+        (5, b""),
+    ] {
+        let mut frames = signed(&kernel, "execute_request", &json!({ "code": "print x" }));
+        frames[frame] = Bytes::copy_from_slice(bytes);
+        sign_again(&kernel, &mut frames);
+        send(&mut client, frames).await;
+        assert_both_channels_live(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_an_unknown_kind_is_refused() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let (reply, _) = client.ask("teleport_request", json!({})).await;
+    assert_eq!(reply["status"], "error");
+    assert!(
+        reply["evalue"]
+            .as_str()
+            .is_some_and(|text| text.contains("teleport_request"))
+    );
+    let id = client.send("no_request_at_all", json!({})).await;
+    assert!(client.broadcasts(&id).await.is_empty());
+    client.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_request_without_its_members_is_refused() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    for (msg_type, content) in [
+        ("execute_request", json!({})),
+        ("execute_request", json!({ "code": 7 })),
+        ("complete_request", json!({ "code": "x", "cursor_pos": -1 })),
+        ("inspect_request", json!({ "cursor_pos": 1 })),
+        ("history_request", json!({ "hist_access_type": "nonsense" })),
+        ("shutdown_request", json!({ "restart": "perhaps" })),
+    ] {
+        let (reply, _) = client.ask(msg_type, content).await;
+        assert_eq!(reply["status"], "error", "{msg_type}");
+        assert_eq!(reply["ename"], "BadRequest", "{msg_type}");
+    }
+    let (reply, _) = client.ask("is_complete_request", json!({})).await;
+    assert_eq!(reply["status"], "unknown");
+    client.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_cell_does_not_run_on_control() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    client
+        .send_control("execute_request", json!({ "code": "value 1" }))
+        .await;
+    assert_eq!(client.control_reply().await.content["status"], "error");
+}
+
+#[tokio::test]
+async fn a_huge_cell_is_refused() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let (reply, _) = client.run(&"x".repeat(100 << 20)).await;
+    assert_eq!(reply["status"], "error");
+    assert!(
+        reply["evalue"]
+            .as_str()
+            .is_some_and(|text| text.contains("hint:"))
+    );
+    client.assert_alive().await;
+}

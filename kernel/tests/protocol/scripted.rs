@@ -1,0 +1,142 @@
+//! An evaluator whose language is one command a line.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use azureml_kernel_evaluator::{
+    CellError, Completion, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
+    Variable,
+};
+use serde_json::json;
+
+/// Holds back whoever waits, until it is opened; an interrupt ends one wait.
+#[derive(Default)]
+pub struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    open: bool,
+    waiting: bool,
+    interrupted: bool,
+}
+
+impl Gate {
+    /// Lets everyone pass.
+    pub fn open(&self) {
+        self.state.lock().expect("no panic").open = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits; false when it was interrupted.
+    pub fn pass(&self) -> bool {
+        let mut state = self.state.lock().expect("no panic");
+        state.waiting = true;
+        state = self
+            .changed
+            .wait_while(state, |state| !state.open && !state.interrupted)
+            .expect("no panic");
+        state.waiting = false;
+        !std::mem::take(&mut state.interrupted)
+    }
+
+    fn interrupt(&self) {
+        let mut state = self.state.lock().expect("no panic");
+        state.interrupted = state.waiting;
+        self.changed.notify_all();
+    }
+}
+
+/// Runs one command a line.
+pub struct Scripted {
+    pub gate: Arc<Gate>,
+}
+
+fn text(value: &str) -> MimeBundle {
+    MimeBundle::from([("text/plain".to_owned(), json!(value))])
+}
+
+fn error(ename: &str, evalue: &str) -> Outcome {
+    Outcome::Error(CellError {
+        ename: ename.to_owned(),
+        evalue: evalue.to_owned(),
+        traceback: vec![format!("{ename}: {evalue}")],
+    })
+}
+
+impl Evaluator for Scripted {
+    fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
+        for line in code.lines() {
+            let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match command {
+                "print" => events.emit(Event::Stdout(format!("{rest}\n"))),
+                "eprint" => events.emit(Event::Stderr(format!("{rest}\n"))),
+                "lines" => {
+                    for number in 0..rest.parse::<u32>().expect("a number") {
+                        events.emit(Event::Stdout(format!("line {number}\n")));
+                    }
+                }
+                "display" => events.emit(Event::Display {
+                    data: text(rest),
+                    id: Some("id".to_owned()),
+                }),
+                "update" => events.emit(Event::UpdateDisplay {
+                    data: text(rest),
+                    id: "id".to_owned(),
+                }),
+                "clear" => events.emit(Event::ClearOutput { wait: true }),
+                "ask" => {
+                    let (reply, answer) = std::sync::mpsc::channel();
+                    events.emit(Event::Input {
+                        prompt: rest.to_owned(),
+                        password: false,
+                        reply,
+                    });
+                    let answer = answer
+                        .recv()
+                        .unwrap_or_else(|_| "(end of input)".to_owned());
+                    events.emit(Event::Stdout(format!("{answer}\n")));
+                }
+                "wait" => {
+                    if !self.gate.pass() {
+                        return error("Interrupted", "the cell was interrupted");
+                    }
+                }
+                "value" => return Outcome::Ok(Some(text(rest))),
+                "fail" => return error("Panic", rest),
+                "panic" => panic!("{rest}"),
+                _ => return error("CompileError", "no such command"),
+            }
+        }
+        Outcome::Ok(None)
+    }
+
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        // What is before the cursor, once more: shows how cursors are counted.
+        let before: String = code.chars().take(cursor).collect();
+        Completions {
+            matches: vec![Completion {
+                text: format!("{before}!"),
+                kind: "function".to_owned(),
+                signature: "fn()".to_owned(),
+            }],
+            start: 0,
+            end: cursor,
+        }
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        let at = code.chars().nth(cursor)?;
+        Some(text(&at.to_string()))
+    }
+
+    fn variables(&self) -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        let gate = self.gate.clone();
+        Arc::new(move || gate.interrupt())
+    }
+}
