@@ -1,0 +1,355 @@
+//! Building a set.
+
+use crate::error::{Error, io};
+use crate::facade::{self, Package};
+use crate::set::{self, Helpers, Manifest};
+use crate::{UMBRELLA, env};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Sets that are kept: the newest ones. Each is some ten megabytes.
+const KEPT: usize = 4;
+
+/// Lines of cargo's output that an error shows.
+const SHOWN: usize = 40;
+
+/// Builds the crates in these folders into a set, unless the same set is there already.
+///
+/// `progress` is told what cargo is doing, a line at a time. Two that build at once wait for each other; one that is
+/// killed half-way leaves nothing that anyone would use.
+///
+/// # Errors
+/// When a crate is not there or does not build, when there is no toolchain, and when the cache cannot be written.
+pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Error> {
+    let cache = set::cache()?;
+    fs::create_dir_all(&cache).map_err(io("create", &cache))?;
+    let lock = cache.join("lock");
+    let lock_file = File::create(&lock).map_err(io("create", &lock))?;
+    lock_file.lock().map_err(io("lock", &lock))?;
+
+    let rustc = set::rustc_version()?;
+    let umbrella = Umbrella::write(&cache.join("umbrella"), crates)?;
+    let packages = umbrella.packages()?;
+    let facades: Vec<&Package> = packages
+        .iter()
+        .filter(|package| package.name != UMBRELLA && package.is_local_library())
+        .collect();
+    umbrella.write_root(&facades)?;
+
+    let folder = cache.join(umbrella.hash(&rustc, &facades)?);
+    if let Ok(helpers) = Helpers::open(&folder) {
+        return Ok(helpers);
+    }
+    let files = umbrella.compile(&cache, progress)?;
+
+    let unfinished = tempfile::Builder::new()
+        .prefix("unfinished-")
+        .tempdir_in(&cache)
+        .map_err(io("create", &cache))?;
+    collect(&files, unfinished.path())?;
+    for package in &facades {
+        package.write_facade(unfinished.path(), &facades)?;
+    }
+    let manifest = Manifest {
+        rustc,
+        crates: umbrella.names.clone(),
+    };
+    set::finish(unfinished.path(), &manifest)?;
+    if folder.exists() {
+        // A set of the same name that could not be opened: damaged.
+        fs::remove_dir_all(&folder).map_err(io("remove", &folder))?;
+    }
+    fs::rename(unfinished.keep(), &folder).map_err(io("create", &folder))?;
+    prune(&cache, &folder);
+    Helpers::open(&folder)
+}
+
+/// The package that depends on all helper crates and becomes the one dynamic library.
+struct Umbrella {
+    folder: PathBuf,
+    names: Vec<String>,
+}
+
+/// What `cargo metadata` answers.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+impl Umbrella {
+    fn write(folder: &Path, crates: &[PathBuf]) -> Result<Self, Error> {
+        let mut manifest = format!(
+            "[package]\nname = {UMBRELLA:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+             [lib]\ncrate-type = [\"dylib\"]\n\n[workspace]\n\n\
+             # Cells wait for the network, not for this code; building it is what people wait for.\n\
+             [profile.release]\nopt-level = 1\ndebug = false\nstrip = \"debuginfo\"\ncodegen-units = 16\n\n\
+             [dependencies]\n"
+        );
+        let mut names = Vec::new();
+        for folder in crates {
+            let folder = fs::canonicalize(folder).map_err(|_| Error::NoPackage(folder.clone()))?;
+            let package = own_package(&folder)?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(manifest, "{} = {{ path = {:?} }}", package.name, folder);
+            names.push(package.name);
+        }
+        facade::write(&folder.join("Cargo.toml"), &manifest)?;
+        // Cargo wants a root to be there before it says anything about the package.
+        facade::write(&folder.join("src/lib.rs"), "")?;
+        // The versions that the helper crates were tested with.
+        let lock = folder.join("Cargo.lock");
+        if let Some(tested) = crates.iter().find_map(|folder| lock_above(folder)) {
+            fs::copy(&tested, &lock).map_err(io("write", &lock))?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            names,
+        })
+    }
+
+    /// All packages behind the helper crates.
+    fn packages(&self) -> Result<Vec<Package>, Error> {
+        let mut cargo = cargo(&self.folder);
+        cargo.args(["metadata", "--format-version=1"]);
+        Ok(metadata(cargo)?.packages)
+    }
+
+    fn write_root(&self, facades: &[&Package]) -> Result<(), Error> {
+        let mut root = String::new();
+        let mut indirect = String::new();
+        for package in facades {
+            let _ = writeln!(root, "pub use {};", package.crate_name());
+            if !self.names.contains(&package.name) {
+                let _ = writeln!(
+                    indirect,
+                    "{} = {{ path = {:?} }}",
+                    package.name,
+                    package.folder()
+                );
+            }
+        }
+        let path = self.folder.join("Cargo.toml");
+        let mut manifest = fs::read_to_string(&path).map_err(io("read", &path))?;
+        manifest.push_str(&indirect);
+        facade::write(&path, &manifest)?;
+        facade::write(&self.folder.join("src/lib.rs"), &root)
+    }
+
+    /// The name of the set: a hash of all that goes into it.
+    fn hash(&self, rustc: &str, facades: &[&Package]) -> Result<String, Error> {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        add(env!("CARGO_PKG_VERSION").as_bytes());
+        add(rustc.as_bytes());
+        let mut files = vec![
+            self.folder.join("Cargo.toml"),
+            self.folder.join("Cargo.lock"),
+        ];
+        for package in facades {
+            files.push(package.folder().join("Cargo.toml"));
+            if let Some(sources) = package.sources() {
+                list(sources, &mut files)?;
+            }
+        }
+        for file in files {
+            add(file.as_os_str().as_encoded_bytes());
+            add(&fs::read(&file).map_err(io("read", &file))?);
+        }
+        let digest = hash.finalize();
+        let mut name = String::new();
+        for byte in &digest[..8] {
+            let _ = write!(name, "{byte:02x}");
+        }
+        Ok(name)
+    }
+
+    /// Compiles everything; gives the files that cells need: the library, metadata, procedural macros.
+    fn compile(&self, cache: &Path, progress: &dyn Fn(&str)) -> Result<Vec<PathBuf>, Error> {
+        let mut child = cargo(&self.folder)
+            .args([
+                "build",
+                "--release",
+                "--message-format=json-render-diagnostics",
+            ])
+            .args(["--target", &host()?])
+            .env("CARGO_TARGET_DIR", cache.join("target"))
+            // Cells share the toolchain's own standard library. The metadata keeps these crates apart from
+            // the same ones that a cell adds by `:dep`.
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                "-Cprefer-dynamic\u{1f}-Cmetadata=azureml-kernel-helpers",
+            )
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(no_cargo)?;
+        let stdout = child.stdout.take();
+        let artifacts = std::thread::spawn(move || stdout.map(artifacts).unwrap_or_default());
+        let mut said = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                progress(line.trim());
+                said.push(line);
+            }
+        }
+        let status = child.wait().map_err(no_cargo)?;
+        // The thread only reads lines; it has nothing to panic about, and no files are found if it did.
+        let files = artifacts.join().unwrap_or_default();
+        if status.success() {
+            return Ok(files);
+        }
+        let from = said.len().saturating_sub(SHOWN);
+        Err(Error::Build {
+            output: said[from..].join("\n"),
+        })
+    }
+}
+
+/// The files that cargo says it has made, or found made: libraries and metadata, without archives.
+fn artifacts(messages: impl Read) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        #[serde(default)]
+        filenames: Vec<PathBuf>,
+    }
+    BufReader::new(messages)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str::<Message>(&line).ok())
+        .flat_map(|message| message.filenames)
+        .filter(|file| {
+            let extension = file.extension().and_then(OsStr::to_str);
+            matches!(extension, Some("rmeta" | "so"))
+        })
+        .collect()
+}
+
+/// Brings the finished files into a set.
+fn collect(files: &[PathBuf], set: &Path) -> Result<(), Error> {
+    let deps = set::deps_folder(set);
+    fs::create_dir_all(&deps).map_err(io("create", &deps))?;
+    for file in files {
+        link(file, &deps.join(file.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// The package in `folder`.
+fn own_package(folder: &Path) -> Result<Package, Error> {
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(Error::NoPackage(folder.to_owned()));
+    }
+    let mut cargo = cargo(folder);
+    cargo.args(["metadata", "--format-version=1", "--no-deps"]);
+    metadata(cargo)?
+        .packages
+        .into_iter()
+        .find(|package| package.folder() == folder)
+        .ok_or_else(|| Error::NoPackage(folder.to_owned()))
+}
+
+fn metadata(mut cargo: Command) -> Result<Metadata, Error> {
+    let output = cargo.output().map_err(no_cargo)?;
+    if !output.status.success() {
+        return Err(Error::Build {
+            output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        });
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| Error::Build {
+        output: format!("cargo metadata: {error}"),
+    })
+}
+
+/// Cargo, without anything that the person's environment says about other builds.
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(folder).stdin(Stdio::null());
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_BUILD_TARGET_DIR",
+        "CARGO_TARGET_DIR",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        env::WRAPPER,
+    ] {
+        cargo.env_remove(variable);
+    }
+    cargo
+}
+
+fn no_cargo(source: std::io::Error) -> Error {
+    Error::Toolchain {
+        program: "cargo",
+        source,
+    }
+}
+
+fn host() -> Result<String, Error> {
+    let version = set::rustc_version()?;
+    Ok(version.rsplit(' ').next().unwrap_or_default().to_owned())
+}
+
+/// The Cargo.lock that `folder` is built with.
+fn lock_above(folder: &Path) -> Option<PathBuf> {
+    let folder = fs::canonicalize(folder).ok()?;
+    folder
+        .ancestors()
+        .map(|above| above.join("Cargo.lock"))
+        .find(|lock| lock.is_file())
+}
+
+/// All files below `folder`, in order.
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let mut entries = fs::read_dir(folder)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(io("read", folder))?;
+    entries.sort_by_key(fs::DirEntry::path);
+    for entry in entries {
+        if entry.path().is_dir() {
+            list(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// A second name for a file, or a copy where there can be none.
+fn link(from: &Path, to: &Path) -> Result<(), Error> {
+    if to.exists() {
+        return Ok(());
+    }
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(drop))
+        .map_err(io("write", to))
+}
+
+/// Removes all but the newest sets. One that cannot be removed stays; it is only room.
+fn prune(cache: &Path, newest: &Path) {
+    let Ok(entries) = fs::read_dir(cache) else {
+        return;
+    };
+    let mut sets: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.path() != newest && entry.path().join("facades").is_dir())
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    sets.sort();
+    let surplus = sets.len().saturating_sub(KEPT - 1);
+    for (_, set) in &sets[..surplus] {
+        let _ = fs::remove_dir_all(set);
+    }
+}

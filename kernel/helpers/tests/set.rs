@@ -1,0 +1,193 @@
+//! A set is built from two crates and used by a crate like a cell's, through cargo, without a network.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use azureml_kernel_helpers::{Error, Helpers, build};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use tempfile::TempDir;
+
+fn write(folder: &Path, file: &str, text: &str) {
+    let path = folder.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Two crates: `counter` has a dependency from the registry and one by path, and a static.
+fn crates(folder: &Path) -> PathBuf {
+    write(
+        folder,
+        "counter/Cargo.toml",
+        "[package]\nname = \"counter\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n\
+         [dependencies]\nserde_json = \"1\"\nwire-types = { path = \"../wire-types\" }\n",
+    );
+    write(
+        folder,
+        "counter/src/lib.rs",
+        "mod inner;\npub use inner::Counter;\npub use wire_types as wire;\n\
+         pub fn json() -> String { serde_json::json!({ \"a\": 1 }).to_string() }\n\
+         #[macro_export] macro_rules! two { () => { 2 } }\n",
+    );
+    write(
+        folder,
+        "counter/src/inner.rs",
+        "use std::sync::atomic::{AtomicU32, Ordering};\nstatic COUNT: AtomicU32 = AtomicU32::new(0);\n\
+         #[derive(Debug)] pub struct Counter;\n\
+         impl Counter { pub fn next(&self) -> wire_types::Count { wire_types::Count(COUNT.fetch_add(1, Ordering::SeqCst)) } }\n",
+    );
+    write(
+        folder,
+        "wire-types/Cargo.toml",
+        "[package]\nname = \"wire-types\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    write(
+        folder,
+        "wire-types/src/lib.rs",
+        "#[derive(Debug, PartialEq)] pub struct Count(pub u32);\n",
+    );
+    folder.join("counter")
+}
+
+/// The program under test that stands in for the compiler.
+fn wrapper() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/wrapper")
+}
+
+/// Builds and runs a program that uses the facades.
+fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
+    let mut manifest =
+        "[package]\nname = \"cell\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n".to_owned();
+    for facade in helpers.facades() {
+        manifest.push_str(&format!(
+            "{} = {{ path = {:?} }}\n",
+            facade.name, facade.path
+        ));
+    }
+    write(cell, "Cargo.toml", &manifest);
+    write(cell, "src/main.rs", code);
+    let output = Command::new("cargo")
+        .args(["build", "--offline"])
+        .current_dir(cell)
+        .env("CARGO_TARGET_DIR", cell.join("target"))
+        .env("RUSTFLAGS", "-Cprefer-dynamic")
+        .envs(helpers.build_env(&wrapper()))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let sysroot = Command::new("rustc")
+        .args(["--print", "target-libdir"])
+        .output()
+        .unwrap();
+    let libraries = format!(
+        "{}:{}",
+        helpers.library_folder().display(),
+        String::from_utf8_lossy(&sysroot.stdout).trim()
+    );
+    let output = Command::new(cell.join("target/debug/cell"))
+        .env("LD_LIBRARY_PATH", libraries)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The cache is named by the environment, which all tests of a process share.
+static CACHE: Mutex<()> = Mutex::new(());
+
+fn with_cache(cache: &Path, test: impl FnOnce()) {
+    let _alone = CACHE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    // SAFETY: every test of this file that touches the environment holds the lock.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::env::set_var(azureml_kernel_helpers::env::CACHE, cache);
+    }
+    test();
+}
+
+#[test]
+fn a_cell_uses_helper_crates_without_building_them() {
+    let folder = TempDir::new().unwrap();
+    let counter = crates(folder.path());
+    with_cache(&folder.path().join("cache"), || {
+        let said = Mutex::new(Vec::new());
+        let helpers = build(std::slice::from_ref(&counter), &|line| {
+            said.lock().unwrap().push(line.to_owned());
+        })
+        .unwrap();
+        assert!(
+            said.lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.contains("serde_json"))
+        );
+        let printed = run(
+            &folder.path().join("cell"),
+            &helpers,
+            "use counter::{Counter, wire::Count};\nfn main() {\n\
+             assert_eq!(Counter.next(), Count(0));\nassert_eq!(Counter.next(), Count(1));\n\
+             println!(\"{} {} {:?}\", counter::json(), counter::two!(), Counter); }",
+        );
+        assert_eq!(printed, "{\"a\":1} 2 Counter\n");
+
+        // Nothing has changed: the same set, and cargo is not asked to build.
+        let again = build(std::slice::from_ref(&counter), &|line| panic!("{line}")).unwrap();
+        assert_eq!(again.folder(), helpers.folder());
+
+        // A changed source is another set, and the old one is still whole.
+        write(&counter, "src/inner.rs", "pub struct Counter;");
+        let changed = build(&[counter], &|_| {}).unwrap();
+        assert_ne!(changed.folder(), helpers.folder());
+        assert!(Helpers::open(helpers.folder()).is_ok());
+    });
+}
+
+#[test]
+fn a_crate_that_does_not_build_says_why() {
+    let folder = TempDir::new().unwrap();
+    let counter = crates(folder.path());
+    write(&counter, "src/lib.rs", "pub fn wrong() -> u32 { \"text\" }");
+    with_cache(&folder.path().join("cache"), || {
+        let error = build(&[counter], &|_| {}).unwrap_err().to_string();
+        assert!(
+            error.contains("mismatched types") && error.contains("hint: "),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_folder_without_a_crate_is_named() {
+    let folder = TempDir::new().unwrap();
+    with_cache(&folder.path().join("cache"), || {
+        let error = build(&[folder.path().to_owned()], &|_| {}).unwrap_err();
+        assert!(matches!(error, Error::NoPackage(_)), "{error}");
+    });
+}
+
+#[test]
+fn a_set_that_is_gone_or_of_another_compiler_is_not_used() {
+    let folder = TempDir::new().unwrap();
+    assert!(matches!(
+        Helpers::open(folder.path()).unwrap_err(),
+        Error::Missing { .. }
+    ));
+    write(
+        folder.path(),
+        "set.json",
+        "{\"rustc\": \"rustc 1.0.0\", \"crates\": []}",
+    );
+    let error = Helpers::open(folder.path()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("hint: run `azureml-kernel install` again")
+    );
+}
