@@ -5,7 +5,7 @@ use crate::notebook::{self, Executed};
 use crate::python::{self, Environment};
 use crate::report::{Report, seconds};
 use crate::tools::{self, Tools};
-use crate::{kernel, libtorch, place, process, rust_src};
+use crate::{build, libtorch, place, process, rust_src};
 use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ pub fn provide_environment(report: &Report, environment: Environment, tools: &To
 /// Builds the kernel and the local workspace.
 pub fn build_kernel(report: &Report) -> Result<()> {
     let step = report.step("build", "the kernel and the local workspace");
-    kernel::build(&step)?;
+    build::kernel(&step)?;
     step.done("");
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn install_kernel(
         &format!("kernel in {}", environment.name),
         "`Rust (Azure ML)`, with the SDK compiled ahead so that no cell waits for it",
     );
-    kernel::install(&step, environment, rust_src)?;
+    build::install_kernel(&step, environment, rust_src)?;
     step.done("");
     Ok(())
 }
@@ -152,10 +152,7 @@ fn build_trainer(report: &Report) -> Result<()> {
         "training program",
         "train.rs, compiled ahead of its first submission",
     );
-    let mut cargo = process::cargo();
-    cargo.args(["build", "--release", "-p", "train-model"]);
-    kernel::show_progress(&mut cargo);
-    process::run(&step, "build-training-program", cargo)?;
+    build::training(&step)?;
     step.done("");
     Ok(())
 }

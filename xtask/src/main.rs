@@ -3,8 +3,8 @@
 //! Each command is a list of steps; a step that is done already costs milliseconds. What a step prints goes to a
 //! file under `target/logs`, and the terminal shows one line per step with its seconds.
 
+mod build;
 mod error;
-mod kernel;
 mod lab;
 mod libtorch;
 mod notebook;

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: every test, from nothing. CI runs exactly this.
 
+use crate::build::{self, Selection};
 use crate::error::{Error, Result};
 use crate::lab::{self, join};
 use crate::python::{self, Environment};
 use crate::report::{Report, Step, seconds};
 use crate::tools::Tools;
-use crate::{kernel, place, process};
+use crate::{place, process};
 use clap::Args;
 use std::fs;
 use std::path::Path;
@@ -53,8 +54,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             let _ = ready.send(());
             provide_judges(report, tools)
         });
-        let built = lab::build_kernel(report).and_then(|()| match libtorch.recv() {
-            Ok(()) => build(report),
+        let built = build_all(report, Selection::Main).and_then(|()| match libtorch.recv() {
+            Ok(()) => build_all(report, Selection::Training),
             // The thread has ended early; it says why.
             Err(mpsc::RecvError) => Ok(()),
         });
@@ -62,18 +63,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })?;
     lab::install_kernel(&report, python::LAB, rust_src.as_deref())?;
     if options.filter.is_none() {
-        let mut clippy = process::cargo();
-        clippy.args([
-            "clippy",
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]);
-        kernel::show_progress(&mut clippy);
-        tally.check(&report, "clippy", "the code's habits", clippy)?;
+        for (selection, title) in Selection::ALL
+            .into_iter()
+            .zip(["clippy", "clippy of the training program"])
+        {
+            let mut clippy = selection.cargo("clippy");
+            clippy.args(["--all-targets", "--", "-D", "warnings"]);
+            tally.check(&report, title, "the code's habits", clippy)?;
+        }
     }
     tests(
         &report,
@@ -101,14 +98,12 @@ fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
     Ok(())
 }
 
-fn build(report: &Report) -> Result<()> {
-    let step = report.step("build of all", "every program and every test");
-    for arguments in [&["build"][..], &["test", "--no-run"]] {
-        let mut cargo = process::cargo();
-        cargo.args(arguments).args(["--release", "--workspace"]);
-        kernel::show_progress(&mut cargo);
-        process::run(&step, "build-all", cargo)?;
-    }
+fn build_all(report: &Report, selection: Selection) -> Result<()> {
+    let step = match selection {
+        Selection::Main => report.step("build", "every program and every test"),
+        Selection::Training => report.step("training program", "and its tests"),
+    };
+    build::all(&step, selection)?;
     step.done("");
     Ok(())
 }
@@ -124,39 +119,44 @@ fn tests(
     if home.exists() {
         fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
     }
-    let mut cargo = process::cargo();
-    cargo
-        .args(["test", "--release", "--workspace", "--no-fail-fast"])
-        .args(filter)
-        .env("AZUREML_LOCAL_HOME", home)
-        // Two trainings at once on few processors would otherwise wait for each other in busy loops.
-        .env("OMP_WAIT_POLICY", "passive")
-        .env("CARGO_TERM_COLOR", "never");
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        cargo.env(
-            "RUST_TEST_THREADS",
-            processors.min(MOST_AT_ONCE).to_string(),
-        );
-    }
-    for (variable, environment) in JUDGES {
-        cargo.env(variable, environment.program("python"));
-    }
-    if let Some(library) = rust_src {
-        cargo.env("RUST_SRC_PATH", library);
-    }
-    let step = report.step("tests", "Rust's and end to end");
-    let before = tally.failed;
-    let ended = process::follow("tests", cargo, |line| {
-        step.status(line);
-        step.print(line);
-        tally.count(line);
-    });
-    match ended {
-        Ok(()) => step.done(""),
-        // The tests that failed have been shown and counted.
-        Err(Error::Failed { .. }) if tally.failed > before => drop::<Step>(step),
-        Err(error) => return Err(error),
+    for (selection, title) in Selection::ALL
+        .into_iter()
+        .zip(["tests", "tests of the training program"])
+    {
+        let mut cargo = selection.cargo("test");
+        cargo
+            .arg("--no-fail-fast")
+            .args(filter)
+            .env("CARGO_TERM_PROGRESS_WHEN", "never")
+            .env("AZUREML_LOCAL_HOME", &home)
+            // Two trainings at once on few processors would otherwise wait for each other in busy loops.
+            .env("OMP_WAIT_POLICY", "passive");
+        if std::env::var_os("RUST_TEST_THREADS").is_none() {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            cargo.env(
+                "RUST_TEST_THREADS",
+                processors.min(MOST_AT_ONCE).to_string(),
+            );
+        }
+        for (variable, environment) in JUDGES {
+            cargo.env(variable, environment.program("python"));
+        }
+        if let Some(library) = rust_src {
+            cargo.env("RUST_SRC_PATH", library);
+        }
+        let step = report.step_now(title, "");
+        let before = tally.failed;
+        let ended = process::follow(&title.replace(' ', "-"), cargo, |line| {
+            step.status(line);
+            step.print(line);
+            tally.count(line);
+        });
+        match ended {
+            Ok(()) => step.done(""),
+            // The tests that failed have been shown and counted.
+            Err(Error::Failed { .. }) if tally.failed > before => drop::<Step>(step),
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
