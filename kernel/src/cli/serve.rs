@@ -4,11 +4,11 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
+use azureml_kernel_evaluator::evcxr::{self, EvcxrEvaluator};
 use azureml_kernel_evaluator::{CellError, Evaluator, is_complete};
 use tokio::sync::watch;
 
-use super::{Failure, helpers};
+use super::Failure;
 use crate::protocol::connection;
 use crate::server::{self, Engine, Options, Parent};
 use crate::{env, logging, toolchain};
@@ -76,7 +76,7 @@ fn engine() -> Engine {
         version.send_replace(Some(toolchain::rust_version().unwrap_or_default()));
     });
     Engine {
-        start: Box::new(|| match EvcxrEvaluator::start(helpers::options()) {
+        start: Box::new(|| match EvcxrEvaluator::start(evcxr::Options::default()) {
             Ok(evaluator) => Ok(Box::new(evaluator) as Box<dyn Evaluator>),
             Err(error) => Err(start_error(&error.to_string())),
         }),
