@@ -223,6 +223,7 @@ fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Optio
     for run in &executed.runs {
         line("run", &run.id);
         line("status", &run.statuses.join(" → "));
+        line("", &run.phases);
         for (epoch, accuracy) in run.accuracies.iter().enumerate() {
             line(
                 &format!("epoch {}", epoch + 1),

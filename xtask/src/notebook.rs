@@ -39,8 +39,10 @@ pub struct Cell {
 pub struct Run {
     /// Its id.
     pub id: String,
-    /// Its statuses in order, with the time spent in each where it was printed.
+    /// Its statuses in order.
     pub statuses: Vec<String>,
+    /// How long it was in each, in words.
+    pub phases: String,
     /// Percent after each epoch.
     pub accuracies: Vec<f64>,
 }
@@ -168,7 +170,19 @@ fn read(line: &str, runs: &mut Vec<Run>) {
     let Some(run) = runs.last_mut() else { return };
     if let Some(accuracy) = accuracy(line) {
         run.accuracies.push(accuracy);
+    } else if let Some(status) = status(line) {
+        run.statuses.push(status.to_owned());
+    } else if line.ends_with(" in all") && !run.statuses.is_empty() {
+        line.clone_into(&mut run.phases);
     }
+}
+
+/// The status, from `Running     after 2 s`.
+fn status(line: &str) -> Option<&str> {
+    let (status, rest) = line.split_once(' ')?;
+    let is_word = status.chars().all(|c| c.is_ascii_alphabetic())
+        && status.starts_with(|c: char| c.is_ascii_uppercase());
+    (is_word && rest.trim_start().starts_with("after ")).then_some(status)
 }
 
 /// Percent, from `Test set: Average loss: 0.0455, Accuracy: 9853/10000 (99%)`.
@@ -180,4 +194,47 @@ fn accuracy(line: &str) -> Option<f64> {
         .split_once('/')?;
     let total = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     Some(100.0 * correct.parse::<f64>().ok()? / total.parse::<f64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_printed_is_understood() {
+        let mut runs = Vec::new();
+        let printed = "
+            RunId: train-model_1
+            Web View: http://127.0.0.1:1/runs/train-model_1
+
+            Queued      after 0 s
+            Running     after 1 s
+
+            Streaming user_logs/std_log.txt
+            ===============================
+
+            Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.3
+            Test set: Average loss: 0.0455, Accuracy: 9846/10000 (98%)
+            Completed   after 50 s
+
+            Execution Summary
+            =================
+            RunId: train-model_1
+            Queued 1 s, Running 49 s, 50 s in all
+            RunId: read-digits_2
+            Queued      after 0 s";
+        for line in printed.lines() {
+            read(line, &mut runs);
+        }
+        let expected = Run {
+            id: "train-model_1".to_owned(),
+            statuses: ["Queued", "Running", "Completed"]
+                .map(str::to_owned)
+                .to_vec(),
+            phases: "Queued 1 s, Running 49 s, 50 s in all".to_owned(),
+            accuracies: vec![98.46],
+        };
+        assert_eq!(runs.len(), 2);
+        assert_eq!(runs[0], expected);
+    }
 }
