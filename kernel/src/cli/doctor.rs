@@ -1,9 +1,12 @@
 //! `azureml-kernel doctor`: checks what the kernel needs.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use jupyter_protocol::JupyterKernelspec;
+
+use super::helpers;
 use crate::kernelspec::{DISPLAY_NAME, NAME, folder, locations};
 use crate::{env, logging, toolchain};
 
@@ -17,17 +20,22 @@ enum Finding {
 
 use Finding::{Good, Missing};
 
+/// How to get what `install` brings.
+const INSTALL: &str = "run `azureml-kernel install`";
+
 /// Prints a line per check; fails when something that is needed is missing.
 pub fn run() -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
-    let checks: [(&str, fn() -> Finding); 7] = [
+    let checks: [(&str, fn() -> Finding); 9] = [
         ("rustc", rustc),
         ("cargo", cargo),
         ("linker", linker),
         ("rust-src", rust_src),
         ("Jupyter", jupyter),
         ("kernelspec", kernelspec),
-        ("state", state),
+        ("helper crates", helper_crates),
+        ("cache", cache),
+        ("log", log),
     ];
     let mut complete = true;
     for (name, check) in checks {
@@ -119,17 +127,19 @@ fn jupyter() -> Finding {
     }
 }
 
-fn kernelspec() -> Finding {
-    let install = || "run `azureml-kernel install`".to_owned();
-    let folders = locations::all_kernels_folders();
-    let found = folders
+/// The installed kernelspec that Jupyter uses, and its folder.
+fn installed() -> Option<(JupyterKernelspec, PathBuf)> {
+    locations::all_kernels_folders()
         .iter()
         .map(|kernels| folder::path(kernels))
-        .find_map(|place| Some((folder::read(&place)?, place)));
-    let Some((spec, place)) = found else {
+        .find_map(|place| Some((folder::read(&place)?, place)))
+}
+
+fn kernelspec() -> Finding {
+    let Some((spec, place)) = installed() else {
         return Missing(
             format!("\"{DISPLAY_NAME}\" ({NAME}) is not installed"),
-            install(),
+            INSTALL.to_owned(),
         );
     };
     let binary = PathBuf::from(spec.argv.first().cloned().unwrap_or_default());
@@ -142,15 +152,50 @@ fn kernelspec() -> Finding {
                 place.display(),
                 binary.display()
             ),
-            install(),
+            INSTALL.to_owned(),
         )
     }
 }
 
-fn state() -> Finding {
+fn helper_crates() -> Finding {
+    let Some(set) = installed().and_then(|(spec, _)| helpers::set_of(&spec)) else {
+        return Missing(
+            "none are built, so cells cannot use `azureml` without `:dep`".to_owned(),
+            INSTALL.to_owned(),
+        );
+    };
+    match helpers::check(&set) {
+        Ok(names) => Good(format!("{} in {}", names.join(", "), set.display())),
+        Err(error) => {
+            let text = error.to_string();
+            let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, INSTALL));
+            Missing(what.to_owned(), hint.to_owned())
+        }
+    }
+}
+
+fn cache() -> Finding {
+    let Some(folder) = env::cache_folder() else {
+        return Missing(
+            "there is no home folder".to_owned(),
+            format!("set HOME or {}", env::CACHE),
+        );
+    };
+    match writable(&folder) {
+        Ok(()) => Good(folder.display().to_string()),
+        Err(error) => Missing(
+            format!("cannot write to {}: {error}", folder.display()),
+            format!(
+                "make the folder writable, or set {} to one that is",
+                env::CACHE
+            ),
+        ),
+    }
+}
+
+fn log() -> Finding {
     let logs = logging::folder();
-    let writable = std::fs::create_dir_all(&logs).and_then(|()| tempfile::tempfile_in(&logs));
-    match (writable, logging::files().first()) {
+    match (writable(&logs), logging::files().first()) {
         (Err(error), _) => Missing(
             format!("cannot write to {}: {error}", logs.display()),
             format!(
@@ -158,7 +203,12 @@ fn state() -> Finding {
                 env::XDG_STATE_HOME
             ),
         ),
-        (Ok(_), Some(newest)) => Good(format!("the newest log is {}", newest.display())),
-        (Ok(_), None) => Good(format!("logs go to {}", logs.display())),
+        (Ok(()), Some(newest)) => Good(format!("the newest is {}", newest.display())),
+        (Ok(()), None) => Good(format!("kernels write to {}", logs.display())),
     }
+}
+
+fn writable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    tempfile::tempfile_in(folder).map(drop)
 }

@@ -20,7 +20,7 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     let variables = if no_crates {
         BTreeMap::new()
     } else {
-        helpers::build(crates)?
+        helpers::build(&running, crates)?
     };
     let binary = binary(&running);
     let started = folder::install(&kernels, &binary, &variables)?;

@@ -1,8 +1,8 @@
-//! `azureml-kernel uninstall`: removes the kernelspec.
+//! `azureml-kernel uninstall`: removes the kernelspec, and the crates that were built for it.
 
 use std::process::ExitCode;
 
-use super::Failure;
+use super::{Failure, helpers};
 use crate::kernelspec::folder;
 use crate::kernelspec::locations::{Location, kernels_folder};
 
@@ -10,8 +10,16 @@ use crate::kernelspec::locations::{Location, kernels_folder};
 pub fn run(location: &Location) -> Result<ExitCode, Failure> {
     let kernels = kernels_folder(location)?;
     let place = folder::path(&kernels);
+    let set = folder::read(&place).and_then(|spec| helpers::set_of(&spec));
     if folder::remove(&kernels)? {
         eprintln!("Removed {}", place.display());
+        if let Some(set) = set {
+            match helpers::remove_unused(&set) {
+                Ok(true) => eprintln!("Removed {}", set.display()),
+                Ok(false) => {}
+                Err(error) => eprintln!("warning: cannot remove {}: {error}", set.display()),
+            }
+        }
         if place.exists() {
             eprintln!("It holds files that were not installed, so the folder itself stays.");
         }
