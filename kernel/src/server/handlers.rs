@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use azureml_kernel_evaluator::Completeness;
+use azureml_kernel_evaluator::{Completeness, Completions};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::info;
 use super::kernel::Kernel;
 use super::lifetime::End;
 use super::queue::Work;
+use super::replies;
 use crate::protocol::content::{CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest};
 
 /// The largest cell that is looked at, in bytes. Compilers take long for less.
@@ -39,8 +40,24 @@ enum BadRequest {
 pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
     match request.message.header.msg_type.as_str() {
         "execute_request" | "complete_request" | "inspect_request" | "history_request" => {
-            if let Err((request, error)) = enqueue(kernel, channel, request) {
-                beside(kernel, &request, || refuse(&request, &error));
+            match work(channel, &request) {
+                // The evaluator is busy, and a front end that waits for it only seems to hang.
+                Ok(Work::Complete(asked)) if kernel.queue.has_cells() => {
+                    let cursor = asked.cursor();
+                    let nothing = Completions {
+                        matches: Vec::new(),
+                        start: cursor,
+                        end: cursor,
+                    };
+                    let content = replies::complete(&nothing);
+                    beside(kernel, &request, || request.reply(&content));
+                }
+                Ok(Work::Inspect(_)) if kernel.queue.has_cells() => {
+                    let content = replies::inspect(None);
+                    beside(kernel, &request, || request.reply(&content));
+                }
+                Ok(work) => kernel.queue.push(request, work),
+                Err(error) => beside(kernel, &request, || refuse(&request, &error)),
             }
         }
         "kernel_info_request" => {
@@ -76,30 +93,22 @@ fn refuse(request: &Request, error: &BadRequest) {
     }
 }
 
-fn enqueue(kernel: &Kernel, channel: Name, request: Request) -> Result<(), (Request, BadRequest)> {
+/// The work for the evaluator that a request asks for.
+fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
     let msg_type = request.message.header.msg_type.as_str();
     if channel == Name::Control {
-        let error = BadRequest::WrongChannel(msg_type.to_owned());
-        return Err((request, error));
+        return Err(BadRequest::WrongChannel(msg_type.to_owned()));
     }
     if let Some(code) = request.message.content["code"].as_str()
         && code.len() > LARGEST_CELL
     {
-        let error = BadRequest::TooLarge(code.len());
-        return Err((request, error));
+        return Err(BadRequest::TooLarge(code.len()));
     }
-    let work = match msg_type {
-        "execute_request" => content(&request).map(Work::Execute),
-        "complete_request" => content(&request).map(Work::Complete),
-        "inspect_request" => content(&request).map(Work::Inspect),
-        _ => content(&request).map(Work::History),
-    };
-    match work {
-        Ok(work) => {
-            kernel.queue.push(request, work);
-            Ok(())
-        }
-        Err(error) => Err((request, error)),
+    match msg_type {
+        "execute_request" => content(request).map(Work::Execute),
+        "complete_request" => content(request).map(Work::Complete),
+        "inspect_request" => content(request).map(Work::Inspect),
+        _ => content(request).map(Work::History),
     }
 }
 

@@ -15,6 +15,7 @@ mod kernel;
 mod lifetime;
 mod output;
 mod queue;
+mod replies;
 mod stdin;
 mod worker;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::channel::Request;
@@ -36,6 +36,7 @@ pub struct Queue {
     last: AtomicU64,
     aborted: AtomicU64,
     closed: AtomicBool,
+    cells: AtomicUsize,
 }
 
 /// A new queue.
@@ -46,6 +47,7 @@ pub fn channel() -> (Queue, mpsc::Receiver<Job>) {
         last: AtomicU64::new(0),
         aborted: AtomicU64::new(0),
         closed: AtomicBool::new(false),
+        cells: AtomicUsize::new(0),
     };
     (queue, receiver)
 }
@@ -55,12 +57,25 @@ impl Queue {
     pub fn push(&self, request: Request, work: Work) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
+        if matches!(work, Work::Execute(_)) {
+            self.cells.fetch_add(1, Ordering::SeqCst);
+        }
         // The thread at the other end only ends with the kernel.
         let _ = jobs.send(Job {
             number,
             request,
             work,
         });
+    }
+
+    /// Whether a cell runs or waits.
+    pub fn has_cells(&self) -> bool {
+        self.cells.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes over a cell, which runs until the answer is dropped.
+    pub fn running_cell(&self) -> RunningCell<'_> {
+        RunningCell { queue: self }
     }
 
     /// Aborts the cells that wait now; later ones run.
@@ -85,5 +100,16 @@ impl Queue {
     /// Whether the queue has ended.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
+    }
+}
+
+/// A cell that runs.
+pub struct RunningCell<'a> {
+    queue: &'a Queue,
+}
+
+impl Drop for RunningCell<'_> {
+    fn drop(&mut self) {
+        self.queue.cells.fetch_sub(1, Ordering::SeqCst);
     }
 }

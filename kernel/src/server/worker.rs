@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use azureml_kernel_evaluator::{CellError, Completions, Evaluator, Outcome};
+use azureml_kernel_evaluator::{Evaluator, Events, Outcome};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -16,7 +16,8 @@ use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
 use super::output::{CellOutput, Discard};
-use super::queue::{Job, Work};
+use super::queue::{Job, RunningCell, Work};
+use super::replies;
 use crate::protocol::content::{CursorRequest, ExecuteRequest};
 use crate::protocol::message::Parent;
 
@@ -77,8 +78,15 @@ impl Worker {
             .activity
             .begin(&kernel.iopub, &request.message.parent);
         let worked = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Execute(_) if kernel.queue.is_aborted(number) => self.abort(&request),
-            Work::Execute(cell) => self.execute(&request, &cell),
+            Work::Execute(cell) => {
+                let running = kernel.queue.running_cell();
+                if kernel.queue.is_aborted(number) {
+                    drop(running);
+                    self.abort(&request);
+                } else {
+                    self.execute(&request, &cell, running);
+                }
+            }
             Work::Complete(asked) => self.complete(&request, &asked),
             Work::Inspect(asked) => self.inspect(&request, &asked),
             Work::History(asked) => request.reply(&self.history.reply(&asked)),
@@ -94,7 +102,7 @@ impl Worker {
         request.reply(&json!({ "status": "aborted", "execution_count": self.executed }));
     }
 
-    fn execute(&mut self, request: &Request, cell: &ExecuteRequest) {
+    fn execute(&mut self, request: &Request, cell: &ExecuteRequest, running: RunningCell<'_>) {
         let code = cell.code.as_str();
         let counts = !cell.silent && cell.store_history.unwrap_or(true);
         // A cell that does not count shows the number that the next one will have.
@@ -128,6 +136,8 @@ impl Worker {
                 }
                 output.finish();
                 let expressions = self.user_expressions(cell);
+                // Before the reply, after which a front end may ask for completions.
+                drop(running);
                 request.reply(&json!({
                     "status": "ok",
                     "execution_count": count,
@@ -136,16 +146,17 @@ impl Worker {
                 }));
             }
             Outcome::Error(error) => {
-                output.publish("error", &error_content(&error));
+                output.publish("error", &replies::error(&error));
                 output.finish();
                 if cell.stop_on_error && !cell.silent {
                     self.kernel.queue.abort_waiting();
                 }
-                let mut reply = error_content(&error);
+                let mut reply = replies::error(&error);
                 reply["status"] = json!("error");
                 reply["execution_count"] = json!(count);
                 reply["user_expressions"] = json!({});
                 reply["payload"] = json!([]);
+                drop(running);
                 request.reply(&reply);
             }
         }
@@ -162,7 +173,7 @@ impl Worker {
     }
 
     /// Runs code; a panic of the evaluator is an error like any other.
-    fn evaluate(&mut self, code: &str, events: &dyn azureml_kernel_evaluator::Events) -> Outcome {
+    fn evaluate(&mut self, code: &str, events: &dyn Events) -> Outcome {
         let evaluator = &mut self.evaluator;
         catch_unwind(AssertUnwindSafe(|| evaluator.execute(code, events)))
             .unwrap_or_else(|panic| Outcome::Error(panicked(&*panic)))
@@ -176,7 +187,7 @@ impl Worker {
                     json!({ "status": "ok", "data": data.unwrap_or_default(), "metadata": {} })
                 }
                 Outcome::Error(error) => {
-                    let mut content = error_content(&error);
+                    let mut content = replies::error(&error);
                     content["status"] = json!("error");
                     content
                 }
@@ -187,48 +198,12 @@ impl Worker {
     }
 
     fn complete(&mut self, request: &Request, asked: &CursorRequest) {
-        let Completions {
-            matches,
-            start,
-            end,
-        } = self.evaluator.complete(&asked.code, asked.cursor());
-        let types: Vec<Value> = matches
-            .iter()
-            .map(|completion| {
-                json!({
-                    "start": start,
-                    "end": end,
-                    "text": completion.text,
-                    "type": completion.kind,
-                    "signature": completion.signature,
-                })
-            })
-            .collect();
-        let texts: Vec<&str> = matches.iter().map(|found| found.text.as_str()).collect();
-        request.reply(&json!({
-            "status": "ok",
-            "matches": texts,
-            "cursor_start": start,
-            "cursor_end": end,
-            "metadata": { "_jupyter_types_experimental": types },
-        }));
+        let found = self.evaluator.complete(&asked.code, asked.cursor());
+        request.reply(&replies::complete(&found));
     }
 
     fn inspect(&mut self, request: &Request, asked: &CursorRequest) {
         let found = self.evaluator.inspect(&asked.code, asked.cursor());
-        request.reply(&json!({
-            "status": "ok",
-            "found": found.is_some(),
-            "data": found.unwrap_or_default(),
-            "metadata": {},
-        }));
+        request.reply(&replies::inspect(found));
     }
-}
-
-fn error_content(error: &CellError) -> Value {
-    json!({
-        "ename": error.ename,
-        "evalue": error.evalue,
-        "traceback": error.traceback,
-    })
 }

@@ -121,6 +121,24 @@ async fn completions_carry_types_and_count_code_points() {
 }
 
 #[tokio::test]
+async fn completion_and_inspection_do_not_wait_for_a_running_cell() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    client.send_cell("wait").await;
+    let asked = json!({ "code": "ab", "cursor_pos": 1 });
+    let (reply, _) = client.ask("complete_request", asked.clone()).await;
+    assert_eq!(reply["status"], "ok");
+    assert_eq!(reply["matches"], json!([]));
+    let (reply, _) = client.ask("inspect_request", asked.clone()).await;
+    assert_eq!(reply["found"], false);
+    kernel.gate.open();
+    assert_eq!(client.reply().await.content["status"], "ok");
+    // From the reply on, the evaluator answers.
+    let (reply, _) = client.ask("complete_request", asked).await;
+    assert_eq!(reply["matches"], json!(["a!"]));
+}
+
+#[tokio::test]
 async fn a_cursor_behind_the_end_is_at_the_end() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;

@@ -1,0 +1,52 @@
+//! The contents of replies that more than one place gives.
+
+use azureml_kernel_evaluator::{CellError, Completions, MimeBundle};
+use serde_json::{Value, json};
+
+/// `complete_reply`.
+pub fn complete(found: &Completions) -> Value {
+    let types: Vec<Value> = found
+        .matches
+        .iter()
+        .map(|completion| {
+            json!({
+                "start": found.start,
+                "end": found.end,
+                "text": completion.text,
+                "type": completion.kind,
+                "signature": completion.signature,
+            })
+        })
+        .collect();
+    let texts: Vec<&str> = found
+        .matches
+        .iter()
+        .map(|completion| completion.text.as_str())
+        .collect();
+    json!({
+        "status": "ok",
+        "matches": texts,
+        "cursor_start": found.start,
+        "cursor_end": found.end,
+        "metadata": { "_jupyter_types_experimental": types },
+    })
+}
+
+/// `inspect_reply`.
+pub fn inspect(found: Option<MimeBundle>) -> Value {
+    json!({
+        "status": "ok",
+        "found": found.is_some(),
+        "data": found.unwrap_or_default(),
+        "metadata": {},
+    })
+}
+
+/// `error`, and what an error adds to an `execute_reply`.
+pub fn error(error: &CellError) -> Value {
+    json!({
+        "ename": error.ename,
+        "evalue": error.evalue,
+        "traceback": error.traceback,
+    })
+}
