@@ -73,10 +73,8 @@ pub fn install_kernel(
     install
         .args(["install", "--sys-prefix"])
         .current_dir(place::root())
-        .env("VIRTUAL_ENV", environment.folder());
-    if let Some(library) = rust_src {
-        install.env("RUST_SRC_PATH", library);
-    }
+        .env("VIRTUAL_ENV", environment.folder())
+        .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     process::run(
         step,
         &format!("install-kernel-{}", environment.name),

@@ -64,9 +64,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let name = options.lang.notebook();
     if options.open {
-        return open(&report, environment, name);
+        return open(&report, environment, name, rust_src.as_deref());
     }
-    let executed = notebook::execute(&report, environment, name)?;
+    let executed = notebook::execute(&report, environment, name, rust_src.as_deref())?;
     let model = keep_model()?;
     summarize(&report, &executed, ready, model.as_deref());
     Ok(ExitCode::SUCCESS)
@@ -165,7 +165,12 @@ pub fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Opens JupyterLab and stays until it ends.
-fn open(report: &Report, environment: Environment, notebook: &str) -> Result<ExitCode> {
+fn open(
+    report: &Report,
+    environment: Environment,
+    notebook: &str,
+    rust_src: Option<&Path>,
+) -> Result<ExitCode> {
     report.say("opening JupyterLab; Ctrl+C here ends it, jobs go on");
     let mut jupyter = process::command(environment.program("python"));
     jupyter
@@ -174,7 +179,8 @@ fn open(report: &Report, environment: Environment, notebook: &str) -> Result<Exi
         .args(["--LabApp.news_url=None"])
         .arg("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
         .arg(notebook)
-        .current_dir(place::lab());
+        .current_dir(place::lab())
+        .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     if tools::is_root() {
         jupyter.arg("--allow-root");
     }

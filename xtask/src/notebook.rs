@@ -8,7 +8,7 @@ use crate::process::{self, plain};
 use crate::python::Environment;
 use crate::report::{Report, Step};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a notebook did.
@@ -48,7 +48,12 @@ pub struct Run {
 }
 
 /// Executes a notebook of the lab in its own folder; the notebook itself stays as it is.
-pub fn execute(report: &Report, environment: Environment, name: &str) -> Result<Executed> {
+pub fn execute(
+    report: &Report,
+    environment: Environment,
+    name: &str,
+    rust_src: Option<&Path>,
+) -> Result<Executed> {
     let mut executed = Executed {
         path: place::root().join("target/lab").join(name),
         ..Executed::default()
@@ -59,7 +64,8 @@ pub fn execute(report: &Report, environment: Environment, name: &str) -> Result<
         .arg(place::lab().join(name))
         .arg(&executed.path)
         .arg(place::root())
-        .env("PYTHONUNBUFFERED", "1");
+        .env("PYTHONUNBUFFERED", "1")
+        .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     let mut follower = Follower {
         report,
         step: Some(report.step("start of the kernel", "")),

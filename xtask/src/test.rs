@@ -130,7 +130,8 @@ fn tests(
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
             // Two trainings at once on few processors would otherwise wait for each other in busy loops.
-            .env("OMP_WAIT_POLICY", "passive");
+            .env("OMP_WAIT_POLICY", "passive")
+            .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
         if std::env::var_os("RUST_TEST_THREADS").is_none() {
             let processors = thread::available_parallelism().map_or(1, usize::from);
             cargo.env(
@@ -140,9 +141,6 @@ fn tests(
         }
         for (variable, environment) in JUDGES {
             cargo.env(variable, environment.program("python"));
-        }
-        if let Some(library) = rust_src {
-            cargo.env("RUST_SRC_PATH", library);
         }
         let step = report.step_now(title, "");
         let before = tally.failed;
