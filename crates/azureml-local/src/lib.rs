@@ -1,1 +1,24 @@
 //! A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.
+//!
+//! The server ([`serve`]) holds one home folder ([`home`]): a SQLite database ([`store`]) and files ([`blob`]).
+//! Requests pass one entry ([`server`]) to the calls ([`routes`]). Jobs wait in a queue for the nodes of their compute
+//! ([`queue`]), and each is taken to its end by a task ([`runner`]) with the help of a supervisor, a process that does
+//! not depend on the server.
+//!
+//! **Invariants.** What has been answered is in the store. A job that is not at its end is in the queue or has a
+//! supervisor, whatever was killed when. The job's processes know their run's token, never the workspace's. A name
+//! that came from outside becomes a path only through [`blob::is_safe`].
+
+pub mod app;
+pub mod blob;
+pub mod error;
+pub mod home;
+pub mod machine;
+pub mod queue;
+pub mod routes;
+pub mod runner;
+pub mod seed;
+pub mod serve;
+pub mod server;
+pub mod signer;
+pub mod store;

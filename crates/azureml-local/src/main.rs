@@ -1,2 +1,179 @@
-//! A local workspace.
-fn main() {}
+//! `azureml-local`: serves the local workspace, says where it is, ends it.
+
+use azureml_local::home::{Home, HomeError};
+use azureml_local::runner::supervisor;
+use azureml_local::serve::{Options, ServeError, serve};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the local workspace until nobody needs it
+    Serve {
+        #[command(flatten)]
+        at: At,
+        /// End after so many seconds without requests and without jobs; 0 never ends
+        #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+        idle_timeout: u64,
+    },
+    /// Say whether it runs, and where
+    Status {
+        #[command(flatten)]
+        at: At,
+    },
+    /// End it; jobs that run go on and are taken up by the next start
+    Stop {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Watch over a job's processes (the local workspace calls this itself)
+    #[command(hide = true)]
+    RunJob {
+        /// The supervisor's folder
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct At {
+    /// Its folder [default: $AZUREML_LOCAL_HOME, else azureml-local in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+}
+
+/// Another one has the folder: a client that raced uses that one.
+const TAKEN: u8 = 3;
+/// It does not run.
+const NOT_RUNNING: u8 = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A supervisor lives as long as its job: it takes one thread, not one for each core.
+    let runtime = match &cli.command {
+        Command::RunJob { .. } => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build(),
+        _ => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build(),
+    };
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the local workspace cannot run: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match cli.command {
+        Command::Serve { at, idle_timeout } => runtime.block_on(run(at, idle_timeout)),
+        Command::Status { at } => status(at),
+        Command::Stop { at } => stop(at),
+        Command::RunJob { folder } => runtime.block_on(supervisor::run(&folder)),
+    };
+    // Whatever still waits on a thread of its own does not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(at: At, idle_timeout: u64) -> ExitCode {
+    let served = match Home::at(at.home) {
+        Ok(home) => {
+            let idle_timeout = (idle_timeout > 0).then(|| Duration::from_secs(idle_timeout));
+            serve(Options { home, idle_timeout }).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                ServeError::Home(HomeError::Taken(_)) => ExitCode::from(TAKEN),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// The folder, when it is held by a running server.
+fn running(at: At) -> Result<Home, ExitCode> {
+    match Home::at(at.home) {
+        Ok(home) if home.is_taken() => Ok(home),
+        Ok(home) => {
+            println!("no local workspace runs in {}", home.root().display());
+            Err(ExitCode::from(NOT_RUNNING))
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn status(at: At) -> ExitCode {
+    let home = match running(at) {
+        Ok(home) => home,
+        Err(code) => return code,
+    };
+    match home.server() {
+        Some(server) => println!(
+            "the local workspace in {} answers at {} (process {}, version {})",
+            home.root().display(),
+            server.url,
+            server.pid,
+            server.version
+        ),
+        None => println!(
+            "the local workspace in {} is starting",
+            home.root().display()
+        ),
+    }
+    ExitCode::SUCCESS
+}
+
+/// How long a server gets to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn stop(at: At) -> ExitCode {
+    let home = match running(at) {
+        Ok(home) => home,
+        Err(code) => return code,
+    };
+    let pid = home
+        .server()
+        .and_then(|server| i32::try_from(server.pid).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    let asked = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+    if !matches!(asked, Some(Ok(()))) {
+        eprintln!(
+            "error: the local workspace in {} does not say which process it is\nhint: try again in a moment",
+            home.root().display()
+        );
+        return ExitCode::FAILURE;
+    }
+    let start = Instant::now();
+    while home.is_taken() {
+        if start.elapsed() > PATIENCE {
+            eprintln!(
+                "error: the local workspace in {} does not end\nhint: see {}",
+                home.root().display(),
+                home.log().display()
+            );
+            return ExitCode::FAILURE;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("the local workspace in {} has ended", home.root().display());
+    ExitCode::SUCCESS
+}

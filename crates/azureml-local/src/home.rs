@@ -1,0 +1,195 @@
+//! The home folder of a local workspace: who may use it, and where things lie in it.
+//!
+//! ```text
+//! lock            held for the life of the server
+//! server.json     where it answers
+//! server.log      what it did
+//! key             signs SAS URLs and run tokens
+//! workspace.db    everything but file contents
+//! blobs/          {container}/{name}: contents of the blob store, run artifacts among them
+//! blocks/         blocks that wait for their block list
+//! jobs/           {name}/: working directory, inputs and supervisor of each job that has not ended
+//! tmp/            half-written files; emptied at start
+//! ```
+
+use azureml_wire::local::{SERVER_FILE, Server};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a home folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Neither `--home` nor a variable says where.
+    #[error("no folder for the local workspace is known\nhint: set AZUREML_LOCAL_HOME")]
+    Unknown,
+    /// Another server has it.
+    #[error(
+        "a local workspace is already running in {0}\nhint: see `azureml-local status`; \
+         `azureml-local stop` ends it"
+    )]
+    Taken(PathBuf),
+    /// It cannot be read or written.
+    #[error(
+        "{path} cannot be used: {source}\nhint: set AZUREML_LOCAL_HOME to a folder that you may \
+         write to, on a local disk"
+    )]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A home folder.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The folder at `root`, or where the environment says; nothing is made yet.
+    pub fn at(root: Option<PathBuf>) -> Result<Self, HomeError> {
+        let root = root
+            .or_else(azureml_wire::local::home)
+            .ok_or(HomeError::Unknown)?;
+        let root = std::path::absolute(&root).map_err(|source| HomeError::Io {
+            path: root.clone(),
+            source,
+        })?;
+        Ok(Self { root })
+    }
+
+    /// Makes the folder and takes it for this process; the lock lasts as long as the file is open.
+    pub fn take(&self) -> Result<File, HomeError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| HomeError::Io { path, source }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .map_err(io(&self.root))?;
+        let path = self.root.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HomeError::Taken(self.root.clone())),
+            Err(TryLockError::Error(source)) => return Err(HomeError::Io { path, source }),
+        }
+        // What a killed predecessor left half-written.
+        let _ = fs::remove_dir_all(self.temporary());
+        for folder in [self.temporary(), self.blobs(), self.blocks(), self.jobs()] {
+            fs::create_dir_all(&folder).map_err(io(&folder))?;
+        }
+        Ok(lock)
+    }
+
+    /// Whether a server holds it now.
+    pub fn is_taken(&self) -> bool {
+        File::open(self.root.join("lock"))
+            .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("workspace.db")
+    }
+
+    /// The log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("server.log")
+    }
+
+    /// The blob store's containers.
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Blocks that wait for their block list.
+    pub fn blocks(&self) -> PathBuf {
+        self.root.join("blocks")
+    }
+
+    /// Half-written files.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The jobs' folders.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// The key that signs, made when there is none.
+    pub fn key(&self) -> Result<[u8; 32], HomeError> {
+        let path = self.root.join("key");
+        let io = |source| HomeError::Io {
+            path: path.clone(),
+            source,
+        };
+        if let Ok(bytes) = fs::read(&path)
+            && let Ok(key) = <[u8; 32]>::try_from(bytes)
+        {
+            return Ok(key);
+        }
+        let key = random().map_err(io)?;
+        self.write_private("key", &key).map_err(io)?;
+        Ok(key)
+    }
+
+    /// Where a server answers, as the file says.
+    pub fn server(&self) -> Option<Server> {
+        serde_json::from_slice(&fs::read(self.root.join(SERVER_FILE)).ok()?).ok()
+    }
+
+    /// Says where this process answers.
+    pub fn publish(&self, server: &Server) -> Result<(), HomeError> {
+        let io = |source| HomeError::Io {
+            path: self.root.join(SERVER_FILE),
+            source,
+        };
+        let text = serde_json::to_vec_pretty(server).map_err(|error| io(error.into()))?;
+        self.write_private(SERVER_FILE, &text).map_err(io)
+    }
+
+    /// Takes back what [`Home::publish`] said.
+    pub fn withdraw(&self) {
+        // When it is gone already, so much the better.
+        let _ = fs::remove_file(self.root.join(SERVER_FILE));
+    }
+
+    /// Writes a file that only this user may read; readers see all of it or the one before.
+    fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = self.temporary().join(uuid::Uuid::new_v4().to_string());
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&temporary, self.root.join(name))
+    }
+}
+
+/// 32 bytes from the system's source of randomness.
+pub fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,420 @@
+//! Which job runs when: a queue for each compute, first come first served, on nodes that come and go.
+//!
+//! What must not be forgotten is in the store (a job is `Queued` until a node takes it); here is what is true only
+//! while the server lives.
+
+use crate::app::{Shared, blocking};
+use crate::error::Result;
+use crate::runner;
+use crate::runner::duration;
+use crate::runner::folder::Folder;
+use crate::store::compute;
+use crate::store::job::{self, Job};
+use azureml_wire::job::JobStatus;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// The queue of jobs that name no compute.
+const SERVERLESS: &str = "serverless";
+
+/// How long a cluster keeps an idle node when it does not say.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// A job that waits for its nodes.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    job: String,
+    compute: String,
+    nodes: usize,
+    /// Whether it had its nodes before the server was ended: it goes first.
+    resumed: bool,
+}
+
+impl Waiting {
+    /// A job that was submitted.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            job: job.name.clone(),
+            compute: job
+                .text("computeId")
+                .and_then(|id| id.rsplit(['/', ':']).next())
+                .filter(|name| !name.is_empty())
+                .unwrap_or(SERVERLESS)
+                .to_ascii_lowercase(),
+            nodes: job
+                .properties
+                .pointer("/resources/instanceCount")
+                .and_then(Value::as_u64)
+                .map_or(1, |count| count.max(1) as usize),
+            resumed: job.status != JobStatus::Queued,
+        }
+    }
+}
+
+/// How many nodes of a compute do what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each count is named by its state")]
+pub struct NodeCounts {
+    pub idle: usize,
+    pub running: usize,
+    pub preparing: usize,
+    pub leaving: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    /// Brings the code and the data of a job.
+    Preparing(String),
+    /// Runs a job's command.
+    Running(String),
+    /// Has nothing to do since then.
+    Idle(Instant),
+    /// Goes away.
+    Leaving,
+}
+
+impl Node {
+    fn job(&self) -> Option<&str> {
+        match self {
+            Self::Preparing(job) | Self::Running(job) => Some(job),
+            Self::Idle(_) | Self::Leaving => None,
+        }
+    }
+}
+
+/// A compute's nodes.
+#[derive(Debug, Clone)]
+struct Pool {
+    least: usize,
+    most: usize,
+    idle: Duration,
+    nodes: Vec<Node>,
+}
+
+impl Pool {
+    /// Gives a job its nodes, if there are enough.
+    fn take(&mut self, waiting: &Waiting) -> bool {
+        let idle = |node: &&mut Node| matches!(node, Node::Idle(_));
+        let there = self.nodes.len();
+        let free = self.nodes.iter_mut().filter(idle).count();
+        let may_come = self.most.saturating_sub(there);
+        if free + may_come < waiting.nodes {
+            return false;
+        }
+        let state = if waiting.resumed {
+            Node::Running(waiting.job.clone())
+        } else {
+            Node::Preparing(waiting.job.clone())
+        };
+        let mut missing = waiting.nodes;
+        for node in self.nodes.iter_mut().filter(idle).take(waiting.nodes) {
+            *node = state.clone();
+            missing -= 1;
+        }
+        self.nodes.extend(std::iter::repeat_n(state, missing));
+        true
+    }
+
+    /// Lets nodes go that have been idle for long, and gone what was leaving. Gives when to look again.
+    fn scale_down(&mut self) -> Option<Duration> {
+        self.nodes.retain(|node| *node != Node::Leaving);
+        let mut spare = self.nodes.len().saturating_sub(self.least);
+        let mut next = None;
+        for node in &mut self.nodes {
+            let Node::Idle(since) = *node else { continue };
+            if spare == 0 {
+                break;
+            }
+            spare -= 1;
+            let wait = self.idle.saturating_sub(since.elapsed());
+            let wait = if wait.is_zero() {
+                *node = Node::Leaving;
+                Duration::from_secs(1)
+            } else {
+                wait
+            };
+            next = Some(next.map_or(wait, |next: Duration| next.min(wait)));
+        }
+        next
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Waiting>,
+    running: HashMap<String, watch::Sender<bool>>,
+    pools: BTreeMap<String, Pool>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    inner: Mutex<Inner>,
+    changed: Arc<Notify>,
+}
+
+impl Queue {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job at the end.
+    pub fn submit(&self, waiting: Waiting) {
+        self.inner().waiting.push_back(waiting);
+        self.wake();
+    }
+
+    /// Looks again.
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Ends a job that waits or runs; the store says already that its end was asked for.
+    pub fn cancel(&self, app: &Shared, name: &str) {
+        let waited = {
+            let mut inner = self.inner();
+            if let Some(cancel) = inner.running.get(name) {
+                cancel.send_replace(true);
+                return;
+            }
+            let before = inner.waiting.len();
+            inner.waiting.retain(|waiting| waiting.job != name);
+            before != inner.waiting.len()
+        };
+        if waited {
+            let app = Arc::clone(app);
+            let name = name.to_owned();
+            tokio::spawn(async move { runner::end(&app, &name, JobStatus::Canceled, None).await });
+        }
+    }
+
+    /// Whether no job waits or runs.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.inner();
+        inner.waiting.is_empty() && inner.running.is_empty()
+    }
+
+    /// What the nodes of a compute do.
+    pub fn nodes(&self, compute: &str) -> NodeCounts {
+        let mut counts = NodeCounts::default();
+        if let Some(pool) = self.inner().pools.get(&compute.to_ascii_lowercase()) {
+            for node in &pool.nodes {
+                match node {
+                    Node::Preparing(_) => counts.preparing += 1,
+                    Node::Running(_) => counts.running += 1,
+                    Node::Idle(_) => counts.idle += 1,
+                    Node::Leaving => counts.leaving += 1,
+                }
+            }
+        }
+        counts
+    }
+
+    /// Whether a job runs on a compute or waits for it.
+    pub fn uses(&self, compute: &str) -> bool {
+        let compute = compute.to_ascii_lowercase();
+        let inner = self.inner();
+        inner
+            .waiting
+            .iter()
+            .any(|waiting| waiting.compute == compute)
+            || inner
+                .pools
+                .get(&compute)
+                .is_some_and(|pool| pool.nodes.iter().any(|node| node.job().is_some()))
+    }
+
+    /// Says that a job's command runs on its nodes now.
+    pub fn started(&self, name: &str) {
+        for pool in self.inner().pools.values_mut() {
+            for node in &mut pool.nodes {
+                if node.job() == Some(name) {
+                    *node = Node::Running(name.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Frees the nodes of a job that has ended.
+    fn ended(&self, name: &str) {
+        {
+            let mut inner = self.inner();
+            inner.running.remove(name);
+            for pool in inner.pools.values_mut() {
+                for node in &mut pool.nodes {
+                    if node.job() == Some(name) {
+                        *node = Node::Idle(Instant::now());
+                    }
+                }
+            }
+        }
+        self.wake();
+    }
+
+    /// Gives nodes to the jobs that can have them; gives those jobs, and when to look again.
+    fn schedule(&self, computes: &BTreeMap<String, Limits>) -> (Vec<Started>, Option<Duration>) {
+        let mut inner = self.inner();
+        let Inner {
+            waiting,
+            running,
+            pools,
+        } = &mut *inner;
+        for (name, limits) in computes {
+            let pool = pools.entry(name.clone()).or_insert_with(|| Pool {
+                least: 0,
+                most: 0,
+                idle: IDLE,
+                nodes: Vec::new(),
+            });
+            (pool.least, pool.most, pool.idle) = (limits.least, limits.most, limits.idle);
+            while pool.nodes.len() < pool.least {
+                pool.nodes.push(Node::Idle(Instant::now()));
+            }
+        }
+        pools.retain(|name, pool| {
+            computes.contains_key(name) || pool.nodes.iter().any(|node| node.job().is_some())
+        });
+        let mut started = Vec::new();
+        let mut blocked = Vec::new();
+        waiting.retain(|job| {
+            let starts = match pools.get_mut(&job.compute) {
+                // It runs already, whatever became of its nodes.
+                Some(pool) if job.resumed => {
+                    pool.take(job);
+                    true
+                }
+                // Whoever came first gets its nodes first, also when a later job needs fewer.
+                Some(_) if blocked.contains(&job.compute) => false,
+                // More nodes than there will ever be is for the job itself to report.
+                Some(pool) => job.nodes > pool.most && pool.most > 0 || pool.take(job),
+                // So is a compute that does not exist.
+                None => true,
+            };
+            if !starts {
+                blocked.push(job.compute.clone());
+                return true;
+            }
+            let (cancel, canceled) = watch::channel(false);
+            running.insert(job.job.clone(), cancel);
+            started.push((job.job.clone(), canceled));
+            false
+        });
+        let next = pools.values_mut().filter_map(Pool::scale_down).min();
+        (started, next)
+    }
+}
+
+type Started = (String, watch::Receiver<bool>);
+
+/// How far a compute scales.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    least: usize,
+    most: usize,
+    idle: Duration,
+}
+
+async fn limits(app: &Shared) -> Result<BTreeMap<String, Limits>> {
+    let computes = app.db(compute::list).await?;
+    let mut limits: BTreeMap<String, Limits> = computes
+        .into_iter()
+        .map(|compute| {
+            let inner = &compute.body["properties"]["properties"];
+            let count = |pointer: &str, default: usize| {
+                inner
+                    .pointer(pointer)
+                    .and_then(Value::as_u64)
+                    .map_or(default, |count| count as usize)
+            };
+            let limits = if compute.body["properties"]["computeType"] == "ComputeInstance" {
+                let nodes = usize::from(inner["state"] != "Stopped");
+                Limits {
+                    least: nodes,
+                    most: nodes,
+                    idle: IDLE,
+                }
+            } else {
+                Limits {
+                    least: count("/scaleSettings/minNodeCount", 0),
+                    most: count("/scaleSettings/maxNodeCount", 1),
+                    idle: inner
+                        .pointer("/scaleSettings/nodeIdleTimeBeforeScaleDown")
+                        .and_then(Value::as_str)
+                        .and_then(duration::parse)
+                        .unwrap_or(IDLE),
+                }
+            };
+            (compute.name.to_ascii_lowercase(), limits)
+        })
+        .collect();
+    limits.insert(
+        SERVERLESS.to_owned(),
+        Limits {
+            least: 0,
+            most: 1,
+            idle: Duration::ZERO,
+        },
+    );
+    Ok(limits)
+}
+
+/// Takes up the jobs that had not ended when the last server did.
+pub async fn recover(app: &Shared) -> Result<()> {
+    let mut jobs = app.db(job::unfinished).await?;
+    // Folders of jobs whose end was written down just before the last server's own.
+    let names: HashSet<String> = jobs.iter().map(|job| job.name.clone()).collect();
+    let home = app.home.clone();
+    blocking(move || {
+        for entry in fs::read_dir(home.jobs())?.flatten() {
+            let name = entry.file_name();
+            if let Some(name) = name.to_str().filter(|name| !names.contains(*name)) {
+                // When it cannot be removed now, it is at the next start.
+                let _ = Folder::of(&home, name).clear();
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    // Those that have nodes keep them.
+    jobs.sort_by_key(|job| job.status == JobStatus::Queued);
+    for job in jobs {
+        tracing::info!(job = job.name, status = %job.status, "taken up again");
+        app.queue.submit(Waiting::of(&job));
+    }
+    Ok(())
+}
+
+/// Starts jobs as nodes become free, for ever.
+pub async fn run(app: Shared) {
+    loop {
+        let next = match limits(&app).await {
+            Ok(limits) => {
+                let (started, next) = app.queue.schedule(&limits);
+                for (job, canceled) in started {
+                    let app = Arc::clone(&app);
+                    tokio::spawn(async move {
+                        runner::drive(&app, &job, canceled).await;
+                        app.queue.ended(&job);
+                    });
+                }
+                next
+            }
+            Err(error) => {
+                tracing::error!(%error, "computes could not be read");
+                Some(Duration::from_secs(1))
+            }
+        };
+        let changed = app.queue.changed.notified();
+        match next {
+            Some(next) => {
+                let _ = tokio::time::timeout(next, changed).await;
+            }
+            None => changed.await,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Artifacts: the files of a run.
+
+use crate::app::{Shared, blocking};
+use crate::blob::{self, DEFAULT_CONTAINER, Found, run_prefix};
+use crate::error::{Error, Result};
+use crate::runner::folder::Folder;
+use crate::server::address::ACCOUNT;
+use crate::server::auth::Caller;
+use crate::signer::Access;
+use crate::store::mlflow;
+use axum::extract::{Path, Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use azureml_wire::local::scope;
+use azureml_wire::routes::encode;
+use azureml_wire::run_history::ArtifactPaths;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The calls of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/artifacts/ExperimentRun/{container}", get(list))
+        .route(
+            "/artifacts/contentinfo/ExperimentRun/{container}",
+            get(info),
+        )
+        .route(
+            "/artifacts/prefix/contentinfo/ExperimentRun/{container}",
+            get(infos),
+        )
+}
+
+/// Which artifacts are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// One path, or what paths begin with.
+    path: Option<String>,
+    /// Where the page before ended.
+    continuation_token: Option<String>,
+}
+
+/// Artifacts on one page.
+const PAGE: usize = 500;
+
+/// A run's files, wherever they are right now.
+#[derive(Clone)]
+pub struct Artifacts {
+    app: Shared,
+    run: String,
+}
+
+impl Artifacts {
+    /// The files of a run.
+    pub fn of(app: &Shared, run: &str) -> Self {
+        Self {
+            app: app.clone(),
+            run: run.to_owned(),
+        }
+    }
+
+    /// All of them by path, those that a running job has just written among them.
+    pub async fn all(&self) -> Result<BTreeMap<String, Found>> {
+        let (app, run) = (self.app.clone(), self.run.clone());
+        blocking(move || {
+            let mut found = Vec::new();
+            // What was collected counts more than what is still lying about.
+            let folder = Folder::of(&app.home, &run);
+            for name in ["outputs", "logs"] {
+                let path = folder.work().join(name);
+                // A link may lead anywhere.
+                if path
+                    .symlink_metadata()
+                    .is_ok_and(|metadata| metadata.is_dir())
+                {
+                    blob::walk(&path, name, &mut found)?;
+                }
+            }
+            blob::walk(&Folder::artifacts(&app.home, &run), "", &mut found)?;
+            Ok(found
+                .into_iter()
+                .map(|found| (found.name.clone(), found))
+                .collect())
+        })
+        .await
+    }
+
+    /// Log files by path, each with a URL that opens it.
+    pub async fn logs(&self) -> Result<BTreeMap<String, String>> {
+        let (app, run) = (self.app.clone(), self.run.clone());
+        let found = blocking(move || {
+            let mut found = Vec::new();
+            blob::walk(&Folder::logs(&app.home, &run), "user_logs", &mut found)?;
+            Ok(found)
+        })
+        .await?;
+        Ok(found
+            .into_iter()
+            .map(|found| {
+                let url = self.url(&found.name, Access::Read);
+                (found.name, url)
+            })
+            .collect())
+    }
+
+    /// A URL that opens one file.
+    pub fn url(&self, path: &str, access: Access) -> String {
+        let name = format!("{}/{path}", run_prefix(&self.run));
+        let encoded: Vec<String> = name.split('/').map(encode).collect();
+        format!(
+            "{}/{ACCOUNT}/{DEFAULT_CONTAINER}/{}?{}",
+            self.app.url(),
+            encoded.join("/"),
+            self.app.signer.sas(DEFAULT_CONTAINER, Some(&name), access)
+        )
+    }
+
+    fn shown(&self, found: &Found) -> Value {
+        let created: chrono::DateTime<chrono::Utc> = found.modified.into();
+        json!({
+            "artifactId": format!("{}/{}", run_prefix(&self.run), found.name),
+            "origin": "ExperimentRun",
+            "container": format!("dcid.{}", self.run),
+            "path": found.name,
+            "createdTime": created,
+            "contentLength": found.length,
+        })
+    }
+
+    fn content(&self, path: &str, access: Access) -> Value {
+        json!({
+            "contentUri": self.url(path, access),
+            "origin": "ExperimentRun",
+            "container": format!("dcid.{}", self.run),
+            "path": path,
+        })
+    }
+}
+
+/// Refuses a caller who may not look at a run, and a run that is not there.
+pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<()> {
+    let run = run.to_owned();
+    app.db(move |store| {
+        caller.may_use(store, &run)?;
+        match mlflow::get_run(store, &run)? {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found(format!(
+                "there is no run {run:?} in this workspace"
+            ))),
+        }
+    })
+    .await
+}
+
+/// One page of a run's artifacts; `address` is the listing's own.
+pub async fn listed(app: &Shared, run: &str, page: &Page, address: &str) -> Result<Value> {
+    let artifacts = Artifacts::of(app, run);
+    let all = artifacts.all().await?;
+    let prefix = page
+        .path
+        .as_deref()
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    let after = page.continuation_token.as_deref().unwrap_or_default();
+    let mut matching = all.values().filter(|found| {
+        found.name.as_str() > after
+            && (prefix.is_empty()
+                || found.name == prefix
+                || found
+                    .name
+                    .strip_prefix(prefix)
+                    .is_some_and(|rest| rest.starts_with('/')))
+    });
+    let value: Vec<Value> = matching
+        .by_ref()
+        .take(PAGE)
+        .map(|found| artifacts.shown(found))
+        .collect();
+    let mut answer = json!({ "value": value });
+    if matching.next().is_some()
+        && let Some(last) = answer["value"][PAGE - 1]["path"]
+            .as_str()
+            .map(str::to_owned)
+    {
+        let mut next = format!("{}{address}?continuationToken={}", app.url(), encode(&last));
+        if !prefix.is_empty() {
+            next.push_str(&format!("&path={}", encode(prefix)));
+        }
+        answer["continuationToken"] = json!(last);
+        answer["nextLink"] = json!(next);
+    }
+    Ok(answer)
+}
+
+/// Where one artifact can be read.
+pub async fn content(app: &Shared, run: &str, page: &Page) -> Result<Value> {
+    let path = page.path.as_deref().unwrap_or_default();
+    let artifacts = Artifacts::of(app, run);
+    if !artifacts.all().await?.contains_key(path) {
+        return Err(Error::not_found(format!(
+            "run {run:?} has no artifact {path:?}"
+        )));
+    }
+    Ok(artifacts.content(path, Access::Read))
+}
+
+/// Where all artifacts whose paths begin alike can be read.
+pub async fn contents(app: &Shared, run: &str, page: &Page) -> Result<Value> {
+    let prefix = page.path.as_deref().unwrap_or_default();
+    let artifacts = Artifacts::of(app, run);
+    let all = artifacts.all().await?;
+    let value: Vec<Value> = all
+        .keys()
+        .filter(|path| path.starts_with(prefix))
+        .map(|path| artifacts.content(path, Access::Read))
+        .collect();
+    Ok(json!({ "value": value }))
+}
+
+/// Where artifacts can be uploaded to.
+pub fn places(app: &Shared, run: &str, paths: &ArtifactPaths) -> Value {
+    let artifacts = Artifacts::of(app, run);
+    let mut answer = json!({ "artifacts": {}, "artifactContentInformation": {}, "errors": {} });
+    for path in &paths.paths {
+        let path = path.path.as_str();
+        if blob::is_safe(path) {
+            answer["artifacts"][path] = json!({
+                "artifactId": format!("{}/{path}", run_prefix(run)),
+                "origin": "ExperimentRun",
+                "container": format!("dcid.{run}"),
+                "path": path,
+            });
+            answer["artifactContentInformation"][path] = artifacts.content(path, Access::All);
+        } else {
+            let error = Error::invalid(format!(
+                "{path:?} is no path of an artifact: it has an empty, `.` or `..` part"
+            ));
+            answer["errors"][path] = json!(crate::server::render::body(&error));
+        }
+    }
+    answer
+}
+
+fn run_of(container: &str) -> Result<&str> {
+    container
+        .strip_prefix("dcid.")
+        .ok_or_else(|| Error::not_found(format!("there are no artifacts of {container:?}")))
+}
+
+async fn list(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(container): Path<String>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>> {
+    let run = run_of(&container)?;
+    check(&app, caller, run).await?;
+    let address = format!(
+        "/artifact/v2.0{}/artifacts/ExperimentRun/{}",
+        scope(),
+        encode(&container)
+    );
+    listed(&app, run, &page, &address).await.map(Json)
+}
+
+async fn info(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(container): Path<String>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>> {
+    let run = run_of(&container)?;
+    check(&app, caller, run).await?;
+    content(&app, run, &page).await.map(Json)
+}
+
+async fn infos(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(container): Path<String>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>> {
+    let run = run_of(&container)?;
+    check(&app, caller, run).await?;
+    contents(&app, run, &page).await.map(Json)
+}

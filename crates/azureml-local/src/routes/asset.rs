@@ -1,0 +1,312 @@
+//! What environments, codes and models have in common: names with versions that do not change.
+
+use super::{readdress, resource};
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use crate::store::asset::{self, Asset, Kind};
+use azureml_wire::local::scope;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The query of a listing.
+#[derive(Debug, Default, Deserialize)]
+pub struct Listing {
+    /// The order: `createdtime asc` or `createdtime desc` (the default).
+    #[serde(rename = "$orderBy", alias = "orderBy")]
+    pub order_by: Option<String>,
+    /// At most this many on a page.
+    #[serde(rename = "$top", alias = "$maxpagesize")]
+    pub top: Option<usize>,
+    /// How many of the pages before.
+    #[serde(rename = "$skip")]
+    pub skip: Option<usize>,
+    /// `ActiveOnly` (the default), `ArchivedOnly` or `All`.
+    #[serde(rename = "listViewType")]
+    pub view: Option<String>,
+    /// The content of a code version.
+    pub hash: Option<String>,
+}
+
+impl Listing {
+    /// Whether something that is hidden or not is to be shown.
+    pub fn shows(&self, archived: bool) -> bool {
+        match self.view.as_deref() {
+            Some("All") => true,
+            Some("ArchivedOnly") => archived,
+            _ => !archived,
+        }
+    }
+
+    /// One page of `items`, which come in the order asked for; `address` is the listing's own.
+    pub fn page(&self, app: &Shared, address: &str, items: Vec<Value>) -> Value {
+        let skip = self.skip.unwrap_or(0);
+        let top = self.top.unwrap_or(100).clamp(1, 1000);
+        let more = items.len() > skip.saturating_add(top);
+        let value: Vec<Value> = items.into_iter().skip(skip).take(top).collect();
+        let mut page = json!({ "value": value });
+        if more {
+            let mut next = format!("{}{address}?$skip={}&$top={top}", app.url(), skip + top);
+            for (name, value) in [("$orderBy", &self.order_by), ("listViewType", &self.view)] {
+                if let Some(value) = value {
+                    next.push_str(&format!("&{name}={}", azureml_wire::routes::encode(value)));
+                }
+            }
+            page["nextLink"] = json!(next);
+        }
+        page
+    }
+}
+
+/// What a kind adds to what was sent.
+pub type Complete = fn(&mut Value);
+
+/// A version as a resource.
+pub fn version(app: &Shared, kind: Kind, complete: Complete, asset: Asset) -> Value {
+    let mut properties = asset.properties;
+    readdress(app, &mut properties);
+    for (name, value) in [
+        ("tags", json!({})),
+        ("properties", json!({})),
+        ("isAnonymous", json!(false)),
+        ("isArchived", json!(false)),
+    ] {
+        if properties.get(name).is_none_or(Value::is_null) {
+            properties[name] = value;
+        }
+    }
+    properties["provisioningState"] = json!("Succeeded");
+    complete(&mut properties);
+    resource(
+        &[kind.collection(), &asset.name, "versions", &asset.version],
+        &asset.created_at,
+        &properties,
+    )
+}
+
+/// A name without its versions as a resource.
+fn container(kind: Kind, name: &str, versions: &[Asset]) -> Value {
+    let newest = versions.first();
+    let mut properties = json!({
+        "tags": {},
+        "properties": {},
+        "isArchived": versions.iter().all(is_archived),
+        "latestVersion": newest.map(|asset| &asset.version),
+        "nextVersion": asset::next_version(versions),
+        "provisioningState": "Succeeded",
+    });
+    if let Some(description) = newest.and_then(|asset| asset.properties.get("description")) {
+        properties["description"] = description.clone();
+    }
+    resource(
+        &[kind.collection(), name],
+        versions
+            .last()
+            .map_or("1970-01-01T00:00:00Z", |first| &first.created_at),
+        &properties,
+    )
+}
+
+fn is_archived(asset: &Asset) -> bool {
+    asset.properties.get("isArchived") == Some(&json!(true))
+}
+
+/// That there is no such name or version, and which there are.
+pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String]) -> Error {
+    let what = match version {
+        Some(version) => format!("{name}:{version}"),
+        None => name.to_owned(),
+    };
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!("; there are: {}", others.join(", "))
+    };
+    Error::not_found(format!(
+        "there is no {} {what:?} in this workspace{others}",
+        kind.noun()
+    ))
+}
+
+/// All names of a kind.
+pub async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Value> {
+    let containers = app
+        .db(move |store| {
+            let mut containers = Vec::new();
+            for name in asset::names(store, kind)? {
+                let versions = asset::versions(store, kind, &name)?;
+                if versions.iter().all(is_anonymous) {
+                    continue;
+                }
+                if listing.shows(versions.iter().all(is_archived)) {
+                    containers.push(container(kind, &name, &versions));
+                }
+            }
+            Ok((containers, listing))
+        })
+        .await?;
+    let (containers, listing) = containers;
+    let address = scope().path([kind.collection()]);
+    Ok(listing.page(&app, &address, containers))
+}
+
+fn is_anonymous(asset: &Asset) -> bool {
+    asset.properties.get("isAnonymous") == Some(&json!(true))
+}
+
+/// One name.
+pub async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Value> {
+    app.db(move |store| {
+        let versions = asset::versions(store, kind, &name)?;
+        if versions.is_empty() {
+            return Err(missing(kind, &name, None, &asset::names(store, kind)?));
+        }
+        Ok(container(kind, &name, &versions))
+    })
+    .await
+}
+
+/// The versions of one name.
+pub async fn list_versions(
+    app: Shared,
+    kind: Kind,
+    complete: Complete,
+    name: String,
+    listing: Listing,
+) -> Result<Value> {
+    let of = name.clone();
+    let hash = listing.hash.clone();
+    let mut versions = app
+        .db(move |store| {
+            if let Some(hash) = hash {
+                return asset::codes_by_hash(store, &hash);
+            }
+            let versions = asset::versions(store, kind, &of)?;
+            if versions.is_empty() {
+                return Err(missing(kind, &of, None, &asset::names(store, kind)?));
+            }
+            Ok(versions)
+        })
+        .await?;
+    versions.retain(|asset| listing.shows(is_archived(asset)));
+    if listing
+        .order_by
+        .as_deref()
+        .is_some_and(|order| order.to_ascii_lowercase().ends_with(" asc"))
+    {
+        versions.reverse();
+    }
+    let versions = versions
+        .into_iter()
+        .map(|asset| version(&app, kind, complete, asset))
+        .collect();
+    let address = scope().path([kind.collection(), &name, "versions"]);
+    Ok(listing.page(&app, &address, versions))
+}
+
+/// One version.
+pub async fn get_version(
+    app: Shared,
+    kind: Kind,
+    complete: Complete,
+    name: String,
+    number: String,
+) -> Result<Value> {
+    let found = app
+        .db(move |store| {
+            if let Some(found) = asset::get(store, kind, &name, &number)? {
+                return Ok(found);
+            }
+            let versions = asset::versions(store, kind, &name)?;
+            if versions.is_empty() {
+                Err(missing(kind, &name, None, &asset::names(store, kind)?))
+            } else {
+                let numbers: Vec<String> =
+                    versions.into_iter().map(|asset| asset.version).collect();
+                Err(missing(kind, &name, Some(&number), &numbers))
+            }
+        })
+        .await?;
+    Ok(version(&app, kind, complete, found))
+}
+
+/// Makes a version, or changes what may change of one. Gives whether it is new.
+///
+/// `content` names the properties that a version stands for: they never change.
+pub async fn put_version(
+    app: Shared,
+    kind: Kind,
+    complete: Complete,
+    content: &'static [&'static str],
+    name: String,
+    number: String,
+    mut properties: Value,
+) -> Result<(bool, Value)> {
+    check_name(kind, &name, 255)?;
+    check_name(kind, &number, 32)?;
+    if let Some(members) = properties.as_object_mut() {
+        // Read-only members that a client sends back are the service's own.
+        members.remove("provisioningState");
+        members.remove("environmentType");
+        members.retain(|_, value| !value.is_null());
+    }
+    // Kept with one address, so that a version made before a restart is the same one after it.
+    readdress(&app, &mut properties);
+    let (new, asset) = app
+        .db({
+            let app = app.clone();
+            move |store| {
+                let old = asset::get(store, kind, &name, &number)?;
+                if let Some(old) = &old {
+                    let mut before = old.properties.clone();
+                    readdress(&app, &mut before);
+                    let same_hash = kind == Kind::Code && hash(&before) == hash(&properties);
+                    if same_hash && hash(&before).is_some() {
+                        return Ok((false, old.clone()));
+                    }
+                    if let Some(member) = content
+                        .iter()
+                        .find(|member| before.get(**member) != properties.get(**member))
+                    {
+                        let versions = asset::versions(store, kind, &name)?;
+                        return Err(Error::conflict(format!(
+                            "{} {name}:{number} exists with another {member}, and versions do not change\n\
+                             hint: register it as version {}",
+                            kind.noun(),
+                            asset::next_version(&versions)
+                        )));
+                    }
+                }
+                asset::put(store, kind, &name, &number, &properties)?;
+                let asset = asset::get(store, kind, &name, &number)?
+                    .ok_or_else(|| Error::Internal("a version got lost".to_owned()))?;
+                Ok((old.is_none(), asset))
+            }
+        })
+        .await?;
+    Ok((new, version(&app, kind, complete, asset)))
+}
+
+fn hash(properties: &Value) -> Option<&str> {
+    properties.get("properties")?.get("hash_sha256")?.as_str()
+}
+
+/// Refuses names that the service refuses.
+pub fn check_name(kind: Kind, name: &str, most: usize) -> Result<()> {
+    let fine = name.len() <= most
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fine {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!(
+            "{name:?} is no name or version of a {}\n\
+             hint: use up to {most} letters, digits, `-`, `_` and `.`, a letter or digit first",
+            kind.noun()
+        )))
+    }
+}

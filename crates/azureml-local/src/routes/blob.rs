@@ -1,0 +1,703 @@
+//! The blob store's data plane, as far as the official clients use it: block blobs, metadata, ranges, listings.
+
+use crate::app::{Shared, blocking};
+use crate::blob::{self, DEFAULT_CONTAINER, Found};
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::runner::folder::Folder;
+use crate::server::address::ACCOUNT;
+use crate::server::render::escape;
+use crate::signer::hex;
+use crate::store::blob::{self as info, Info};
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io::{self, SeekFrom};
+use std::path::PathBuf;
+use std::time::SystemTime;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+/// The most that one blob or block may hold.
+const BLOB_LIMIT: u64 = 1 << 30;
+/// The most that a block list may hold.
+const LIST_LIMIT: usize = 8 << 20;
+/// The version of the service whose answers these are.
+const VERSION: &str = "2024-11-04";
+
+/// The calls of the blob store.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/{container}", any(on_container))
+        .route("/{container}/{*blob}", any(on_blob))
+}
+
+/// What distinguishes the calls on one address.
+#[derive(Debug, Default, Deserialize)]
+struct Call {
+    restype: Option<String>,
+    comp: Option<String>,
+    prefix: Option<String>,
+    delimiter: Option<String>,
+    marker: Option<String>,
+    maxresults: Option<usize>,
+    include: Option<String>,
+    blockid: Option<String>,
+}
+
+async fn on_container(
+    State(app): State<Shared>,
+    Path(container): Path<String>,
+    Query(call): Query<Call>,
+    method: Method,
+) -> Result<Response> {
+    if call.restype.as_deref() != Some("container") {
+        return Err(not_supported());
+    }
+    match (&method, call.comp.as_deref()) {
+        (&Method::GET, Some("list")) => list(&app, container, call).await,
+        (&Method::GET | &Method::HEAD, None | Some("metadata")) => {
+            let home = app.home.clone();
+            blocking(move || blob::container(&home, &container)).await?;
+            Ok(answer(StatusCode::OK, None))
+        }
+        (&Method::PUT, None) => {
+            let home = app.home.clone();
+            let name = container.clone();
+            if blocking(move || blob::create_container(&home, &name)).await? {
+                Ok(answer(StatusCode::CREATED, None))
+            } else {
+                Err(Error::Conflict {
+                    code: "ContainerAlreadyExists",
+                    message: format!("there is a container {container:?} already"),
+                })
+            }
+        }
+        _ => Err(not_supported()),
+    }
+}
+
+async fn on_blob(
+    State(app): State<Shared>,
+    Path((container, name)): Path<(String, String)>,
+    Query(call): Query<Call>,
+    request: Request,
+) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let target = Target {
+        app,
+        container,
+        name,
+    };
+    match (&parts.method, call.comp.as_deref()) {
+        (&Method::GET, None) => target.get(&parts.headers).await,
+        (&Method::HEAD, None) | (&Method::GET | &Method::HEAD, Some("metadata")) => {
+            target.head(&parts.headers).await
+        }
+        (&Method::PUT, None) => target.put(&parts.headers, body).await,
+        (&Method::PUT, Some("block")) => target.put_block(call.blockid, body).await,
+        (&Method::PUT, Some("blocklist")) => target.put_block_list(&parts.headers, body).await,
+        (&Method::PUT, Some("metadata")) => target.put_metadata(&parts.headers).await,
+        (&Method::PUT, Some("properties")) => target.put_properties(&parts.headers).await,
+        (&Method::DELETE, None) => target.delete().await,
+        _ => Err(not_supported()),
+    }
+}
+
+/// Writes a blob for another service.
+pub async fn store(app: &Shared, container: &str, name: &str, body: Body) -> Result<()> {
+    target(app, container, name)
+        .put(&HeaderMap::new(), body)
+        .await
+        .map(|_| ())
+}
+
+/// Reads a blob for another service.
+pub async fn load(
+    app: &Shared,
+    container: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    target(app, container, name).get(headers).await
+}
+
+fn target(app: &Shared, container: &str, name: &str) -> Target {
+    Target {
+        app: app.clone(),
+        container: container.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn not_supported() -> Error {
+    Error::Invalid {
+        code: "UnsupportedQueryParameter",
+        message: "the local workspace's blob store does not know this call".to_owned(),
+    }
+}
+
+/// One blob, there or not.
+#[derive(Clone)]
+struct Target {
+    app: Shared,
+    container: String,
+    name: String,
+}
+
+impl Target {
+    async fn find(&self) -> Result<(Found, Info)> {
+        let this = self.clone();
+        blocking(move || {
+            let found = blob::find(&this.app.home, &this.container, &this.name)
+                .or_else(|error| live(&this.app.home, &this.container, &this.name).ok_or(error))?;
+            let info = this
+                .app
+                .store
+                .transaction(|store| info::get(store, &this.container, &this.name))?;
+            Ok((found, info))
+        })
+        .await
+    }
+
+    async fn head(&self, headers: &HeaderMap) -> Result<Response> {
+        let (found, info) = self.find().await?;
+        check_conditions(headers, Some(&found))?;
+        let mut response = answer(StatusCode::OK, Some(&found));
+        describe(response.headers_mut(), &info);
+        set(
+            response.headers_mut(),
+            header::CONTENT_LENGTH,
+            &found.length.to_string(),
+        );
+        Ok(response)
+    }
+
+    async fn get(&self, headers: &HeaderMap) -> Result<Response> {
+        let (found, info) = self.find().await?;
+        if let Some(not_modified) = check_conditions(headers, Some(&found))? {
+            return Ok(not_modified);
+        }
+        let range = headers
+            .get("x-ms-range")
+            .or_else(|| headers.get(header::RANGE))
+            .and_then(|range| range.to_str().ok())
+            .and_then(|range| read_range(range, found.length));
+        let (status, start, length) = match range {
+            None => (StatusCode::OK, 0, found.length),
+            Some(Some((start, end))) => (StatusCode::PARTIAL_CONTENT, start, end - start + 1),
+            Some(None) => {
+                return Err(Error::Range {
+                    length: found.length,
+                });
+            }
+        };
+        let mut file = File::open(&found.path).await.map_err(gone)?;
+        file.seek(SeekFrom::Start(start)).await?;
+        let mut response = answer(status, Some(&found));
+        describe(response.headers_mut(), &info);
+        set(
+            response.headers_mut(),
+            header::CONTENT_LENGTH,
+            &length.to_string(),
+        );
+        if status == StatusCode::PARTIAL_CONTENT {
+            let range = format!("bytes {start}-{}/{}", start + length - 1, found.length);
+            set(response.headers_mut(), header::CONTENT_RANGE, &range);
+        }
+        *response.body_mut() = Body::from_stream(chunks(file, length));
+        Ok(response)
+    }
+
+    async fn put(&self, headers: &HeaderMap, body: Body) -> Result<Response> {
+        if headers.contains_key("x-ms-copy-source") {
+            return Err(not_supported());
+        }
+        let kind = headers.get("x-ms-blob-type").map(HeaderValue::as_bytes);
+        if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case(b"BlockBlob")) {
+            return Err(Error::Invalid {
+                code: "InvalidBlobType",
+                message: "the local workspace's blob store has block blobs alone".to_owned(),
+            });
+        }
+        self.check_before_writing(headers).await?;
+        let temporary = blob::temporary(&self.app.home);
+        let received = receive(body, &temporary).await;
+        self.publish(headers, temporary, received).await
+    }
+
+    async fn put_block(&self, id: Option<String>, body: Body) -> Result<Response> {
+        let id = id.ok_or_else(not_supported)?;
+        // The container must be there, and the name must be one.
+        blob::place(&self.app.home, &self.container, &self.name)?;
+        let folder = self.blocks();
+        tokio::fs::create_dir_all(&folder).await?;
+        let temporary = blob::temporary(&self.app.home);
+        let received = receive(body, &temporary).await;
+        let block = folder.join(block_name(&id));
+        let placed = match received {
+            Ok(()) => tokio::fs::rename(&temporary, block)
+                .await
+                .map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        if placed.is_err() {
+            let _ = tokio::fs::remove_file(&temporary).await;
+        }
+        placed?;
+        Ok(answer(StatusCode::CREATED, None))
+    }
+
+    async fn put_block_list(&self, headers: &HeaderMap, body: Body) -> Result<Response> {
+        let list = to_bytes(body, LIST_LIMIT)
+            .await
+            .map_err(|_| Error::TooLarge("the block list is too large".to_owned()))?;
+        let list = String::from_utf8_lossy(&list).into_owned();
+        self.check_before_writing(headers).await?;
+        let temporary = blob::temporary(&self.app.home);
+        let joined = {
+            let (folder, temporary) = (self.blocks(), temporary.clone());
+            blocking(move || {
+                let mut whole = fs::File::create_new(&temporary)?;
+                for id in block_ids(&list) {
+                    let mut block = fs::File::open(folder.join(block_name(&id))).map_err(|_| {
+                        Error::Invalid {
+                            code: "InvalidBlockList",
+                            message: format!("block {id:?} was not uploaded"),
+                        }
+                    })?;
+                    io::copy(&mut block, &mut whole)?;
+                }
+                Ok(())
+            })
+            .await
+        };
+        let response = self.publish(headers, temporary, joined).await?;
+        // They are in the blob now.
+        let _ = tokio::fs::remove_dir_all(self.blocks()).await;
+        Ok(response)
+    }
+
+    /// Puts a received file in the blob's place, or removes it when it is not whole.
+    async fn publish(
+        &self,
+        headers: &HeaderMap,
+        temporary: PathBuf,
+        received: Result<()>,
+    ) -> Result<Response> {
+        let this = self.clone();
+        let new = info_of(headers);
+        let found = blocking(move || {
+            let published = received.and_then(|()| {
+                let (home, store) = (&this.app.home, &this.app.store);
+                // What was said of the old content must not be believed of the new one.
+                store.transaction(|store| info::delete(store, &this.container, &this.name))?;
+                let found = blob::publish(home, &temporary, &this.container, &this.name)?;
+                store.transaction(|store| info::put(store, &this.container, &this.name, &new))?;
+                Ok(found)
+            });
+            if published.is_err() {
+                let _ = fs::remove_file(&temporary);
+            }
+            published
+        })
+        .await?;
+        Ok(answer(StatusCode::CREATED, Some(&found)))
+    }
+
+    async fn put_metadata(&self, headers: &HeaderMap) -> Result<Response> {
+        let (found, mut info) = self.find().await?;
+        check_conditions(headers, Some(&found))?;
+        info.metadata = info_of(headers).metadata;
+        self.put_info(info).await?;
+        Ok(answer(StatusCode::OK, Some(&found)))
+    }
+
+    async fn put_properties(&self, headers: &HeaderMap) -> Result<Response> {
+        let (found, mut info) = self.find().await?;
+        check_conditions(headers, Some(&found))?;
+        info.content_type = info_of(headers).content_type;
+        self.put_info(info).await?;
+        Ok(answer(StatusCode::OK, Some(&found)))
+    }
+
+    async fn put_info(&self, info: Info) -> Result<()> {
+        let (container, name) = (self.container.clone(), self.name.clone());
+        self.app
+            .db(move |store| info::put(store, &container, &name, &info))
+            .await
+    }
+
+    async fn delete(&self) -> Result<Response> {
+        let this = self.clone();
+        blocking(move || {
+            blob::delete(&this.app.home, &this.container, &this.name)?;
+            this.app
+                .store
+                .transaction(|store| info::delete(store, &this.container, &this.name))
+        })
+        .await?;
+        Ok(answer(StatusCode::ACCEPTED, None))
+    }
+
+    async fn check_before_writing(&self, headers: &HeaderMap) -> Result<()> {
+        let this = self.clone();
+        let there = blocking(move || {
+            blob::place(&this.app.home, &this.container, &this.name)?;
+            Ok(blob::find(&this.app.home, &this.container, &this.name).ok())
+        })
+        .await?;
+        if there.is_some()
+            && headers
+                .get(header::IF_NONE_MATCH)
+                .is_some_and(|tag| tag == "*")
+        {
+            return Err(Error::Conflict {
+                code: "BlobAlreadyExists",
+                message: format!("there is a blob {:?} already", self.name),
+            });
+        }
+        check_conditions(headers, there.as_ref()).map(|_| ())
+    }
+
+    /// Where blocks of this blob wait for their list.
+    fn blocks(&self) -> PathBuf {
+        let name = Sha256::digest(format!("{}\n{}", self.container, self.name));
+        self.app.home.blocks().join(hex(&name))
+    }
+}
+
+/// A file that a running job has written to `outputs/` or `logs/` and that is not collected yet.
+fn live(home: &Home, container: &str, name: &str) -> Option<Found> {
+    if container != DEFAULT_CONTAINER || !blob::is_safe(name) {
+        return None;
+    }
+    let (run, rest) = name.strip_prefix("ExperimentRun/dcid.")?.split_once('/')?;
+    if !rest.starts_with("outputs/") && !rest.starts_with("logs/") {
+        return None;
+    }
+    let work = Folder::of(home, run).work().canonicalize().ok()?;
+    let path = work.join(rest).canonicalize().ok()?;
+    // A link may lead anywhere.
+    let metadata = fs::symlink_metadata(&path).ok()?;
+    (path.starts_with(&work) && metadata.is_file()).then(|| Found {
+        name: name.to_owned(),
+        length: metadata.len(),
+        modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        path,
+    })
+}
+
+fn gone(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        Error::NotFound {
+            code: "BlobNotFound",
+            message: "the blob has just gone".to_owned(),
+        }
+    } else {
+        error.into()
+    }
+}
+
+fn block_name(id: &str) -> String {
+    hex(&Sha256::digest(id))
+}
+
+/// The ids in a block list, in their order.
+fn block_ids(list: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut rest = list;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        for kind in ["Latest>", "Uncommitted>", "Committed>"] {
+            if let Some(inner) = rest.strip_prefix(kind)
+                && let Some(end) = inner.find('<')
+            {
+                ids.push(inner[..end].trim().to_owned());
+                rest = &inner[end..];
+                break;
+            }
+        }
+        // The closing tag begins with `/` and matches no kind.
+    }
+    ids
+}
+
+/// Writes a body to a file as it comes.
+async fn receive(body: Body, path: &std::path::Path) -> Result<()> {
+    let mut file = File::create_new(path).await?;
+    let mut stream = body.into_data_stream();
+    let mut length = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Error::invalid("the body ended early"))?;
+        length += chunk.len() as u64;
+        if length > BLOB_LIMIT {
+            return Err(Error::TooLarge(format!(
+                "a blob may hold {} MiB in one request\nhint: upload it in blocks",
+                BLOB_LIMIT >> 20
+            )));
+        }
+        file.write_all(&chunk).await?;
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+/// `length` bytes of a file, as a stream.
+fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    futures::stream::try_unfold((file, length), |(mut file, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut buffer = vec![0; left.min(256 << 10) as usize];
+        let read = file.read(&mut buffer).await?;
+        if read == 0 {
+            // It has become shorter; the connection ends before its announced length.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.truncate(read);
+        Ok(Some((Bytes::from(buffer), (file, left - read as u64))))
+    })
+}
+
+/// The range that a header asks for: none that can be read, one outside of the content, or first and last byte.
+#[allow(
+    clippy::option_option,
+    reason = "three answers, each named at the call"
+)]
+fn read_range(header: &str, length: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+    if first.is_empty() {
+        let suffix: u64 = last.parse().ok()?;
+        if suffix == 0 || length == 0 {
+            return Some(None);
+        }
+        return Some(Some((length.saturating_sub(suffix), length - 1)));
+    }
+    let first: u64 = first.parse().ok()?;
+    let last: u64 = if last.is_empty() {
+        u64::MAX
+    } else {
+        last.parse().ok()?
+    };
+    if last < first {
+        return None;
+    }
+    Some((first < length).then(|| (first, last.min(length - 1))))
+}
+
+/// Checks `If-Match` and `If-None-Match`; gives the answer that nothing has changed.
+fn check_conditions(headers: &HeaderMap, found: Option<&Found>) -> Result<Option<Response>> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let tag = found.map(Found::etag);
+    if let Some(wanted) = text(header::IF_MATCH)
+        && (found.is_none() || wanted != "*" && tag.as_deref() != Some(wanted))
+    {
+        return Err(Error::Precondition);
+    }
+    if let Some(known) = text(header::IF_NONE_MATCH)
+        && found.is_some()
+        && tag.as_deref() == Some(known)
+    {
+        return Ok(Some(answer(StatusCode::NOT_MODIFIED, found)));
+    }
+    Ok(None)
+}
+
+/// What a request says of a blob beside its content.
+fn info_of(headers: &HeaderMap) -> Info {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    Info {
+        content_type: headers
+            .get("x-ms-blob-content-type")
+            .or_else(|| headers.get(header::CONTENT_TYPE))
+            .and_then(text)
+            .filter(|kind| kind != "application/octet-stream"),
+        metadata: headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = name.as_str().strip_prefix("x-ms-meta-")?;
+                Some((name.to_owned(), text(value)?))
+            })
+            .collect(),
+    }
+}
+
+fn describe(headers: &mut HeaderMap, info: &Info) {
+    let kind = info
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream");
+    set(headers, header::CONTENT_TYPE, kind);
+    for (name, value) in &info.metadata {
+        if let Ok(name) = HeaderName::try_from(format!("x-ms-meta-{name}")) {
+            set(headers, name, value);
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: impl Into<HeaderName>, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name.into(), value);
+    }
+}
+
+fn http_date(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time)
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string()
+}
+
+/// An answer of the store with the headers that each has.
+fn answer(status: StatusCode, found: Option<&Found>) -> Response {
+    let mut response = status.into_response();
+    let headers = response.headers_mut();
+    let id = uuid::Uuid::new_v4().to_string();
+    set(headers, HeaderName::from_static("x-ms-version"), VERSION);
+    set(headers, HeaderName::from_static("x-ms-request-id"), &id);
+    if let Some(found) = found {
+        set(headers, header::ETAG, &found.etag());
+        set(headers, header::LAST_MODIFIED, &http_date(found.modified));
+        set(headers, header::ACCEPT_RANGES, "bytes");
+        set(
+            headers,
+            HeaderName::from_static("x-ms-blob-type"),
+            "BlockBlob",
+        );
+        set(
+            headers,
+            HeaderName::from_static("x-ms-creation-time"),
+            &http_date(found.modified),
+        );
+        set(
+            headers,
+            HeaderName::from_static("x-ms-request-server-encrypted"),
+            "false",
+        );
+    }
+    response
+}
+
+async fn list(app: &Shared, container: String, call: Call) -> Result<Response> {
+    let shared = app.clone();
+    let text = blocking(move || {
+        let prefix = call.prefix.as_deref().unwrap_or_default();
+        let found = blob::list(&shared.home, &container, prefix)?;
+        let metadata = call
+            .include
+            .as_deref()
+            .is_some_and(|include| include.split(',').any(|part| part == "metadata"));
+        let most = call.maxresults.unwrap_or(5000).clamp(1, 5000);
+        let after = call.marker.as_deref().unwrap_or_default();
+        let mut blobs = String::new();
+        let mut folders = BTreeSet::new();
+        let (mut shown, mut last, mut next) = (0, String::new(), String::new());
+        for found in found {
+            let folder = call.delimiter.as_deref().and_then(|delimiter| {
+                let at = found.name[prefix.len()..].find(delimiter)?;
+                Some(found.name[..prefix.len() + at + delimiter.len()].to_owned())
+            });
+            let key = folder.clone().unwrap_or_else(|| found.name.clone());
+            if key.as_str() <= after && !after.is_empty() || folders.contains(&key) {
+                continue;
+            }
+            if shown == most {
+                next = last;
+                break;
+            }
+            shown += 1;
+            last.clone_from(&key);
+            if let Some(folder) = folder {
+                folders.insert(folder);
+                continue;
+            }
+            let info = shared
+                .store
+                .transaction(|store| info::get(store, &container, &found.name))?;
+            write_blob(&mut blobs, &found, &info, metadata);
+        }
+        for folder in folders {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                blobs,
+                "<BlobPrefix><Name>{}</Name></BlobPrefix>",
+                escape(&folder)
+            );
+        }
+        Ok(format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}/{ACCOUNT}/\" ContainerName=\"{}\"><Prefix>{}</Prefix><MaxResults>{most}</MaxResults><Blobs>{blobs}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
+            shared.url(),
+            escape(&container),
+            escape(prefix),
+            escape(&next),
+        ))
+    })
+    .await?;
+    let mut response = answer(StatusCode::OK, None);
+    set(
+        response.headers_mut(),
+        header::CONTENT_TYPE,
+        "application/xml",
+    );
+    *response.body_mut() = Body::from(text);
+    Ok(response)
+}
+
+fn write_blob(xml: &mut String, found: &Found, info: &Info, metadata: bool) {
+    let date = http_date(found.modified);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        xml,
+        "<Blob><Name>{}</Name><Properties><Creation-Time>{date}</Creation-Time><Last-Modified>{date}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length><Content-Type>{}</Content-Type><BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>false</ServerEncrypted></Properties>",
+        escape(&found.name),
+        escape(found.etag().trim_matches('"')),
+        found.length,
+        escape(
+            info.content_type
+                .as_deref()
+                .unwrap_or("application/octet-stream")
+        ),
+    );
+    if metadata {
+        xml.push_str("<Metadata>");
+        for (name, value) in &info.metadata {
+            // A header's name is one of an element as well.
+            let _ = write!(xml, "<{name}>{}</{name}>", escape(value));
+        }
+        xml.push_str("</Metadata>");
+    }
+    xml.push_str("</Blob>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(read_range("bytes=0-9", 100), Some(Some((0, 9))));
+        assert_eq!(read_range("bytes=90-", 100), Some(Some((90, 99))));
+        assert_eq!(read_range("bytes=90-200", 100), Some(Some((90, 99))));
+        assert_eq!(read_range("bytes=-5", 100), Some(Some((95, 99))));
+        assert_eq!(read_range("bytes=100-", 100), Some(None));
+        assert_eq!(read_range("bytes=0-", 0), Some(None));
+        assert_eq!(read_range("bytes=9-0", 100), None);
+        assert_eq!(read_range("lines=1-2", 100), None);
+    }
+
+    #[test]
+    fn block_lists_are_read_in_their_order() {
+        let list = "<?xml version='1.0'?>\n<BlockList><Latest>Yg==</Latest>\n <Uncommitted>YQ==</Uncommitted></BlockList>";
+        assert_eq!(block_ids(list), ["Yg==", "YQ=="]);
+    }
+}

@@ -1,0 +1,115 @@
+//! Code snapshots, and places to upload to.
+
+use super::asset::{self, Listing};
+use super::workspace::storage_account;
+use crate::app::{Shared, blocking};
+use crate::blob;
+use crate::error::Result;
+use crate::server::address::ACCOUNT;
+use crate::server::body::{Json as Body, strict};
+use crate::signer::Access;
+use crate::store::asset::Kind;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use azureml_wire::arm::Resource;
+use azureml_wire::code::{CodeVersionProperties, PendingUploadRequest};
+use serde_json::{Value, json};
+
+const KIND: Kind = Kind::Code;
+
+/// The codes' calls.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/codes/{name}/versions", get(versions))
+        .route("/codes/{name}/versions/{version}", get(version).put(put))
+        .route(
+            "/codes/{name}/versions/{version}/startPendingUpload",
+            post(start_upload),
+        )
+        .route(
+            "/models/{name}/versions/{version}/startPendingUpload",
+            post(start_upload),
+        )
+}
+
+/// The models say that properties are text; the official client sends an integer among them.
+fn complete(properties: &mut Value) {
+    if let Some(members) = properties
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+    {
+        for (_, value) in members.iter_mut().filter(|(_, value)| !value.is_string()) {
+            *value = json!(value.to_string());
+        }
+    }
+}
+
+async fn versions(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+    Query(listing): Query<Listing>,
+) -> Result<Json<Value>> {
+    asset::list_versions(app, KIND, complete, name, listing)
+        .await
+        .map(Json)
+}
+
+async fn version(
+    State(app): State<Shared>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    asset::get_version(app, KIND, complete, name, version)
+        .await
+        .map(Json)
+}
+
+async fn put(
+    State(app): State<Shared>,
+    Path((name, version)): Path<(String, String)>,
+    Body(body): Body,
+) -> Result<(StatusCode, Json<Value>)> {
+    let _: Resource<CodeVersionProperties> = strict(&body)?;
+    let (_, value) = asset::put_version(
+        app,
+        KIND,
+        complete,
+        &["codeUri"],
+        name,
+        version,
+        body["properties"].clone(),
+    )
+    .await?;
+    // The service says 201 whether it is new or not.
+    Ok((StatusCode::CREATED, Json(value)))
+}
+
+/// Always a fresh container: a client that finds a finished upload there would skip its own.
+async fn start_upload(
+    State(app): State<Shared>,
+    Path((_, _)): Path<(String, String)>,
+    Body(body): Body,
+) -> Result<Json<Value>> {
+    if !body.is_null() {
+        let _: PendingUploadRequest = strict(&body)?;
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    let container = id.clone();
+    let home = app.home.clone();
+    blocking(move || blob::create_container(&home, &container)).await?;
+    let uri = format!("{}/{ACCOUNT}/{id}", app.url());
+    let signature = app.signer.sas(&id, None, Access::All);
+    Ok(Json(json!({
+        "pendingUploadId": id,
+        "pendingUploadType": "TemporaryBlobReference",
+        "blobReferenceForConsumption": {
+            "blobUri": uri,
+            "storageAccountArmId": storage_account(),
+            "credential": {
+                "credentialType": "SAS",
+                "sasUri": format!("{uri}?{signature}"),
+            },
+        },
+    })))
+}

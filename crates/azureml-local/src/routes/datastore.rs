@@ -1,0 +1,75 @@
+//! The datastore: the container in which data and artifacts lie.
+
+use super::resource;
+use crate::app::Shared;
+use crate::blob::DEFAULT_CONTAINER;
+use crate::error::{Error, Result};
+use crate::server::address::ACCOUNT;
+use crate::signer::Access;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+/// The name of the one datastore, which is the default.
+pub const NAME: &str = "workspaceblobstore";
+
+/// The other name under which the service keeps run artifacts; the same container here.
+pub const ARTIFACTS: &str = "workspaceartifactstore";
+
+/// The datastores' calls.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/datastores", get(list))
+        .route("/datastores/{name}", get(one))
+        .route("/datastores/{name}/listSecrets", post(secrets))
+}
+
+/// Whether there is a datastore of that name.
+pub fn exists(name: &str) -> bool {
+    [NAME, ARTIFACTS]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn datastore(app: &Shared, name: &str) -> Result<Value> {
+    if !exists(name) {
+        return Err(Error::not_found(format!(
+            "there is no datastore {name:?} in this workspace; there are: {NAME}, {ARTIFACTS}"
+        )));
+    }
+    let properties = json!({
+        "datastoreType": "AzureBlob",
+        "description": "Files in the local workspace's folder",
+        "tags": {},
+        "properties": {},
+        "isDefault": name.eq_ignore_ascii_case(NAME),
+        "credentials": { "credentialsType": "Sas", "secrets": { "secretsType": "Sas" } },
+        "accountName": ACCOUNT,
+        "containerName": DEFAULT_CONTAINER,
+        "endpoint": format!("127.0.0.1:{}", app.port),
+        "protocol": "http",
+    });
+    Ok(resource(
+        &["datastores", name],
+        "2026-01-01T00:00:00Z",
+        &properties,
+    ))
+}
+
+async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
+    // The artifact store is the same container under another name; it is found by name alone.
+    Ok(Json(json!({ "value": [datastore(&app, NAME)?] })))
+}
+
+async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
+    datastore(&app, &name).map(Json)
+}
+
+async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
+    datastore(&app, &name)?;
+    Ok(Json(json!({
+        "secretsType": "Sas",
+        "sasToken": app.signer.sas(DEFAULT_CONTAINER, None, Access::All),
+    })))
+}

@@ -1,0 +1,384 @@
+//! Jobs: submit, look, list, cancel.
+
+use super::asset::Listing;
+use super::compute::accepted;
+use super::{datastore, readdress, resource};
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use crate::queue::Waiting;
+use crate::runner::{command, duration};
+use crate::server::body::{Json as Body, strict};
+use crate::store::job::{self, Job, NewJob};
+use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use azureml_wire::Bag;
+use azureml_wire::arm::Resource;
+use azureml_wire::job::{CommandJob, Distribution, Job as WireJob, JobStatus};
+use azureml_wire::local::scope;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Properties that a job's PUT may change once the job is there.
+const MUTABLE: &[&str] = &["displayName", "description", "isArchived", "properties"];
+
+/// The jobs' calls.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/jobs", get(list))
+        .route("/jobs/{name}", get(one).put(put))
+        .route("/jobs/{name}/cancel", post(cancel))
+}
+
+/// A job as a resource.
+pub fn shown(app: &Shared, job: &Job) -> Value {
+    let mut properties = job.properties.clone();
+    readdress(app, &mut properties);
+    properties["experimentName"] = json!(job.experiment);
+    properties["tags"] = json!(job.tags);
+    properties["status"] = json!(job.status);
+    properties["isArchived"] = json!(job.is_archived());
+    if properties.get("properties").is_none() {
+        properties["properties"] = json!({});
+    }
+    properties["parameters"] = json!({});
+    properties["services"] = json!({
+        "Tracking": {
+            "jobServiceType": "Tracking",
+            "endpoint": app.tracking_uri(),
+        },
+        "Studio": {
+            "jobServiceType": "Studio",
+            "endpoint": format!("{}/runs/{}?wsid={}", app.url(), job.name, scope()),
+        },
+    });
+    if let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut) {
+        for (name, output) in outputs.iter_mut() {
+            if output.get("uri").is_none_or(Value::is_null) {
+                output["uri"] = json!(output_uri(&job.name, name));
+            }
+        }
+    }
+    resource(&["jobs", &job.name], &job.created_at, &properties)
+}
+
+/// Where a named output goes when the job does not say.
+pub fn output_uri(job: &str, output: &str) -> String {
+    format!(
+        "azureml://datastores/{}/paths/azureml/{job}/{output}/",
+        datastore::NAME
+    )
+}
+
+/// That there is no such job.
+pub fn missing(name: &str) -> Error {
+    Error::not_found(format!("there is no job {name:?} in this workspace"))
+}
+
+/// One job from the store.
+pub async fn find(app: &Shared, name: String) -> Result<Job> {
+    app.db(move |store| job::get(store, &name)?.ok_or_else(|| missing(&name)))
+        .await
+}
+
+async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
+    let job = find(&app, name).await?;
+    Ok(Json(shown(&app, &job)))
+}
+
+async fn put(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+    Body(body): Body,
+) -> Result<(StatusCode, Json<Value>)> {
+    let properties = body.get("properties").cloned().unwrap_or(Value::Null);
+    let kind = properties.get("jobType").and_then(Value::as_str);
+    if let Some(kind) = kind.filter(|kind| *kind != "Command") {
+        return Err(Error::invalid(format!(
+            "the local workspace runs command jobs, not jobs of the kind {kind:?}\n\
+             hint: submit it to a workspace on Azure"
+        )));
+    }
+    let request: Resource<WireJob> = strict(&body)?;
+    let WireJob::Command(request) = request.properties else {
+        return Err(Error::invalid("a job needs a jobType"));
+    };
+    let existing = {
+        let name = name.clone();
+        app.db(move |store| job::get(store, &name)).await?
+    };
+    match existing {
+        Some(job) => {
+            let job = change(&app, &job, &request, &properties).await?;
+            Ok((StatusCode::OK, Json(shown(&app, &job))))
+        }
+        None => {
+            let job = submit(&app, name, &request, properties).await?;
+            let mut answer = shown(&app, &job);
+            // As the service: the queue has not looked at it yet.
+            answer["properties"]["status"] = json!(JobStatus::Starting);
+            Ok((StatusCode::CREATED, Json(answer)))
+        }
+    }
+}
+
+async fn submit(
+    app: &Shared,
+    name: String,
+    request: &CommandJob,
+    mut properties: Value,
+) -> Result<Job> {
+    check(&name, request)?;
+    let tags = request.tags.clone().unwrap_or_default();
+    let display_name = request.display_name.clone().unwrap_or_else(|| name.clone());
+    let experiment = request
+        .experiment_name
+        .clone()
+        .filter(|experiment| !experiment.is_empty())
+        .unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
+    if let Some(members) = properties.as_object_mut() {
+        // Kept elsewhere, or the service's own.
+        for member in ["tags", "status", "services", "parameters", "experimentName"] {
+            members.remove(member);
+        }
+        members.retain(|_, value| !value.is_null());
+        members.insert("displayName".to_owned(), json!(display_name));
+    }
+    let job = app
+        .db({
+            let name = name.clone();
+            move |store| {
+                // Runs of MLflow share the names.
+                if mlflow::get_run(store, &name)?.is_some() {
+                    return Err(Error::conflict(format!("a run {name:?} exists already")));
+                }
+                job::insert(
+                    store,
+                    &NewJob {
+                        name: &name,
+                        display_name: &display_name,
+                        experiment: &experiment,
+                        properties: &properties,
+                        tags: &tags,
+                    },
+                )?;
+                job::get(store, &name)?.ok_or_else(|| Error::Internal("a job got lost".to_owned()))
+            }
+        })
+        .await?;
+    tracing::info!(job = name, "submitted");
+    app.queue.submit(Waiting::of(&job));
+    Ok(job)
+}
+
+/// What the service itself refuses at once.
+fn check(name: &str, request: &CommandJob) -> Result<()> {
+    let fine = name.len() <= 200
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !fine {
+        return Err(Error::invalid(format!(
+            "{name:?} is no name of a job\n\
+             hint: use up to 200 letters, digits, `-` and `_`, a letter or digit first"
+        )));
+    }
+    if request.command.trim().is_empty() {
+        return Err(Error::invalid("a job needs a command"));
+    }
+    if request.environment_id.is_empty() {
+        return Err(Error::invalid("a job needs an environmentId"));
+    }
+    if let Some(timeout) = request
+        .limits
+        .as_ref()
+        .and_then(|limits| limits.timeout.as_deref())
+        && duration::parse(timeout).is_none()
+    {
+        return Err(Error::invalid(format!(
+            "the timeout {timeout:?} is no duration\nhint: write it as ISO 8601 does, e.g. PT5M"
+        )));
+    }
+    if let Some(Distribution::TensorFlow { .. }) = request.distribution {
+        return Err(Error::invalid(
+            "the local workspace distributes jobs as PyTorch or Mpi, not as TensorFlow\n\
+             hint: submit it to a workspace on Azure",
+        ));
+    }
+    let instances = request
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.instance_count);
+    let processes = match &request.distribution {
+        Some(Distribution::PyTorch(count) | Distribution::Mpi(count)) => {
+            count.process_count_per_instance
+        }
+        _ => None,
+    };
+    if instances == Some(0) || processes == Some(0) {
+        return Err(Error::invalid(
+            "a job needs at least one node and one process",
+        ));
+    }
+    let inputs: Vec<&str> = request
+        .inputs
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let outputs: Vec<&str> = request
+        .outputs
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    for name in inputs.iter().chain(&outputs) {
+        // They become names of folders and of environment variables.
+        let fine = name.len() <= 200
+            && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !fine {
+            return Err(Error::invalid(format!(
+                "{name:?} is no name of an input or output\nhint: use letters, digits and `_`"
+            )));
+        }
+    }
+    command::check(&request.command, &inputs, &outputs)
+}
+
+/// Changes what may change of a job that is there.
+async fn change(app: &Shared, old: &Job, request: &CommandJob, sent: &Value) -> Result<Job> {
+    for member in ["command", "codeId", "environmentId", "computeId", "inputs"] {
+        let (before, after) = (old.properties.get(member), sent.get(member));
+        if after.is_some_and(|after| !after.is_null() && Some(after) != before) {
+            return Err(Error::conflict(format!(
+                "job {:?} exists with another {member}, and a submitted job does not change\n\
+                 hint: submit it under a new name",
+                old.name
+            )));
+        }
+    }
+    let mut properties = old.properties.clone();
+    for member in MUTABLE {
+        if let Some(value) = sent.get(*member).filter(|value| !value.is_null()) {
+            properties[*member] = value.clone();
+        }
+    }
+    let name = old.name.clone();
+    let tags: Bag = request.tags.clone().unwrap_or_default();
+    app.db(move |store| {
+        job::set_properties(store, &name, &properties)?;
+        for (key, value) in &tags {
+            mlflow::set_tag(store, &name, key, value)?;
+        }
+        job::get(store, &name)?.ok_or_else(|| missing(&name))
+    })
+    .await
+}
+
+/// The query of the listing.
+#[derive(Debug, Default, Deserialize)]
+struct JobListing {
+    #[serde(rename = "$skip")]
+    skip: Option<String>,
+    #[serde(rename = "$top")]
+    top: Option<usize>,
+    #[serde(rename = "listViewType")]
+    view: Option<String>,
+    tag: Option<String>,
+    #[serde(rename = "jobType")]
+    kind: Option<String>,
+}
+
+/// Jobs on one page.
+const PAGE: usize = 50;
+
+async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Result<Json<Value>> {
+    // The place in the list is the number of the last job shown: jobs that come meanwhile move nothing.
+    let before = match &query.skip {
+        Some(text) => text
+            .parse()
+            .map_err(|_| Error::invalid(format!("{text:?} is no place in the list")))?,
+        None => i64::MAX,
+    };
+    let top = query.top.unwrap_or(PAGE).clamp(1, 1000);
+    let view = Listing {
+        view: query.view.clone(),
+        ..Listing::default()
+    };
+    let wanted = {
+        let tag = query.tag.clone();
+        let kind = query.kind.clone();
+        move |job: &Job| {
+            view.shows(job.is_archived())
+                && kind.as_deref().is_none_or(|kind| kind == "Command")
+                && tag.as_deref().is_none_or(|tag| match tag.split_once('=') {
+                    Some((key, value)) => job.tags.get(key).is_some_and(|have| have == value),
+                    None => job.tags.contains_key(tag),
+                })
+        }
+    };
+    let jobs = app
+        .db(move |store| {
+            let mut found: Vec<Job> = Vec::new();
+            let mut before = before;
+            // One more than wanted tells whether there is a next page.
+            while found.len() <= top {
+                let batch = job::list(store, before, PAGE)?;
+                let Some(last) = batch.last() else { break };
+                before = last.seq;
+                found.extend(batch.into_iter().filter(&wanted));
+            }
+            Ok(found)
+        })
+        .await?;
+    let mut page = json!({
+        "value": jobs.iter().take(top).map(|job| shown(&app, job)).collect::<Vec<_>>(),
+    });
+    if jobs.len() > top {
+        let mut next = format!(
+            "{}{}?$skip={}&$top={top}",
+            app.url(),
+            scope().path(["jobs"]),
+            jobs[top - 1].seq
+        );
+        for (name, value) in [
+            ("listViewType", &query.view),
+            ("tag", &query.tag),
+            ("jobType", &query.kind),
+        ] {
+            if let Some(value) = value {
+                next.push_str(&format!("&{name}={}", azureml_wire::routes::encode(value)));
+            }
+        }
+        page["nextLink"] = json!(next);
+    }
+    Ok(Json(page))
+}
+
+async fn cancel(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, HeaderMap)> {
+    let job = find(&app, name).await?;
+    if job.status.is_terminal() {
+        return Err(Error::conflict(format!(
+            "job {:?} has ended as {}, there is nothing to cancel",
+            job.name, job.status
+        )));
+    }
+    let name = job.name.clone();
+    app.db(move |store| job::advance(store, &name, JobStatus::CancelRequested))
+        .await?;
+    tracing::info!(job = job.name, "cancel requested");
+    app.queue.cancel(&app, &job.name);
+    Ok((StatusCode::ACCEPTED, accepted(&app)))
+}

@@ -1,0 +1,88 @@
+//! The calls, one file for each kind of thing.
+
+pub mod artifact;
+pub mod asset;
+pub mod blob;
+pub mod code;
+pub mod compute;
+pub mod datastore;
+pub mod environment;
+pub mod job;
+pub mod mlflow;
+pub mod model;
+pub mod run_history;
+pub mod workspace;
+
+use crate::app::Shared;
+use axum::Router;
+use azureml_wire::local::scope;
+use serde_json::{Value, json};
+
+/// The resources of the workspace.
+pub fn arm() -> Router<Shared> {
+    Router::new()
+        .merge(workspace::router())
+        .merge(compute::router())
+        .merge(environment::router())
+        .merge(code::router())
+        .merge(model::router())
+        .merge(datastore::router())
+        .merge(job::router())
+}
+
+/// A resource of the workspace, as ARM has it; `parts` are alternating kinds and names.
+pub fn resource(parts: &[&str], created_at: &str, properties: &Value) -> Value {
+    let kinds: Vec<&str> = parts.iter().step_by(2).copied().collect();
+    json!({
+        "id": scope().path(parts),
+        "name": parts.last(),
+        "type": format!("Microsoft.MachineLearningServices/workspaces/{}", kinds.join("/")),
+        "systemData": {
+            "createdBy": user(),
+            "createdByType": "User",
+            "createdAt": created_at,
+            "lastModifiedAt": created_at,
+        },
+        "properties": properties,
+    })
+}
+
+/// Who owns the local workspace.
+pub fn user() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
+}
+
+/// Puts this server's address into the URLs that an earlier one gave out and a client sent back.
+pub fn readdress(app: &Shared, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some((url, path)) = own_url(text) {
+                *text = if url == app.url() {
+                    return;
+                } else {
+                    format!("{}{path}", app.url())
+                };
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| readdress(app, item)),
+        Value::Object(members) => members
+            .iter_mut()
+            .for_each(|(_, member)| readdress(app, member)),
+        _ => {}
+    }
+}
+
+/// A URL of this or an earlier local workspace's blob store: the root and the path.
+pub fn own_url(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("http://")?;
+    let slash = rest.find('/')?;
+    let (host, path) = rest.split_at(slash);
+    let (name, port) = host.split_once(':')?;
+    let ours = matches!(name, "127.0.0.1" | "localhost")
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(crate::server::address::ACCOUNT))
+            .is_some_and(|path| path.starts_with('/'));
+    ours.then(|| text.split_at("http://".len() + slash))
+}

@@ -1,0 +1,270 @@
+//! Run history: a run while it runs.
+
+use super::artifact::Artifacts;
+use super::job::{find, missing, output_uri};
+use super::{artifact, resource};
+use crate::app::Shared;
+use crate::error::Result;
+use crate::server::auth::Caller;
+use crate::server::body::{Json as Body, lenient};
+use crate::store::job::{self, Job};
+use crate::store::mlflow;
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use azureml_wire::Bag;
+use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Run history's calls.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .merge(runs())
+        // The same runs, by way of their experiment.
+        .nest("/experiments/{experiment}", runs())
+        .nest("/experimentids/{experiment}", runs())
+        .route("/rundata", post(run_data))
+}
+
+fn runs() -> Router<Shared> {
+    Router::new()
+        .route("/runs/{run}", get(one).patch(modify))
+        .route("/runs/{run}/details", get(details))
+        .route("/runs/{run}/children", get(children))
+        .route(
+            "/runs/{run}/serviceinstances/{node}",
+            get(service_instances),
+        )
+        .route("/runs/{run}/artifacts", get(artifacts))
+        .route("/runs/{run}/artifacts/path", get(artifacts))
+        .route("/runs/{run}/artifacts/contentinfo", get(content))
+        .route("/runs/{run}/artifacts/prefix/contentinfo", get(contents))
+        .route("/runs/{run}/artifacts/batch/metadata", post(upload))
+}
+
+/// The one part of the path that matters here.
+#[derive(Debug, Deserialize)]
+struct OfRun {
+    run: String,
+}
+
+/// A job that the caller may look at.
+async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
+    app.db(move |store| {
+        caller.may_use(store, &run)?;
+        job::get(store, &run)?.ok_or_else(|| missing(&run))
+    })
+    .await
+}
+
+fn shown(app: &Shared, job: &Job) -> Value {
+    json!({
+        "runId": job.name,
+        "rootRunId": job.name,
+        "runType": "azureml.scriptrun",
+        "experimentId": job.experiment_id.to_string(),
+        "dataContainerId": format!("dcid.{}", job.name),
+        "displayName": job.text("displayName"),
+        "description": job.text("description"),
+        "status": job.status,
+        "createdUtc": job.created_at,
+        "startTimeUtc": job.started_at,
+        "endTimeUtc": job.ended_at,
+        "target": target(job),
+        "tags": job.tags,
+        "properties": properties(app, job, None),
+        "hidden": job.is_archived(),
+        "error": job.error,
+        "warnings": warnings(job),
+    })
+}
+
+fn target(job: &Job) -> Option<&str> {
+    job.text("computeId")?.rsplit(['/', ':']).next()
+}
+
+fn warnings(job: &Job) -> Vec<Value> {
+    job.warnings
+        .iter()
+        .map(|message| json!({ "source": "azureml-local", "message": message }))
+        .collect()
+}
+
+fn properties(_: &Shared, job: &Job, history: Option<String>) -> Bag {
+    let mut properties: Bag = job
+        .properties
+        .get("properties")
+        .and_then(|own| serde_json::from_value(own.clone()).ok())
+        .unwrap_or_default();
+    if let Some(history) = history {
+        properties.insert(STATUS_HISTORY.to_owned(), history);
+    }
+    properties
+}
+
+async fn one(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+) -> Result<Json<Value>> {
+    let job = found(&app, caller, run).await?;
+    Ok(Json(shown(&app, &job)))
+}
+
+async fn details(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+) -> Result<Json<Value>> {
+    let job = found(&app, caller, run.clone()).await?;
+    let history = app
+        .db(move |store| Ok(serde_json::to_string(&job::history(store, &run)?)?))
+        .await?;
+    let logs = Artifacts::of(&app, &job.name).logs().await?;
+    let mut details = shown(&app, &job);
+    details["properties"] = json!(properties(&app, &job, Some(history)));
+    details["logFiles"] = json!(logs);
+    details["inputDatasets"] = json!([]);
+    details["outputDatasets"] = json!([]);
+    Ok(Json(details))
+}
+
+/// What may be changed of a run; other members of the service's model are read and left alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Modify {
+    tags: Option<Bag>,
+    properties: Option<Bag>,
+    display_name: Option<String>,
+    description: Option<String>,
+    hidden: Option<bool>,
+}
+
+async fn modify(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Body(body): Body,
+) -> Result<Json<Value>> {
+    let change: Modify = lenient(&body)?;
+    let job = app
+        .db(move |store| {
+            caller.may_use(store, &run)?;
+            let job = job::get(store, &run)?.ok_or_else(|| missing(&run))?;
+            let mut properties = job.properties;
+            for (name, value) in [
+                ("displayName", change.display_name),
+                ("description", change.description),
+            ] {
+                if let Some(value) = value {
+                    properties[name] = json!(value);
+                }
+            }
+            if let Some(hidden) = change.hidden {
+                properties["isArchived"] = json!(hidden);
+            }
+            for (key, value) in change.properties.into_iter().flatten() {
+                properties["properties"][key] = json!(value);
+            }
+            job::set_properties(store, &run, &properties)?;
+            for (key, value) in change.tags.into_iter().flatten() {
+                mlflow::set_tag(store, &run, &key, &value)?;
+            }
+            job::get(store, &run)?.ok_or_else(|| missing(&run))
+        })
+        .await?;
+    Ok(Json(shown(&app, &job)))
+}
+
+async fn children() -> Json<Value> {
+    Json(json!({ "value": [] }))
+}
+
+async fn service_instances() -> Json<Value> {
+    Json(json!({ "instances": {} }))
+}
+
+/// Which run is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RunDataRequest {
+    run_id: String,
+}
+
+async fn run_data(
+    State(app): State<Shared>,
+    caller: Caller,
+    Body(body): Body,
+) -> Result<Json<Value>> {
+    let request: RunDataRequest = lenient(&body)?;
+    let job = found(&app, caller, request.run_id).await?;
+    let mut metadata = shown(&app, &job);
+    let outputs = job.properties.get("outputs").and_then(Value::as_object);
+    let outputs: serde_json::Map<String, Value> = outputs
+        .into_iter()
+        .flatten()
+        .map(|(name, output)| {
+            let kind = output.get("jobOutputType").cloned().unwrap_or_default();
+            let uri = output
+                .get("uri")
+                .and_then(Value::as_str)
+                .map_or_else(|| output_uri(&job.name, name), str::to_owned);
+            (name.clone(), json!({ "type": kind, "assetId": uri }))
+        })
+        .collect();
+    metadata["outputs"] = Value::Object(outputs);
+    Ok(Json(json!({
+        "runMetadata": metadata,
+        "jobSpecification": resource(&["jobs", &job.name], &job.created_at, &job.properties),
+    })))
+}
+
+async fn artifacts(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Query(page): Query<artifact::Page>,
+) -> Result<Json<Value>> {
+    artifact::check(&app, caller, &run).await?;
+    let experiment = find(&app, run.clone()).await.map(|job| job.experiment);
+    let address = azureml_wire::local::scope().artifacts(
+        experiment.as_deref().unwrap_or("Default"),
+        &run,
+        "",
+    );
+    artifact::listed(&app, &run, &page, &address)
+        .await
+        .map(Json)
+}
+
+async fn content(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Query(page): Query<artifact::Page>,
+) -> Result<Json<Value>> {
+    artifact::check(&app, caller, &run).await?;
+    artifact::content(&app, &run, &page).await.map(Json)
+}
+
+async fn contents(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Query(page): Query<artifact::Page>,
+) -> Result<Json<Value>> {
+    artifact::check(&app, caller, &run).await?;
+    artifact::contents(&app, &run, &page).await.map(Json)
+}
+
+async fn upload(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Body(body): Body,
+) -> Result<Json<Value>> {
+    artifact::check(&app, caller, &run).await?;
+    let paths: ArtifactPaths = lenient(&body)?;
+    Ok(Json(artifact::places(&app, &run, &paths)))
+}

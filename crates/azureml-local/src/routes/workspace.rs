@@ -1,0 +1,64 @@
+//! The workspace, and where its data plane is.
+
+use super::resource;
+use crate::app::Shared;
+use crate::server::address::ACCOUNT;
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME, scope};
+use serde_json::{Value, json};
+
+/// The workspace's own id.
+pub const WORKSPACE_ID: &str = "00000000-0000-0000-0000-000000000001";
+/// The region that everything says it is in.
+pub const LOCATION: &str = "local";
+
+/// The workspace's calls.
+pub fn router() -> Router<Shared> {
+    Router::new().route("/", get(workspace))
+}
+
+/// Where the data plane is; open to all.
+pub fn discovery() -> Router<Shared> {
+    Router::new().route("/", get(roots))
+}
+
+/// ARM id of the storage account.
+pub fn storage_account() -> String {
+    format!(
+        "/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{RESOURCE_GROUP}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
+    )
+}
+
+async fn workspace(State(app): State<Shared>) -> Json<Value> {
+    let properties = json!({
+        "friendlyName": "Local workspace",
+        "description": format!("Jobs run as processes on this machine; files are in {}", app.home.root().display()),
+        "workspaceId": WORKSPACE_ID,
+        "discoveryUrl": format!("{}/discovery", app.url()),
+        "mlFlowTrackingUri": app.tracking_uri(),
+        "storageAccount": storage_account(),
+        "provisioningState": "Succeeded",
+        "publicNetworkAccess": "Disabled",
+    });
+    let mut workspace = resource(&[], "2026-01-01T00:00:00Z", &properties);
+    workspace["id"] = json!(scope().to_string());
+    workspace["name"] = json!(WORKSPACE_NAME);
+    workspace["type"] = json!("Microsoft.MachineLearningServices/workspaces");
+    workspace["kind"] = json!("Default");
+    workspace["location"] = json!(LOCATION);
+    workspace["tags"] = json!({});
+    Json(workspace)
+}
+
+async fn roots(State(app): State<Shared>) -> Json<Value> {
+    let url = app.url();
+    Json(json!({
+        "api": url,
+        "catalog": url,
+        "experimentation": url,
+        "history": url,
+        "modelmanagement": url,
+    }))
+}

@@ -1,0 +1,218 @@
+//! The command line: `${{inputs.name}}`, `${{outputs.name}}` and `$[[ optional parts ]]` become what they stand for.
+//!
+//! A literal goes in as it is, as on Azure; a path is quoted as the place where it stands needs it, because the
+//! local workspace, unlike a container, may lie in a folder with a space in its name.
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
+    /// Text that goes in as it is.
+    Literal(String),
+    /// A path.
+    Path(String),
+}
+
+impl Binding {
+    /// The text, unquoted.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Literal(text) | Self::Path(text) => text,
+        }
+    }
+}
+
+/// What a command line can name: `inputs.name` or `outputs.name`.
+pub type Bindings = BTreeMap<String, Binding>;
+
+/// Refuses a command that names inputs or outputs which the job does not have.
+pub fn check(command: &str, inputs: &[&str], outputs: &[&str]) -> Result<()> {
+    let known = |name: &str| match name.split_once('.') {
+        Some(("inputs", name)) => inputs.contains(&name.split('.').next().unwrap_or(name)),
+        Some(("outputs", name)) => outputs.contains(&name.split('.').next().unwrap_or(name)),
+        _ => false,
+    };
+    // An optional part may name what is not there: it is left out then.
+    let required = without_optional(command, &|_| false);
+    for (name, _, _) in placeholders(&required) {
+        if !known(name) {
+            return Err(Error::invalid(format!(
+                "the command names ${{{{{name}}}}}, which the job does not have\n\
+                 hint: add it to the job's inputs or outputs"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The command line with everything in its place.
+pub fn resolve(command: &str, bindings: &Bindings) -> String {
+    let command = without_optional(command, &|part| {
+        placeholders(part)
+            .iter()
+            .all(|(name, _, _)| bindings.contains_key(*name))
+    });
+    let mut resolved = String::with_capacity(command.len());
+    let mut quotes = Quotes::default();
+    let mut done = 0;
+    for (name, start, end) in placeholders(&command) {
+        let before = &command[done..start];
+        quotes.read(before);
+        resolved.push_str(before);
+        match bindings.get(name) {
+            Some(Binding::Literal(text)) => {
+                quotes.read(text);
+                resolved.push_str(text);
+            }
+            Some(Binding::Path(path)) => resolved.push_str(&quotes.quote(path)),
+            None => resolved.push_str(&command[start..end]),
+        }
+        done = end;
+    }
+    resolved.push_str(&command[done..]);
+    resolved
+}
+
+/// Every `${{ name }}` with where it begins and ends.
+fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(start) = text[from..].find("${{").map(|at| from + at) {
+        let Some(end) = text[start..].find("}}").map(|at| start + at) else {
+            break;
+        };
+        found.push((text[start + 3..end].trim(), start, end + 2));
+        from = end + 2;
+    }
+    found
+}
+
+/// The text with each `$[[…]]` replaced by its inside, or by nothing.
+fn without_optional(text: &str, keep: &dyn Fn(&str) -> bool) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("$[[") {
+        let Some(end) = rest[start..].find("]]").map(|at| start + at) else {
+            break;
+        };
+        result.push_str(&rest[..start]);
+        let part = &rest[start + 3..end];
+        if keep(part) {
+            result.push_str(part);
+        }
+        rest = &rest[end + 2..];
+    }
+    result.push_str(rest);
+    result
+}
+
+/// Which quotes are open at a place in a shell's command line.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    #[default]
+    None,
+    Single,
+    Double,
+}
+
+impl Quotes {
+    fn read(&mut self, text: &str) {
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            *self = match (*self, character) {
+                (Self::None, '\'') => Self::Single,
+                (Self::None, '"') => Self::Double,
+                (Self::Single, '\'') | (Self::Double, '"') => Self::None,
+                (Self::None | Self::Double, '\\') => {
+                    characters.next();
+                    *self
+                }
+                (state, _) => state,
+            };
+        }
+    }
+
+    fn quote(self, path: &str) -> String {
+        match self {
+            Self::None if path.chars().all(is_plain) => path.to_owned(),
+            Self::None => format!("'{}'", path.replace('\'', r"'\''")),
+            Self::Single => path.replace('\'', r"'\''"),
+            Self::Double => {
+                let mut quoted = String::with_capacity(path.len());
+                for character in path.chars() {
+                    if matches!(character, '"' | '\\' | '$' | '`') {
+                        quoted.push('\\');
+                    }
+                    quoted.push(character);
+                }
+                quoted
+            }
+        }
+    }
+}
+
+fn is_plain(character: char) -> bool {
+    character.is_alphanumeric() || "_-./:=@%+,".contains(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bindings() -> Bindings {
+        [
+            ("inputs.epochs", Binding::Literal("2".into())),
+            ("inputs.flags", Binding::Literal("-a -b".into())),
+            ("inputs.data", Binding::Path("/home/a b/data".into())),
+            ("outputs.model", Binding::Path("/o/model".into())),
+        ]
+        .into_iter()
+        .map(|(name, binding)| (name.to_owned(), binding))
+        .collect()
+    }
+
+    #[test]
+    fn placeholders_become_what_they_stand_for() {
+        for (command, expected) in [
+            ("train --epochs ${{inputs.epochs}}", "train --epochs 2"),
+            ("train ${{ inputs.flags }}", "train -a -b"),
+            (
+                "train --data ${{inputs.data}}/x",
+                "train --data '/home/a b/data'/x",
+            ),
+            (
+                "train --data \"${{inputs.data}}\"",
+                "train --data \"/home/a b/data\"",
+            ),
+            ("sh -c 'ls ${{inputs.data}}'", "sh -c 'ls /home/a b/data'"),
+            ("cp x ${{outputs.model}}", "cp x /o/model"),
+            ("train$[[ --lr ${{inputs.lr}}]] x", "train x"),
+            (
+                "train$[[ --epochs ${{inputs.epochs}}]] x",
+                "train --epochs 2 x",
+            ),
+            (
+                "echo '${HOME}' ${{unfinished",
+                "echo '${HOME}' ${{unfinished",
+            ),
+        ] {
+            assert_eq!(resolve(command, &bindings()), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_may_name_what_the_job_has() {
+        let names = (&["data"][..], &["model"][..]);
+        check(
+            "t ${{inputs.data}} ${{outputs.model}} $[[${{inputs.x}}]]",
+            names.0,
+            names.1,
+        )
+        .unwrap();
+        let error = check("t ${{inputs.dat}}", names.0, names.1).unwrap_err();
+        assert!(error.to_string().contains("${{inputs.dat}}"), "{error}");
+        assert!(check("t ${{search_space.lr}}", names.0, names.1).is_err());
+    }
+}

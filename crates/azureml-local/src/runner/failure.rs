@@ -1,0 +1,132 @@
+//! Why a job failed, in words: what, the way out, and the last lines of its log.
+
+use super::supervisor::{Ended, tail};
+use crate::blob;
+use crate::error::{Error, disk_full};
+use azureml_wire::error::ErrorResponse;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Why a job failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// `UserError` when the job can do something about it, else `ServiceError`.
+    code: &'static str,
+    message: String,
+}
+
+impl Failure {
+    /// Something that the job can do something about.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self {
+            code: "UserError",
+            message: message.into(),
+        }
+    }
+
+    /// Something that happened to the job.
+    pub fn system(message: impl Into<String>) -> Self {
+        Self {
+            code: "ServiceError",
+            message: message.into(),
+        }
+    }
+
+    /// The error body that run history answers with.
+    pub fn body(&self) -> Value {
+        // An error response is always an object.
+        serde_json::to_value(ErrorResponse::new(self.code, &self.message)).unwrap_or(json!({}))
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DiskFull(message) => Self::user(message),
+            Error::NotFound { message, .. } | Error::Invalid { message, .. } => Self::user(message),
+            other => Self::system(other.to_string()),
+        }
+    }
+}
+
+/// Below this a disk counts as full.
+const FULL: u64 = 1 << 20;
+
+/// Why a command that has ended has failed; `None` when it has not.
+pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) -> Option<Failure> {
+    if ended.code == Some(0) && !ended.timed_out {
+        return None;
+    }
+    let log_tail = tail(log, 4096);
+    let what = if ended.timed_out {
+        format!(
+            "the command took longer than its limit of {} seconds and was ended",
+            timeout.unwrap_or(0.0)
+        )
+    } else if let Some(signal) = ended.signal {
+        format!("the command was ended by signal {}", signal_name(signal))
+    } else {
+        format!("the command exited with code {}", ended.code.unwrap_or(127))
+    };
+    let what = if ended.rank > 0 {
+        format!("{what} (process {})", ended.rank)
+    } else {
+        what
+    };
+    let full = blob::space(home).is_some_and(|space| space < FULL)
+        || ["No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded"]
+            .iter()
+            .any(|words| log_tail.contains(words))
+        // SIGXFSZ: a file grew beyond what the user may write.
+        || ended.signal == Some(25);
+    let head = if ended.timed_out {
+        format!("{what}\nhint: give the job a longer limit, or let it do less")
+    } else if full {
+        disk_full(&what)
+    } else {
+        let log_name = log.file_name().unwrap_or_default().to_string_lossy();
+        format!("{what}\nhint: see user_logs/{log_name}")
+    };
+    let lines: Vec<&str> = log_tail
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.is_empty() {
+        return Some(Failure::user(format!("{head}\nit wrote no output")));
+    }
+    let last = lines[lines.len().saturating_sub(10)..].join("\n");
+    Some(Failure::user(format!("{head}\nits last lines:\n{last}")))
+}
+
+/// The name of a signal, with its number.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        _ => return signal.to_string(),
+    };
+    let why = match signal {
+        9 => ", often for using more memory than there is",
+        25 => ", a file grew beyond the allowed size",
+        _ => "",
+    };
+    format!("{name} ({signal}{why})")
+}

@@ -1,0 +1,242 @@
+//! Inputs: where the files that a job names lie in the local workspace.
+
+use super::failure::Failure;
+use crate::app::App;
+use crate::blob::{self, DEFAULT_CONTAINER};
+use crate::error::Error;
+use crate::routes::{datastore, own_url};
+use crate::server::address::ACCOUNT;
+use crate::store::asset::{self, Kind};
+use crate::store::job;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A place in the blob store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The container.
+    pub container: String,
+    /// The blob, or the folder of blobs, without a slash at the end.
+    pub path: String,
+}
+
+/// What a URI can lead to on its way to files; a model leads to another URI.
+const MOST_STEPS: usize = 4;
+
+/// Where the files of a URI lie.
+pub fn source(app: &App, uri: &str) -> Result<Source, Failure> {
+    let mut uri = uri.to_owned();
+    for _ in 0..MOST_STEPS {
+        match step(app, &uri)? {
+            Step::Files(source) => return Ok(source),
+            Step::Uri(next) => uri = next,
+        }
+    }
+    Err(Failure::user(format!(
+        "{uri:?} leads from one asset to the next without an end"
+    )))
+}
+
+enum Step {
+    Files(Source),
+    Uri(String),
+}
+
+fn step(app: &App, uri: &str) -> Result<Step, Failure> {
+    let files = |container: &str, path: &str| {
+        Ok(Step::Files(Source {
+            container: container.to_owned(),
+            path: path.trim_matches('/').to_owned(),
+        }))
+    };
+    if let Some((_, path)) = own_url(uri) {
+        let path = path.split('?').next().unwrap_or(path);
+        let path = blob::decode(path).unwrap_or_else(|| path.to_owned());
+        let path = path.trim_start_matches('/');
+        let path = path.strip_prefix(ACCOUNT).unwrap_or(path);
+        let path = path.trim_start_matches('/');
+        let (container, path) = path.split_once('/').unwrap_or((path, ""));
+        return files(container, path);
+    }
+    // The long form names the workspace first.
+    let short = uri
+        .find("/datastores/")
+        .filter(|_| uri.starts_with("azureml://subscriptions/"))
+        .map_or(uri.to_owned(), |at| format!("azureml:/{}", &uri[at..]));
+    if let Some(rest) = short.strip_prefix("azureml://datastores/") {
+        let (name, path) = rest.split_once("/paths/").unwrap_or((rest, ""));
+        if !datastore::exists(name) {
+            return Err(Failure::user(format!(
+                "the input {uri:?} is in datastore {name:?}, which this workspace does not have\n\
+                 hint: its datastore is {:?}",
+                datastore::NAME
+            )));
+        }
+        return files(DEFAULT_CONTAINER, path);
+    }
+    if let Some(rest) = short.strip_prefix("azureml://jobs/")
+        && let Some((job, rest)) = rest.split_once("/outputs/")
+    {
+        let (output, path) = rest
+            .split_once("/paths/")
+            .unwrap_or((rest.trim_end_matches('/'), ""));
+        let exists = app
+            .store
+            .transaction(|store| Ok(job::get(store, job)?.is_some()))?;
+        if !exists {
+            return Err(Failure::user(format!(
+                "the input {uri:?} comes from job {job:?}, which this workspace does not have"
+            )));
+        }
+        return if output == "artifacts" {
+            files(
+                DEFAULT_CONTAINER,
+                &format!("{}/{path}", blob::run_prefix(job)),
+            )
+        } else {
+            files(DEFAULT_CONTAINER, &format!("azureml/{job}/{output}/{path}"))
+        };
+    }
+    if let Some((name, version)) = model(uri) {
+        return model_uri(app, uri, &name, version.as_deref()).map(Step::Uri);
+    }
+    Err(Failure::user(format!(
+        "the local workspace cannot read the input {uri:?}\n\
+         hint: upload it to the datastore {:?}, or name a model or another job's output",
+        datastore::NAME
+    )))
+}
+
+/// `azureml:name:version`, `azureml:name@latest`, `azureml:name` or an ARM id of a model.
+fn model(uri: &str) -> Option<(String, Option<String>)> {
+    if let Some((_, rest)) = uri.split_once("/models/") {
+        let (name, version) = rest.split_once("/versions/").unwrap_or((rest, ""));
+        return Some((
+            name.to_owned(),
+            Some(version.to_owned()).filter(|version| !version.is_empty()),
+        ));
+    }
+    let rest = uri.strip_prefix("azureml:")?;
+    if rest.contains('/') {
+        return None;
+    }
+    if let Some((name, _label)) = rest.split_once('@') {
+        return Some((name.to_owned(), None));
+    }
+    Some(match rest.split_once(':') {
+        Some((name, version)) => (name.to_owned(), Some(version.to_owned())),
+        None => (rest.to_owned(), None),
+    })
+}
+
+fn model_uri(app: &App, uri: &str, name: &str, version: Option<&str>) -> Result<String, Failure> {
+    let found = app.store.transaction(|store| match version {
+        Some(version) => asset::get(store, Kind::Model, name, version),
+        None => Ok(asset::versions(store, Kind::Model, name)?
+            .into_iter()
+            .next()),
+    })?;
+    found
+        .and_then(|model| {
+            model
+                .properties
+                .get("modelUri")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        })
+        .ok_or_else(|| {
+            Failure::user(format!(
+                "the input {uri:?} is no model of this workspace\n\
+                 hint: see the list of models for names and versions"
+            ))
+        })
+}
+
+/// How files are brought to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bring {
+    /// To be read.
+    ReadOnly,
+    /// To be run: programs become executable.
+    Code,
+}
+
+/// Brings the files of a source to `target`, a folder that is made. Gives how many there were.
+///
+/// They are copies (by reference where the file system can): nothing that a job does reaches the store.
+pub fn bring_folder(
+    app: &App,
+    source: &Source,
+    target: &Path,
+    how: Bring,
+) -> Result<usize, Failure> {
+    fs::create_dir_all(target).map_err(Error::from)?;
+    let prefix = if source.path.is_empty() {
+        String::new()
+    } else {
+        format!("{}/", source.path)
+    };
+    let blobs = blob::list(&app.home, &source.container, &prefix)?;
+    for blob in &blobs {
+        // Names in the store are relative paths without a way up.
+        let path = target.join(&blob.name[prefix.len()..]);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::from)?;
+        }
+        bring(&blob.path, &path, how)?;
+    }
+    Ok(blobs.len())
+}
+
+/// Brings the one file of a source to `target`.
+pub fn bring_file(app: &App, source: &Source, target: &Path) -> Result<(), Failure> {
+    let found = blob::find(&app.home, &source.container, &source.path)?;
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder).map_err(Error::from)?;
+    }
+    bring(&found.path, target, Bring::ReadOnly)
+}
+
+fn bring(from: &Path, to: &Path, how: Bring) -> Result<(), Failure> {
+    fs::copy(from, to).map_err(Error::from)?;
+    let mode = match how {
+        Bring::ReadOnly => 0o444,
+        // Blobs have no mode.
+        Bring::Code if is_program(to) => 0o755,
+        Bring::Code => 0o644,
+    };
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(Error::from)?;
+    Ok(())
+}
+
+/// Whether a file begins as programs do.
+fn is_program(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    fs::File::open(path)
+        .and_then(|mut file| file.read(&mut magic))
+        .is_ok_and(|length| {
+            magic[..length].starts_with(b"\x7fELF") || magic[..length].starts_with(b"#!")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model;
+
+    #[test]
+    fn models_are_named_in_many_ways() {
+        let named =
+            |name: &str, version: Option<&str>| Some((name.to_owned(), version.map(str::to_owned)));
+        assert_eq!(model("azureml:mnist:3"), named("mnist", Some("3")));
+        assert_eq!(model("azureml:mnist@latest"), named("mnist", None));
+        assert_eq!(
+            model("/subscriptions/s/x/models/mnist/versions/3"),
+            named("mnist", Some("3"))
+        );
+        assert_eq!(model("azureml://datastores/x/paths/y"), None);
+        assert_eq!(model("https://example.com/x"), None);
+    }
+}

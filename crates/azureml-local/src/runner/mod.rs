@@ -1,0 +1,307 @@
+//! Takes one job from its place in the queue to its end.
+//!
+//! Every step can be taken again by the next server: the store says how far a job came, and the supervisor's folder
+//! says what became of its processes.
+
+pub mod collect;
+pub mod command;
+pub mod duration;
+pub mod failure;
+pub mod folder;
+pub mod input;
+pub mod prepare;
+pub mod supervisor;
+pub mod variables;
+
+use crate::app::{Shared, blocking};
+use crate::error::{Error, Result};
+use crate::store::job::{self, Job};
+use azureml_wire::job::JobStatus;
+use failure::Failure;
+use folder::Folder;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use supervisor::Ended;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+/// How often a followed job is looked at when nothing else tells.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a job ends.
+enum End {
+    Completed,
+    Failed(Failure),
+    Canceled,
+}
+
+/// Takes a job to its end.
+pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
+    let end = match run(app, name, canceled).await {
+        Ok(end) => end,
+        Err(failure) => End::Failed(failure),
+    };
+    let (status, failure) = match end {
+        End::Completed => (JobStatus::Completed, None),
+        End::Canceled => (JobStatus::Canceled, None),
+        End::Failed(failure) => (JobStatus::Failed, Some(failure)),
+    };
+    self::end(app, name, status, failure).await;
+}
+
+/// Writes down how a job ended, however long that takes: a full disk must not leave it running for ever.
+pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Failure>) {
+    match &failure {
+        Some(failure) => tracing::info!(job = name, %status, %failure, "ended"),
+        None => tracing::info!(job = name, %status, "ended"),
+    }
+    let folder = Folder::of(&app.home, name);
+    // Makes room first; what the supervisor wrote stays until the end is written down.
+    let files = folder.clone();
+    let _ = blocking(move || files.clear_files().map_err(Error::from)).await;
+    loop {
+        let written = {
+            let (name, failure) = (name.to_owned(), failure.clone());
+            app.db(move |store| {
+                if let Some(failure) = failure {
+                    job::set_error(store, &name, &failure.body())?;
+                }
+                job::advance(store, &name, status)
+            })
+            .await
+        };
+        match written {
+            Ok(_) => break,
+            Err(error) => {
+                tracing::error!(job = name, %error, "its end could not be written down");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    let _ = blocking(move || folder.clear().map_err(Error::from)).await;
+}
+
+async fn find(app: &Shared, name: &str) -> Result<Job, Failure> {
+    let name = name.to_owned();
+    Ok(app
+        .db(move |store| {
+            job::get(store, &name)?.ok_or_else(|| Error::Internal("a job got lost".to_owned()))
+        })
+        .await?)
+}
+
+async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<(), Failure> {
+    let of = name.to_owned();
+    app.db(move |store| job::advance(store, &of, status))
+        .await?;
+    tracing::info!(job = name, %status);
+    Ok(())
+}
+
+async fn run(
+    app: &Shared,
+    name: &str,
+    mut canceled: watch::Receiver<bool>,
+) -> Result<End, Failure> {
+    let job = find(app, name).await?;
+    let folder = Folder::of(&app.home, name);
+    let mut asked_to_end = job.status == JobStatus::CancelRequested;
+    let supervisor = folder.supervisor();
+    let runs_already = supervisor::is_alive(&supervisor)
+        || supervisor::started(&supervisor).is_some()
+        || supervisor::ended(&supervisor).is_some();
+
+    let child = if runs_already {
+        None
+    } else {
+        if asked_to_end || *canceled.borrow() {
+            return Ok(End::Canceled);
+        }
+        if matches!(job.status, JobStatus::Running | JobStatus::Finalizing) {
+            return Err(Failure::system(
+                "the folder in which the job ran is gone\nhint: submit it again",
+            ));
+        }
+        advance(app, name, JobStatus::Preparing).await?;
+        let spec = {
+            let (app, job) = (Arc::clone(app), job.clone());
+            blocking(move || Ok(prepare::prepare(&app, &job))).await??
+        };
+        if *canceled.borrow() {
+            return Ok(End::Canceled);
+        }
+        Some(launch(&supervisor, &spec).await?)
+    };
+    advance(app, name, JobStatus::Running).await?;
+    app.queue.started(name);
+
+    asked_to_end |= *canceled.borrow();
+    let ended = follow(&supervisor, child, &mut canceled, asked_to_end).await;
+    let Some(ended) = ended else {
+        clean_up_after_lost(&supervisor);
+        if find(app, name).await?.status == JobStatus::CancelRequested {
+            return Ok(End::Canceled);
+        }
+        return Err(lost(&supervisor));
+    };
+
+    // A job whose end was asked for goes to its end from there; its outputs are kept as well.
+    advance(app, name, JobStatus::Finalizing).await?;
+    let job = find(app, name).await?;
+    let collected = {
+        let (app, job) = (Arc::clone(app), job.clone());
+        blocking(move || Ok(collect::collect(&app, &job))).await?
+    };
+    if ended.canceled || job.status == JobStatus::CancelRequested {
+        return Ok(End::Canceled);
+    }
+    let warnings = match &collected {
+        Ok(warnings) => warnings.clone(),
+        Err(_) => Vec::new(),
+    };
+    if !warnings.is_empty() {
+        let name = name.to_owned();
+        app.db(move |store| job::set_warnings(store, &name, &warnings))
+            .await?;
+    }
+    let logs = Folder::logs(&app.home, name);
+    let own = logs.join(format!("std_log_process_{:02}.txt", ended.rank));
+    let log = if own.exists() {
+        own
+    } else {
+        logs.join("std_log.txt")
+    };
+    let timeout = job
+        .properties
+        .pointer("/limits/timeout")
+        .and_then(serde_json::Value::as_str)
+        .and_then(duration::parse)
+        .map(|timeout| timeout.as_secs_f64());
+    if let Some(failure) = failure::of_command(&ended, timeout, &log, app.home.root()) {
+        return Ok(End::Failed(failure));
+    }
+    collected?;
+    Ok(End::Completed)
+}
+
+/// Starts a supervisor, and waits until it has started the job's processes.
+async fn launch(folder: &Path, spec: &supervisor::Spec) -> Result<Child, Failure> {
+    supervisor::set_up(folder, spec).map_err(Error::from)?;
+    let log = File::create(folder.join("supervisor.log")).map_err(Error::from)?;
+    // The program may have been built anew under its name; this one is still there.
+    let own = Path::new("/proc/self/exe");
+    let program = if own.exists() {
+        own.to_owned()
+    } else {
+        std::env::current_exe().map_err(Error::from)?
+    };
+    let mut child = Command::new(program)
+        .arg("run-job")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(|error| Failure::system(format!("the job could not be started: {error}")))?;
+    if let Some(mut stdout) = child.stdout.take() {
+        let mut word = vec![0; supervisor::READY.len()];
+        // When it ends without a word, following it tells why.
+        let _ = stdout.read_exact(&mut word).await;
+    }
+    Ok(child)
+}
+
+/// Follows a job's processes to their end; `None` when nobody is left to say what it was.
+async fn follow(
+    folder: &Path,
+    mut child: Option<Child>,
+    canceled: &mut watch::Receiver<bool>,
+    mut asked_to_end: bool,
+) -> Option<Ended> {
+    let mut listening = !asked_to_end;
+    let mut told = false;
+    loop {
+        if asked_to_end && !told && supervisor::is_alive(folder) {
+            told = supervisor::started(folder).is_some_and(|started| {
+                send(started.supervisor, rustix::process::Signal::TERM);
+                true
+            });
+        }
+        tokio::select! {
+            () = look(&mut child) => {
+                // Only then is its record whole, and its process gone.
+                if !supervisor::is_alive(folder) {
+                    return supervisor::ended(folder);
+                }
+                child = None;
+            }
+            heard = canceled.wait_for(|asked| *asked), if listening => {
+                listening = false;
+                asked_to_end = heard.is_ok();
+            }
+        }
+    }
+}
+
+/// Waits for a child of this process, or for the time to look at another's.
+async fn look(child: &mut Option<Child>) {
+    match child {
+        Some(child) => {
+            let _ = child.wait().await;
+        }
+        None => tokio::time::sleep(LOOK).await,
+    }
+}
+
+fn send(pid: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Ends what a supervisor that is no more has left running.
+fn clean_up_after_lost(folder: &Path) {
+    let Some(started) = supervisor::started(folder) else {
+        return;
+    };
+    if started.boot != supervisor::boot() {
+        return;
+    }
+    for leader in started.leaders {
+        // Its number may belong to another process now.
+        if supervisor::start_of(leader.pid) == leader.start {
+            supervisor::signal_group(leader.pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// What to say of a job whose supervisor is no more.
+fn lost(folder: &Path) -> Failure {
+    let restarted = supervisor::started(folder)
+        .is_some_and(|started| !started.boot.is_empty() && started.boot != supervisor::boot());
+    if restarted {
+        return Failure::system(
+            "the machine was restarted while the job ran\nhint: submit it again",
+        );
+    }
+    let said = supervisor::tail(&folder.join("supervisor.log"), 1024);
+    let said = said.trim();
+    if said.is_empty() {
+        Failure::system(
+            "the process that watched over the job was killed, and the job with it\n\
+             hint: submit it again",
+        )
+    } else {
+        Failure::system(format!(
+            "the job could not be watched over: {said}\nhint: submit it again"
+        ))
+    }
+}

@@ -1,0 +1,277 @@
+//! Preparing: brings a job's code and inputs into a folder of its own, and writes down what is to be run there.
+
+use super::command::{Binding, Bindings, resolve};
+use super::failure::Failure;
+use super::folder::Folder;
+use super::input::{self, Bring, Source};
+use super::supervisor::{Process, Spec};
+use super::{duration, variables};
+use crate::app::App;
+use crate::blob;
+use crate::error::Error;
+use crate::routes::asset::missing;
+use crate::routes::compute;
+use crate::store::asset::{self, Kind};
+use crate::store::job::Job;
+use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput};
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+/// How long a job's processes get to end after they were asked to.
+const GRACE: f64 = 5.0;
+
+/// Brings everything into the job's folder; what an earlier attempt left there is gone first.
+pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
+    let request: CommandJob = serde_json::from_value(job.properties.clone())
+        .map_err(|error| Failure::system(format!("the job cannot be read: {error}")))?;
+    let nodes = request
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.instance_count)
+        .map_or(1, |count| count.max(1) as usize);
+    check_compute(app, &request, nodes)?;
+    check_environment(app, &request.environment_id)?;
+
+    let folder = Folder::of(&app.home, &job.name);
+    folder.clear().map_err(Error::from)?;
+    fs::create_dir_all(folder.work()).map_err(Error::from)?;
+    if let Some(code) = request.code_id.as_deref() {
+        let source = code_source(app, code)?;
+        input::bring_folder(app, &source, &folder.work(), Bring::Code)?;
+    }
+    let mut bindings = Bindings::new();
+    for (name, input) in request.inputs.iter().flatten() {
+        let binding = bring_input(app, &folder, name, input)?;
+        bindings.insert(format!("inputs.{name}"), binding);
+    }
+    for (name, output) in request.outputs.iter().flatten() {
+        let path = make_output(&folder, name, output)?;
+        bindings.insert(format!("outputs.{name}"), Binding::Path(path));
+    }
+    let processes = processes(app, job, &request, nodes)?;
+    Ok(Spec {
+        command: resolve(&request.command, &bindings),
+        directory: folder.work(),
+        environment: variables::of_job(app, job, &bindings),
+        processes,
+        timeout: request
+            .limits
+            .and_then(|limits| limits.timeout)
+            .as_deref()
+            .and_then(duration::parse)
+            .map(|timeout| timeout.as_secs_f64()),
+        grace: GRACE,
+    })
+}
+
+/// The last part of an ARM id, or of `azureml:name`.
+fn last_part(id: &str) -> &str {
+    id.rsplit(['/', ':']).next().unwrap_or(id)
+}
+
+fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Failure> {
+    let Some(id) = request.compute_id.as_deref().filter(|id| !id.is_empty()) else {
+        return Ok(());
+    };
+    let name = last_part(id);
+    app.store.transaction(|store| {
+        use crate::store::compute as computes;
+        let Some(found) = computes::get(store, name)? else {
+            return Err(Error::invalid(format!(
+                "{}\nhint: choose one of them as the job's compute target",
+                compute::missing(name, &computes::list(store)?)
+            )));
+        };
+        let most = found
+            .body
+            .pointer("/properties/properties/scaleSettings/maxNodeCount")
+            .and_then(Value::as_u64)
+            .unwrap_or(1) as usize;
+        if nodes > most {
+            return Err(Error::invalid(format!(
+                "the job asks for {nodes} nodes, and {name} has {most} at most\n\
+                 hint: ask for fewer; on one machine, more processes on a node do as well"
+            )));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry of Azure's.
+fn check_environment(app: &App, id: &str) -> Result<(), Failure> {
+    let short = id
+        .rsplit_once("/environments/")
+        .map_or(id, |(_, rest)| rest)
+        .trim_start_matches("azureml:");
+    let (name, version) = if let Some((name, version)) = short.split_once("/versions/") {
+        (name, Some(version))
+    } else if let Some((name, _label)) = short.split_once('@') {
+        (name, None)
+    } else if let Some((name, _label)) = short.split_once("/labels/") {
+        (name, None)
+    } else if let Some((name, version)) = short.rsplit_once(':') {
+        (name, Some(version))
+    } else {
+        (short, None)
+    };
+    app.store.transaction(|store| {
+        let versions = asset::versions(store, Kind::Environment, name)?;
+        let there = version.map_or(!versions.is_empty(), |version| {
+            versions.iter().any(|asset| asset.version == version)
+        });
+        if there {
+            return Ok(());
+        }
+        let error = if versions.is_empty() {
+            missing(
+                Kind::Environment,
+                name,
+                None,
+                &asset::names(store, Kind::Environment)?,
+            )
+        } else {
+            let numbers: Vec<String> = versions.into_iter().map(|asset| asset.version).collect();
+            missing(Kind::Environment, name, version, &numbers)
+        };
+        Err(Error::invalid(format!(
+            "{error}\nhint: choose one of them, or register it first"
+        )))
+    })?;
+    Ok(())
+}
+
+fn code_source(app: &App, id: &str) -> Result<Source, Failure> {
+    let (name, version) = id
+        .rsplit_once("/codes/")
+        .map_or(id, |(_, rest)| rest)
+        .split_once("/versions/")
+        .ok_or_else(|| Failure::user(format!("{id:?} is no id of a code snapshot")))?;
+    let found = app
+        .store
+        .transaction(|store| asset::get(store, Kind::Code, name, version))?
+        .ok_or_else(|| {
+            Failure::user(format!(
+                "there is no code snapshot {name:?}, version {version:?}, in this workspace"
+            ))
+        })?;
+    let uri = found
+        .properties
+        .get("codeUri")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Failure::user(format!("the code snapshot {name:?} has no files")))?;
+    input::source(app, uri)
+}
+
+fn bring_input(
+    app: &App,
+    folder: &Folder,
+    name: &str,
+    input: &JobInput,
+) -> Result<Binding, Failure> {
+    let (asset, is_file) = match input {
+        JobInput::Literal(literal) => return Ok(Binding::Literal(literal.value.clone())),
+        JobInput::UriFile(asset) => (asset, true),
+        JobInput::UriFolder(asset)
+        | JobInput::Mltable(asset)
+        | JobInput::CustomModel(asset)
+        | JobInput::MlflowModel(asset)
+        | JobInput::TritonModel(asset) => (asset, false),
+    };
+    if asset.mode.as_deref() == Some("Direct") {
+        return Ok(Binding::Literal(asset.uri.clone()));
+    }
+    let source = input::source(app, &asset.uri)?;
+    let target = folder.input(name);
+    // A model is one file as often as it is a folder.
+    let single = blob::find(&app.home, &source.container, &source.path).is_ok();
+    let path = if is_file || single {
+        let file_name = source.path.rsplit('/').next().unwrap_or(name);
+        let path = target.join(if file_name.is_empty() {
+            name
+        } else {
+            file_name
+        });
+        input::bring_file(app, &source, &path).map_err(|_| not_there(name, &asset.uri))?;
+        path
+    } else {
+        let brought = input::bring_folder(app, &source, &target, Bring::ReadOnly)?;
+        if brought == 0 {
+            return Err(not_there(name, &asset.uri));
+        }
+        target
+    };
+    text(&path).map(Binding::Path)
+}
+
+fn not_there(name: &str, uri: &str) -> Failure {
+    Failure::user(format!(
+        "there is nothing at {uri:?}, which the input {name:?} names\n\
+         hint: upload it first, or correct the path"
+    ))
+}
+
+fn make_output(folder: &Folder, name: &str, output: &JobOutput) -> Result<String, Failure> {
+    let target = folder.output(name);
+    let path = match output {
+        JobOutput::UriFile(_) => {
+            fs::create_dir_all(&target).map_err(Error::from)?;
+            target.join(name)
+        }
+        _ => {
+            fs::create_dir_all(&target).map_err(Error::from)?;
+            target
+        }
+    };
+    text(&path)
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Failure::system(format!(
+            "the local workspace lies in a folder whose name is no text: {}\n\
+             hint: set AZUREML_LOCAL_HOME to another",
+            path.display()
+        ))
+    })
+}
+
+fn processes(
+    app: &App,
+    job: &Job,
+    request: &CommandJob,
+    nodes: usize,
+) -> Result<Vec<Process>, Failure> {
+    let logs = Folder::logs(&app.home, &job.name);
+    fs::create_dir_all(&logs).map_err(Error::from)?;
+    let per_node = match &request.distribution {
+        Some(Distribution::PyTorch(count) | Distribution::Mpi(count)) => {
+            count.process_count_per_instance.unwrap_or(1).max(1) as usize
+        }
+        _ => 1,
+    };
+    if request.distribution.is_none() && nodes == 1 {
+        return Ok(vec![Process {
+            environment: variables::of_rank(0, 1, 1, 6105),
+            log: logs.join("std_log.txt"),
+        }]);
+    }
+    // A port that is free now; the first process listens there.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map_err(Error::from)?
+        .port();
+    let count = nodes * per_node;
+    Ok((0..count)
+        .map(|rank| Process {
+            environment: variables::of_rank(rank, nodes, per_node, port),
+            log: logs.join(if count == 1 {
+                "std_log.txt".to_owned()
+            } else {
+                format!("std_log_process_{rank:02}.txt")
+            }),
+        })
+        .collect())
+}

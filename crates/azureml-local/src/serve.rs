@@ -1,0 +1,170 @@
+//! The server's life: take the home folder, answer, end when nobody needs it.
+
+use crate::app::{Activity, App, Shared};
+use crate::error::Error;
+use crate::home::{Home, HomeError, random};
+use crate::machine::Machine;
+use crate::queue::{self, Queue};
+use crate::seed::seed;
+use crate::server::{self, trace::Trace};
+use crate::signer::{Signer, hex};
+use crate::store::Store;
+use azureml_wire::local::{self, Server};
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Why a local workspace cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its store cannot be used.
+    #[error("{0}")]
+    Store(#[from] Error),
+    /// It cannot listen.
+    #[error("the local workspace cannot listen on loopback: {0}\nhint: see that 127.0.0.1 is up")]
+    Listen(io::Error),
+    /// Anything else that the system refuses.
+    #[error("the local workspace cannot run: {0}")]
+    System(#[from] io::Error),
+}
+
+/// How a local workspace serves.
+#[derive(Debug)]
+pub struct Options {
+    /// Its folder.
+    pub home: Home,
+    /// How long it stays without requests and without jobs; for ever when absent.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Logs larger than this begin anew.
+const LOG_LIMIT: u64 = 10 << 20;
+
+/// Serves until nobody needs it or somebody ends it.
+pub async fn serve(options: Options) -> Result<(), ServeError> {
+    let home = options.home;
+    // Held until this function ends.
+    let _lock = home.take()?;
+    let previous = home.server();
+    home.withdraw();
+    start_log(&home)?;
+    // A file that grows beyond what the user may write is an error of that write, not the end of the server.
+    // (A handler is not inherited by the programs that jobs run; an ignored signal would be.)
+    let _file_size = signal(SignalKind::from_raw(25))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let store = Store::open(&home.database())?;
+    store.transaction(seed)?;
+    let signer = Signer::new(home.key()?);
+    crate::blob::create_container(&home, crate::blob::DEFAULT_CONTAINER)?;
+    let trace = match std::env::var_os(local::env::TRACE).filter(|path| !path.is_empty()) {
+        Some(path) => Some(Trace::open(path.as_ref())?),
+        None => None,
+    };
+    let listener = listen(previous.as_ref())
+        .await
+        .map_err(ServeError::Listen)?;
+    let port = listener.local_addr().map_err(ServeError::Listen)?.port();
+    let app: Shared = Arc::new(App {
+        store,
+        signer,
+        token: hex(&random()?),
+        port,
+        queue: Queue::default(),
+        machine: Machine::default(),
+        activity: Activity::default(),
+        trace,
+        home: home.clone(),
+    });
+    queue::recover(&app).await?;
+    tokio::spawn(queue::run(Arc::clone(&app)));
+    let router = server::router(Arc::clone(&app));
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _ = ended.await;
+    });
+    let mut serving = tokio::spawn(serving.into_future());
+    home.publish(&Server {
+        url: app.url(),
+        token: app.token.clone(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })?;
+    tracing::info!(url = app.url(), "serving");
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("asked to end; jobs go on and are taken up by the next start"),
+        _ = interrupt.recv() => tracing::info!("interrupted; jobs go on and are taken up by the next start"),
+        () = idle(&app, options.idle_timeout) => tracing::info!("nobody needs it, ending"),
+        result = &mut serving => {
+            home.withdraw();
+            return match result {
+                Ok(Err(error)) => Err(ServeError::System(error)),
+                _ => Err(ServeError::System(io::Error::other("it stopped answering"))),
+            };
+        }
+    }
+    home.withdraw();
+    let _ = end.send(());
+    // Requests that are being answered get a moment to end.
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    Ok(())
+}
+
+/// Listens where the one before did, so that jobs that still run find their tracking server; else anywhere.
+async fn listen(previous: Option<&Server>) -> io::Result<TcpListener> {
+    let port = previous
+        .and_then(|server| server.url.rsplit(':').next()?.parse().ok())
+        .unwrap_or(0);
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match TcpListener::bind(address(port)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(address(0)).await,
+    }
+}
+
+/// Ends when nobody has asked for anything, and no job was there, for long enough.
+async fn idle(app: &Shared, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else {
+        return std::future::pending().await;
+    };
+    loop {
+        let quiet = app.activity.quiet();
+        let left = timeout.saturating_sub(quiet);
+        if left.is_zero() && app.queue.is_empty() {
+            return;
+        }
+        tokio::time::sleep(left.clamp(Duration::from_millis(50), Duration::from_secs(5))).await;
+    }
+}
+
+fn start_log(home: &Home) -> io::Result<()> {
+    let path = home.log();
+    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
+        fs::rename(&path, path.with_extension("log.old"))?;
+    }
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AZUREML_LOCAL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Only the tests of this crate start more than one in a process.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file))
+        .try_init();
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{panic}");
+    }));
+    Ok(())
+}

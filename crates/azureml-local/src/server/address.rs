@@ -1,0 +1,164 @@
+//! Which service an address belongs to, and the path within it.
+//!
+//! ARM ids are compared without regard to case, as the service does.
+
+use crate::error::{Error, Result};
+use azureml_wire::local;
+
+/// The storage account of the local workspace.
+pub const ACCOUNT: &str = "azuremllocal";
+
+/// A service of the local workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// Resources of the workspace: `{WS}/…`.
+    Arm,
+    /// Run history: `/history/v1.0{WS}/…`.
+    History,
+    /// Artifacts: `/artifact/v2.0{WS}/…`.
+    Artifact,
+    /// MLflow: `/mlflow/v2.0{WS}/api/2.0/…`.
+    Mlflow,
+    /// Blobs: `/{account}/{container}/…`.
+    Blob,
+    /// Where the data plane is.
+    Discovery,
+}
+
+impl Area {
+    /// The path under which the area's routes are mounted; no address from outside begins so.
+    pub fn inner(self) -> &'static str {
+        match self {
+            Self::Arm => "/-/arm",
+            Self::History => "/-/history",
+            Self::Artifact => "/-/artifact",
+            Self::Mlflow => "/-/mlflow",
+            Self::Blob => "/-/blob",
+            Self::Discovery => "/-/discovery",
+        }
+    }
+}
+
+/// Which area an address belongs to; ARM when it belongs to none.
+pub fn area(path: &str) -> Area {
+    let mut parts = path.split('/').skip(1);
+    match parts.next() {
+        Some("history") => Area::History,
+        Some("artifact") => Area::Artifact,
+        Some("mlflow") => Area::Mlflow,
+        Some("discovery") => Area::Discovery,
+        Some(ACCOUNT) => Area::Blob,
+        _ => Area::Arm,
+    }
+}
+
+/// The path within the area, still percent-encoded.
+pub fn within(area: Area, path: &str) -> Result<&str> {
+    let rest = match area {
+        Area::Discovery => return Ok(""),
+        Area::Blob => {
+            return Ok(path
+                .strip_prefix('/')
+                .and_then(|path| path.strip_prefix(ACCOUNT))
+                .unwrap_or(""));
+        }
+        Area::Arm => path,
+        // Any version of a data plane's API.
+        Area::History | Area::Artifact | Area::Mlflow => {
+            let (at, _) = path
+                .match_indices('/')
+                .nth(2)
+                .ok_or_else(|| nothing(path))?;
+            &path[at..]
+        }
+    };
+    let rest = workspace(rest).ok_or_else(|| nothing(path))?;
+    match area {
+        Area::Mlflow => rest.strip_prefix("/api/2.0").ok_or_else(|| nothing(path)),
+        _ => Ok(rest),
+    }
+}
+
+fn nothing(path: &str) -> Error {
+    let kind = path.to_ascii_lowercase();
+    let (code, message) = if kind.contains("/workspaces/") {
+        (
+            "ResourceNotFound",
+            format!(
+                "the local workspace is subscription {}, resource group {:?}, workspace {:?}; this address names another",
+                local::SUBSCRIPTION_ID,
+                local::RESOURCE_GROUP,
+                local::WORKSPACE_NAME
+            ),
+        )
+    } else {
+        (
+            "ResourceNotFound",
+            "the local workspace has nothing at this address".to_owned(),
+        )
+    };
+    Error::NotFound { code, message }
+}
+
+/// What follows the workspace's id.
+fn workspace(path: &str) -> Option<&str> {
+    let id = [
+        "subscriptions",
+        local::SUBSCRIPTION_ID,
+        "resourceGroups",
+        local::RESOURCE_GROUP,
+        "providers",
+        "Microsoft.MachineLearningServices",
+        "workspaces",
+        local::WORKSPACE_NAME,
+    ];
+    let mut rest = path;
+    for part in id {
+        let segment = rest.strip_prefix('/')?;
+        let end = segment.find('/').unwrap_or(segment.len());
+        if !segment[..end].eq_ignore_ascii_case(part) {
+            return None;
+        }
+        rest = &segment[end..];
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_without_regard_to_case() {
+        let ws = local::scope().to_string();
+        let lower = ws.to_lowercase();
+        for (path, expected, inner) in [
+            (format!("{ws}/jobs/a%20b"), Area::Arm, "/jobs/a%20b"),
+            (lower, Area::Arm, ""),
+            (
+                format!("/history/v1.0{ws}/runs/x/details"),
+                Area::History,
+                "/runs/x/details",
+            ),
+            (
+                format!("/mlflow/v1.0{ws}/api/2.0/mlflow/runs/get"),
+                Area::Mlflow,
+                "/mlflow/runs/get",
+            ),
+            (format!("/{ACCOUNT}/c/n"), Area::Blob, "/c/n"),
+        ] {
+            assert_eq!(area(&path), expected, "{path}");
+            assert_eq!(within(expected, &path).unwrap(), inner, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_workspace_is_not_found() {
+        let other = local::scope()
+            .to_string()
+            .replace("workspaces/local", "workspaces/other");
+        assert!(within(Area::Arm, &other).is_err());
+        assert!(within(Area::Arm, "/-/arm/jobs").is_err());
+        assert!(within(Area::History, "/history").is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! Who asks, and whether they may.
+
+use super::address::Area;
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use crate::signer::{SignedQuery, equal};
+use crate::store::{job, mlflow};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use rusqlite::Connection;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// The owner of the local workspace.
+    Owner,
+    /// A process of a run.
+    Run(String),
+    /// Somebody with a URL that opens what it names.
+    Signed,
+}
+
+impl Caller {
+    /// Refuses a run that asks for another run's things. Child runs belong to their parent.
+    pub fn may_use(&self, store: &Connection, run: &str) -> Result<()> {
+        let Self::Run(own) = self else {
+            return Ok(());
+        };
+        let mut current = run.to_owned();
+        for _ in 0..8 {
+            if *own == current {
+                return Ok(());
+            }
+            let parent = mlflow::tags(store, &current)?
+                .into_iter()
+                .find(|tag| tag.key == "mlflow.parentRunId");
+            match parent {
+                Some(parent) => current = parent.value,
+                None => break,
+            }
+        }
+        Err(Error::Denied(format!(
+            "the token of run {own} does not open run {run}"
+        )))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Error::Unauthenticated("no credential".to_owned()))
+    }
+}
+
+/// Refuses a request that a web page made the browser send to a name that it lets point here.
+pub fn check_host(headers: &HeaderMap) -> Result<()> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    match name {
+        Some("127.0.0.1" | "localhost" | "::1") => Ok(()),
+        _ => Err(Error::Denied(
+            "the local workspace answers to 127.0.0.1 and localhost alone".to_owned(),
+        )),
+    }
+}
+
+/// Finds out who asks, and refuses those who may not ask this area at all.
+pub async fn authenticate(
+    app: &Shared,
+    area: Area,
+    inner: &str,
+    method: &Method,
+    parts: &Parts,
+) -> Result<Caller> {
+    if area == Area::Discovery {
+        return Ok(Caller::Signed);
+    }
+    if area == Area::Blob
+        && let Some(caller) = signed(app, inner, method, parts)?
+    {
+        return Ok(caller);
+    }
+    let token = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| Error::Unauthenticated("a bearer token is needed".to_owned()))?;
+    if equal(token.as_bytes(), app.token.as_bytes()) {
+        return Ok(Caller::Owner);
+    }
+    let Some(run) = app.signer.run_of(token).map(str::to_owned) else {
+        return Err(Error::Unauthenticated(
+            "the bearer token is not the one of this local workspace".to_owned(),
+        ));
+    };
+    if !matches!(area, Area::Mlflow | Area::History | Area::Artifact) {
+        return Err(Error::Denied(
+            "the token of a run opens its metrics and artifacts alone".to_owned(),
+        ));
+    }
+    let name = run.clone();
+    let active = app
+        .db(move |store| Ok(job::get(store, &name)?.is_some_and(|job| !job.status.is_terminal())))
+        .await?;
+    if active {
+        Ok(Caller::Run(run))
+    } else {
+        Err(Error::Unauthenticated(format!(
+            "run {run} has ended, and its token with it"
+        )))
+    }
+}
+
+/// A caller with a signature in the query; `None` when there is no signature.
+fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<Option<Caller>> {
+    let query = parts.uri.query().unwrap_or_default();
+    if !query.split('&').any(|pair| pair.starts_with("sig=")) {
+        return Ok(None);
+    }
+    let refused = || Error::Denied("the signature of this URL does not open it".to_owned());
+    let Query(query): Query<SignedQuery> =
+        Query::try_from_uri(&parts.uri).map_err(|_| refused())?;
+    let path = crate::blob::decode(inner).ok_or_else(refused)?;
+    let path = path.trim_start_matches('/');
+    let (container, blob) = match path.split_once('/') {
+        Some((container, blob)) if !blob.is_empty() => (container, Some(blob)),
+        Some((container, _)) => (container, None),
+        None => (path, None),
+    };
+    let letters = match (method, blob) {
+        (&Method::GET | &Method::HEAD, Some(_)) => "r",
+        (&Method::GET | &Method::HEAD, None) => "l",
+        (&Method::DELETE, _) => "d",
+        _ => "wc",
+    };
+    if app.signer.opens(&query, container, blob, letters) {
+        Ok(Some(Caller::Signed))
+    } else {
+        Err(refused())
+    }
+}

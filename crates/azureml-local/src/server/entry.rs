@@ -1,0 +1,67 @@
+//! What every request passes: address, host, credential, record, and a net under it.
+
+use super::address::{self, Area};
+use super::{auth, render, trace};
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use axum::extract::{Request, State};
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
+
+/// Lets a request in, or not, and writes its errors as the service that it asked does.
+pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let _active = app.activity.begin();
+    let area = address::area(request.uri().path());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let admitted = match admit(&app, area, request).await {
+        Ok(request) => trace::asked(&app, area, &path, request).await,
+        Err(error) => Err(error),
+    };
+    let (response, exchange) = match admitted {
+        Ok((request, exchange)) => (answer(request, next).await, exchange),
+        Err(error) => (error.into_response(), None),
+    };
+    let response = render::render(area, &method, response).await;
+    tracing::debug!(%method, path, status = response.status().as_u16());
+    match exchange {
+        Some(exchange) => trace::answered(&app, exchange, response).await,
+        None => response,
+    }
+}
+
+/// The answer of the routes; a panic in one is an answer too.
+async fn answer(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Error::Internal(
+                "the local workspace failed to answer\nhint: see server.log in its folder"
+                    .to_owned(),
+            )
+            .into_response()
+        })
+}
+
+/// The request with its caller, and with the area's inner path.
+async fn admit(app: &Shared, area: Area, request: Request) -> Result<Request> {
+    let (mut parts, body) = request.into_parts();
+    auth::check_host(&parts.headers)?;
+    let inner = address::within(area, parts.uri.path())?.to_owned();
+    let caller = auth::authenticate(app, area, &inner, &parts.method, &parts).await?;
+    let query = parts
+        .uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let rewritten: PathAndQuery = format!("{}{inner}{query}", area.inner())
+        .parse()
+        .map_err(|_| Error::invalid("the address makes no sense"))?;
+    parts.uri = Uri::from(rewritten);
+    parts.extensions.insert(caller);
+    Ok(Request::from_parts(parts, body))
+}

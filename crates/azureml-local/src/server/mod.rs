@@ -1,0 +1,54 @@
+//! The HTTP side: addresses, credentials, bodies, errors, the record of exchanges.
+
+pub mod address;
+pub mod auth;
+pub mod body;
+pub mod entry;
+pub mod render;
+pub mod trace;
+
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use crate::routes;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+
+/// The most that a JSON body may hold.
+pub const JSON_LIMIT: usize = 8 << 20;
+
+/// Everything that the local workspace answers to.
+pub fn router(app: Shared) -> Router {
+    // `entry` has read the address and put the area's inner path in its place.
+    let inner = Router::new()
+        .nest(address::Area::Arm.inner(), routes::arm())
+        .nest(
+            address::Area::History.inner(),
+            routes::run_history::router(),
+        )
+        .nest(address::Area::Artifact.inner(), routes::artifact::router())
+        .nest(address::Area::Mlflow.inner(), routes::mlflow::router())
+        .nest(address::Area::Blob.inner(), routes::blob::router())
+        .nest(
+            address::Area::Discovery.inner(),
+            routes::workspace::discovery(),
+        )
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app.clone());
+    Router::new()
+        .fallback_service(inner)
+        .layer(from_fn_with_state(app, entry::entry))
+        .layer(DefaultBodyLimit::max(JSON_LIMIT))
+}
+
+async fn nothing_here() -> Result<()> {
+    Err(Error::NotFound {
+        code: "ResourceNotFound",
+        message: "the local workspace has nothing at this address".to_owned(),
+    })
+}
+
+async fn wrong_method() -> Result<()> {
+    Err(Error::Method)
+}

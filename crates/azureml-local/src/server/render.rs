@@ -1,0 +1,165 @@
+//! Writes errors as the service that was asked writes them.
+
+use super::address::Area;
+use crate::error::Error;
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use azureml_wire::error::{AdditionalInfo, ErrorResponse};
+use serde_json::json;
+
+impl IntoResponse for Error {
+    /// A bare status with the error beside it; [`render`] writes it.
+    fn into_response(self) -> Response {
+        // Every status of an error is a valid one.
+        let status =
+            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives a failed response the body of its area.
+pub async fn render(area: Area, method: &Method, response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let error = match response.extensions().get::<Error>() {
+        Some(error) => error.clone(),
+        // Written by the framework (a path or a query that it could not read).
+        None => rejected(response).await,
+    };
+    if status.is_server_error() {
+        tracing::error!(%error, "a request failed");
+    }
+    let mut rendered = match area {
+        Area::Blob => xml(&error, method),
+        Area::Mlflow => Json(json!({
+            "error_code": mlflow_code(&error),
+            "message": error.to_string(),
+        }))
+        .into_response(),
+        _ => Json(body(&error)).into_response(),
+    };
+    *rendered.status_mut() = match (area, &error) {
+        // MLflow says so of what exists already.
+        (Area::Mlflow, Error::Conflict { .. }) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::from_u16(error.status()).unwrap_or(status),
+    };
+    if let Error::Range { length } = error
+        && let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}"))
+    {
+        rendered.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    if matches!(error, Error::Busy(_)) {
+        rendered
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    rendered
+}
+
+async fn rejected(response: Response) -> Error {
+    let status = response.status();
+    let text = axum::body::to_bytes(response.into_body(), 4096)
+        .await
+        .unwrap_or_default();
+    let message = String::from_utf8_lossy(&text).into_owned();
+    match status.as_u16() {
+        404 => Error::NotFound {
+            code: "ResourceNotFound",
+            message: "the local workspace has nothing at this address".to_owned(),
+        },
+        405 => Error::Method,
+        413 => Error::TooLarge(message),
+        code if code < 500 => Error::invalid(message),
+        _ => Error::Internal(message),
+    }
+}
+
+/// The error body of ARM and of run history.
+pub fn body(error: &Error) -> ErrorResponse {
+    let mut body = ErrorResponse::new(error.code(), error.to_string());
+    let inner = match error {
+        Error::NotFound { .. } => Some("NotFound"),
+        Error::Invalid { .. } => Some("RequestInvalid"),
+        Error::Conflict { .. } => Some("Conflict"),
+        _ => None,
+    };
+    body.error.additional_info.push(AdditionalInfo {
+        kind: "ComponentName".to_owned(),
+        info: json!({ "value": "azureml-local" }),
+    });
+    if let Some(inner) = inner {
+        body.error.additional_info.push(AdditionalInfo {
+            kind: "InnerError".to_owned(),
+            info: json!({ "value": { "code": inner } }),
+        });
+    }
+    body
+}
+
+fn mlflow_code(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound { .. } => "RESOURCE_DOES_NOT_EXIST",
+        Error::Conflict { .. } => "RESOURCE_ALREADY_EXISTS",
+        Error::Unauthenticated(_) => "UNAUTHENTICATED",
+        Error::Denied(_) => "PERMISSION_DENIED",
+        Error::Busy(_) => "TEMPORARILY_UNAVAILABLE",
+        Error::Internal(_) | Error::DiskFull(_) => "INTERNAL_ERROR",
+        Error::Method => "ENDPOINT_NOT_FOUND",
+        Error::Invalid { .. } | Error::Precondition | Error::Range { .. } | Error::TooLarge(_) => {
+            "INVALID_PARAMETER_VALUE"
+        }
+    }
+}
+
+/// The error of the blob store: XML, and the code in a header (all that the answer to a HEAD has).
+fn xml(error: &Error, method: &Method) -> Response {
+    let code = match error {
+        Error::NotFound { code, .. } if !code.ends_with("NotFound") => "ResourceNotFound",
+        Error::Unauthenticated(_) => "NoAuthenticationInformation",
+        Error::Denied(_) => "AuthenticationFailed",
+        Error::Method => "UnsupportedHttpVerb",
+        Error::TooLarge(_) => "RequestBodyTooLarge",
+        Error::Internal(_) => "InternalError",
+        other => other.code(),
+    };
+    let text = if *method == Method::HEAD {
+        String::new()
+    } else {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{}</Message></Error>",
+            escape(&error.to_string())
+        )
+    };
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/xml"),
+    );
+    headers.insert("x-ms-error-code", HeaderValue::from_static(code));
+    headers.insert("x-ms-version", HeaderValue::from_static("2024-11-04"));
+    response
+}
+
+/// Text as XML has it.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // XML 1.0 has no other control characters, not even as references.
+            '\t' | '\n' | '\r' => escaped.push(character),
+            character if character.is_control() => escaped.push('\u{fffd}'),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,137 @@
+//! The record of exchanges on the ARM routes, for tests (`AZUREML_LOCAL_TRACE`).
+
+use super::address::Area;
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::Response;
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// A file of exchanges, one JSON object a line.
+#[derive(Debug)]
+pub struct Trace {
+    file: Mutex<File>,
+}
+
+impl Trace {
+    /// Appends to the file at `path`.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self {
+            file: Mutex::new(file),
+        })
+    }
+
+    fn write(&self, exchange: &Value) {
+        let mut line = exchange.to_string();
+        line.push('\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            tracing::warn!(%error, "an exchange could not be recorded");
+        }
+    }
+}
+
+/// An exchange of which the answer is still to come.
+#[derive(Debug)]
+pub struct Exchange {
+    method: String,
+    path: String,
+    query: String,
+    request: Value,
+}
+
+/// Takes down a request, when exchanges of its area are recorded; gives it back to be answered.
+pub async fn asked(
+    app: &Shared,
+    area: Area,
+    path: &str,
+    request: Request,
+) -> Result<(Request, Option<Exchange>)> {
+    if app.trace.is_none() || area != Area::Arm {
+        return Ok((request, None));
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, super::JSON_LIMIT)
+        .await
+        .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
+    let exchange = Exchange {
+        method: parts.method.to_string(),
+        path: path.to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        request: redacted(&body),
+    };
+    Ok((Request::from_parts(parts, Body::from(body)), Some(exchange)))
+}
+
+/// Records an exchange with its answer, and gives the answer back.
+pub async fn answered(app: &Shared, exchange: Exchange, response: Response) -> Response {
+    let Some(trace) = &app.trace else {
+        return response;
+    };
+    let (parts, body) = response.into_parts();
+    // Answers of ARM routes are made of JSON values; they are in memory already.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    trace.write(&json!({
+        "method": exchange.method,
+        "path": exchange.path,
+        "query": exchange.query,
+        "request": exchange.request,
+        "status": parts.status.as_u16(),
+        "response": redacted(&body),
+    }));
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// A body as JSON, without secrets.
+fn redacted(body: &[u8]) -> Value {
+    let mut value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if matches!(name.as_str(), "sasToken" | "key") && value.is_string() {
+                    *value = json!("REDACTED");
+                } else {
+                    redact(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::String(text) => {
+            if let Some((url, query)) = text.split_once('?')
+                && query.contains("sig=")
+            {
+                *text = format!("{url}?REDACTED");
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_recorded() {
+        let body = json!({
+            "sasToken": "sv=1&sig=abc",
+            "credential": { "sasUri": "http://h/c?sv=1&sig=abc" },
+            "list": ["plain"]
+        });
+        let recorded = redacted(body.to_string().as_bytes()).to_string();
+        assert!(!recorded.contains("abc"));
+        assert!(recorded.contains("http://h/c?REDACTED"));
+        assert!(recorded.contains("plain"));
+    }
+}

@@ -1,0 +1,206 @@
+//! Signatures: shared access signatures of the blob store, and the tokens of runs.
+//!
+//! Both come from one key in the home folder, so that they outlive a server that was killed.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Signs and checks. Has no `Debug`: it holds the key.
+pub struct Signer {
+    key: [u8; 32],
+}
+
+/// What a signature opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Reading, writing and listing.
+    All,
+}
+
+impl Access {
+    fn letters(self) -> &'static str {
+        match self {
+            Self::Read => "r",
+            Self::All => "rcwdl",
+        }
+    }
+}
+
+/// The query members of a signed URL.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct SignedQuery {
+    /// `c` for a container, `b` for one blob.
+    sr: Option<String>,
+    /// The letters of what is allowed.
+    sp: Option<String>,
+    /// When it expires.
+    se: Option<String>,
+    /// The signature.
+    sig: Option<String>,
+}
+
+/// How long a signature lasts: longer than a notebook is open in a day.
+const LIFETIME: TimeDelta = TimeDelta::hours(24);
+
+impl Signer {
+    /// Signs with `key`.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// The query of a URL that opens a container, or one blob of it.
+    pub fn sas(&self, container: &str, blob: Option<&str>, access: Access) -> String {
+        let expiry = (Utc::now() + LIFETIME).to_rfc3339_opts(SecondsFormat::Secs, true);
+        let resource = if blob.is_some() { "b" } else { "c" };
+        let permissions = access.letters();
+        let signature = self.sign(&scope(resource, permissions, &expiry, container, blob));
+        // A colon needs no encoding in a query.
+        format!("sv=2024-11-04&spr=http&se={expiry}&sr={resource}&sp={permissions}&sig={signature}")
+    }
+
+    /// Whether a signed URL opens `blob` of `container` for what `letter` stands for.
+    pub fn opens(
+        &self,
+        query: &SignedQuery,
+        container: &str,
+        blob: Option<&str>,
+        letters: &str,
+    ) -> bool {
+        let (Some(resource), Some(permissions), Some(expiry), Some(signature)) =
+            (&query.sr, &query.sp, &query.se, &query.sig)
+        else {
+            return false;
+        };
+        let signed = match resource.as_str() {
+            "c" => None,
+            "b" if blob.is_some() => blob,
+            _ => return false,
+        };
+        let expected = self.sign(&scope(resource, permissions, expiry, container, signed));
+        equal(expected.as_bytes(), signature.as_bytes())
+            && permissions.contains(|letter| letters.contains(letter))
+            && DateTime::parse_from_rfc3339(expiry).is_ok_and(|expiry| expiry > Utc::now())
+    }
+
+    /// The token that a run's processes get: it opens this run's metrics and artifacts, nothing else.
+    pub fn run_token(&self, run: &str) -> String {
+        format!("run.{run}.{}", self.sign(&format!("run\n{run}")))
+    }
+
+    /// The run that a token opens.
+    pub fn run_of<'a>(&self, token: &'a str) -> Option<&'a str> {
+        let (run, signature) = token.strip_prefix("run.")?.rsplit_once('.')?;
+        let expected = self.sign(&format!("run\n{run}"));
+        equal(expected.as_bytes(), signature.as_bytes()).then_some(run)
+    }
+
+    /// HMAC-SHA256 as hexadecimal digits.
+    fn sign(&self, text: &str) -> String {
+        let pad = |with: u8| {
+            let mut block = [with; 64];
+            for (byte, key) in block.iter_mut().zip(self.key) {
+                *byte ^= key;
+            }
+            block
+        };
+        let inner = Sha256::new()
+            .chain_update(pad(0x36))
+            .chain_update(text)
+            .finalize();
+        let outer = Sha256::new()
+            .chain_update(pad(0x5c))
+            .chain_update(inner)
+            .finalize();
+        hex(&outer)
+    }
+}
+
+fn scope(
+    resource: &str,
+    permissions: &str,
+    expiry: &str,
+    container: &str,
+    blob: Option<&str>,
+) -> String {
+    format!(
+        "sas\n{resource}\n{permissions}\n{expiry}\n{container}\n{}",
+        blob.unwrap_or_default()
+    )
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Compares secrets without telling by the time it takes where they differ.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> SignedQuery {
+        let of = |name: &str| {
+            text.split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+                .map(str::to_owned)
+        };
+        SignedQuery {
+            sr: of("sr"),
+            sp: of("sp"),
+            se: of("se"),
+            sig: of("sig"),
+        }
+    }
+
+    #[test]
+    fn hmac_is_the_one_of_rfc_4231() {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        // A shorter key is padded with zeros, so this is test case 2.
+        assert_eq!(
+            Signer::new(key).sign("what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn a_signature_opens_what_it_names_and_nothing_else() {
+        let signer = Signer::new([7; 32]);
+        let container = query(&signer.sas("c", None, Access::All));
+        assert!(signer.opens(&container, "c", Some("any/blob"), "w"));
+        assert!(signer.opens(&container, "c", None, "l"));
+        assert!(!signer.opens(&container, "d", Some("any/blob"), "r"));
+        let blob = query(&signer.sas("c", Some("a"), Access::Read));
+        assert!(signer.opens(&blob, "c", Some("a"), "r"));
+        assert!(!signer.opens(&blob, "c", Some("a"), "w"));
+        assert!(!signer.opens(&blob, "c", Some("b"), "r"));
+        assert!(!signer.opens(&blob, "c", None, "l"));
+        let mut wider = query(&signer.sas("c", Some("a"), Access::Read));
+        wider.sp = Some("rw".to_owned());
+        assert!(!signer.opens(&wider, "c", Some("a"), "w"));
+        let mut late = query(&signer.sas("c", Some("a"), Access::Read));
+        late.se = Some("2001-01-01T00:00:00Z".to_owned());
+        assert!(!signer.opens(&late, "c", Some("a"), "r"));
+        assert!(!Signer::new([8; 32]).opens(&blob, "c", Some("a"), "r"));
+    }
+
+    #[test]
+    fn a_run_token_names_its_run() {
+        let signer = Signer::new([7; 32]);
+        let token = signer.run_token("mighty_fox.1");
+        assert_eq!(signer.run_of(&token), Some("mighty_fox.1"));
+        assert_eq!(signer.run_of(&token.replace("fox", "ox")), None);
+        assert_eq!(signer.run_of("run."), None);
+    }
+}

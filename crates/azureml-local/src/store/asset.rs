@@ -1,0 +1,144 @@
+//! Versions of environments, codes and models.
+
+use super::{json, now};
+use crate::error::Result;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::Value;
+
+/// A kind of versioned asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What a job's process finds around it.
+    Environment,
+    /// A snapshot of a folder.
+    Code,
+    /// A registered model.
+    Model,
+}
+
+impl Kind {
+    /// The collection in an ARM id.
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::Environment => "environments",
+            Self::Code => "codes",
+            Self::Model => "models",
+        }
+    }
+
+    /// What people call one.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Code => "code snapshot",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// A version of an asset.
+#[derive(Debug, Clone)]
+pub struct Asset {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its properties as JSON.
+    pub properties: Value,
+    /// When it was made.
+    pub created_at: String,
+}
+
+const COLUMNS: &str = "name, version, properties, created_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(String, String, String, String)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+fn asset(
+    (name, version, properties, created_at): (String, String, String, String),
+) -> Result<Asset> {
+    Ok(Asset {
+        name,
+        version,
+        properties: json(&properties)?,
+        created_at,
+    })
+}
+
+/// Makes a version, or changes its properties.
+pub fn put(
+    store: &Connection,
+    kind: Kind,
+    name: &str,
+    version: &str,
+    properties: &Value,
+) -> Result<()> {
+    store.execute(
+        "INSERT INTO asset (kind, name, version, properties, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (kind, name, version) DO UPDATE SET properties = excluded.properties",
+        params![kind.collection(), name, version, properties.to_string(), now()],
+    )?;
+    Ok(())
+}
+
+/// One version.
+pub fn get(store: &Connection, kind: Kind, name: &str, version: &str) -> Result<Option<Asset>> {
+    store
+        .query_row(
+            &format!("SELECT {COLUMNS} FROM asset WHERE kind = ?1 AND name = ?2 AND version = ?3"),
+            params![kind.collection(), name, version],
+            read,
+        )
+        .optional()?
+        .map(asset)
+        .transpose()
+}
+
+/// All versions of one name, the newest first.
+pub fn versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asset>> {
+    let mut statement = store.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM asset WHERE kind = ?1 AND name = ?2 ORDER BY seq DESC"
+    ))?;
+    let rows = statement.query_map(params![kind.collection(), name], read)?;
+    rows.map(|row| asset(row?)).collect()
+}
+
+/// The newest version of every name, by name.
+pub fn newest(store: &Connection, kind: Kind) -> Result<Vec<Asset>> {
+    let mut statement = store.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM asset AS a WHERE kind = ?1 AND seq =
+           (SELECT max(seq) FROM asset WHERE kind = a.kind AND name = a.name) ORDER BY name"
+    ))?;
+    let rows = statement.query_map(params![kind.collection()], read)?;
+    rows.map(|row| asset(row?)).collect()
+}
+
+/// Every name of a kind.
+pub fn names(store: &Connection, kind: Kind) -> Result<Vec<String>> {
+    Ok(newest(store, kind)?
+        .into_iter()
+        .map(|asset| asset.name)
+        .collect())
+}
+
+/// Code versions whose content has a hash.
+pub fn codes_by_hash(store: &Connection, hash: &str) -> Result<Vec<Asset>> {
+    let mut statement = store.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM asset WHERE kind = 'codes'
+           AND json_extract(properties, '$.properties.hash_sha256') = ?1 ORDER BY seq DESC"
+    ))?;
+    let rows = statement.query_map(params![hash], read)?;
+    rows.map(|row| asset(row?)).collect()
+}
+
+/// The version that a registration without one gets: one more than the greatest number.
+pub fn next_version(versions: &[Asset]) -> String {
+    let greatest = versions
+        .iter()
+        .filter_map(|asset| asset.version.parse::<u64>().ok())
+        .max();
+    greatest
+        .map_or(1, |greatest| greatest.saturating_add(1))
+        .to_string()
+}

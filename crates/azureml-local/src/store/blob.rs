@@ -1,0 +1,59 @@
+//! What a blob has beside its content: a type and metadata.
+
+use super::json;
+use crate::error::Result;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
+
+/// What a blob has beside its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// The `x-ms-meta-…` headers, without that prefix.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Remembers a blob's info; an empty one is forgotten instead.
+pub fn put(store: &Connection, container: &str, name: &str, info: &Info) -> Result<()> {
+    if *info == Info::default() {
+        return delete(store, container, name);
+    }
+    store.execute(
+        "INSERT OR REPLACE INTO blob (container, name, content_type, metadata) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            container,
+            name,
+            info.content_type,
+            serde_json::to_string(&info.metadata)?
+        ],
+    )?;
+    Ok(())
+}
+
+/// A blob's info.
+pub fn get(store: &Connection, container: &str, name: &str) -> Result<Info> {
+    let row: Option<(Option<String>, String)> = store
+        .query_row(
+            "SELECT content_type, metadata FROM blob WHERE container = ?1 AND name = ?2",
+            params![container, name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((content_type, metadata)) = row else {
+        return Ok(Info::default());
+    };
+    Ok(Info {
+        content_type,
+        metadata: serde_json::from_value(json(&metadata)?)?,
+    })
+}
+
+/// Forgets a blob's info.
+pub fn delete(store: &Connection, container: &str, name: &str) -> Result<()> {
+    store.execute(
+        "DELETE FROM blob WHERE container = ?1 AND name = ?2",
+        params![container, name],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Jobs and their status path.
+
+use super::{json, milliseconds, mlflow, now};
+use crate::error::Result;
+use azureml_wire::Bag;
+use azureml_wire::job::JobStatus;
+use azureml_wire::run_history::StatusChange;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::Value;
+
+/// A job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its place in the order of submission.
+    pub seq: i64,
+    /// Its name, which is its run's id.
+    pub name: String,
+    /// Its properties as they were submitted, as JSON, without tags.
+    pub properties: Value,
+    /// Its tags.
+    pub tags: Bag,
+    /// The experiment's name.
+    pub experiment: String,
+    /// The experiment's id.
+    pub experiment_id: i64,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Why it failed, as an error body.
+    pub error: Option<Value>,
+    /// What else there is to say.
+    pub warnings: Vec<String>,
+    /// When it was submitted.
+    pub created_at: String,
+    /// When its command began.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
+}
+
+impl Job {
+    /// A text property.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.properties.get(name)?.as_str()
+    }
+
+    /// Whether it is hidden.
+    pub fn is_archived(&self) -> bool {
+        self.properties.get("isArchived") == Some(&Value::Bool(true))
+    }
+}
+
+const SELECT: &str =
+    "SELECT run.seq, job.name, job.properties, experiment.name, experiment.id, job.status,
+    job.error, job.warnings, job.created_at, job.started_at, job.ended_at
+  FROM job JOIN run ON run.id = job.name JOIN experiment ON experiment.id = run.experiment";
+
+fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
+    let name: String = row.get(1)?;
+    let properties: String = row.get(2)?;
+    let status: String = row.get(5)?;
+    let error: Option<String> = row.get(6)?;
+    let warnings: String = row.get(7)?;
+    // MLflow's own bookkeeping is not among a job's tags.
+    let tags = mlflow::tags(store, &name)?
+        .into_iter()
+        .filter(|tag| !tag.key.starts_with("mlflow."))
+        .map(|tag| (tag.key, tag.value))
+        .collect();
+    Ok(Job {
+        seq: row.get(0)?,
+        properties: json(&properties)?,
+        tags,
+        experiment: row.get(3)?,
+        experiment_id: row.get(4)?,
+        // Never fails: unknown words are `Unknown`.
+        status: status.parse().unwrap_or(JobStatus::Unknown),
+        error: error.as_deref().map(json).transpose()?,
+        warnings: serde_json::from_str(&warnings)?,
+        created_at: row.get(8)?,
+        started_at: row.get(9)?,
+        ended_at: row.get(10)?,
+        name,
+    })
+}
+
+/// A job to be kept.
+#[derive(Debug)]
+pub struct NewJob<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The name that people see.
+    pub display_name: &'a str,
+    /// The experiment's name.
+    pub experiment: &'a str,
+    /// Its properties, without tags.
+    pub properties: &'a Value,
+    /// Its tags.
+    pub tags: &'a Bag,
+}
+
+/// Keeps a job, and its run, as `Queued`.
+pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
+    let experiment = mlflow::experiment_named(store, job.experiment)?;
+    mlflow::insert_run(
+        store,
+        &mlflow::NewRun {
+            id: job.name,
+            experiment,
+            name: job.display_name,
+            status: run_status(JobStatus::Queued),
+            start_time: None,
+        },
+    )?;
+    for (key, value) in job.tags {
+        mlflow::set_tag(store, job.name, key, value)?;
+    }
+    mlflow::set_tag(store, job.name, "mlflow.runName", job.display_name)?;
+    store.execute(
+        "INSERT INTO job (name, properties, status, created_at) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            job.name,
+            job.properties.to_string(),
+            JobStatus::Queued.as_str(),
+            now()
+        ],
+    )?;
+    record(store, job.name, JobStatus::Queued)
+}
+
+/// Changes the properties of a job.
+pub fn set_properties(store: &Connection, name: &str, properties: &Value) -> Result<()> {
+    store.execute(
+        "UPDATE job SET properties = ?2 WHERE name = ?1",
+        params![name, properties.to_string()],
+    )?;
+    Ok(())
+}
+
+/// One job.
+pub fn get(store: &Connection, name: &str) -> Result<Option<Job>> {
+    let mut statement = store.prepare_cached(&format!("{SELECT} WHERE job.name = ?1"))?;
+    let mut rows = statement.query(params![name])?;
+    rows.next()?.map(|row| read(store, row)).transpose()
+}
+
+/// Jobs submitted before `before`, the newest first, at most `limit`.
+pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{SELECT} WHERE run.seq < ?1 ORDER BY run.seq DESC LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![before, limit as i64])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(read(store, row)?);
+    }
+    Ok(jobs)
+}
+
+/// Jobs that have not ended, in the order of submission.
+pub fn unfinished(store: &Connection) -> Result<Vec<Job>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{SELECT} WHERE job.status NOT IN ('Completed', 'Failed', 'Canceled') ORDER BY run.seq"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(read(store, row)?);
+    }
+    Ok(jobs)
+}
+
+/// Takes a job to its next status. A job goes one way only: steps that it has behind it are not taken again.
+/// Gives whether it changed.
+pub fn advance(store: &Connection, name: &str, status: JobStatus) -> Result<bool> {
+    let current: Option<String> = store
+        .query_row(
+            "SELECT status FROM job WHERE name = ?1",
+            params![name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(current) = current else {
+        return Ok(false);
+    };
+    let current: JobStatus = current.parse().unwrap_or(JobStatus::Unknown);
+    if rank(status) <= rank(current) {
+        return Ok(false);
+    }
+    let time = now();
+    store.execute(
+        "UPDATE job SET status = ?2 WHERE name = ?1",
+        params![name, status.as_str()],
+    )?;
+    if status == JobStatus::Running {
+        store.execute(
+            "UPDATE job SET started_at = coalesce(started_at, ?2) WHERE name = ?1",
+            params![name, time],
+        )?;
+        store.execute(
+            "UPDATE run SET start_time = coalesce(start_time, ?2) WHERE id = ?1",
+            params![name, milliseconds(&time)],
+        )?;
+    }
+    if status.is_terminal() {
+        store.execute(
+            "UPDATE job SET ended_at = ?2 WHERE name = ?1",
+            params![name, time],
+        )?;
+        store.execute(
+            "UPDATE run SET end_time = ?2 WHERE id = ?1",
+            params![name, milliseconds(&time)],
+        )?;
+    }
+    store.execute(
+        "UPDATE run SET status = ?2 WHERE id = ?1",
+        params![name, run_status(status)],
+    )?;
+    record(store, name, status)?;
+    Ok(true)
+}
+
+/// How far along its path a status is; a job whose end was asked for has nothing before it but its end.
+fn rank(status: JobStatus) -> u8 {
+    match status {
+        JobStatus::Preparing => 1,
+        JobStatus::Running => 2,
+        JobStatus::Finalizing => 3,
+        JobStatus::CancelRequested => 4,
+        JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled => 5,
+        _ => 0,
+    }
+}
+
+/// Says why a job failed.
+pub fn set_error(store: &Connection, name: &str, error: &Value) -> Result<()> {
+    store.execute(
+        "UPDATE job SET error = ?2 WHERE name = ?1",
+        params![name, error.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Says what else there is to say about a job.
+pub fn set_warnings(store: &Connection, name: &str, warnings: &[String]) -> Result<()> {
+    store.execute(
+        "UPDATE job SET warnings = ?2 WHERE name = ?1",
+        params![name, serde_json::to_string(warnings)?],
+    )?;
+    Ok(())
+}
+
+fn record(store: &Connection, name: &str, status: JobStatus) -> Result<()> {
+    store.execute(
+        "INSERT INTO status_change (job, status, time) VALUES (?1, ?2, ?3)",
+        params![name, status.as_str(), now()],
+    )?;
+    Ok(())
+}
+
+/// A job's status path.
+pub fn history(store: &Connection, name: &str) -> Result<Vec<StatusChange>> {
+    let mut statement = store
+        .prepare_cached("SELECT status, time FROM status_change WHERE job = ?1 ORDER BY seq")?;
+    let rows = statement.query_map(params![name], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    rows.map(|row| {
+        let (status, time) = row?;
+        Ok(StatusChange {
+            status: status.parse().unwrap_or(JobStatus::Unknown),
+            time: serde_json::from_value(Value::String(time))?,
+        })
+    })
+    .collect()
+}
+
+/// MLflow's word for a job's status.
+fn run_status(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Running | JobStatus::Finalizing | JobStatus::CancelRequested => "RUNNING",
+        JobStatus::Completed => "FINISHED",
+        JobStatus::Failed => "FAILED",
+        JobStatus::Canceled => "KILLED",
+        _ => "SCHEDULED",
+    }
+}

@@ -1,0 +1,89 @@
+//! What the local workspace remembers: one SQLite database, one file of functions per kind of thing.
+//!
+//! Every change is one transaction: what has been answered has been kept, also when the server is killed next.
+
+pub mod asset;
+pub mod blob;
+pub mod compute;
+pub mod job;
+pub mod mlflow;
+
+use crate::error::{Error, Result};
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::Connection;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The version of `schema.sql`.
+const SCHEMA: i64 = 1;
+
+/// The database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the database, or makes it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(include_str!("schema.sql"))?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+                transaction.commit()?;
+            }
+            SCHEMA => {}
+            other => {
+                return Err(Error::Internal(format!(
+                    "the store of the local workspace has version {other}, this program knows {SCHEMA}\n\
+                     hint: use the program that made it, or move its folder away"
+                )));
+            }
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Runs `call` as one transaction.
+    pub fn transaction<T>(&self, call: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        // A panic in a call rolled its transaction back; the connection is as good as before.
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction()?;
+        let result = call(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+}
+
+/// The time now, as the store keeps it.
+pub fn now() -> String {
+    text_of(Utc::now())
+}
+
+/// A time as the store keeps it.
+pub fn text_of(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Milliseconds since 1970 of a time that the store kept.
+pub fn milliseconds(time: &str) -> i64 {
+    DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_millis())
+}
+
+/// A column that holds JSON.
+fn json(text: &str) -> Result<Value> {
+    Ok(serde_json::from_str(text)?)
+}
