@@ -11,6 +11,18 @@ pub const AZUREML_RUN_ID: &str = "AZUREML_RUN_ID";
 /// Set in a job: the experiment that the run belongs to.
 pub const MLFLOW_EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
 
+/// Where Azure ML's managed identity gives tokens.
+pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
+/// The secret that the managed identity wants to hear.
+pub const MSI_SECRET: &str = "MSI_SECRET";
+/// Which managed identity; Azure ML wants it named.
+pub const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
+
+/// The cargo that builds Rust scripts; cargo sets it for the programs that it runs.
+pub const CARGO: &str = "CARGO";
+/// The file descriptor of the notebook's display; not for the programs that a cell starts.
+pub const NOTEBOOK_DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
+
 /// The value of `name`; an empty one counts as unset.
 pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

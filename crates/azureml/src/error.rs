@@ -1,6 +1,7 @@
 //! What can go wrong, by meaning. Every message says what happened and, on a line of its own, the way out.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,6 +31,137 @@ pub enum Error {
     )]
     Http(String),
 
+    /// There is no `config.json` and the local workspace is forbidden.
+    #[error(
+        "no config.json in {} or any folder above it, and AZUREML_LOCAL=off forbids the local workspace\n\
+         hint: download config.json from the workspace's page in Azure's portal into this folder, or unset AZUREML_LOCAL",
+        from.display()
+    )]
+    NoConfig {
+        /// Where the search began.
+        from: PathBuf,
+    },
+
+    /// A `config.json` cannot be used.
+    #[error("{}{}: {reason}\nhint: {hint}", path.display(), place(*line))]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The line, when the file is no JSON.
+        line: Option<usize>,
+        /// What is wrong with it.
+        reason: String,
+        /// The way out.
+        hint: &'static str,
+    },
+
+    /// The local workspace is forbidden.
+    #[error(
+        "AZUREML_LOCAL=off forbids the local workspace\nhint: unset AZUREML_LOCAL, or use `Workspace::get` with a workspace on Azure"
+    )]
+    LocalForbidden,
+
+    /// The local workspace could not be started or found.
+    #[error("the local workspace is not available: {reason}\nhint: {hint}")]
+    Local {
+        /// Why.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+
+    /// Something is not in the workspace.
+    #[error(
+        "{kind} `{name}` is not in workspace `{workspace}`{}\nhint: {hint}",
+        listing(known)
+    )]
+    NotFound {
+        /// `environment`, `compute target`, `run`, `model`.
+        kind: &'static str,
+        /// The name that was looked for.
+        name: String,
+        /// The workspace.
+        workspace: String,
+        /// What there is instead.
+        known: Vec<String>,
+        /// The way out.
+        hint: String,
+    },
+
+    /// Something in a call makes no sense; found before anything is sent.
+    #[error("{what}\nhint: {hint}")]
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// The way out.
+        hint: String,
+    },
+
+    /// A file or folder cannot be read or written.
+    #[error("{action} {}: {source}{}", path.display(), hint_for_io(source))]
+    Io {
+        /// What was to be done with it (`cannot read`).
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+
+    /// A Rust script does not compile.
+    #[error(
+        "{script} does not compile, so nothing was submitted\n\n{rendered}\n\
+         hint: `cargo build --release --bin {target}` in {} shows the same", folder.display()
+    )]
+    ScriptBuild {
+        /// The script.
+        script: String,
+        /// Its binary target.
+        target: String,
+        /// The folder.
+        folder: PathBuf,
+        /// rustc's own text.
+        rendered: String,
+    },
+
+    /// Nobody can say who calls.
+    #[error("no credential for Azure: {reason}\nhint: {hint}")]
+    Credential {
+        /// What was tried.
+        reason: String,
+        /// The way out.
+        hint: &'static str,
+    },
+
+    /// The service answered with an error.
+    #[error(transparent)]
+    Service(Box<ServiceError>),
+
+    /// The service could not be reached, or its answer was cut off.
+    #[error("{call} failed after {tries} {}: {reason}\nhint: {hint}", tries_word(*tries))]
+    Transport {
+        /// What was to be done.
+        call: String,
+        /// How often it was tried.
+        tries: u32,
+        /// Why it failed.
+        reason: String,
+        /// The way out.
+        hint: &'static str,
+    },
+
+    /// The service's answer makes no sense to this version of the SDK.
+    #[error(
+        "{call}: the answer cannot be read: {reason}\n\
+         hint: a newer version of this SDK may know it; otherwise please report it"
+    )]
+    Answer {
+        /// What was to be done.
+        call: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+
     /// The run's service could not be told something.
     #[error("{call} failed: {reason}\nhint: {hint}")]
     Tracking {
@@ -40,10 +172,154 @@ pub enum Error {
         /// The way out.
         hint: &'static str,
     },
+
+    /// A run ended badly.
+    #[error("run {run_id} failed: {reason}{}\nhint: {hint}", last_lines(log))]
+    RunFailed {
+        /// The run.
+        run_id: String,
+        /// The service's reason.
+        reason: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+        /// The way out.
+        hint: String,
+    },
+
+    /// A run ended because somebody asked for it.
+    #[error(
+        "run {run_id} was canceled\nhint: submit it again for a new run; `run.logs()` shows what it wrote until then"
+    )]
+    RunCanceled {
+        /// The run.
+        run_id: String,
+    },
+}
+
+impl Error {
+    /// A mistake in a call.
+    pub(crate) fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// For `map_err`: an error of reading or writing `path`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// The HTTP status, where the service answered with an error.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Service(error) => Some(error.status),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// An error that the service answered with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServiceError {
+    /// What was to be done.
+    pub call: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The service's code (`UserError`), when it gave one.
+    pub code: String,
+    /// The service's words.
+    pub message: String,
+    /// The id by which the service's people find the request.
+    pub request_id: Option<String>,
+    /// How often it was tried.
+    pub tries: u32,
+}
+
+impl std::error::Error for ServiceError {}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {} (", self.call, self.message.trim_end())?;
+        if !self.code.is_empty() {
+            write!(f, "{}, ", self.code)?;
+        }
+        write!(f, "HTTP {}", self.status)?;
+        if let Some(id) = &self.request_id {
+            write!(f, ", request {id}")?;
+        }
+        if self.tries > 1 {
+            write!(f, ", after {} tries", self.tries)?;
+        }
+        let hint = match self.status {
+            401 => {
+                "sign in again with `az login`; the account must belong to the workspace's tenant"
+            }
+            403 => "ask the workspace's owner for the role `AzureML Data Scientist`",
+            404 => "check the name; what is there can be listed",
+            409 => {
+                "it is there already, or somebody else is changing it; try again or choose another name"
+            }
+            429 => "the service wants fewer calls; try again in a minute",
+            500..=599 => "the service has a problem of its own; try again in a minute",
+            _ => "the message says what the service did not like",
+        };
+        write!(f, ")\nhint: {hint}")
+    }
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(":{line}"))
+}
+
+fn tries_word(tries: u32) -> &'static str {
+    if tries == 1 { "try" } else { "tries" }
+}
+
+fn listing(known: &[String]) -> String {
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!("; there is {}", known.join(", "))
+    }
+}
+
+fn last_lines(log: &[String]) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n\nthe last lines of its log:".to_owned();
+    for line in log {
+        text.push_str("\n  ");
+        text.push_str(line);
+    }
+    text.push('\n');
+    text
+}
+
+fn hint_for_io(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "\nhint: a relative path begins in the notebook's folder",
+        ErrorKind::PermissionDenied => "\nhint: check the permissions of the file and its folder",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "\nhint: free some space on that disk, or choose a folder on another one"
+        }
+        _ => "\nhint: check the disk and the path",
     }
 }

@@ -1,20 +1,121 @@
 //! Azure Machine Learning from Rust: workspaces, environments, jobs, runs and models.
+//!
+//! The names are those of the Python SDK's first version, which the workshops teach; what travels is today's REST. Without an Azure
+//! account the same program runs on this machine: a *local workspace*, started on demand, speaks the same protocol.
+//!
+//! # Train a model
+//!
+//! ```no_run
+//! use azureml::prelude::*;
+//!
+//! # fn main() -> azureml::Result<()> {
+//! let ws = Workspace::from_config()?; // config.json, searched upward; without one, the local workspace
+//! let env = Environment::get(&ws, "rust-tch-gpu")?;
+//! let src = ScriptRunConfig::new("script")
+//!     .script("train.rs") // built here; the binary is what the job gets
+//!     .arguments(["--epochs", "2", "--data", "${{inputs.mnist}}"])
+//!     .input("mnist", Input::folder("data"))
+//!     .compute_target("cc-aml-gpu")
+//!     .environment(&env);
+//! let run = Experiment::new(&ws, "train-model").submit(&src)?;
+//! run.wait_for_completion(true)?; // statuses and log, as they come
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Look at a run
+//!
+//! ```no_run
+//! # use azureml::prelude::*;
+//! # fn main() -> azureml::Result<()> {
+//! # let ws = Workspace::local()?;
+//! let run = Run::get(&ws, "train-model_1700000000_1a2b3c4d")?; // also from another notebook, another day
+//! println!("{}", run.status()?);
+//! println!("{:?}", run.metrics()?.latest("Accuracy"));
+//! for file in &run.file_names()? {
+//!     println!("{file}");
+//! }
+//! run.download_files("outputs/model", "model")?;
+//! let model = run.register_model("mnist", "outputs/model")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Tell a run, from the training program
+//!
+//! ```
+//! let run = azureml::Run::get_context(); // outside a job: offline, and everything below does nothing
+//! run.log_param("lr", 1.0);
+//! run.log_step("Accuracy", 98.5, 1);
+//! ```
+//!
+//! # Stop what costs money
+//!
+//! ```no_run
+//! # use azureml::prelude::*;
+//! # fn main() -> azureml::Result<()> {
+//! # let ws = Workspace::local()?;
+//! ComputeTarget::get(&ws, "ci-aml-workshop")?.stop()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # In a notebook
+//!
+//! Every value shows itself as a cell's last expression: a workspace and a run as cards, lists as tables, metrics as a table with
+//! charts, files as a tree. Errors say what happened and, in a line that begins with `hint:`, what to do.
+//!
+//! # In async programs
+//!
+//! Calls block, which is what a cell wants. Inside an async runtime they are an error; [`asynchronous`] has the same as futures.
 
+pub mod asynchronous;
+mod blocking;
+mod client;
+mod compute;
+mod config;
 mod context;
+pub mod credential;
+mod duration;
 mod env;
+mod environment;
 mod error;
 mod http;
+mod input;
+mod local;
+mod model;
+mod near;
+mod progress;
+mod quote;
+mod run;
 mod runtime;
+mod script;
+mod script_config;
+mod show;
+mod snapshot;
+mod upload;
 
+pub use azureml_wire::job::JobStatus as RunStatus;
+pub use azureml_wire::run_history::StatusChange;
+pub use blocking::{Experiment, Run, Workspace};
+pub use compute::{ComputeTarget, Nodes};
 pub use context::RunContext;
-pub use error::{Error, Result};
+pub use environment::{Environment, EnvironmentReference};
+pub use error::{Error, Result, ServiceError};
+pub use input::{Distribution, Input, Output};
+pub use model::Model;
+/// What a cell shows, for values of your own.
+pub use notebook;
+pub use run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions};
+pub use script_config::ScriptRunConfig;
+pub use show::List;
 
-/// A run: one execution of a job.
-pub struct Run;
+/// What a cell needs: `use azureml::prelude::*;`.
+pub mod prelude {
+    pub use notebook::{MimeBundle, display};
 
-impl Run {
-    /// The run that this program belongs to; offline outside a job.
-    pub fn get_context() -> RunContext {
-        RunContext::current()
-    }
+    pub use crate::{
+        ComputeTarget, Distribution, Environment, Experiment, Input, Metrics, Model, Output, Run,
+        RunStatus, ScriptRunConfig, WaitOptions, Workspace,
+    };
 }

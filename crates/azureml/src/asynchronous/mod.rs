@@ -1,0 +1,28 @@
+//! The same for async programs: what blocks elsewhere is a future here.
+//!
+//! ```no_run
+//! use azureml::asynchronous::Workspace;
+//! use azureml::ScriptRunConfig;
+//!
+//! # async fn main_() -> azureml::Result<()> {
+//! let ws = Workspace::from_config().await?;
+//! let config = ScriptRunConfig::new("script")
+//!     .script("train.rs")
+//!     .compute_target("cc-aml-gpu")
+//!     .environment("rust-tch-gpu");
+//! let run = ws.submit("train-model", &config).await?;
+//! run.wait_for_completion(false).await?;
+//! println!("{:?}", run.metrics().await?.latest("Accuracy"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Futures may be dropped at any point; what was submitted goes on.
+
+mod model;
+mod run;
+mod submit;
+mod workspace;
+
+pub use run::Run;
+pub use workspace::Workspace;

@@ -1,0 +1,292 @@
+//! Registering models, finding them and bringing their files here.
+
+use super::run::{inside, is_below};
+use super::workspace::quoted;
+use super::{Run, Workspace};
+use crate::client::Call;
+use crate::client::blob::{self, Container};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::near::near;
+use crate::run::RunFile;
+use crate::show::List;
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::model::{ModelContainerProperties, ModelVersionProperties};
+use reqwest::Method;
+use std::path::{Path, PathBuf};
+
+impl Workspace {
+    /// The newest version of a model, or the version that is named after a colon.
+    pub async fn model(&self, name: &str) -> Result<Model> {
+        let (name, version) = match name.rsplit_once(':') {
+            Some((name, version)) => (name, Some(version)),
+            None => (name, None),
+        };
+        let what = format!("reading model `{name}`");
+        let found: Option<Resource<ModelVersionProperties>> = match version {
+            Some(version) => {
+                let path = self
+                    .client()
+                    .scope()
+                    .path(["models", name, "versions", version]);
+                self.client()
+                    .find(Call::management(&what, Method::GET, path))
+                    .await?
+            }
+            None => {
+                let path = self.client().scope().path(["models", name, "versions"]);
+                let call = Call::management(&what, Method::GET, path)
+                    .query("$orderBy", "createdtime desc")
+                    .query("$top", "1");
+                let page: Option<Page<_>> = self.client().find(call).await?;
+                page.and_then(|page| page.value.into_iter().next())
+            }
+        };
+        match found {
+            Some(found) => Ok(Model::from_version(self, name, found)),
+            None => Err(self.no_model(name, version).await?),
+        }
+    }
+
+    async fn no_model(&self, name: &str, version: Option<&str>) -> Result<Error> {
+        let all = self.models().await?;
+        let newest = all
+            .iter()
+            .find(|model| model.name() == name)
+            .map(Model::version);
+        let near = near(name, all.iter().map(Model::name));
+        let hint = match (newest, near.as_slice()) {
+            (Some(newest), _) => format!("the newest version of `{name}` is {newest}"),
+            (None, []) => {
+                "`Model::list(&ws)` shows all; `run.register_model(name, path)` makes one"
+                    .to_owned()
+            }
+            (None, near) => format!("did you mean {}?", quoted(near, " or ")),
+        };
+        Ok(Error::NotFound {
+            kind: "model",
+            name: version.map_or_else(|| name.to_owned(), |version| format!("{name}:{version}")),
+            workspace: self.name().to_owned(),
+            known: Vec::new(),
+            hint,
+        })
+    }
+
+    /// All models, each with its newest version.
+    pub async fn models(&self) -> Result<List<Model>> {
+        let call = Call::management(
+            "listing models",
+            Method::GET,
+            self.client().scope().path(["models"]),
+        );
+        let all: Vec<Resource<ModelContainerProperties>> = self.client().list(call).await?;
+        Ok(all
+            .into_iter()
+            .map(|model| Model::from_container(self, model))
+            .collect())
+    }
+
+    /// Downloads a model's files into the folder `to`; gives where they are.
+    pub async fn download_model(
+        &self,
+        model: &Model,
+        to: impl AsRef<Path>,
+    ) -> Result<Vec<PathBuf>> {
+        let to = to.as_ref();
+        let known;
+        let uri = match model.uri() {
+            Some(uri) => uri,
+            // From a list, which does not tell it.
+            None => {
+                known = self
+                    .model(&format!("{}:{}", model.name(), model.version()))
+                    .await?;
+                known.uri().unwrap_or_default()
+            }
+        };
+        match place(uri) {
+            Some(Place::Run { id, path }) => self.run(id).await?.download_below(path, to).await,
+            Some(Place::Datastore { name, path }) => self.download_blobs(name, path, to).await,
+            None => Err(Error::invalid(
+                format!(
+                    "the files of model `{}` are at {}, which cannot be read from here",
+                    model.name(),
+                    uri.split('?').next().unwrap_or(uri)
+                ),
+                "download them in Studio, under Models",
+            )),
+        }
+    }
+
+    async fn download_blobs(&self, datastore: &str, path: &str, to: &Path) -> Result<Vec<PathBuf>> {
+        let container = Container::datastore(self.client(), datastore).await?;
+        let mut paths = Vec::new();
+        for blob in container.list(path).await? {
+            let Some(name) = below(&blob, path) else {
+                continue;
+            };
+            let to = inside(to, name)?;
+            let what = format!("downloading {blob}");
+            blob::download(self.client(), &what, &container.signed_url(&blob), &to).await?;
+            paths.push(to);
+        }
+        Ok(paths)
+    }
+}
+
+impl Run {
+    /// Registers a file or folder of this run as a model, under its next version.
+    ///
+    /// A folder that holds a file `MLmodel` is registered as a model in MLflow's form.
+    pub async fn register_model(&self, name: &str, path: &str) -> Result<Model> {
+        let workspace = self.workspace();
+        let files = self.file_names().await?;
+        let path = path.trim_matches('/');
+        let below: Vec<&RunFile> = files
+            .iter()
+            .filter(|file| below(&file.path, path).is_some())
+            .collect();
+        if below.is_empty() {
+            return Err(self.no_file(path, &files));
+        }
+        let is_mlflow = below
+            .iter()
+            .any(|file| file.path == format!("{path}/MLmodel"));
+        let kind = if is_mlflow {
+            "mlflow_model"
+        } else {
+            "custom_model"
+        };
+        let properties = ModelVersionProperties {
+            job_name: Some(self.id().to_owned()),
+            model_type: Some(kind.to_owned()),
+            model_uri: Some(format!(
+                "azureml://jobs/{}/outputs/artifacts/paths/{path}",
+                self.id()
+            )),
+            ..ModelVersionProperties::default()
+        };
+        let version = workspace.next_version("models", name).await?;
+        let what = format!("registering model `{name}`");
+        let address = workspace
+            .client()
+            .scope()
+            .path(["models", name, "versions", &version]);
+        let call =
+            Call::management(&what, Method::PUT, address).json(&Resource::request(properties));
+        let registered = workspace.client().read(call).await?;
+        Ok(Model::from_version(workspace, name, registered))
+    }
+
+    /// Downloads a file or what is in a folder of this run.
+    async fn download_below(&self, path: &str, to: &Path) -> Result<Vec<PathBuf>> {
+        let files = self.file_names().await?;
+        let mut paths = Vec::new();
+        for file in &files {
+            let Some(name) = below(&file.path, path) else {
+                continue;
+            };
+            let to = inside(to, name)?;
+            self.fetch(&file.path, &to).await?;
+            paths.push(to);
+        }
+        if paths.is_empty() {
+            return Err(self.no_file(path, &files));
+        }
+        Ok(paths)
+    }
+}
+
+/// Where a model's files are.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Run { id: &'a str, path: &'a str },
+    Datastore { name: &'a str, path: &'a str },
+}
+
+fn place(uri: &str) -> Option<Place<'_>> {
+    let rest = uri.strip_prefix("azureml://")?;
+    if let Some(rest) = rest.strip_prefix("jobs/") {
+        let (id, rest) = rest.split_once('/')?;
+        let path = rest.strip_prefix("outputs/artifacts/")?;
+        let path = path.strip_prefix("paths/").unwrap_or(path);
+        return Some(Place::Run { id, path });
+    }
+    // `datastores/…`, or the same below the workspace's id.
+    let (_, rest) = rest.split_once("datastores/")?;
+    let (name, rest) = rest.split_once('/')?;
+    let path = rest.strip_prefix("paths/")?;
+    // A run's own files, as the official client names them.
+    match path
+        .strip_prefix("ExperimentRun/dcid.")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((id, path)) => Some(Place::Run { id, path }),
+        None => Some(Place::Datastore { name, path }),
+    }
+}
+
+/// A path relative to the folder that holds `top`: the file itself, or what lies in the folder. `None` when it is neither.
+fn below<'a>(path: &'a str, top: &str) -> Option<&'a str> {
+    let top = top.trim_matches('/');
+    if !is_below(path, top) {
+        return None;
+    }
+    if path == top {
+        return Some(path.rsplit('/').next().unwrap_or(path));
+    }
+    path.get(top.len()..)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_from_uris() {
+        let run = |id, path| Some(Place::Run { id, path });
+        for (uri, expected) in [
+            (
+                "azureml://jobs/j/outputs/artifacts/paths/outputs/model/",
+                run("j", "outputs/model/"),
+            ),
+            (
+                "azureml://jobs/j/outputs/artifacts/outputs/model",
+                run("j", "outputs/model"),
+            ),
+            (
+                "azureml://datastores/d/paths/a/b",
+                Some(Place::Datastore {
+                    name: "d",
+                    path: "a/b",
+                }),
+            ),
+            (
+                "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/d/paths/a",
+                Some(Place::Datastore {
+                    name: "d",
+                    path: "a",
+                }),
+            ),
+            (
+                "azureml://datastores/workspaceartifactstore/paths/ExperimentRun/dcid.j/outputs/m",
+                run("j", "outputs/m"),
+            ),
+            ("https://example.com/x", None),
+        ] {
+            assert_eq!(place(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_a_folder() {
+        for (path, top, expected) in [
+            ("outputs/model/a/b.pt", "outputs/model", Some("a/b.pt")),
+            ("outputs/model.pt", "outputs/model.pt", Some("model.pt")),
+            ("outputs/model2/a", "outputs/model", None),
+            ("other", "outputs", None),
+        ] {
+            assert_eq!(below(path, top), expected, "{path} {top}");
+        }
+    }
+}

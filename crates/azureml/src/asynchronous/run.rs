@@ -1,0 +1,470 @@
+//! A run: one execution of a job.
+
+use super::Workspace;
+use crate::client::{Call, blob, parse};
+use crate::error::{Error, Result};
+use crate::near::near;
+use crate::run::log::{Tail, is_followed};
+use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
+use crate::show::{Card, Cell, Row};
+use azureml_wire::Bag;
+use azureml_wire::arm::Resource;
+use azureml_wire::job::{Job, JobStatus};
+use azureml_wire::mlflow;
+use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt};
+use reqwest::Method;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Values of one metric in one answer.
+const PAGE: &str = "1000";
+/// Files under way at once.
+const PARALLEL: usize = 8;
+
+/// One execution of a job; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Run {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    workspace: Workspace,
+    id: String,
+    experiment: String,
+    display_name: Option<String>,
+    compute: Option<String>,
+    created_at: Option<DateTime<Utc>>,
+    studio: Option<String>,
+    /// As it was last heard of.
+    status: Mutex<JobStatus>,
+}
+
+impl Run {
+    pub(crate) fn from_resource(workspace: &Workspace, id: &str, job: Resource<Job>) -> Self {
+        let created_at = job.system_data.and_then(|data| data.created_at);
+        let command = match job.properties {
+            Job::Command(command) => *command,
+            Job::Other => Default::default(),
+        };
+        let studio = command
+            .services
+            .and_then(|mut services| services.remove("Studio")?.endpoint)
+            .map(without_secrets);
+        Self {
+            inner: Arc::new(Inner {
+                workspace: workspace.clone(),
+                id: id.to_owned(),
+                experiment: command
+                    .experiment_name
+                    .unwrap_or_else(|| "Default".to_owned()),
+                display_name: command.display_name,
+                compute: command.compute_id.map(|id| last_part(&id).to_owned()),
+                created_at,
+                studio,
+                status: Mutex::new(command.status.unwrap_or(JobStatus::Unknown)),
+            }),
+        }
+    }
+
+    /// Its id: the job's name.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// The experiment that it belongs to.
+    pub fn experiment_name(&self) -> &str {
+        &self.inner.experiment
+    }
+
+    /// The name that people see.
+    pub fn display_name(&self) -> &str {
+        self.inner.display_name.as_deref().unwrap_or(&self.inner.id)
+    }
+
+    /// Its page in Studio.
+    pub fn portal_url(&self) -> Option<&str> {
+        self.inner.studio.as_deref()
+    }
+
+    /// The workspace that it runs in.
+    pub fn workspace(&self) -> &Workspace {
+        &self.inner.workspace
+    }
+
+    /// Where it stood when it was last heard of.
+    pub fn last_status(&self) -> JobStatus {
+        // Nothing panics while it is held.
+        *self
+            .inner
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it stands.
+    pub async fn status(&self) -> Result<JobStatus> {
+        Ok(self.wire_details().await?.status)
+    }
+
+    /// Where it stands, since when, and why.
+    pub async fn details(&self) -> Result<RunDetails> {
+        Ok(RunDetails::from(&self.wire_details().await?))
+    }
+
+    pub(crate) async fn wire_details(&self) -> Result<run_history::RunDetails> {
+        let what = format!("reading run `{}`", self.id());
+        let path = self.scope().run_history(self.id(), "/details");
+        let details: run_history::RunDetails = self
+            .client()
+            .read(Call::data(&what, Method::GET, path))
+            .await?;
+        *self
+            .inner
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = details.status;
+        Ok(details)
+    }
+
+    /// Waits until it has ended. With `show_output` its statuses and its log are printed as they come. A run that fails or is
+    /// canceled is an error.
+    pub async fn wait_for_completion(&self, show_output: bool) -> Result<RunDetails> {
+        self.wait_for_completion_with(WaitOptions {
+            show_output,
+            ..WaitOptions::default()
+        })
+        .await
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait_for_completion_with(&self, options: WaitOptions) -> Result<RunDetails> {
+        wait(self, options).await
+    }
+
+    /// All that it has written to its logs so far.
+    pub async fn logs(&self) -> Result<String> {
+        self.logs_of(&self.wire_details().await?).await
+    }
+
+    pub(crate) async fn logs_of(&self, details: &run_history::RunDetails) -> Result<String> {
+        let mut logs = String::new();
+        let followed: Vec<_> = details
+            .log_files
+            .iter()
+            .filter(|(name, _)| is_followed(name))
+            .collect();
+        for (name, url) in &followed {
+            let mut tail = Tail::default();
+            let bytes = tail
+                .read(self.client(), url)
+                .await
+                .ok_or_else(|| Error::Transport {
+                    call: format!("reading {name} of run `{}`", self.id()),
+                    tries: 1,
+                    reason: "the log cannot be read now".to_owned(),
+                    hint: "try again; `run.file_names()` shows what can be downloaded",
+                })?;
+            if followed.len() > 1 {
+                logs.push_str(&format!("==> {name} <==\n"));
+            }
+            logs.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        Ok(logs)
+    }
+
+    /// Its metrics: every value of each.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let what = format!("reading the metrics of run `{}`", self.id());
+        let call = Call::data(&what, Method::GET, self.scope().mlflow("runs/get"))
+            .query("run_id", self.id());
+        let found: mlflow::GetRun = self.client().read(call).await?;
+        let names = found.run.data.metrics.into_iter().map(|metric| metric.key);
+        let metrics: Vec<Metric> = futures::stream::iter(names)
+            .map(|name| self.metric(&what, name))
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(Metrics::new(metrics))
+    }
+
+    async fn metric(&self, what: &str, name: String) -> Result<Metric> {
+        let mut points = Vec::new();
+        let mut token = None;
+        loop {
+            let mut call = Call::data(
+                what,
+                Method::GET,
+                self.scope().mlflow("metrics/get-history"),
+            )
+            .query("run_id", self.id())
+            .query("metric_key", &name)
+            .query("max_results", PAGE);
+            if let Some(token) = token.take() {
+                call = call.query("page_token", token);
+            }
+            let page: mlflow::MetricHistory = self.client().read(call).await?;
+            points.extend(page.metrics.iter().map(|metric| Point {
+                step: metric.step,
+                value: metric.value,
+                time: DateTime::from_timestamp_millis(metric.timestamp).unwrap_or_default(),
+            }));
+            token = page.next_page_token.filter(|token| !token.is_empty());
+            if token.is_none() || page.metrics.is_empty() {
+                return Ok(Metric { name, points });
+            }
+        }
+    }
+
+    /// The names of its files: outputs and logs.
+    pub async fn file_names(&self) -> Result<FileList> {
+        let what = format!("listing the files of run `{}`", self.id());
+        let path = self
+            .scope()
+            .artifacts(self.experiment_name(), self.id(), "");
+        let mut files = Vec::new();
+        let mut token = None;
+        loop {
+            let mut call = Call::data(&what, Method::GET, path.clone());
+            if let Some(token) = token.take() {
+                call = call.query("continuationToken", token);
+            }
+            let page: ArtifactPage = self.client().read(call).await?;
+            let is_last = page.value.is_empty();
+            files.extend(page.value.into_iter().map(|artifact| RunFile {
+                path: artifact.path,
+                size: artifact.content_length,
+            }));
+            token = page.continuation_token.filter(|token| !token.is_empty());
+            if token.is_none() || is_last {
+                return Ok(files.into());
+            }
+        }
+    }
+
+    /// Downloads one of its files to `to`, or into `to` when that is a folder; gives where it is.
+    pub async fn download_file(&self, name: &str, to: impl AsRef<Path>) -> Result<PathBuf> {
+        let files = self.file_names().await?;
+        if !files.iter().any(|file| file.path == name) {
+            return Err(self.no_file(name, &files));
+        }
+        let to = to.as_ref();
+        let is_folder = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
+        let to = if is_folder {
+            to.join(last_part(name))
+        } else {
+            to.to_owned()
+        };
+        self.fetch(name, &to).await?;
+        Ok(to)
+    }
+
+    /// Downloads its files whose names begin with `prefix` into the folder `to`, under their own names; gives where they are.
+    pub async fn download_files(&self, prefix: &str, to: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+        let to = to.as_ref();
+        let files = self.file_names().await?;
+        let wanted: Vec<&RunFile> = files
+            .iter()
+            .filter(|file| is_below(&file.path, prefix))
+            .collect();
+        if wanted.is_empty() {
+            return Err(self.no_file(prefix, &files));
+        }
+        futures::stream::iter(wanted)
+            .map(|file| async move {
+                let path = inside(to, &file.path)?;
+                self.fetch(&file.path, &path).await?;
+                Ok(path)
+            })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// Downloads to `to`, which appears whole or not at all.
+    pub(super) async fn fetch(&self, name: &str, to: &Path) -> Result<()> {
+        let what = format!("downloading {name} of run `{}`", self.id());
+        let path = self
+            .scope()
+            .artifacts(self.experiment_name(), self.id(), "/contentinfo");
+        let call = Call::data(&what, Method::GET, path).query("path", name);
+        let content: ArtifactContent = self.client().read(call).await?;
+        blob::download(self.client(), &what, &content.content_uri, to)
+            .await
+            .map(drop)
+    }
+
+    pub(super) fn no_file(&self, name: &str, files: &FileList) -> Error {
+        let near = near(name, files.iter().map(|file| file.path.as_str()));
+        let hint = match near.as_slice() {
+            [] => {
+                "`run.file_names()` shows them; outputs are there when the run has ended".to_owned()
+            }
+            near => format!("did you mean {}?", super::workspace::quoted(near, " or ")),
+        };
+        Error::invalid(format!("run `{}` has no file {name}", self.id()), hint)
+    }
+
+    /// Sets a tag.
+    pub async fn tag(&self, name: &str, value: &str) -> Result<()> {
+        let what = format!("tagging run `{}`", self.id());
+        let change = ModifyRun {
+            tags: Some(Bag::from([(name.to_owned(), value.to_owned())])),
+            properties: None,
+        };
+        let path = self.scope().run_history(self.id(), "");
+        self.client()
+            .send(Call::data(&what, Method::PATCH, path).json(&change))
+            .await
+            .map(drop)
+    }
+
+    /// Its tags.
+    pub async fn tags(&self) -> Result<Bag> {
+        let what = format!("reading run `{}`", self.id());
+        let path = self.scope().path(["jobs", self.id()]);
+        let answer = self
+            .client()
+            .send(Call::management(&what, Method::GET, path))
+            .await?;
+        let job: Resource<Job> = parse(&what, &answer.body)?;
+        Ok(match job.properties {
+            Job::Command(command) => command.tags.unwrap_or_default(),
+            Job::Other => Bag::new(),
+        })
+    }
+
+    /// Asks for its end; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
+    pub async fn cancel(&self) -> Result<()> {
+        let status = self.status().await?;
+        if status.is_terminal() {
+            return Err(Error::invalid(
+                format!("run `{}` has ended already: it is {status}", self.id()),
+                "there is nothing to cancel",
+            ));
+        }
+        let what = format!("canceling run `{}`", self.id());
+        let path = self.scope().path(["jobs", self.id(), "cancel"]);
+        self.client()
+            .send(Call::management(&what, Method::POST, path))
+            .await
+            .map(drop)
+    }
+
+    fn client(&self) -> &crate::client::Client {
+        self.inner.workspace.client()
+    }
+
+    fn scope(&self) -> &azureml_wire::routes::WorkspaceScope {
+        self.client().scope()
+    }
+
+    pub(crate) fn card(&self) -> Card {
+        let mut card = Card::new("Run", self.display_name())
+            .row("Experiment", Cell::text(self.experiment_name()))
+            .row("Id", Cell::Code(self.id().to_owned()))
+            .row("Status", Cell::Status(self.last_status()))
+            .optional("Compute", self.inner.compute.as_deref());
+        if let Some(url) = self.portal_url() {
+            card = card.row("Web view", Cell::Link(url.to_owned()));
+        }
+        card
+    }
+}
+
+/// Whether a file is `prefix` itself, lies in that folder, or has a name that begins so.
+pub(super) fn is_below(path: &str, prefix: &str) -> bool {
+    path.starts_with(prefix.trim_start_matches('/'))
+}
+
+/// A file's place below `folder`; a name from the service never leads out of it.
+pub(super) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
+    let is_plain = Path::new(name)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    if is_plain {
+        Ok(folder.join(name))
+    } else {
+        Err(Error::invalid(
+            format!("the file name {name} leads out of the folder"),
+            "download it alone, with `download_file`, under a name of your own",
+        ))
+    }
+}
+
+fn last_part(id: &str) -> &str {
+    id.trim_end_matches('/').rsplit('/').next().unwrap_or(id)
+}
+
+/// A link to a page, without anything in its query that opens doors.
+fn without_secrets(url: String) -> String {
+    match reqwest::Url::parse(&url) {
+        Ok(parsed)
+            if parsed
+                .query_pairs()
+                .any(|(name, _)| matches!(&*name, "token" | "sig" | "code")) =>
+        {
+            url.split('?').next().unwrap_or_default().to_owned()
+        }
+        _ => url,
+    }
+}
+
+impl Row for Run {
+    const NOUN: &'static str = "runs";
+    const HEADERS: &'static [&'static str] = &["Id", "Name", "Status", "Compute", "Submitted"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let name = if self.display_name() == self.id() {
+            ""
+        } else {
+            self.display_name()
+        };
+        let time = self
+            .inner
+            .created_at
+            .map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+        vec![
+            Cell::Code(self.id().to_owned()),
+            Cell::text(name),
+            Cell::Status(self.last_status()),
+            Cell::text(self.inner.compute.as_deref().unwrap_or_default()),
+            Cell::text(time.unwrap_or_default()),
+        ]
+    }
+}
+
+impl notebook::Display for Run {
+    fn mime_bundle(&self) -> notebook::MimeBundle {
+        self.card().mime_bundle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_the_service_stay_in_the_folder() {
+        let folder = Path::new("out");
+        assert_eq!(
+            inside(folder, "outputs/a.txt").unwrap(),
+            Path::new("out/outputs/a.txt")
+        );
+        for name in ["../x", "/etc/passwd", "a/../../x"] {
+            assert!(inside(folder, name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn links_keep_no_secrets() {
+        let kept = "https://ml.azure.com/runs/r?wsid=/subscriptions/s&tid=t".to_owned();
+        assert_eq!(without_secrets(kept.clone()), kept);
+        assert_eq!(
+            without_secrets("http://127.0.0.1:1/runs/r?token=t".to_owned()),
+            "http://127.0.0.1:1/runs/r"
+        );
+    }
+}

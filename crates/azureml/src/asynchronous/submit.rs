@@ -1,0 +1,237 @@
+//! Submitting a job.
+
+use super::{Run, Workspace};
+use crate::client::Call;
+use crate::duration;
+use crate::error::{Error, Result};
+use crate::input::Source;
+use crate::progress::say;
+use crate::script;
+use crate::script_config::{Program, ScriptRunConfig};
+use crate::upload;
+use azureml_wire::arm::Resource;
+use azureml_wire::job::{CommandJob, CommandJobLimits, Job, JobResources};
+use chrono::Utc;
+use reqwest::Method;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The compute target that stands for none of the workspace's own.
+const SERVERLESS: &str = "serverless";
+/// Longer names of experiments are refused by the service.
+const NAME: usize = 255;
+
+impl Workspace {
+    /// Submits a job to an experiment, which is made when there is none of that name.
+    ///
+    /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
+    pub async fn submit(&self, experiment: &str, config: &ScriptRunConfig) -> Result<Run> {
+        check_experiment(experiment)?;
+        let program = config.program()?;
+        for (name, input) in &config.inputs {
+            if let Source::Local(path) = &input.source {
+                upload::check_input(name, input, path)?;
+            }
+        }
+        // What is quick to be found wrong comes before what takes time.
+        let compute_id = self.compute_id(config).await?;
+        let environment_id = self.environment_of(config).await?;
+        let (command, code_id) = self.code(config, &program).await?;
+        let mut inputs = BTreeMap::new();
+        for (name, input) in &config.inputs {
+            inputs.insert(
+                name.clone(),
+                upload::input(self.client(), name, input).await?,
+            );
+        }
+        let outputs: BTreeMap<_, _> = config
+            .outputs
+            .iter()
+            .map(|(name, output)| (name.clone(), output.to_wire()))
+            .collect();
+        let job = CommandJob {
+            description: config.description.clone(),
+            display_name: config.display_name.clone(),
+            experiment_name: Some(experiment.to_owned()),
+            command,
+            code_id: Some(code_id),
+            compute_id,
+            environment_id,
+            environment_variables: some(config.environment_variables.clone()),
+            tags: some(config.tags.clone()),
+            inputs: some(inputs),
+            outputs: some(outputs),
+            distribution: config
+                .distribution
+                .map(super::super::input::Distribution::to_wire),
+            resources: config.node_count.map(|nodes| JobResources {
+                instance_count: Some(nodes),
+                ..JobResources::default()
+            }),
+            limits: config.max_run_duration.map(|limit| CommandJobLimits {
+                job_limits_type: "Command".to_owned(),
+                timeout: Some(duration::iso(limit)),
+            }),
+            ..CommandJob::default()
+        };
+        let run = self.put_job(&job_name(experiment), job).await?;
+        say(&format!(
+            "Submitted {} to experiment {experiment}",
+            run.id()
+        ));
+        if let Some(url) = run.portal_url() {
+            say(&format!("Web View: {url}"));
+        }
+        Ok(run)
+    }
+
+    async fn put_job(&self, name: &str, job: CommandJob) -> Result<Run> {
+        let path = self.client().scope().path(["jobs", name]);
+        let request = Resource::request(Job::Command(Box::new(job)));
+        let what = "submitting the job";
+        // The name is chosen here, so that a repeated call is the same job.
+        let answer: Resource<Job> = self
+            .client()
+            .read(Call::management(what, Method::PUT, path).json(&request))
+            .await?;
+        Ok(Run::from_resource(self, name, answer))
+    }
+
+    async fn compute_id(&self, config: &ScriptRunConfig) -> Result<Option<String>> {
+        match config.compute_target.as_deref() {
+            Some(SERVERLESS) => Ok(None),
+            Some(address) if address.starts_with("/subscriptions/") => Ok(Some(address.to_owned())),
+            Some(name) => {
+                let compute = self.compute(name).await?;
+                Ok(Some(
+                    self.client().scope().path(["computes", compute.name()]),
+                ))
+            }
+            None => {
+                let all = self.computes().await?;
+                let names: Vec<&str> = all.iter().map(crate::ComputeTarget::name).collect();
+                Err(Error::invalid(
+                    format!(
+                        "the job has no compute target; there is {}",
+                        names.join(", ")
+                    ),
+                    "add `.compute_target(\"…\")`",
+                ))
+            }
+        }
+    }
+
+    async fn environment_of(&self, config: &ScriptRunConfig) -> Result<String> {
+        let Some(environment) = &config.environment else {
+            return Err(Error::invalid(
+                "the job has no environment",
+                "add `.environment(&env)`, or the name of one: `.environment(\"rust-tch-gpu\")`",
+            ));
+        };
+        self.environment_id(environment).await
+    }
+
+    /// The command line and the id of the code, which is uploaded.
+    async fn code(
+        &self,
+        config: &ScriptRunConfig,
+        program: &Program<'_>,
+    ) -> Result<(String, String)> {
+        let folder = &config.source_directory;
+        let name = folder_name(folder);
+        let command = match program {
+            Program::Command(command) => (*command).to_owned(),
+            Program::Python(script) => config.command_line(&["python", script]),
+            Program::Shell(script) => config.command_line(&["sh", script]),
+            Program::Rust(script) => {
+                let staged = script::prepare(folder, script).await?;
+                let program = format!("./{}", staged.program);
+                let command = config.command_line(&["sh", script::LAUNCHER, &program]);
+                let id = upload::code(self.client(), staged.folder.path(), &name).await?;
+                return Ok((command, id));
+            }
+        };
+        Ok((command, upload::code(self.client(), folder, &name).await?))
+    }
+}
+
+fn some<K, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
+    (!map.is_empty()).then_some(map)
+}
+
+/// What a folder of code is called in the service.
+fn folder_name(folder: &Path) -> String {
+    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    absolute
+        .file_name()
+        .and_then(|name| name.to_str())
+        .filter(|name| {
+            name.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        })
+        .unwrap_or("code")
+        .to_owned()
+}
+
+/// `train-model_1700000000_1a2b3c4d`, as SDK v1 names runs.
+fn job_name(experiment: &str) -> String {
+    let name: String = experiment
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(150)
+        .collect();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{name}_{}_{}", Utc::now().timestamp(), &random[..8])
+}
+
+fn check_experiment(name: &str) -> Result<()> {
+    let is_good = name.len() <= NAME
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if is_good {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            format!("`{name}` cannot be the name of an experiment"),
+            "it begins with a letter or digit and holds letters, digits, `-`, `_` and `.`, at most 255",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_experiments() {
+        for (name, good) in [
+            ("train-model", true),
+            ("7.x_y", true),
+            ("", false),
+            ("-a", false),
+            ("a b", false),
+            ("학습", false),
+        ] {
+            assert_eq!(check_experiment(name).is_ok(), good, "{name}");
+        }
+        assert!(check_experiment(&"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn names_of_jobs_are_good_and_differ() {
+        let (one, two) = (job_name("train.model"), job_name("train.model"));
+        assert!(one.starts_with("train_model_") && one != two);
+        assert!(
+            one.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! Compute targets.
+
+use super::Workspace;
+use crate::compute::ComputeTarget;
+use crate::error::Result;
+use crate::runtime::block_on;
+use crate::show::List;
+
+impl ComputeTarget {
+    /// A compute target by its name.
+    pub fn get(workspace: &Workspace, name: &str) -> Result<Self> {
+        block_on(workspace.asynchronous().compute(name))
+    }
+
+    /// All compute targets.
+    pub fn list(workspace: &Workspace) -> Result<List<Self>> {
+        block_on(workspace.asynchronous().computes())
+    }
+
+    /// Starts a compute instance, and waits until it runs; gives it as it is then.
+    pub fn start(&self) -> Result<Self> {
+        block_on(self.workspace.start_compute(&self.name))
+    }
+
+    /// Stops a compute instance, which then costs nothing, and waits until it has stopped; gives it as it is then.
+    pub fn stop(&self) -> Result<Self> {
+        block_on(self.workspace.stop_compute(&self.name))
+    }
+}
+
+notebook::evcxr_display!(ComputeTarget, List<ComputeTarget>);

@@ -1,0 +1,51 @@
+//! Experiments: where runs are kept together.
+
+use super::{Run, Workspace};
+use crate::error::Result;
+use crate::runtime::block_on;
+use crate::script_config::ScriptRunConfig;
+use crate::show::{Card, Cell, List};
+
+/// An experiment: a name under which runs are kept together. It comes to be with its first run.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    workspace: Workspace,
+    name: String,
+}
+
+impl Experiment {
+    /// The experiment of that name.
+    pub fn new(workspace: &Workspace, name: impl Into<String>) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Submits a job.
+    ///
+    /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
+    pub fn submit(&self, config: &ScriptRunConfig) -> Result<Run> {
+        block_on(self.workspace.asynchronous().submit(&self.name, config)).map(Run::from)
+    }
+
+    /// Its runs, newest first.
+    pub fn runs(&self) -> Result<List<Run>> {
+        Run::list(&self.workspace, &self.name)
+    }
+}
+
+impl notebook::Display for Experiment {
+    fn mime_bundle(&self) -> notebook::MimeBundle {
+        Card::new("Experiment", &self.name)
+            .row("Workspace", Cell::text(self.workspace.name()))
+            .mime_bundle()
+    }
+}
+
+notebook::evcxr_display!(Experiment);

@@ -1,0 +1,12 @@
+//! The surface for cells and plain programs: the same calls, without `.await`.
+
+mod compute;
+mod environment;
+mod experiment;
+mod model;
+mod run;
+mod workspace;
+
+pub use experiment::Experiment;
+pub use run::Run;
+pub use workspace::Workspace;

@@ -1,0 +1,366 @@
+//! Blobs in a container that is opened by a signature.
+
+use super::retry::{Retry, Verdict};
+use super::{Answer, Client, sas};
+use crate::error::{Error, Result};
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::datastore::{AzureBlobDatastore, Datastore, DatastoreSecrets};
+use azureml_wire::routes::encode;
+use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::{Body, Method, RequestBuilder};
+use std::io::Write;
+use std::path::Path;
+
+/// The storage services' version; one `PUT` takes up to 5000 MiB from 2019-12-12 on.
+const VERSION: &str = "2021-08-06";
+
+/// A container and the signature that opens it. Has no `Debug`: the signature is a secret.
+pub struct Container {
+    http: reqwest::Client,
+    /// Without a signature.
+    url: String,
+    signature: String,
+}
+
+impl Container {
+    /// The container that a signed URL opens.
+    pub fn from_signed_url(client: &Client, signed: &str) -> Self {
+        let (url, signature) = signed.split_once('?').unwrap_or((signed, ""));
+        Self {
+            http: client.http().clone(),
+            url: url.trim_end_matches('/').to_owned(),
+            signature: signature.to_owned(),
+        }
+    }
+
+    /// The workspace's default datastore: its name and its container.
+    pub async fn default_datastore(client: &Client) -> Result<(String, Self)> {
+        let what = "finding the default datastore";
+        let call = super::Call::management(what, Method::GET, client.scope().path(["datastores"]))
+            .query("isDefault", "true");
+        let page: Page<Resource<Datastore>> = client.read(call).await?;
+        let found = page
+            .value
+            .into_iter()
+            .find_map(|store| match store.properties {
+                Datastore::AzureBlob(blob) => Some((store.name?, blob)),
+                Datastore::Other => None,
+            });
+        let Some((name, store)) = found else {
+            return Err(Error::invalid(
+                "the workspace has no blob container as its default datastore",
+                "make one the default in Studio, under Data, Datastores",
+            ));
+        };
+        let container = Self::open(client, &name, &store).await?;
+        Ok((name, container))
+    }
+
+    /// A datastore by its name.
+    pub async fn datastore(client: &Client, name: &str) -> Result<Self> {
+        let what = format!("finding datastore `{name}`");
+        let call = super::Call::management(
+            &what,
+            Method::GET,
+            client.scope().path(["datastores", name]),
+        );
+        let store: Resource<Datastore> = client.read(call).await?;
+        match store.properties {
+            Datastore::AzureBlob(store) => Self::open(client, name, &store).await,
+            Datastore::Other => Err(Error::invalid(
+                format!("datastore `{name}` is no blob container"),
+                "only blob containers can be read and written from here",
+            )),
+        }
+    }
+
+    async fn open(client: &Client, name: &str, store: &AzureBlobDatastore) -> Result<Self> {
+        let what = format!("opening datastore `{name}`");
+        let path = client.scope().path(["datastores", name, "listSecrets"]);
+        let secrets: DatastoreSecrets = client
+            .read(super::Call::management(&what, Method::POST, path))
+            .await?;
+        let account = store.account_name.as_deref().unwrap_or_default();
+        let container = store.container_name.as_deref().unwrap_or_default();
+        let endpoint = store.endpoint.as_deref().unwrap_or("core.windows.net");
+        let protocol = store.protocol.as_deref().unwrap_or("https");
+        let signature = match secrets {
+            DatastoreSecrets::Sas { sas_token } => sas_token.trim_start_matches('?').to_owned(),
+            DatastoreSecrets::AccountKey { key } => {
+                let expiry = Utc::now() + TimeDelta::hours(6);
+                sas::container(account, &key, container, protocol, expiry)?
+            }
+            DatastoreSecrets::Other => {
+                return Err(Error::invalid(
+                    format!("datastore `{name}` is opened neither by a key nor by a signature"),
+                    "give the datastore an account key or a SAS token in Studio",
+                ));
+            }
+        };
+        let url = if crate::http::is_loopback(&format!("http://{endpoint}")) {
+            // A store on loopback has the account in its path.
+            format!("{protocol}://{endpoint}/{account}/{container}")
+        } else {
+            format!("{protocol}://{account}.blob.{endpoint}/{container}")
+        };
+        Ok(Self {
+            http: client.http().clone(),
+            url,
+            signature,
+        })
+    }
+
+    /// The container's URL, without a signature.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Uploads a file as one block blob.
+    pub async fn put_file(&self, name: &str, path: &Path) -> Result<()> {
+        self.retried(&format!("uploading {name}"), async || {
+            // Opened again for each try: a body can be sent once.
+            let file = tokio::fs::File::open(path)
+                .await
+                .map_err(Error::io("cannot read", path))?;
+            let size = file
+                .metadata()
+                .await
+                .map_err(Error::io("cannot read", path))?
+                .len();
+            let request = self
+                .request(Method::PUT, name, "")
+                .header("x-ms-blob-type", "BlockBlob")
+                .header(CONTENT_LENGTH, size)
+                .body(Body::from(file));
+            Ok(request)
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Sets the metadata of a blob.
+    pub async fn set_metadata(&self, name: &str, metadata: &[(&str, &str)]) -> Result<()> {
+        self.retried(&format!("marking {name} as uploaded"), async || {
+            let request = self
+                .request(Method::PUT, name, "comp=metadata")
+                .header(CONTENT_LENGTH, 0);
+            Ok(metadata.iter().fold(request, |request, (key, value)| {
+                request.header(format!("x-ms-meta-{key}"), *value)
+            }))
+        })
+        .await
+        .map(drop)
+    }
+
+    /// The headers of a blob; `None` when it is not there.
+    pub async fn head(&self, name: &str) -> Result<Option<HeaderMap>> {
+        let answer = self
+            .retried(&format!("looking for {name}"), async || {
+                Ok(self.request(Method::HEAD, name, ""))
+            })
+            .await;
+        match answer {
+            Ok(answer) => Ok(Some(answer.headers)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of the blobs that begin with `prefix`.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        let mut marker = String::new();
+        loop {
+            let query = format!(
+                "restype=container&comp=list&prefix={}&marker={}",
+                encode(prefix),
+                encode(&marker)
+            );
+            let answer = self
+                .retried("listing files", async || {
+                    let url = format!("{}?{query}&{}", self.url, self.signature);
+                    Ok(self.http.get(url).header("x-ms-version", VERSION))
+                })
+                .await?;
+            let text = String::from_utf8_lossy(&answer.body);
+            all.extend(
+                elements(&text, "Blob")
+                    .filter_map(|blob| elements(blob, "Name").next().map(unescape)),
+            );
+            marker = elements(&text, "NextMarker")
+                .next()
+                .map(unescape)
+                .unwrap_or_default();
+            if marker.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The signed URL of a blob; a secret.
+    pub fn signed_url(&self, name: &str) -> String {
+        self.with_query(name, "")
+    }
+
+    fn with_query(&self, name: &str, query: &str) -> String {
+        let name: Vec<String> = name.split('/').map(encode).collect();
+        let joint = if query.is_empty() || self.signature.is_empty() {
+            ""
+        } else {
+            "&"
+        };
+        format!(
+            "{}/{}?{query}{joint}{}",
+            self.url,
+            name.join("/"),
+            self.signature
+        )
+    }
+
+    fn request(&self, method: Method, name: &str, query: &str) -> RequestBuilder {
+        self.http
+            .request(method, self.with_query(name, query))
+            .header("x-ms-version", VERSION)
+    }
+
+    async fn retried(
+        &self,
+        what: &str,
+        request: impl AsyncFn() -> Result<RequestBuilder>,
+    ) -> Result<Answer> {
+        let mut retry = Retry::new(what);
+        loop {
+            match request().await?.send().await {
+                Ok(response) => match retry.judge(response).await {
+                    Verdict::Done(answer) => return answer,
+                    Verdict::Again => {}
+                },
+                Err(error) => retry.wait_or_fail(error).await?,
+            }
+        }
+    }
+}
+
+/// The contents of all elements of a name, from the XML of a listing, in which no element of one name holds another.
+fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let start = rest.find(&open)? + open.len();
+        let end = start + rest[start..].find(&close)?;
+        let content = &rest[start..end];
+        rest = &rest[end + close.len()..];
+        Some(content)
+    })
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
+}
+
+/// Downloads what a signed URL opens to `to`, which appears there whole or not at all; gives its size.
+pub async fn download(client: &Client, what: &str, url: &str, to: &Path) -> Result<u64> {
+    let folder = to
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io("cannot make", folder))?;
+    let mut retry = Retry::new(what);
+    loop {
+        let response = match client
+            .http()
+            .get(url)
+            .header("x-ms-version", VERSION)
+            .send()
+            .await
+        {
+            Ok(response) => response,
+            Err(error) => {
+                retry.wait_or_fail(error).await?;
+                continue;
+            }
+        };
+        if !response.status().is_success() {
+            match retry.judge(response).await {
+                Verdict::Done(answer) => answer?,
+                Verdict::Again => continue,
+            };
+        } else if let Some(size) = save(response, folder, to, &mut retry).await? {
+            return Ok(size);
+        }
+    }
+}
+
+/// Writes an answer's body beside `to` and renames it; `None` when it was cut off and is worth another try.
+async fn save(
+    response: reqwest::Response,
+    folder: &Path,
+    to: &Path,
+    retry: &mut Retry,
+) -> Result<Option<u64>> {
+    let cannot = || Error::io("cannot write", to);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(cannot())?;
+    let mut size = 0;
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        match chunk {
+            Ok(chunk) => {
+                size += chunk.len() as u64;
+                file.write_all(&chunk).map_err(cannot())?;
+            }
+            Err(error) => {
+                retry.wait_or_fail(error).await?;
+                return Ok(None);
+            }
+        }
+    }
+    // A temporary file is private; what is downloaded has the permissions of any new file.
+    make_ordinary(file.as_file()).map_err(cannot())?;
+    file.persist(to).map_err(|error| cannot()(error.error))?;
+    Ok(Some(size))
+}
+
+#[cfg(unix)]
+fn make_ordinary(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_ordinary(_: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listings_are_read() {
+        let xml = "<R><Blobs><Blob><Name>a/b &amp; c.txt</Name><Properties><Content-Length>3</Content-Length></Properties></Blob>\
+                   <Blob><Name>d</Name></Blob></Blobs><NextMarker>m</NextMarker></R>";
+        let blobs: Vec<_> = elements(xml, "Blob")
+            .map(|blob| {
+                (
+                    elements(blob, "Name").next().map(unescape),
+                    elements(blob, "Content-Length").next(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            blobs,
+            [
+                (Some("a/b & c.txt".to_owned()), Some("3")),
+                (Some("d".to_owned()), None)
+            ]
+        );
+        assert_eq!(elements(xml, "NextMarker").next(), Some("m"));
+        assert_eq!(elements("<NextMarker />", "NextMarker").next(), None);
+    }
+}

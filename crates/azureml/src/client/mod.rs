@@ -1,0 +1,392 @@
+//! Calls to a workspace's services, the same for Azure and for the local workspace.
+
+pub mod blob;
+pub mod retry;
+mod sas;
+
+use crate::credential::Credential;
+use crate::error::{Error, Result, ServiceError};
+use crate::http;
+use crate::local::Local;
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::error::ErrorResponse;
+use azureml_wire::local::Server;
+use azureml_wire::routes::{API_VERSION, WorkspaceScope};
+use azureml_wire::workspace::{Discovery, WorkspaceProperties};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use retry::Retry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+const ARM: &str = "https://management.azure.com";
+/// More pages than this are an endless list.
+const PAGES: usize = 1000;
+
+/// A workspace's services.
+#[derive(Debug)]
+pub struct Client {
+    scope: WorkspaceScope,
+    endpoint: Endpoint,
+    http: reqwest::Client,
+    /// The data plane's root, and the management root that it was discovered from.
+    api: Mutex<Option<(String, String)>>,
+}
+
+#[derive(Debug)]
+enum Endpoint {
+    Azure(Arc<dyn Credential>),
+    Local(Local),
+}
+
+/// Where management calls go now, and what opens it.
+struct Base {
+    root: String,
+    token: String,
+    server: Option<Server>,
+}
+
+/// One call.
+pub struct Call<'a> {
+    /// What is to be done, for errors: `reading environment `x``.
+    what: &'a str,
+    method: Method,
+    target: Target,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+}
+
+/// Below which root a path lies.
+enum Target {
+    /// Azure Resource Manager's.
+    Management(String),
+    /// The discovered data plane's.
+    Data(String),
+    /// A whole URL that a service gave, e.g. of the next page.
+    Url(String),
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub headers: HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+impl<'a> Call<'a> {
+    /// A call on a management path.
+    pub fn management(what: &'a str, method: Method, path: String) -> Self {
+        Self {
+            what,
+            method,
+            target: Target::Management(path),
+            query: vec![("api-version", API_VERSION.to_owned())],
+            body: None,
+        }
+    }
+
+    /// A call on a data plane path.
+    pub fn data(what: &'a str, method: Method, path: String) -> Self {
+        Self {
+            what,
+            method,
+            target: Target::Data(path),
+            query: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Adds a query parameter.
+    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        // The wire's types are maps with text keys, which serialize without fail.
+        self.body = serde_json::to_value(body).ok();
+        self
+    }
+}
+
+impl Client {
+    /// The services of a workspace on Azure.
+    pub fn azure(scope: WorkspaceScope, credential: Arc<dyn Credential>) -> Result<Self> {
+        Ok(Self {
+            http: http::client(ARM)?,
+            scope,
+            endpoint: Endpoint::Azure(credential),
+            api: Mutex::default(),
+        })
+    }
+
+    /// The services of the local workspace.
+    pub fn local() -> Result<Self> {
+        Ok(Self {
+            http: http::client("http://127.0.0.1")?,
+            scope: azureml_wire::local::scope(),
+            endpoint: Endpoint::Local(Local::new()?),
+            api: Mutex::default(),
+        })
+    }
+
+    /// The workspace.
+    pub fn scope(&self) -> &WorkspaceScope {
+        &self.scope
+    }
+
+    /// Whether this is the local workspace.
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Local(_))
+    }
+
+    /// The HTTP client, for URLs that carry their own signature.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Makes a call and reads its answer.
+    pub async fn read<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
+        let what = call.what.to_owned();
+        let answer = self.send(call).await?;
+        parse(&what, &answer.body)
+    }
+
+    /// As [`Client::read`], with `None` for what is not there.
+    pub async fn find<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Option<T>> {
+        match self.read(call).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads all pages of a list; `keep` ends it early by answering `false`.
+    pub async fn list<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Vec<T>> {
+        let what = call.what.to_owned();
+        let mut page: Page<T> = self.read(call).await?;
+        let mut all = std::mem::take(&mut page.value);
+        let mut pages = 1;
+        while let Some(next) = page.next_link.take().filter(|next| !next.is_empty()) {
+            if pages == PAGES {
+                return Err(Error::Answer {
+                    call: what,
+                    reason: "the list has no end".to_owned(),
+                });
+            }
+            pages += 1;
+            page = self
+                .read(Call {
+                    what: &what,
+                    method: Method::GET,
+                    target: Target::Url(next),
+                    query: Vec::new(),
+                    body: None,
+                })
+                .await?;
+            all.append(&mut page.value);
+        }
+        Ok(all)
+    }
+
+    /// Makes a call. All calls of this client may be made twice: names are chosen here, so a repeated `PUT` is the same, and
+    /// the `POST`s ask for a state or for a fresh place.
+    pub async fn send(&self, call: Call<'_>) -> Result<Answer> {
+        let mut retry = Retry::new(call.what);
+        let mut replaced = false;
+        loop {
+            let base = self.base().await?;
+            let sent = self.send_once(&call, &base).await;
+            let error = match sent {
+                Ok(response) => match retry.judge(response).await {
+                    retry::Verdict::Done(answer) => return answer,
+                    retry::Verdict::Again => continue,
+                },
+                Err(Failed::Before(error)) => return Err(error),
+                Err(Failed::Sending(error)) => error,
+            };
+            // The local workspace may have been started again elsewhere, or has to be.
+            if let (Endpoint::Local(local), Some(server), false) =
+                (&self.endpoint, &base.server, replaced)
+            {
+                replaced = true;
+                if local.replace(server).await?.is_some() {
+                    continue;
+                }
+            }
+            retry.wait_or_fail(error).await?;
+        }
+    }
+
+    async fn send_once(&self, call: &Call<'_>, base: &Base) -> Result<reqwest::Response, Failed> {
+        let url = match &call.target {
+            Target::Management(path) => format!("{}{path}", base.root),
+            Target::Data(path) => format!("{}{path}", self.api_root(base).await?),
+            Target::Url(url) => self.trusted(url, base).await.map_err(Failed::Before)?,
+        };
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .query(&call.query)
+            .bearer_auth(&base.token);
+        request = match &call.body {
+            Some(body) => request.json(body),
+            // Some services want the length of an empty body said.
+            None if call.method == Method::POST => request.body(""),
+            None => request,
+        };
+        request.send().await.map_err(Failed::Sending)
+    }
+
+    async fn base(&self) -> Result<Base> {
+        match &self.endpoint {
+            Endpoint::Azure(credential) => Ok(Base {
+                root: ARM.to_owned(),
+                token: credential.token().await?.secret().to_owned(),
+                server: None,
+            }),
+            Endpoint::Local(local) => {
+                let server = local.server().await?;
+                Ok(Base {
+                    root: server.url.trim_end_matches('/').to_owned(),
+                    token: server.token.clone(),
+                    server: Some(server),
+                })
+            }
+        }
+    }
+
+    /// The data plane's root, discovered once for each management root.
+    async fn api_root(&self, base: &Base) -> Result<String, Failed> {
+        let mut kept = self.api.lock().await;
+        if let Some((root, api)) = &*kept
+            && *root == base.root
+        {
+            return Ok(api.clone());
+        }
+        let what = "finding the workspace's services";
+        let unreadable = |reason: String| {
+            Failed::Before(Error::Answer {
+                call: what.to_owned(),
+                reason,
+            })
+        };
+        let workspace: Resource<WorkspaceProperties> = self
+            .http
+            .get(format!("{}{}", base.root, self.scope))
+            .query(&[("api-version", API_VERSION)])
+            .bearer_auth(&base.token)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(Failed::Sending)?
+            .json()
+            .await
+            .map_err(|error| unreadable(http::describe(error)))?;
+        let url = workspace
+            .properties
+            .discovery_url
+            .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))?;
+        let discovery: Discovery = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(Failed::Sending)?
+            .json()
+            .await
+            .map_err(|error| unreadable(http::describe(error)))?;
+        let api = discovery.api.trim_end_matches('/').to_owned();
+        if !api.starts_with("https://") && !(self.is_local() && http::is_loopback(&api)) {
+            return Err(unreadable(format!(
+                "the services' address is not safe: {api}"
+            )));
+        }
+        *kept = Some((base.root.clone(), api.clone()));
+        Ok(api)
+    }
+
+    /// A URL from an answer, if it leads to the services that have the token anyway.
+    async fn trusted(&self, url: &str, base: &Base) -> Result<String> {
+        let origin = |url: &str| reqwest::Url::parse(url).ok().map(|url| url.origin());
+        let api = self.api.lock().await;
+        let roots = [Some(&base.root), api.as_ref().map(|(_, api)| api)];
+        if roots
+            .into_iter()
+            .flatten()
+            .any(|root| origin(root) == origin(url))
+        {
+            Ok(url.to_owned())
+        } else {
+            Err(Error::Answer {
+                call: "reading the next page".to_owned(),
+                reason: "it leads to another host".to_owned(),
+            })
+        }
+    }
+}
+
+/// Why a call was not answered.
+enum Failed {
+    /// Nothing was sent; trying again is no use.
+    Before(Error),
+    /// The service was not reached, or did not answer.
+    Sending(reqwest::Error),
+}
+
+/// Reads a JSON body.
+pub fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T> {
+    // An empty body stands for nothing, as after an accepted cancellation.
+    let body: &[u8] = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(body).map_err(|error| Error::Answer {
+        call: what.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The error that a failed answer tells of.
+fn service_error(
+    what: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    tries: u32,
+) -> Error {
+    let detail = serde_json::from_slice::<ErrorResponse>(body)
+        .map(|body| body.error)
+        .unwrap_or_default();
+    // MLflow's own form of an error.
+    let mlflow = || serde_json::from_slice::<Value>(body).ok();
+    let (code, message) = if detail.message.is_empty() {
+        let body = mlflow().unwrap_or_default();
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        (text("error_code"), text("message"))
+    } else {
+        (detail.code, detail.message)
+    };
+    let message = if message.is_empty() {
+        status
+            .canonical_reason()
+            .unwrap_or("no reason given")
+            .to_owned()
+    } else {
+        message
+    };
+    let request_id = ["x-ms-request-id", "x-ms-correlation-request-id"]
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok())
+        .map(str::to_owned);
+    Error::Service(Box::new(ServiceError {
+        call: what.to_owned(),
+        status: status.as_u16(),
+        code,
+        message,
+        request_id,
+        tries,
+    }))
+}

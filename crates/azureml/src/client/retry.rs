@@ -1,0 +1,118 @@
+//! When a call is tried again, and for how long.
+
+use super::{Answer, service_error};
+use crate::error::{Error, Result};
+use crate::http;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use std::time::{Duration, Instant};
+
+/// Most tries of one call.
+const TRIES: u32 = 6;
+/// No try begins later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(120);
+const FIRST_WAIT: Duration = Duration::from_millis(400);
+
+/// The tries of one call.
+pub struct Retry {
+    what: String,
+    tries: u32,
+    since: Instant,
+}
+
+/// What an answer means.
+pub enum Verdict {
+    /// It is the end of the call.
+    Done(Result<Answer>),
+    /// The service was busy; the wait is over.
+    Again,
+}
+
+impl Retry {
+    /// The tries of a call that does `what`.
+    pub fn new(what: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            tries: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Reads an answer; waits when the service asks for another try.
+    pub async fn judge(&mut self, response: reqwest::Response) -> Verdict {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = match response.bytes().await {
+            Ok(body) => body,
+            // Cut off in the middle.
+            Err(error) => {
+                return match self.wait_or_fail(error).await {
+                    Ok(()) => Verdict::Again,
+                    Err(error) => Verdict::Done(Err(error)),
+                };
+            }
+        };
+        if status.is_success() {
+            return Verdict::Done(Ok(Answer { headers, body }));
+        }
+        self.tries += 1;
+        if is_transient(status)
+            && let Some(wait) = self.next_wait(retry_after(&headers))
+        {
+            tokio::time::sleep(wait).await;
+            return Verdict::Again;
+        }
+        Verdict::Done(Err(service_error(
+            &self.what, status, &headers, &body, self.tries,
+        )))
+    }
+
+    /// After an error on the way: waits for the next try, or gives the error for good.
+    pub async fn wait_or_fail(&mut self, error: reqwest::Error) -> Result<()> {
+        self.tries += 1;
+        let is_ours = error.is_builder() || error.is_redirect();
+        let wait = if is_ours { None } else { self.next_wait(None) };
+        let Some(wait) = wait else {
+            return Err(Error::Transport {
+                call: self.what.clone(),
+                tries: self.tries,
+                reason: http::describe(error),
+                hint: "check the network and the proxy; the service may be away for a moment",
+            });
+        };
+        tracing::debug!(
+            call = self.what,
+            tries = self.tries,
+            "tried again after an error on the way"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn next_wait(&self, asked: Option<Duration>) -> Option<Duration> {
+        if self.tries >= TRIES {
+            return None;
+        }
+        // Doubled each time, and a little apart from others that failed at the same moment.
+        let own = FIRST_WAIT * 2_u32.pow(self.tries - 1);
+        let jitter = own.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 1024.0);
+        let wait = asked.unwrap_or(own + jitter);
+        (self.since.elapsed() + wait < PATIENCE).then_some(wait)
+    }
+}
+
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502..=504)
+}
+
+/// `Retry-After` in seconds; its other form, a date, is not used by these services.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}

@@ -1,0 +1,311 @@
+//! The local workspace: found where it runs, started where it does not.
+
+use crate::env as variables;
+use crate::error::{Error, Result};
+use crate::http;
+use azureml_wire::job::JobStatus;
+use azureml_wire::local::{self, Server, env};
+use azureml_wire::routes::API_VERSION;
+use serde_json::Value;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+/// The file in the home folder that its output goes to.
+const LOG_FILE: &str = "server.log";
+/// How long a start may take; it takes a fraction of a second.
+const START: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(25);
+
+/// The local workspace of one home folder.
+#[derive(Debug)]
+pub struct Local {
+    home: PathBuf,
+    server: Mutex<Option<Server>>,
+}
+
+/// What a look at the home folder finds.
+enum Found {
+    /// It answers.
+    Running(Server),
+    /// Another version answers, and it has nothing to do.
+    Outdated(Server),
+    /// Nothing answers.
+    Nothing,
+}
+
+impl Local {
+    /// The local workspace of this user; nothing is started yet.
+    pub fn new() -> Result<Self> {
+        if is_forbidden() {
+            return Err(Error::LocalForbidden);
+        }
+        let home = local::home().ok_or_else(|| {
+            unavailable(
+                "neither AZUREML_LOCAL_HOME nor HOME says where it lives",
+                "set AZUREML_LOCAL_HOME to a folder on a local disk",
+            )
+        })?;
+        Ok(Self {
+            home,
+            server: Mutex::new(None),
+        })
+    }
+
+    /// Where it answers; starts it when it does not run.
+    pub async fn server(&self) -> Result<Server> {
+        let mut server = self.server.lock().await;
+        match &*server {
+            Some(server) => Ok(server.clone()),
+            None => Ok(server.insert(self.find_or_start().await?).clone()),
+        }
+    }
+
+    /// Where it answers now, after a call to `failed` found nobody. `None` when it is still there and merely failed.
+    pub async fn replace(&self, failed: &Server) -> Result<Option<Server>> {
+        let mut server = self.server.lock().await;
+        if let Some(current) = &*server
+            && current.url != failed.url
+        {
+            // Another call has found it already.
+            return Ok(Some(current.clone()));
+        }
+        let found = self.find_or_start().await?;
+        let is_new = found.url != failed.url || found.pid != failed.pid;
+        *server = Some(found.clone());
+        Ok(is_new.then_some(found))
+    }
+
+    async fn find_or_start(&self) -> Result<Server> {
+        match self.look().await? {
+            Found::Running(server) => return Ok(server),
+            Found::Outdated(server) => self.stop(&server).await?,
+            Found::Nothing => {}
+        }
+        self.start().await
+    }
+
+    async fn look(&self) -> Result<Found> {
+        let Some(server) = self.published() else {
+            return Ok(Found::Nothing);
+        };
+        if !answers(&server).await? {
+            return Ok(Found::Nothing);
+        }
+        // An older one with a job is left to it: the wire is the same, and the job goes before.
+        if server.version == env!("CARGO_PKG_VERSION") || has_jobs(&server).await? {
+            Ok(Found::Running(server))
+        } else {
+            Ok(Found::Outdated(server))
+        }
+    }
+
+    fn published(&self) -> Option<Server> {
+        let text = std::fs::read(self.home.join(local::SERVER_FILE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Asks an outdated one to end, and waits until it has.
+    async fn stop(&self, server: &Server) -> Result<()> {
+        let mut command = Command::new(binary()?);
+        // When it refuses, the start below says why.
+        let _ = command
+            .arg("stop")
+            .env(env::HOME, &self.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .await;
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline && answers(server).await? {
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<Server> {
+        let binary = binary()?;
+        make_private_folder(&self.home)?;
+        let log = self.home.join(LOG_FILE);
+        let begin = std::fs::metadata(&log).map_or(0, |log| log.len());
+        let mut child = self.spawn(&binary, &log)?;
+        let deadline = Instant::now() + START;
+        let mut ended = None;
+        loop {
+            if let Some(server) = self.published()
+                && answers(&server).await?
+            {
+                reap(child);
+                return Ok(server);
+            }
+            if ended.is_none() {
+                ended = child
+                    .try_wait()
+                    .ok()
+                    .flatten()
+                    .map(|status| (status, Instant::now()));
+            }
+            // When two start at once the loser ends, and the winner may need a moment more.
+            let has_lost = ended.is_some_and(|(_, when)| when.elapsed() > Duration::from_secs(5));
+            if has_lost || Instant::now() > deadline {
+                let what = match ended {
+                    Some((status, _)) => format!("{} ended with {status}", binary.display()),
+                    None => format!(
+                        "{} did not answer within {} s",
+                        binary.display(),
+                        START.as_secs()
+                    ),
+                };
+                reap(child);
+                return Err(unavailable(
+                    what + &last_lines(&log, begin),
+                    format!("its log is {}", log.display()),
+                ));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Starts it so that it outlives this process.
+    fn spawn(&self, binary: &Path, log: &Path) -> Result<Child> {
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(Error::io("cannot write", log))?;
+        let errors = output.try_clone().map_err(Error::io("cannot write", log))?;
+        Command::new(binary)
+            .arg("serve")
+            .env(env::HOME, &self.home)
+            .env_remove(variables::NOTEBOOK_DISPLAY_FD)
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            // Out of reach of the terminal's and the kernel's signals; it makes a session of its own by itself.
+            .process_group(0)
+            .kill_on_drop(false)
+            .spawn()
+            .map_err(|error| {
+                unavailable(
+                    format!("{} cannot be started: {error}", binary.display()),
+                    "build it with `cargo build --release -p azureml-local`, or set AZUREML_LOCAL_BIN to it",
+                )
+            })
+    }
+}
+
+/// Whether `AZUREML_LOCAL=off`.
+pub fn is_forbidden() -> bool {
+    std::env::var(env::SWITCH).is_ok_and(|value| value.eq_ignore_ascii_case("off"))
+}
+
+/// Whether the server is there; nobody may be, or somebody else.
+async fn answers(server: &Server) -> Result<bool> {
+    Ok(ask(server, local::scope().to_string()).await?.is_some())
+}
+
+/// Whether the server has jobs that have not ended.
+async fn has_jobs(server: &Server) -> Result<bool> {
+    let is_active = |job: &Value| {
+        job.pointer("/properties/status")
+            .and_then(Value::as_str)
+            .and_then(|status| status.parse::<JobStatus>().ok())
+            .is_some_and(|status| !status.is_terminal())
+    };
+    let answer = ask(server, local::scope().path(["jobs"])).await?;
+    let jobs = answer
+        .as_ref()
+        .and_then(|answer| answer["value"].as_array());
+    Ok(jobs.is_some_and(|jobs| jobs.iter().any(is_active)))
+}
+
+async fn ask(server: &Server, path: String) -> Result<Option<Value>> {
+    let answer = http::client(&server.url)?
+        .get(format!("{}{path}", server.url.trim_end_matches('/')))
+        .query(&[("api-version", API_VERSION)])
+        .bearer_auth(&server.token)
+        .timeout(Duration::from_secs(10))
+        .send()
+        .await;
+    let Ok(answer) = answer else { return Ok(None) };
+    if !answer.status().is_success() {
+        return Ok(None);
+    }
+    Ok(answer.json().await.ok())
+}
+
+/// The program: named by the environment, else beside this one, else on `PATH`.
+fn binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(env::BIN).filter(|value| !value.is_empty()) {
+        let named = PathBuf::from(named);
+        return if named.is_file() {
+            Ok(named)
+        } else {
+            Err(unavailable(
+                format!(
+                    "AZUREML_LOCAL_BIN names {}, which is not there",
+                    named.display()
+                ),
+                "build it with `cargo build --release -p azureml-local`, or unset AZUREML_LOCAL_BIN",
+            ))
+        };
+    }
+    let name = format!("azureml-local{}", std::env::consts::EXE_SUFFIX);
+    let beside = std::env::current_exe().ok();
+    let beside = beside
+        .iter()
+        .flat_map(|exe| exe.ancestors().skip(1).take(2));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    beside
+        .map(Path::to_owned)
+        .chain(std::env::split_paths(&path))
+        .map(|folder| folder.join(&name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            unavailable(
+                "the program azureml-local is neither beside this program nor on PATH",
+                "install it with `cargo install --path crates/azureml-local`, or set AZUREML_LOCAL_BIN to it",
+            )
+        })
+}
+
+fn make_private_folder(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(Error::io("cannot make", folder))
+}
+
+/// Waits for the child in the background for as long as this process lives, so that it never stays as a zombie.
+fn reap(mut child: Child) {
+    tokio::spawn(async move {
+        let _ = child.wait().await;
+    });
+}
+
+/// What was written to the log since `begin`, at most its last ten lines.
+fn last_lines(log: &Path, begin: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.get(begin as usize..).unwrap_or_default());
+    let lines: Vec<&str> = text.lines().collect();
+    let mut tail = String::new();
+    for line in &lines[lines.len().saturating_sub(10)..] {
+        tail.push_str("\n  ");
+        tail.push_str(line);
+    }
+    tail
+}
+
+fn unavailable(reason: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::Local {
+        reason: reason.into(),
+        hint: hint.into(),
+    }
+}

@@ -1,0 +1,86 @@
+//! Names near a mistyped one.
+
+/// The names that are near `name`, nearest first, at most three.
+pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let name = name.to_lowercase();
+    let mut found: Vec<(usize, &str)> = known
+        .into_iter()
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let distance = distance(&name, &lower);
+            // A third of the letters may differ; a part of the name is near, too.
+            let part =
+                name.chars().count() >= 3 && (lower.contains(&name) || name.contains(&lower));
+            (part || distance * 3 <= name.chars().count().max(lower.chars().count()))
+                .then_some((distance, candidate))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate.to_owned())
+        .collect()
+}
+
+/// The edit distance with swaps of neighbours counted once (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let mut best = (rows[i - 1][j] + 1)
+                .min(rows[i][j - 1] + 1)
+                .min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_mistakes_are_near_and_other_names_are_not() {
+        let known = [
+            "rust-tch-gpu",
+            "rust-tch-cpu",
+            "AzureML-acpt-pytorch-2.11",
+            "minimal",
+        ];
+        for (name, expected) in [
+            ("rust-thc-gpu", vec!["rust-tch-gpu", "rust-tch-cpu"]),
+            ("Rust-Tch-GPU", vec!["rust-tch-gpu", "rust-tch-cpu"]),
+            ("tch", vec!["rust-tch-cpu", "rust-tch-gpu"]),
+            ("pytorch", vec!["AzureML-acpt-pytorch-2.11"]),
+            ("sklearn", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(near(name, known), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("ab", "ba", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A log that grows, read in ranges.
+
+use crate::client::Client;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+
+/// A growing log of which a part has been read.
+///
+/// It gives whole lines. A line without an end is given when it has stopped growing, so that a question without a newline is seen and
+/// a line cut in two by the polls is not.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// Bytes of the file that have been read.
+    offset: u64,
+    /// What was read and not yet given.
+    pending: Vec<u8>,
+}
+
+impl Tail {
+    /// Takes bytes in, gives the whole lines.
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        self.offset += bytes.len() as u64;
+        self.pending.extend_from_slice(bytes);
+        // A progress bar returns to the start of its line instead of ending it.
+        let end = self
+            .pending
+            .iter()
+            .rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        self.give(end.map_or(0, |end| end + 1))
+    }
+
+    /// Nothing new has come: gives the line that has no end yet, up to its last whole character.
+    pub fn idle(&mut self) -> String {
+        let end = match std::str::from_utf8(&self.pending) {
+            Ok(text) => text.len(),
+            // A character that is cut at the end may be completed; anything else never will.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => self.pending.len(),
+        };
+        self.give(end)
+    }
+
+    /// The log has ended: gives the rest.
+    pub fn finish(&mut self) -> String {
+        self.give(self.pending.len())
+    }
+
+    fn give(&mut self, end: usize) -> String {
+        let given: Vec<u8> = self.pending.drain(..end).collect();
+        String::from_utf8_lossy(&given).into_owned()
+    }
+
+    /// Reads what has been added to the log at `url`; `None` when it could not be read this time.
+    pub async fn read(&mut self, client: &Client, url: &str) -> Option<Vec<u8>> {
+        let response = client
+            .http()
+            .get(url)
+            .header(RANGE, format!("bytes={}-", self.offset))
+            .header("x-ms-version", "2021-08-06")
+            .send()
+            .await
+            .ok()?;
+        let status = response.status();
+        let starts_at = response.headers().get(CONTENT_RANGE).and_then(|range| {
+            range
+                .to_str()
+                .ok()?
+                .strip_prefix("bytes ")?
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        });
+        match status {
+            StatusCode::PARTIAL_CONTENT => {
+                let bytes = response.bytes().await.ok()?;
+                self.unseen(&bytes, starts_at.unwrap_or(self.offset))
+            }
+            // Ranges are not honoured: all of it.
+            StatusCode::OK => {
+                let bytes = response.bytes().await.ok()?;
+                self.unseen(&bytes, 0)
+            }
+            // Nothing beyond what was read; or no log yet.
+            StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => {
+                Some(Vec::new())
+            }
+            _ => None,
+        }
+    }
+
+    /// The part of `bytes`, which begin at `starts_at`, that has not been read.
+    fn unseen(&self, bytes: &[u8], starts_at: u64) -> Option<Vec<u8>> {
+        let skip = self.offset.checked_sub(starts_at)?;
+        Some(bytes.get(skip as usize..).unwrap_or_default().to_vec())
+    }
+}
+
+/// Whether a log is one that people want to follow: `user_logs/std_log.txt` and those of the first process of each node.
+pub fn is_followed(name: &str) -> bool {
+    let Some(rest) = name
+        .strip_prefix("user_logs/std_log")
+        .and_then(|rest| rest.strip_suffix(".txt"))
+    else {
+        return false;
+    };
+    let rest = rest.strip_suffix("_ps").unwrap_or(rest);
+    let rest = rest.trim_end_matches('0');
+    !rest.contains(|c: char| c.is_ascii_digit())
+}
+
+/// The last lines of a text.
+pub fn last_lines(text: &str, count: usize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_given_whole_and_once() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.push(b"one\ntw"), "one\n");
+        assert_eq!(tail.push(b"o\nthree"), "two\n");
+        assert_eq!(tail.idle(), "three");
+        assert_eq!(tail.idle(), "");
+        assert_eq!(tail.push(b"!\n"), "!\n");
+        assert_eq!(tail.offset, 15);
+        assert_eq!(tail.push(b"end"), "");
+        assert_eq!(tail.finish(), "end");
+    }
+
+    #[test]
+    fn progress_bars_move_and_characters_stay_whole() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.push(b"10%\r20%"), "10%\r");
+        let (last, begin) = "\r학".as_bytes().split_last().unwrap();
+        assert_eq!(tail.push(begin), "20%\r");
+        assert_eq!(tail.idle(), "");
+        assert_eq!(tail.push(&[*last]), "");
+        assert_eq!(tail.idle(), "학");
+        assert_eq!(tail.push(b"\xff\xfe"), "");
+        assert_eq!(tail.idle(), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn answers_of_all_kinds_add_only_what_is_new() {
+        let mut tail = Tail::default();
+        tail.push(b"abc");
+        assert_eq!(tail.unseen(b"abcdef", 0), Some(b"def".to_vec()));
+        assert_eq!(tail.unseen(b"def", 3), Some(b"def".to_vec()));
+        assert_eq!(tail.unseen(b"ab", 0), Some(Vec::new()));
+        assert_eq!(tail.unseen(b"xyz", 9), None);
+    }
+
+    #[test]
+    fn the_logs_that_are_followed() {
+        for (name, expected) in [
+            ("user_logs/std_log.txt", true),
+            ("user_logs/std_log_0.txt", true),
+            ("user_logs/std_log_process_0.txt", true),
+            ("user_logs/std_log_process_00.txt", true),
+            ("user_logs/std_log_process_01.txt", false),
+            ("user_logs/std_log_1.txt", false),
+            ("system_logs/lifecycler.log", false),
+        ] {
+            assert_eq!(is_followed(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn last_lines_are_few() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), ["b", "c"]);
+        assert_eq!(last_lines("", 2), Vec::<String>::new());
+    }
+}

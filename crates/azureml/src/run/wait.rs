@@ -1,0 +1,276 @@
+//! Waits for a run, shows its statuses in order, and streams its log.
+
+use super::details::{RunDetails, rounded, summary};
+use super::log::{Tail, is_followed, last_lines};
+use crate::asynchronous::Run;
+use crate::duration;
+use crate::error::{Error, Result};
+use azureml_wire::job::JobStatus;
+use azureml_wire::run_history::{self, StatusChange};
+use chrono::Utc;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+/// How to wait for a run.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitOptions {
+    /// Whether to print the statuses and the log.
+    pub show_output: bool,
+    /// Whether a run that fails or is canceled is an error.
+    pub raise_on_error: bool,
+}
+
+impl Default for WaitOptions {
+    fn default() -> Self {
+        Self {
+            show_output: true,
+            raise_on_error: true,
+        }
+    }
+}
+
+/// The lines of the log that go into an error.
+const LAST_LINES: usize = 12;
+
+/// Between two looks: short while something moves, longer while nothing does.
+struct Pace {
+    least: Duration,
+    most: Duration,
+    now: Duration,
+}
+
+impl Pace {
+    fn new(is_local: bool) -> Self {
+        // A local workspace is asked often: it costs nothing. Azure's are asked as often as their own pages ask.
+        let (least, most) = if is_local { (100, 500) } else { (1000, 5000) };
+        Self {
+            least: Duration::from_millis(least),
+            most: Duration::from_millis(most),
+            now: Duration::from_millis(least),
+        }
+    }
+
+    async fn wait(&mut self, moved: bool) {
+        self.now = if moved {
+            self.least
+        } else {
+            (self.now * 3 / 2).min(self.most)
+        };
+        tokio::time::sleep(self.now).await;
+    }
+}
+
+/// Waits until the run has ended, and gives its details.
+///
+/// Dropping the future is safe at any point: the run goes on.
+pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
+    let mut shown = Shown::new(options.show_output);
+    shown.heading(run);
+    let mut pace = Pace::new(run.workspace().is_local());
+    let wire = loop {
+        let details = run.wire_details().await?;
+        let ended = details.status.ends_streaming();
+        let moved = shown.update(run, &details, ended).await;
+        if ended {
+            break details;
+        }
+        pace.wait(moved).await;
+    };
+    let details = RunDetails::from(&wire);
+    shown.summary(run);
+    if options.raise_on_error {
+        raise(run, &details, &wire).await?;
+    }
+    Ok(details)
+}
+
+/// What has been printed so far.
+struct Shown {
+    enabled: bool,
+    history: Vec<StatusChange>,
+    printed: usize,
+    tails: BTreeMap<String, Tail>,
+    /// The log whose lines stand last.
+    current: Option<String>,
+    /// Whether the last line has its end.
+    at_start: bool,
+}
+
+impl Shown {
+    fn new(enabled: bool) -> Self {
+        Self {
+            enabled,
+            history: Vec::new(),
+            printed: 0,
+            tails: BTreeMap::new(),
+            current: None,
+            at_start: true,
+        }
+    }
+
+    fn heading(&mut self, run: &Run) {
+        self.print(&format!(
+            "RunId: {}\nWeb View: {}\n\n",
+            run.id(),
+            run.portal_url().unwrap_or_default()
+        ));
+    }
+
+    /// Prints what is new; says whether there was anything.
+    async fn update(&mut self, run: &Run, details: &run_history::RunDetails, ended: bool) -> bool {
+        self.remember(details);
+        // The log belongs between the start and the end of the command.
+        let before = self.statuses(|status| !is_after_running(status));
+        let log = self.enabled && self.logs(run, details, ended).await;
+        let after = self.statuses(|_| true);
+        before || log || after
+    }
+
+    /// Takes in the path of statuses; where the service does not tell it, as it is seen from here.
+    fn remember(&mut self, details: &run_history::RunDetails) {
+        let told = RunDetails::from(details).status_history;
+        if told.len() > self.history.len() {
+            self.history = told;
+        } else if self
+            .history
+            .last()
+            .is_none_or(|last| last.status != details.status)
+            && told.is_empty()
+        {
+            self.history.push(StatusChange {
+                status: details.status,
+                time: Utc::now(),
+            });
+        }
+    }
+
+    /// Prints the next statuses while they are `wanted`.
+    fn statuses(&mut self, wanted: impl Fn(JobStatus) -> bool) -> bool {
+        let mut any = false;
+        while let Some(change) = self
+            .history
+            .get(self.printed)
+            .filter(|change| wanted(change.status))
+            .cloned()
+        {
+            let since = self.history.first().map_or(change.time, |first| first.time);
+            let elapsed = (change.time - since).to_std().unwrap_or_default();
+            self.end_line();
+            self.current = None;
+            self.print(&format!("{:<12}{}\n", change.status, after(elapsed)));
+            self.printed += 1;
+            any = true;
+        }
+        any
+    }
+
+    async fn logs(&mut self, run: &Run, details: &run_history::RunDetails, ended: bool) -> bool {
+        let mut any = false;
+        for (name, url) in details
+            .log_files
+            .iter()
+            .filter(|(name, _)| is_followed(name))
+        {
+            let mut tail = self.tails.remove(name).unwrap_or_default();
+            let mut text = String::new();
+            // At the end nothing may be missed: what could not be read is tried a few times more.
+            for _ in 0..if ended { 5 } else { 1 } {
+                if let Some(bytes) = tail.read(run.workspace().client(), url).await {
+                    text = if bytes.is_empty() {
+                        tail.idle()
+                    } else {
+                        tail.push(&bytes)
+                    };
+                    break;
+                }
+                if ended {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+            if ended {
+                text.push_str(&tail.finish());
+            }
+            self.tails.insert(name.clone(), tail);
+            if !text.is_empty() {
+                self.log(name, &text);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn log(&mut self, name: &str, text: &str) {
+        if self.current.as_deref() != Some(name) {
+            self.end_line();
+            self.print(&format!(
+                "\nStreaming {name}\n{}\n\n",
+                "=".repeat(name.len() + 10)
+            ));
+            self.current = Some(name.to_owned());
+        }
+        self.print(text);
+    }
+
+    fn summary(&mut self, run: &Run) {
+        self.end_line();
+        let mut text = format!(
+            "\nExecution Summary\n=================\nRunId: {}\nWeb View: {}\n",
+            run.id(),
+            run.portal_url().unwrap_or_default()
+        );
+        if let Some(summary) = summary(&self.history) {
+            text.push_str(&summary);
+            text.push('\n');
+        }
+        self.print(&text);
+    }
+
+    fn end_line(&mut self) {
+        if !self.at_start {
+            self.print("\n");
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        if !self.enabled {
+            return;
+        }
+        self.at_start = text.ends_with(['\n', '\r']);
+        print!("{text}");
+        // Where stdout is closed nobody wants to see it.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+fn is_after_running(status: JobStatus) -> bool {
+    matches!(status, JobStatus::Finalizing | JobStatus::CancelRequested) || status.ends_streaming()
+}
+
+fn after(elapsed: Duration) -> String {
+    format!("after {}", duration::short(rounded(elapsed)))
+}
+
+/// The error of a run that did not end well.
+async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) -> Result<()> {
+    match details.status {
+        JobStatus::Canceled => Err(Error::RunCanceled {
+            run_id: run.id().to_owned(),
+        }),
+        JobStatus::Failed | JobStatus::NotResponding => {
+            // Without its log the reason is still worth to be told.
+            let log = run.logs_of(wire).await.unwrap_or_default();
+            Err(Error::RunFailed {
+                run_id: run.id().to_owned(),
+                reason: details
+                    .error
+                    .clone()
+                    .unwrap_or_else(|| format!("it ended as {}", details.status)),
+                log: last_lines(&log, LAST_LINES),
+                hint: "`run.logs()` gives the whole log; mend what it says and submit again"
+                    .to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Lists that show as tables.
+
+use super::{Cell, Table};
+use notebook::{Display, MimeBundle};
+use std::ops::Deref;
+
+/// A value that is a row of a table.
+pub trait Row {
+    /// What many of them are called.
+    const NOUN: &'static str;
+    /// The columns.
+    const HEADERS: &'static [&'static str];
+
+    /// The cells, in the columns' order.
+    fn cells(&self) -> Vec<Cell>;
+}
+
+/// A list that shows as a table; otherwise a slice.
+#[derive(Debug, Clone)]
+pub struct List<T>(Vec<T>);
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self(items)
+    }
+}
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> IntoIterator for List<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a List<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<T: Row> Display for List<T> {
+    fn mime_bundle(&self) -> MimeBundle {
+        if self.0.is_empty() {
+            let text = format!("no {}", T::NOUN);
+            return MimeBundle::new().text(&text).html(format!("<i>{text}</i>"));
+        }
+        let mut table = Table::new(T::HEADERS);
+        for item in &self.0 {
+            table.push(item.cells());
+        }
+        MimeBundle::new().text(table.text()).html(table.html())
+    }
+}
