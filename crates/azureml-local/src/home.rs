@@ -7,6 +7,8 @@
 //! key             signs SAS URLs and run tokens
 //! workspace.db    everything but file contents
 //! blobs/          {container}/{name}: contents of the blob store, run artifacts among them
+//! ballast         space that is given up when a job's end could not be written down otherwise
+//! port            where it answered last: processes of jobs look for it there
 //! blocks/         blocks that wait for their block list
 //! jobs/           {name}/: working directory, inputs and supervisor of each job that has not ended
 //! tmp/            half-written files; emptied at start
@@ -17,6 +19,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Space that is set aside: enough for the store to write down how a few jobs ended.
+const BALLAST: usize = 256 << 10;
 
 /// Why a home folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +96,40 @@ impl Home {
         for folder in [self.temporary(), self.blobs(), self.blocks(), self.jobs()] {
             fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
+        self.take_ballast();
         Ok(lock)
+    }
+
+    /// Sets some space aside; without space there is none to set aside.
+    fn take_ballast(&self) {
+        let path = self.root.join("ballast");
+        let there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST as u64);
+        if !there && fs::write(&path, vec![0; BALLAST]).is_err() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+
+    /// Gives up the space that was set aside; whether there was any.
+    pub fn drop_ballast(&self) -> bool {
+        fs::remove_file(self.root.join("ballast")).is_ok()
+    }
+
+    /// Where it answered last.
+    pub fn port(&self) -> Option<u16> {
+        fs::read_to_string(self.root.join("port"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Remembers where it answers.
+    pub fn set_port(&self, port: u16) -> Result<(), HomeError> {
+        self.write_private("port", port.to_string().as_bytes())
+            .map_err(|source| HomeError::Io {
+                path: self.root.join("port"),
+                source,
+            })
     }
 
     /// Whether a server holds it now.

@@ -7,13 +7,16 @@ use crate::app::{Shared, blocking};
 use crate::error::Result;
 use crate::runner;
 use crate::runner::duration;
+use crate::runner::failure::Failure;
 use crate::runner::folder::Folder;
 use crate::store::compute;
 use crate::store::job::{self, Job};
 use azureml_wire::job::JobStatus;
+use futures::FutureExt;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -398,7 +401,13 @@ pub async fn run(app: Shared) {
                 for (job, canceled) in started {
                     let app = Arc::clone(&app);
                     tokio::spawn(async move {
-                        runner::drive(&app, &job, canceled).await;
+                        let driven = AssertUnwindSafe(runner::drive(&app, &job, canceled));
+                        if driven.catch_unwind().await.is_err() {
+                            let failure = Failure::system(
+                                "the local workspace failed to run the job\nhint: see server.log in its folder",
+                            );
+                            runner::end(&app, &job, JobStatus::Failed, Some(failure)).await;
+                        }
                         app.queue.ended(&job);
                     });
                 }

@@ -52,7 +52,6 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let home = options.home;
     // Held until this function ends.
     let _lock = home.take()?;
-    let previous = home.server();
     home.withdraw();
     start_log(&home)?;
     // A file that grows beyond what the user may write is an error of that write, not the end of the server.
@@ -69,9 +68,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         Some(path) => Some(Trace::open(path.as_ref())?),
         None => None,
     };
-    let listener = listen(previous.as_ref())
-        .await
-        .map_err(ServeError::Listen)?;
+    let listener = listen(home.port()).await.map_err(ServeError::Listen)?;
     let port = listener.local_addr().map_err(ServeError::Listen)?.port();
     let app: Shared = Arc::new(App {
         store,
@@ -87,6 +84,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     queue::recover(&app).await?;
     tokio::spawn(queue::run(Arc::clone(&app)));
     let router = server::router(Arc::clone(&app));
+    home.set_port(port)?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async {
         let _ = ended.await;
@@ -120,12 +118,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
 }
 
 /// Listens where the one before did, so that jobs that still run find their tracking server; else anywhere.
-async fn listen(previous: Option<&Server>) -> io::Result<TcpListener> {
-    let port = previous
-        .and_then(|server| server.url.rsplit(':').next()?.parse().ok())
-        .unwrap_or(0);
+async fn listen(previous: Option<u16>) -> io::Result<TcpListener> {
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match TcpListener::bind(address(port)).await {
+    match TcpListener::bind(address(previous.unwrap_or(0))).await {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind(address(0)).await,
     }

@@ -32,6 +32,21 @@ pub struct ComputeBody<P> {
     /// Time of creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_on: Option<DateTime<Utc>>,
+    /// Time of the last change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified_on: Option<serde_json::Value>,
+    /// ARM id of the machine behind an attached compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<serde_json::Value>,
+    /// What went wrong while it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioning_errors: Option<serde_json::Value>,
+    /// Whether it was made elsewhere and attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_attached_compute: Option<serde_json::Value>,
+    /// Whether keys are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_local_auth: Option<serde_json::Value>,
     /// What is particular to the kind.
     pub properties: P,
 }
@@ -64,6 +79,33 @@ pub struct AmlComputeProperties {
     /// What the nodes are doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_state_counts: Option<NodeStateCounts>,
+    /// The image of the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub virtual_machine_image: Option<serde_json::Value>,
+    /// Whether the nodes are in a network of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolated_network: Option<serde_json::Value>,
+    /// The account on the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_account_credentials: Option<serde_json::Value>,
+    /// The subnet of the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<serde_json::Value>,
+    /// Whether one may log in from outside: `Enabled`, `Disabled` or `NotSpecified`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_login_port_public_access: Option<serde_json::Value>,
+    /// Whether the nodes have public addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_node_public_ip: Option<serde_json::Value>,
+    /// Anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub property_bag: Option<serde_json::Value>,
+    /// What went wrong with the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<serde_json::Value>,
+    /// When it began to scale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocation_state_transition_time: Option<serde_json::Value>,
 }
 
 /// How far a cluster scales.

@@ -40,6 +40,15 @@ pub struct EnvironmentVersionProperties {
     /// `Succeeded` once it can be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<String>,
+    /// When the service builds it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_rebuild: Option<serde_json::Value>,
+    /// How it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference_config: Option<serde_json::Value>,
+    /// `Production`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<serde_json::Value>,
 }
 
 /// A Dockerfile and the folder that it is built in.

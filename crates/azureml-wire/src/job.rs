@@ -72,6 +72,12 @@ pub struct CommandJob {
     /// The queue's tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_settings: Option<serde_json::Value>,
+    /// Who is told of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notification_setting: Option<serde_json::Value>,
+    /// ARM id of the component that it was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component_id: Option<serde_json::Value>,
     /// Links that belong to the job: `Tracking`, `Studio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeMap<String, JobService>>,
@@ -300,6 +306,9 @@ pub struct JobResources {
     /// Arguments for docker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_args: Option<String>,
+    /// The same as a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_args_list: Option<Vec<String>>,
     /// Shared memory, e.g. `2g`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<String>,
@@ -332,4 +341,13 @@ pub struct JobService {
     /// Where the service stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The nodes that it runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<serde_json::Value>,
+    /// Properties.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub properties: Option<serde_json::Value>,
+    /// What went wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<serde_json::Value>,
 }

@@ -41,6 +41,9 @@ pub struct ModelVersionProperties {
     /// `Production`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// The data that it was trained with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datasets: Option<serde_json::Value>,
 }
 
 /// A model without its versions.

@@ -242,7 +242,7 @@ pub async fn put_version(
     mut properties: Value,
 ) -> Result<(bool, Value)> {
     check_name(kind, &name, 255)?;
-    check_name(kind, &number, 32)?;
+    check_name(kind, &number, 64)?;
     if let Some(members) = properties.as_object_mut() {
         // Read-only members that a client sends back are the service's own.
         members.remove("provisioningState");

@@ -5,6 +5,7 @@ use super::workspace::storage_account;
 use crate::app::{Shared, blocking};
 use crate::blob;
 use crate::error::Result;
+use crate::runner::input;
 use crate::server::address::ACCOUNT;
 use crate::server::body::{Json as Body, strict};
 use crate::signer::Access;
@@ -46,14 +47,36 @@ fn complete(properties: &mut Value) {
     }
 }
 
+/// Versions by hash are those whose files are still there: a client that is told of one uploads nothing.
 async fn versions(
     State(app): State<Shared>,
     Path(name): Path<String>,
     Query(listing): Query<Listing>,
 ) -> Result<Json<Value>> {
-    asset::list_versions(app, KIND, complete, name, listing)
-        .await
-        .map(Json)
+    let by_hash = listing.hash.is_some();
+    let mut page = asset::list_versions(app.clone(), KIND, complete, name, listing).await?;
+    if by_hash && let Some(found) = page["value"].as_array_mut() {
+        let all = std::mem::take(found);
+        let kept = blocking(move || {
+            Ok(all
+                .into_iter()
+                .filter(|code| has_files(&app, code))
+                .collect())
+        })
+        .await?;
+        page["value"] = Value::Array(kept);
+    }
+    Ok(Json(page))
+}
+
+fn has_files(app: &Shared, code: &Value) -> bool {
+    let uri = code.pointer("/properties/codeUri").and_then(Value::as_str);
+    uri.and_then(|uri| input::source(app, uri).ok())
+        .and_then(|source| {
+            let prefix = format!("{}/", source.path);
+            blob::list(&app.home, &source.container, prefix.trim_start_matches('/')).ok()
+        })
+        .is_some_and(|files| !files.is_empty())
 }
 
 async fn version(

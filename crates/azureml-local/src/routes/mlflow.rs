@@ -53,6 +53,7 @@ pub fn router() -> Router<Shared> {
         .route("/mlflow/runs/set-tag", post(set_tag))
         .route("/mlflow/runs/delete-tag", post(delete_tag))
         .route("/mlflow/metrics/get-history", get(metric_history))
+        .route("/mlflow/logged-models/search", post(search_logged_models))
         .route("/mlflow/artifacts/list", get(list_artifacts))
         .route("/mlflow-artifacts/artifacts", get(list_files))
         .route(
@@ -635,6 +636,11 @@ async fn metric_history(
         answer["next_page_token"] = json!(last.to_string());
     }
     Ok(Json(answer))
+}
+
+/// Models that were logged apart from a run's artifacts: there are none here.
+async fn search_logged_models() -> Json<Value> {
+    Json(json!({ "models": [] }))
 }
 
 /// What lies directly in a folder, as MLflow has it: folders and files, by path.

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod job;
 pub mod mlflow;
 pub mod model;
+pub mod page;
 pub mod run_history;
 pub mod workspace;
 

@@ -64,7 +64,7 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
             collector.left_out.dedup();
             Ok(collector.left_out)
         }
-        Err(error) if is_disk_full(&error) => Err(Failure::user(disk_full(
+        Err(error) if is_disk_full(&error) => Err(Failure::disk_full(disk_full(
             "the outputs of the job could not be collected",
         ))),
         Err(error) => Err(Failure::from(Error::from(error))),

@@ -13,6 +13,8 @@ pub struct Failure {
     /// `UserError` when the job can do something about it, else `ServiceError`.
     code: &'static str,
     message: String,
+    /// Whether files may have been cut short.
+    disk_full: bool,
 }
 
 impl Failure {
@@ -21,6 +23,15 @@ impl Failure {
         Self {
             code: "UserError",
             message: message.into(),
+            disk_full: false,
+        }
+    }
+
+    /// A disk without space; the message says what it hit.
+    pub fn disk_full(message: impl Into<String>) -> Self {
+        Self {
+            disk_full: true,
+            ..Self::user(message)
         }
     }
 
@@ -29,7 +40,13 @@ impl Failure {
         Self {
             code: "ServiceError",
             message: message.into(),
+            disk_full: false,
         }
+    }
+
+    /// Whether files may have been cut short, so that none of them may pass for a result.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full
     }
 
     /// The error body that run history answers with.
@@ -48,7 +65,7 @@ impl std::fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::DiskFull(message) => Self::user(message),
+            Error::DiskFull(message) => Self::disk_full(message),
             Error::NotFound { message, .. } | Error::Invalid { message, .. } => Self::user(message),
             other => Self::system(other.to_string()),
         }
@@ -98,11 +115,16 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
         .collect();
-    if lines.is_empty() {
-        return Some(Failure::user(format!("{head}\nit wrote no output")));
-    }
-    let last = lines[lines.len().saturating_sub(10)..].join("\n");
-    Some(Failure::user(format!("{head}\nits last lines:\n{last}")))
+    let message = if lines.is_empty() {
+        format!("{head}\nit wrote no output")
+    } else {
+        let last = lines[lines.len().saturating_sub(10)..].join("\n");
+        format!("{head}\nits last lines:\n{last}")
+    };
+    Some(Failure {
+        disk_full: full,
+        ..Failure::user(message)
+    })
 }
 
 /// The name of a signal, with its number.

@@ -76,6 +76,9 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
         };
         match written {
             Ok(_) => break,
+            Err(Error::DiskFull(_)) if app.home.drop_ballast() => {
+                tracing::warn!(job = name, "the disk is full, the reserve is used");
+            }
             Err(error) => {
                 tracing::error!(job = name, %error, "its end could not be written down");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -149,26 +152,36 @@ async fn run(
         return Err(lost(&supervisor));
     };
 
+    let failure = why_it_failed(app, &job, &ended);
+    if let Some(failure) = failure.as_ref().filter(|failure| failure.is_disk_full()) {
+        // Nothing that was cut short may pass for a result.
+        return Ok(End::Failed(failure.clone()));
+    }
     // A job whose end was asked for goes to its end from there; its outputs are kept as well.
     advance(app, name, JobStatus::Finalizing).await?;
-    let job = find(app, name).await?;
     let collected = {
         let (app, job) = (Arc::clone(app), job.clone());
         blocking(move || Ok(collect::collect(&app, &job))).await?
     };
-    if ended.canceled || job.status == JobStatus::CancelRequested {
+    if ended.canceled || find(app, name).await?.status == JobStatus::CancelRequested {
         return Ok(End::Canceled);
     }
-    let warnings = match &collected {
-        Ok(warnings) => warnings.clone(),
-        Err(_) => Vec::new(),
-    };
-    if !warnings.is_empty() {
-        let name = name.to_owned();
+    if let Ok(warnings) = &collected
+        && !warnings.is_empty()
+    {
+        let (name, warnings) = (name.to_owned(), warnings.clone());
         app.db(move |store| job::set_warnings(store, &name, &warnings))
             .await?;
     }
-    let logs = Folder::logs(&app.home, name);
+    match failure {
+        Some(failure) => Ok(End::Failed(failure)),
+        None => collected.map(|_| End::Completed),
+    }
+}
+
+/// Why the command of a job failed, when it did.
+fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
+    let logs = Folder::logs(&app.home, &job.name);
     let own = logs.join(format!("std_log_process_{:02}.txt", ended.rank));
     let log = if own.exists() {
         own
@@ -181,11 +194,7 @@ async fn run(
         .and_then(serde_json::Value::as_str)
         .and_then(duration::parse)
         .map(|timeout| timeout.as_secs_f64());
-    if let Some(failure) = failure::of_command(&ended, timeout, &log, app.home.root()) {
-        return Ok(End::Failed(failure));
-    }
-    collected?;
-    Ok(End::Completed)
+    failure::of_command(ended, timeout, &log, app.home.root())
 }
 
 /// Starts a supervisor, and waits until it has started the job's processes.

@@ -15,6 +15,7 @@ use crate::store::asset::{self, Kind};
 use crate::store::job::Job;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -188,13 +189,12 @@ fn bring_input(
     // A model is one file as often as it is a folder.
     let single = blob::find(&app.home, &source.container, &source.path).is_ok();
     let path = if is_file || single {
+        if !single {
+            return Err(not_there(name, &asset.uri));
+        }
         let file_name = source.path.rsplit('/').next().unwrap_or(name);
-        let path = target.join(if file_name.is_empty() {
-            name
-        } else {
-            file_name
-        });
-        input::bring_file(app, &source, &path).map_err(|_| not_there(name, &asset.uri))?;
+        let path = target.join(file_name);
+        input::bring_file(app, &source, &path)?;
         path
     } else {
         let brought = input::bring_folder(app, &source, &target, Bring::ReadOnly)?;
@@ -254,7 +254,7 @@ fn processes(
     };
     if request.distribution.is_none() && nodes == 1 {
         return Ok(vec![Process {
-            environment: variables::of_rank(0, 1, 1, 6105),
+            environment: BTreeMap::new(),
             log: logs.join("std_log.txt"),
         }]);
     }

@@ -23,6 +23,8 @@ pub enum Area {
     Blob,
     /// Where the data plane is.
     Discovery,
+    /// What a browser is shown.
+    Page,
 }
 
 impl Area {
@@ -35,6 +37,7 @@ impl Area {
             Self::Mlflow => "/-/mlflow",
             Self::Blob => "/-/blob",
             Self::Discovery => "/-/discovery",
+            Self::Page => "/-/page",
         }
     }
 }
@@ -47,6 +50,7 @@ pub fn area(path: &str) -> Area {
         Some("artifact") => Area::Artifact,
         Some("mlflow") => Area::Mlflow,
         Some("discovery") => Area::Discovery,
+        Some("runs") => Area::Page,
         Some(ACCOUNT) => Area::Blob,
         _ => Area::Arm,
     }
@@ -62,6 +66,7 @@ pub fn within(area: Area, path: &str) -> Result<&str> {
                 .and_then(|path| path.strip_prefix(ACCOUNT))
                 .unwrap_or(""));
         }
+        Area::Page => return Ok(path),
         Area::Arm => path,
         // Any version of a data plane's API.
         Area::History | Area::Artifact | Area::Mlflow => {

@@ -10,6 +10,7 @@ pub mod trace;
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::routes;
+use address::Area;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -21,18 +22,13 @@ pub const JSON_LIMIT: usize = 8 << 20;
 pub fn router(app: Shared) -> Router {
     // `entry` has read the address and put the area's inner path in its place.
     let inner = Router::new()
-        .nest(address::Area::Arm.inner(), routes::arm())
-        .nest(
-            address::Area::History.inner(),
-            routes::run_history::router(),
-        )
-        .nest(address::Area::Artifact.inner(), routes::artifact::router())
-        .nest(address::Area::Mlflow.inner(), routes::mlflow::router())
-        .nest(address::Area::Blob.inner(), routes::blob::router())
-        .nest(
-            address::Area::Discovery.inner(),
-            routes::workspace::discovery(),
-        )
+        .nest(Area::Arm.inner(), routes::arm())
+        .nest(Area::History.inner(), routes::run_history::router())
+        .nest(Area::Artifact.inner(), routes::artifact::router())
+        .nest(Area::Mlflow.inner(), routes::mlflow::router())
+        .nest(Area::Blob.inner(), routes::blob::router())
+        .nest(Area::Discovery.inner(), routes::workspace::discovery())
+        .nest(Area::Page.inner(), routes::page::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());

@@ -103,6 +103,11 @@ pub fn body(error: &Error) -> ErrorResponse {
 
 fn mlflow_code(error: &Error) -> &'static str {
     match error {
+        // The client falls back to older calls when one is not known.
+        Error::NotFound {
+            code: "ResourceNotFound",
+            ..
+        } => "ENDPOINT_NOT_FOUND",
         Error::NotFound { .. } => "RESOURCE_DOES_NOT_EXIST",
         Error::Conflict { .. } => "RESOURCE_ALREADY_EXISTS",
         Error::Unauthenticated(_) => "UNAUTHENTICATED",

@@ -1,0 +1,214 @@
+"""The official azure-ai-ml client against the local workspace.
+
+Usage: azure_ai_ml_client.py URL TOKEN. Prints one JSON object of what the client saw.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+logging.disable(logging.WARNING)
+
+from azure.ai.ml import Input, MLClient, Output, command  # noqa: E402
+from azure.ai.ml.constants import _common  # noqa: E402
+from azure.ai.ml.entities import AmlCompute, Environment, Model  # noqa: E402
+from azure.core.credentials import AccessToken  # noqa: E402
+from azure.core.exceptions import ResourceNotFoundError  # noqa: E402
+from azure.core.pipeline.policies import SansIOHTTPPolicy  # noqa: E402
+
+url, token = sys.argv[1:3]
+
+
+class Credential:
+    """Gives the local workspace's token for every scope."""
+
+    def get_token(self, *scopes, **_):
+        return AccessToken(token, int(time.time()) + 3600)
+
+
+class Loopback(SansIOHTTPPolicy):
+    """The client's own policy refuses plain http."""
+
+    def on_request(self, request):
+        request.context.options.pop("enforce_https", None)
+        request.http_request.headers["Authorization"] = f"Bearer {token}"
+
+
+# The client forms `https://{account}.blob.{endpoint}`; on loopback the account is part of the path.
+_common.STORAGE_ACCOUNT_URLS["AzureBlob"] = url + "/{}"
+
+folder = tempfile.TemporaryDirectory()
+root = Path(folder.name)
+(root / "config.json").write_text(
+    json.dumps(
+        {
+            "subscription_id": "00000000-0000-0000-0000-000000000000",
+            "resource_group": "local",
+            "workspace_name": "local",
+        }
+    )
+)
+client = MLClient.from_config(
+    Credential(),
+    path=str(root / "config.json"),
+    cloud="LocalCloud",
+    authentication_policy=Loopback(),
+    enable_telemetry=False,
+    cloud_metadata={
+        "azure_portal": url,
+        "resource_manager": url,
+        "active_directory": url,
+        "aml_resource_id": "https://ml.azure.com",
+        "storage_endpoint": url,
+        "registry_discovery_endpoint": url + "/",
+    },
+)
+
+seen = {}
+workspace = client.workspaces.get("local")
+seen["workspace"] = {
+    "name": workspace.name,
+    "location": workspace.location,
+    "tracks_here": workspace.mlflow_tracking_uri.startswith(url),
+}
+seen["computes"] = {compute.name: compute.type for compute in client.compute.list()}
+cluster = client.compute.get("cc-aml-gpu")
+seen["cluster"] = {"max": cluster.max_instances, "min": cluster.min_instances, "state": cluster.provisioning_state}
+
+seen["environments"] = sorted(environment.name for environment in client.environments.list())
+seen["latest"] = client.environments.get("rust-tch-gpu", label="latest").version
+client.environments.create_or_update(Environment(name="mine", version="1", image="ubuntu:24.04", description="made here"))
+seen["made"] = client.environments.get("mine", version="1").description
+try:
+    client.environments.get("nobody-made-this", version="1")
+except ResourceNotFoundError as error:
+    seen["missing"] = type(error).__name__
+
+source = root / "source"
+source.mkdir()
+(source / "data").mkdir()
+(source / "main.py").write_text(
+    "import os, pathlib, sys\n"
+    "print('arguments', *sys.argv[1:])\n"
+    "print('data', pathlib.Path(sys.argv[2], 'numbers.txt').read_text().strip())\n"
+    "print('helper', pathlib.Path('data/helper.txt').read_text().strip())\n"
+    "print('run', os.environ['AZUREML_RUN_ID'])\n"
+    "pathlib.Path('outputs/model').mkdir(parents=True)\n"
+    "pathlib.Path('outputs/model/weights.txt').write_text('1 2 3\\n')\n"
+    "pathlib.Path(sys.argv[3], 'named.txt').write_text('named\\n')\n"
+)
+(source / "data" / "helper.txt").write_text("from a folder\n")
+data = root / "dataset"
+data.mkdir()
+(data / "numbers.txt").write_text("7 8 9\n")
+
+
+def submit(line, **more):
+    """Submits a command on the CPU cluster."""
+    return client.jobs.create_or_update(
+        command(
+            command=line,
+            code=str(source),
+            environment="rust-tch-gpu:1",
+            compute="cpu-cluster",
+            experiment_name="official-client",
+            **more,
+        )
+    )
+
+
+def streamed(name):
+    """What the client prints while it streams a job."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        client.jobs.stream(name)
+    return printed.getvalue()
+
+
+job = submit(
+    "python3 main.py ${{inputs.epochs}} ${{inputs.data}} ${{outputs.result}}",
+    display_name="official",
+    inputs={"epochs": 2, "data": Input(type="uri_folder", path=str(data))},
+    outputs={"result": Output(type="uri_folder")},
+    tags={"made": "here"},
+)
+seen["submitted"] = {
+    "status": job.status,
+    "studio": job.studio_url.startswith(url),
+    "experiment": job.experiment_name,
+}
+text = streamed(job.name)
+seen["stream"] = {
+    "run_id": f"RunId: {job.name}" in text,
+    "summary": "Execution Summary" in text,
+    "lines": [
+        line.replace(job.name, "NAME")
+        for line in text.splitlines()
+        if line.split(" ")[0] in ("data", "helper", "run")
+    ],
+}
+done = client.jobs.get(job.name)
+seen["done"] = {"status": done.status, "display_name": done.display_name, "tags": dict(done.tags)}
+
+again = submit("true")
+while client.jobs.get(again.name).status not in ("Completed", "Failed", "Canceled"):
+    time.sleep(0.2)
+seen["same_code"] = again.code == job.code
+
+failing = submit("echo about to fail; exit 3")
+try:
+    streamed(failing.name)
+    seen["failure"] = None
+except Exception as error:  # the client raises its own class with the service's text in it
+    seen["failure"] = "exited with code 3" in str(error)
+
+slow = submit("sleep 600")
+client.jobs.begin_cancel(slow.name).result()
+while client.jobs.get(slow.name).status not in ("Completed", "Failed", "Canceled"):
+    time.sleep(0.2)
+seen["canceled"] = client.jobs.get(slow.name).status
+
+names = [listed.name for listed in client.jobs.list()]
+seen["listed"] = [name in names for name in (job.name, again.name, failing.name, slow.name)]
+client.jobs.archive(failing.name)
+seen["archived_is_hidden"] = failing.name not in [listed.name for listed in client.jobs.list()]
+
+target = root / "download"
+with contextlib.redirect_stdout(io.StringIO()):
+    client.jobs.download(job.name, download_path=str(target))
+seen["downloaded"] = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+seen["weights"] = (target / "artifacts" / "outputs" / "model" / "weights.txt").read_text()
+
+model = client.models.create_or_update(
+    Model(name="from-job", path=f"azureml://jobs/{job.name}/outputs/artifacts/paths/outputs/model/", type="custom_model")
+)
+seen["model"] = [model.name, model.version]
+local = root / "model.txt"
+local.write_text("weights\n")
+uploaded = client.models.create_or_update(Model(name="from-file", path=str(local)))
+seen["uploaded_model"] = [uploaded.name, uploaded.version]
+seen["models"] = sorted(listed.name for listed in client.models.list())
+seen["model_again"] = client.models.get("from-job", label="latest").version
+
+scored = submit(
+    "cat ${{inputs.model}}/weights.txt",
+    inputs={"model": Input(type="custom_model", path="azureml:from-job:1")},
+)
+streamed(scored.name)
+seen["scored"] = client.jobs.get(scored.name).status
+
+made = client.compute.begin_create_or_update(
+    AmlCompute(name="made-here", size="STANDARD_DS3_V2", min_instances=0, max_instances=3)
+).result()
+seen["compute_made"] = [made.name, made.max_instances]
+client.compute.begin_delete("made-here").wait()
+seen["compute_gone"] = "made-here" not in [compute.name for compute in client.compute.list()]
+
+print(json.dumps(seen))
