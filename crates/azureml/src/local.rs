@@ -186,7 +186,7 @@ impl Local {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
-            // Out of reach of the terminal's and the kernel's signals; it makes a session of its own by itself.
+            // The signals of a terminal and of a kernel go to their own groups.
             .process_group(0)
             .kill_on_drop(false)
             .spawn()

@@ -473,6 +473,6 @@ mod tests {
             config.clone().command("ls").environment_variable("A=B", 1),
         ];
         let errors: Vec<String> = errors.iter().map(error).collect();
-        insta::assert_snapshot!(errors.join("\n\n"), @"");
+        insta::assert_snapshot!(errors.join("\n\n"));
     }
 }

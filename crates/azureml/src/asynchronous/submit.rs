@@ -4,7 +4,7 @@ use super::{Run, Workspace};
 use crate::client::Call;
 use crate::duration;
 use crate::error::{Error, Result};
-use crate::input::Source;
+use crate::input::{Distribution, Source};
 use crate::progress::say;
 use crate::script;
 use crate::script_config::{Program, ScriptRunConfig};
@@ -39,10 +39,11 @@ impl Workspace {
         let (command, code_id) = self.code(config, &program).await?;
         let mut inputs = BTreeMap::new();
         for (name, input) in &config.inputs {
-            inputs.insert(
-                name.clone(),
-                upload::input(self.client(), name, input).await?,
-            );
+            let client = self.client();
+            let input = client
+                .surviving(async || upload::input(client, name, input).await)
+                .await?;
+            inputs.insert(name.clone(), input);
         }
         let outputs: BTreeMap<_, _> = config
             .outputs
@@ -63,7 +64,7 @@ impl Workspace {
             outputs: some(outputs),
             distribution: config
                 .distribution
-                .map(super::super::input::Distribution::to_wire),
+                .map(Distribution::to_wire),
             resources: config.node_count.map(|nodes| JobResources {
                 instance_count: Some(nodes),
                 ..JobResources::default()
@@ -131,6 +132,13 @@ impl Workspace {
         self.environment_id(environment).await
     }
 
+    async fn upload_code(&self, folder: &Path, name: &str) -> Result<String> {
+        let client = self.client();
+        client
+            .surviving(async || upload::code(client, folder, name).await)
+            .await
+    }
+
     /// The command line and the id of the code, which is uploaded.
     async fn code(
         &self,
@@ -147,11 +155,11 @@ impl Workspace {
                 let staged = script::prepare(folder, script).await?;
                 let program = format!("./{}", staged.program);
                 let command = config.command_line(&["sh", script::LAUNCHER, &program]);
-                let id = upload::code(self.client(), staged.folder.path(), &name).await?;
+                let id = self.upload_code(staged.folder.path(), &name).await?;
                 return Ok((command, id));
             }
         };
-        Ok((command, upload::code(self.client(), folder, &name).await?))
+        Ok((command, self.upload_code(folder, &name).await?))
     }
 }
 

@@ -222,6 +222,23 @@ impl Client {
         }
     }
 
+    /// Does something of several calls; once more when the local workspace was lost on the way and is back.
+    pub async fn surviving<T>(&self, work: impl AsyncFn() -> Result<T>) -> Result<T> {
+        match work().await {
+            Err(Error::Transport { .. }) if self.is_local() => {
+                // Any call brings it back.
+                self.send(Call::management(
+                    "finding the local workspace",
+                    Method::GET,
+                    self.scope.to_string(),
+                ))
+                .await?;
+                work().await
+            }
+            result => result,
+        }
+    }
+
     async fn send_once(&self, call: &Call<'_>, base: &Base) -> Result<reqwest::Response, Failed> {
         let url = match &call.target {
             Target::Management(path) => format!("{}{path}", base.root),

@@ -274,7 +274,8 @@ impl Tracking {
         let Some(server) = server else { return false };
         let new = Endpoint {
             root: server.url.trim_end_matches('/').to_owned(),
-            token: Some(server.token),
+            // Signed with the workspace's lasting key, so it is good there as well.
+            token: failed.token.clone(),
         };
         let is_new = new.root != failed.root;
         if is_new {

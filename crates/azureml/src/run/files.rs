@@ -178,8 +178,8 @@ mod tests {
             file("outputs/a<b.txt", None),
         ]);
         let bundle = files.mime_bundle();
-        insta::assert_snapshot!(bundle.plain_text().unwrap(), @"");
-        insta::assert_snapshot!(bundle.get("text/html").unwrap().as_str().unwrap(), @"");
+        insta::assert_snapshot!(bundle.plain_text().unwrap());
+        insta::assert_snapshot!(bundle.get("text/html").unwrap().as_str().unwrap());
         assert_eq!(
             FileList::default().mime_bundle().plain_text(),
             Some("no files yet")

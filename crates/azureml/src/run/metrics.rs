@@ -288,7 +288,7 @@ mod tests {
             metric("once", &[(0, 1.0)]),
         ]);
         let bundle = metrics.mime_bundle();
-        insta::assert_snapshot!(bundle.plain_text().unwrap(), @"");
+        insta::assert_snapshot!(bundle.plain_text().unwrap());
         let html = bundle.get("text/html").unwrap().as_str().unwrap();
         assert_eq!(html.matches("<svg").count(), 2, "a single value is no line");
         assert_eq!(metrics.latest("Accuracy"), Some(98.86));
@@ -313,6 +313,6 @@ mod tests {
 
     #[test]
     fn a_chart_looks_like_this() {
-        insta::assert_snapshot!(chart(&metric("loss", &[(1, 0.5), (2, 0.25)])).unwrap(), @"");
+        insta::assert_snapshot!(chart(&metric("loss", &[(1, 0.5), (2, 0.25)])).unwrap());
     }
 }

@@ -118,15 +118,15 @@ mod tests {
     #[test]
     fn a_missing_or_wrong_libtorch_is_said_before_the_program_starts() {
         let job = job(Some("0.24.0"));
-        insta::assert_snapshot!(error(&launch(job.path(), None), job.path()), @"");
+        insta::assert_snapshot!(error(&launch(job.path(), None), job.path()));
         let wrong = libtorch("build-version", "2.9.1+cpu\n");
-        insta::assert_snapshot!(error(&launch(job.path(), Some(wrong.path())), wrong.path()), @"");
+        insta::assert_snapshot!(error(&launch(job.path(), Some(wrong.path())), wrong.path()));
         let near = libtorch("build-version", "2.110.0\n");
         assert_eq!(
             launch(job.path(), Some(near.path())).status.code(),
             Some(78)
         );
         let empty = tempfile::tempdir().unwrap();
-        insta::assert_snapshot!(error(&launch(job.path(), Some(empty.path())), empty.path()), @"");
+        insta::assert_snapshot!(error(&launch(job.path(), Some(empty.path())), empty.path()));
     }
 }

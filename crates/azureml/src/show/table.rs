@@ -292,6 +292,6 @@ mod tests {
           Status    Running
           Web view  https://example.com/?a=1&b=2
         ");
-        insta::assert_snapshot!(bundle.get("text/html").unwrap().as_str().unwrap(), @"");
+        insta::assert_snapshot!(bundle.get("text/html").unwrap().as_str().unwrap());
     }
 }
