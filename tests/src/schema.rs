@@ -117,6 +117,12 @@ fn route(method: &str, path: &str) -> Option<Route> {
         [kind] => (None, Response::Page(resource(kind)?)),
         ["environments", _] => (None, Response::One("EnvironmentContainer")),
         ["models" | "codes", _] => (None, Response::None),
+        // Where a long operation stands has no model.
+        [
+            ..,
+            "operations" | "operationsStatus" | "operationResults",
+            _,
+        ] => (None, Response::None),
         _ if method == "DELETE" => (None, Response::None),
         [kind, _] => {
             let definition = resource(kind)?;
@@ -133,12 +139,6 @@ fn route(method: &str, path: &str) -> Option<Route> {
             Some("PendingUploadRequestDto"),
             Response::One("PendingUploadResponseDto"),
         ),
-        // Where a long operation stands has no model.
-        [
-            ..,
-            "operations" | "operationsStatus" | "operationResults",
-            _,
-        ] => (None, Response::None),
         _ => return None,
     };
     Some(Route { request, response })
