@@ -3,11 +3,17 @@
 //! The kernel knows [`Evaluator`] and [`Event`]; `evcxr` is behind them.
 //! An evaluator is driven from one thread; [`Interrupter`] is the only part that other threads touch.
 
+pub mod cache;
 mod child;
 mod completeness;
+mod env;
 pub mod evcxr;
+pub mod helpers;
+mod link;
+pub mod rust_src;
+pub mod toolchain;
 
-pub use child::child_hook;
+pub use child::{CellRuntimeError, child_hook};
 pub use completeness::{Completeness, is_complete};
 
 use std::collections::BTreeMap;

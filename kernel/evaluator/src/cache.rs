@@ -1,0 +1,66 @@
+//! Where finished libraries are kept between kernels, and how they are named.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use crate::env;
+
+/// The folder of everything that kernels share: `$AZUREML_KERNEL_CACHE`, or `azureml-kernel` in the user's cache.
+///
+/// `None` when the environment names neither a cache nor a home.
+pub fn root() -> Option<PathBuf> {
+    let named = |variable| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    named(env::CACHE).or_else(|| {
+        let user_cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
+        Some(user_cache.join("azureml-kernel"))
+    })
+}
+
+/// Names content by what it was made of.
+#[derive(Clone)]
+pub(crate) struct Key(Sha256);
+
+impl Key {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// Adds a part; its length goes in too, so that parts cannot run into each other.
+    pub(crate) fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The name: 32 hexadecimal digits.
+    pub(crate) fn finish(&self) -> String {
+        self.0.clone().finalize()[..16]
+            .iter()
+            .fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_where_parts_end() {
+        let key = |parts: &[&str]| {
+            let mut key = Key::new();
+            for part in parts {
+                key.add(part);
+            }
+            key.finish()
+        };
+        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&[]).len(), 32);
+    }
+}

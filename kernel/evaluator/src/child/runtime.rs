@@ -1,0 +1,204 @@
+//! Building and loading the library that shares the cells' standard library: `cell_runtime.rs`.
+
+// Functions of a loaded library; each use says why it is sound.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::interpose;
+use crate::cache::Key;
+use crate::env;
+use crate::link::{Frame, MAX_PAYLOAD};
+use crate::toolchain::Toolchain;
+
+const SOURCE: &str = include_str!("cell_runtime.rs");
+
+/// How often text without a newline is looked for while a cell runs.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why the library could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum CellRuntimeError {
+    /// A file could not be written.
+    #[error(
+        "cannot write {path}: {source}\nhint: make room, or name another folder in AZUREML_KERNEL_CACHE"
+    )]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The compiler could not be run.
+    #[error("cannot run {rustc}: {source}")]
+    Run {
+        /// The compiler.
+        rustc: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The compiler refused it.
+    #[error(
+        "cannot compile the kernel's part of the cell process:\n{0}\nhint: cells need a C linker (`cc`), as any Rust program does"
+    )]
+    Compile(String),
+}
+
+/// The path of the library for this toolchain; builds it in the cache when it is not there yet.
+pub(crate) fn cell_runtime(
+    toolchain: &Toolchain,
+    cache: &Path,
+) -> Result<PathBuf, CellRuntimeError> {
+    let folder = cache.join("cell-runtime");
+    let name = Key::new()
+        .add(&toolchain.version)
+        .add(toolchain.libdir.as_os_str().as_encoded_bytes())
+        .add(SOURCE)
+        .finish();
+    let library = folder.join(format!("{name}.so"));
+    if library.is_file() {
+        return Ok(library);
+    }
+    let written = |source| CellRuntimeError::Write {
+        path: folder.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&folder).map_err(written)?;
+    let staging = tempfile::tempdir_in(&folder).map_err(written)?;
+    let source = staging.path().join("cell_runtime.rs");
+    let built = staging.path().join("cell_runtime.so");
+    std::fs::write(&source, SOURCE).map_err(written)?;
+    let mut rustc = Command::new(&toolchain.rustc);
+    for variable in env::BUILD_SETTINGS {
+        rustc.env_remove(variable);
+    }
+    let output = rustc
+        .args([
+            "--crate-type=cdylib",
+            "--edition=2021",
+            "-O",
+            "-Cprefer-dynamic",
+            "-Cstrip=symbols",
+        ])
+        .arg(format!(
+            "-Clink-arg=-Wl,-rpath,{}",
+            toolchain.libdir.display()
+        ))
+        .arg("-o")
+        .arg(&built)
+        .arg(&source)
+        .output()
+        .map_err(|source| CellRuntimeError::Run {
+            rustc: toolchain.rustc.clone(),
+            source,
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(CellRuntimeError::Compile(said));
+    }
+    // Two kernels may get here at once; the later one replaces the file by one with the same content.
+    std::fs::rename(&built, &library).map_err(written)?;
+    Ok(library)
+}
+
+/// The library in the cell process.
+pub(super) struct Runtime {
+    flush: Option<extern "C" fn()>,
+    running: Arc<(Mutex<bool>, Condvar)>,
+}
+
+/// Loads the library that the environment names. Without it, text without a newline comes late and panics are only seen by `evcxr`.
+pub(super) fn load() -> Runtime {
+    let running = Arc::new((Mutex::new(false), Condvar::new()));
+    let Some(flush) =
+        std::env::var_os(env::CELL_RUNTIME).and_then(|path| load_from(Path::new(&path)).ok())
+    else {
+        return Runtime {
+            flush: None,
+            running,
+        };
+    };
+    interpose::flush_with(flush);
+    std::thread::Builder::new()
+        .name("flush".to_owned())
+        .spawn({
+            let running = Arc::clone(&running);
+            move || flush_while_running(flush, &running)
+        })
+        .ok();
+    Runtime {
+        flush: Some(flush),
+        running,
+    }
+}
+
+impl Runtime {
+    /// Writes out what the cells' standard output holds back.
+    pub(super) fn flush(&self) {
+        if let Some(flush) = self.flush {
+            flush();
+        }
+    }
+
+    /// Says whether a cell runs, so that partial lines are looked for.
+    pub(super) fn set_running(&self, now: bool) {
+        let (running, changed) = &*self.running;
+        *running.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        changed.notify_one();
+    }
+}
+
+fn flush_while_running(flush: extern "C" fn(), running: &(Mutex<bool>, Condvar)) {
+    let (running, changed) = running;
+    let mut now = running.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if *now {
+            (now, _) = changed
+                .wait_timeout(now, FLUSH_INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner);
+            if *now {
+                // The lock is not held here: a cell that holds standard output must not keep the next one from starting.
+                drop(now);
+                flush();
+                now = running.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        } else {
+            now = changed.wait(now).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn load_from(path: &Path) -> Result<extern "C" fn(), libloading::Error> {
+    // SAFETY: the library was built from `cell_runtime.rs` by this crate; loading it runs nothing else. It stays loaded.
+    let library = std::mem::ManuallyDrop::new(unsafe { libloading::Library::new(path) }?);
+    // SAFETY: these are the signatures in `cell_runtime.rs`.
+    let (start, flush) = unsafe {
+        (
+            *library.get::<extern "C" fn(extern "C" fn(bool, *const c_void, usize))>(
+                b"cell_runtime_start",
+            )?,
+            *library.get::<extern "C" fn()>(b"cell_runtime_flush")?,
+        )
+    };
+    start(take_panic);
+    Ok(flush)
+}
+
+/// Sends a panic to the kernel.
+extern "C" fn take_panic(on_cell_thread: bool, text: *const c_void, length: usize) {
+    // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
+    let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
+    let frame = if on_cell_thread {
+        Frame::Panic
+    } else {
+        Frame::Stderr
+    };
+    if on_cell_thread {
+        interpose::flush();
+    }
+    interpose::send(frame, text).ok();
+}

@@ -1,0 +1,62 @@
+//! The environment variables that this crate reads or sets, in one place.
+
+/// Where finished libraries are kept between kernels; see [`crate::cache::root`].
+pub(crate) const CACHE: &str = "AZUREML_KERNEL_CACHE";
+
+/// Where the standard library's sources are, for rust-analyzer.
+pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
+
+/// Which part this binary plays when it is started by the evaluator: [`ROLE_CELL`] or [`ROLE_RUSTC`].
+pub(crate) const ROLE: &str = "AZUREML_KERNEL_ROLE";
+
+/// The role of the process that runs cells.
+pub(crate) const ROLE_CELL: &str = "cell";
+
+/// The role of the compiler's wrapper.
+pub(crate) const ROLE_RUSTC: &str = "rustc";
+
+/// The socket by which the cell process reaches the kernel.
+pub(crate) const LINK: &str = "AZUREML_KERNEL_LINK";
+
+/// The library that the cell process loads to share the standard library with the cells.
+pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
+
+/// The folder of the finished helper library, for the compiler's wrapper.
+pub(crate) const HELPERS: &str = "AZUREML_KERNEL_HELPERS";
+
+/// The file descriptor for display messages, for the crate `notebook`.
+pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
+
+/// The process to which [`DISPLAY_FD`] applies; what a cell starts inherits the variable but not the descriptor.
+pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
+
+/// `evcxr`: the folder of its crate and build.
+pub(crate) const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
+
+/// `evcxr`: set in the process that runs cells.
+pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
+
+/// `evcxr`: set when its own wrapper around the compiler is wanted (`:cache`, dynamic linking).
+pub(crate) const EVCXR_WRAPS_RUSTC: &str = "EVCXR_RUSTC_WRAPPER";
+
+/// Variables that would change how cells are compiled, behind the evaluator's back. Builds do not see them, cells do.
+pub(crate) const BUILD_SETTINGS: &[&str] = &[
+    "CARGO",
+    "CARGO_BUILD_INCREMENTAL",
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_TARGET_DIR",
+    "RUSTC",
+    "RUSTC_BOOTSTRAP",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTDOCFLAGS",
+    "RUSTFLAGS",
+];

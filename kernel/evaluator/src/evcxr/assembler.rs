@@ -1,0 +1,700 @@
+//! From the frames of the cell process to events, and to what `evcxr` must hear.
+//!
+//! The code that `evcxr` generates around a cell speaks on standard output, in lines that begin with `EVCXR_`. They are taken out of
+//! the stream here. Lines that only `evcxr` itself may hear (a panic, a failed `?`, a variable that changed its type) are passed on when
+//! they stand where generated code prints them; user code that prints the same words prints words.
+
+use serde::Deserialize;
+
+use super::text::Decoder;
+use crate::{Event, MimeBundle};
+
+const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
+const LEFT_EARLY: &str = "EVCXR_ERROR_OCCURRED";
+const TYPE_CHANGED: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
+const BEGIN_CONTENT: &str = "EVCXR_BEGIN_CONTENT ";
+const END_CONTENT: &str = "EVCXR_END_CONTENT";
+const ASK: &str = "EVCXR_INPUT_REQUEST:";
+const ASK_PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
+const MARKER: &str = "EVCXR_";
+
+/// Written to standard error, by [`PRELUDE`], right before the text of an error that `?` has met.
+const ERROR_FOLLOWS: &[u8] = b"EVCXR_USER_ERROR_FOLLOWS\n";
+
+/// Items that are part of each cell's crate. The generated code prints the error of a failed `?` as a variable `error`, alone; this tells
+/// where the error's text begins.
+pub(super) const PRELUDE: &str = r#"
+#[allow(unused_macros)]
+macro_rules! eprintln {
+    ($format:literal, $value:ident) => {{
+        if stringify!($value) == "error" {
+            ::std::eprint!("EVCXR_USER_ERROR_FOLLOWS\n");
+        }
+        ::std::eprintln!($format, $value)
+    }};
+    ($($words:tt)*) => { ::std::eprintln!($($words)*) };
+}
+"#;
+
+/// A panic on the cell's thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Panic {
+    /// `file:line:column`.
+    pub(super) place: String,
+    pub(super) message: String,
+}
+
+impl Panic {
+    fn text(&self) -> String {
+        format!(
+            "thread 'main' panicked at {}:\n{}\n",
+            self.place, self.message
+        )
+    }
+}
+
+/// How the function of a cell ended, and what it left.
+#[derive(Debug, Default)]
+pub(super) struct RunEnd {
+    /// The lines that `evcxr` must hear.
+    pub(super) for_evcxr: String,
+    pub(super) panic: Option<Panic>,
+    /// The text of the error that `?` has met.
+    pub(super) error: Option<String>,
+    pub(super) value: Option<MimeBundle>,
+}
+
+/// A message of the crate `notebook`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum DisplayMessage {
+    Display {
+        data: MimeBundle,
+        id: Option<String>,
+    },
+    Update {
+        data: MimeBundle,
+        id: String,
+    },
+    Clear {
+        #[serde(default)]
+        wait: bool,
+    },
+    Result {
+        data: MimeBundle,
+    },
+}
+
+/// What was announced and not yet seen to be what it seems.
+#[derive(Debug)]
+enum Held {
+    /// A panic: the cell's end, or caught by user code.
+    Panic(Panic),
+    /// The text of an error: of a failed `?`, or printed by user code with the same words.
+    Error(String),
+    /// A line that generated code prints last, or user code at any time.
+    Line(&'static str),
+}
+
+/// A rich value that is being put together.
+#[derive(Debug)]
+struct Bundle {
+    data: MimeBundle,
+    /// Whether more forms may join it.
+    open: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    stdout: Decoder,
+    stderr: Decoder,
+    piped_stdout: Decoder,
+    piped_stderr: Decoder,
+    /// A part of a line that may become a marker, or of a line inside a content block.
+    line: Vec<u8>,
+    /// The MIME type and the lines so far of a content block.
+    content: Option<(String, Vec<u8>)>,
+    bundle: Option<Bundle>,
+    display: Vec<u8>,
+    held: Option<Held>,
+    panic: Option<Panic>,
+    error: Option<String>,
+    prompt: Option<(String, bool)>,
+    /// What was written to standard error since anything else happened.
+    last_stderr: String,
+    for_evcxr: String,
+    events: Vec<Event>,
+}
+
+impl Assembler {
+    /// The events so far, in order.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Whether something is held back that should be shown if nothing follows soon.
+    pub(super) fn holds_text(&self) -> bool {
+        matches!(self.held, Some(Held::Error(_)))
+    }
+
+    /// Shows what was held back.
+    pub(super) fn release(&mut self) {
+        match self.held.take() {
+            Some(Held::Panic(panic)) => self.push_stderr(&panic.text()),
+            Some(Held::Error(text)) => self.push_stderr(&text),
+            Some(Held::Line(line)) => self.push_stdout(&format!("{line}\n")),
+            None => {}
+        }
+    }
+
+    /// Bytes that were written to standard output at once.
+    pub(super) fn stdout(&mut self, bytes: &[u8]) {
+        let contains = |word: &str| {
+            bytes
+                .windows(word.len())
+                .any(|window| window == word.as_bytes())
+        };
+        if self.line.is_empty() && self.content.is_none() && !contains(MARKER) {
+            self.stdout_text(bytes);
+            return;
+        }
+        let joined = [std::mem::take(&mut self.line), bytes.to_vec()].concat();
+        for line in joined.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\n") {
+                Some(whole) => self.stdout_line(whole),
+                None if self.content.is_some() || line.starts_with(MARKER.as_bytes()) => {
+                    line.clone_into(&mut self.line);
+                }
+                None => self.stdout_text(line),
+            }
+        }
+    }
+
+    /// Bytes that were written to standard error at once.
+    pub(super) fn stderr(&mut self, bytes: &[u8]) {
+        if bytes == ERROR_FOLLOWS {
+            self.release();
+            self.held = Some(Held::Error(String::new()));
+            return;
+        }
+        let text = self.stderr.push(bytes);
+        if let Some(Held::Error(held)) = &mut self.held {
+            held.push_str(&text);
+        } else {
+            self.stderr_text(&text);
+        }
+    }
+
+    /// Bytes from the pipe of standard output: of C code, or of a program that the cell has started.
+    pub(super) fn piped_stdout(&mut self, bytes: &[u8]) {
+        let text = self.piped_stdout.push(bytes);
+        self.release();
+        self.push_stdout(&text);
+    }
+
+    /// Bytes from the pipe of standard error.
+    pub(super) fn piped_stderr(&mut self, bytes: &[u8]) {
+        let text = self.piped_stderr.push(bytes);
+        self.release();
+        self.push_stderr(&text);
+    }
+
+    /// Bytes of the display channel.
+    pub(super) fn display(&mut self, bytes: &[u8]) {
+        self.display.extend_from_slice(bytes);
+        while let Some(end) = self.display.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.display.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(message) => self.display_message(message),
+                Err(error) => tracing::warn!(%error, "a cell sent a display message that is none"),
+            }
+        }
+    }
+
+    /// A panic on the cell's thread: `place NUL message`.
+    pub(super) fn panic(&mut self, text: &[u8]) {
+        self.release();
+        if self.content.is_none() && !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.stdout_text(&line);
+        }
+        let text = String::from_utf8_lossy(text);
+        let (place, message) = text.split_once('\0').unwrap_or(("", &text));
+        self.held = Some(Held::Panic(Panic {
+            place: place.to_owned(),
+            message: message.to_owned(),
+        }));
+    }
+
+    /// What to show beside the input box, and whether to hide what is typed.
+    pub(super) fn take_prompt(&mut self) -> (String, bool) {
+        self.release();
+        self.prompt.take().unwrap_or_default()
+    }
+
+    /// The function has returned.
+    pub(super) fn finish(&mut self) -> RunEnd {
+        self.flush_parts();
+        match self.held.take() {
+            Some(Held::Line(PANICKED)) => {
+                self.accept_panic(Panic {
+                    place: String::new(),
+                    message: "the cell panicked".to_owned(),
+                });
+            }
+            Some(Held::Line(_)) => {
+                let text = std::mem::take(&mut self.last_stderr);
+                self.accept_error(
+                    text.lines()
+                        .last()
+                        .unwrap_or("an error was returned")
+                        .to_owned(),
+                );
+            }
+            other => {
+                self.held = other;
+                self.release();
+            }
+        }
+        let (panic, error) = (self.panic.take(), self.error.take());
+        if panic.is_some() || error.is_some() {
+            self.show_bundle();
+        }
+        self.prompt = None;
+        self.last_stderr.clear();
+        RunEnd {
+            for_evcxr: std::mem::take(&mut self.for_evcxr),
+            panic,
+            error,
+            value: self.bundle.take().map(|bundle| bundle.data),
+        }
+    }
+
+    /// The process has ended in the middle of a function.
+    pub(super) fn died(&mut self) {
+        self.flush_parts();
+        self.release();
+        self.show_bundle();
+        let events = self.take_events();
+        *self = Self {
+            events,
+            ..Self::default()
+        };
+    }
+
+    /// Shows what waited for more bytes of its kind.
+    fn flush_parts(&mut self) {
+        if let Some((mime_type, mut content)) = self.content.take() {
+            content.append(&mut self.line);
+            self.add_content(mime_type, &content);
+        } else if !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.stdout_text(&line);
+        }
+        for (text, to_stderr) in [
+            (self.stdout.finish(), false),
+            (self.piped_stdout.finish(), false),
+            (self.stderr.finish(), true),
+            (self.piped_stderr.finish(), true),
+        ] {
+            if to_stderr {
+                self.push_stderr(&text);
+            } else {
+                self.push_stdout(&text);
+            }
+        }
+        self.display.clear();
+    }
+
+    /// A whole line of standard output, without its end.
+    fn stdout_line(&mut self, line: &[u8]) {
+        if let Some((mime_type, content)) = &mut self.content {
+            if line != END_CONTENT.as_bytes() {
+                content.extend_from_slice(line);
+                content.push(b'\n');
+                return;
+            }
+            let (mime_type, mut content) = (std::mem::take(mime_type), std::mem::take(content));
+            self.content = None;
+            content.pop_if(|byte| *byte == b'\n');
+            self.add_content(mime_type, &content);
+            return;
+        }
+        let text = String::from_utf8_lossy(line);
+        if text == PANICKED {
+            match self.held.take() {
+                Some(Held::Panic(panic)) => self.accept_panic(panic),
+                other => self.hold(other, PANICKED),
+            }
+        } else if text == LEFT_EARLY {
+            match self.held.take() {
+                Some(Held::Error(error)) => self.accept_error(error.trim_end().to_owned()),
+                other => self.hold(other, LEFT_EARLY),
+            }
+        } else if let Some(variable) = text.strip_prefix(TYPE_CHANGED)
+            && self.last_stderr.ends_with(&format!(
+                "The type of the variable {variable} was redefined, so was lost.\n"
+            ))
+        {
+            self.for_evcxr.push_str(&text);
+            self.for_evcxr.push('\n');
+        } else if let Some(prompt) = text.strip_prefix(ASK_PASSWORD) {
+            self.prompt = Some((prompt.to_owned(), true));
+        } else if let Some(prompt) = text.strip_prefix(ASK) {
+            self.prompt = Some((prompt.to_owned(), false));
+        } else if let Some((before, mime_type)) = content_start(&text) {
+            if !before.is_empty() {
+                self.stdout_text(before.as_bytes());
+            }
+            self.release();
+            self.content = Some((mime_type.to_owned(), Vec::new()));
+        } else {
+            let mut line = line.to_owned();
+            line.push(b'\n');
+            self.stdout_text(&line);
+        }
+    }
+
+    fn hold(&mut self, earlier: Option<Held>, line: &'static str) {
+        self.held = earlier;
+        self.release();
+        self.held = Some(Held::Line(line));
+    }
+
+    fn accept_panic(&mut self, panic: Panic) {
+        self.for_evcxr.push_str(PANICKED);
+        self.for_evcxr.push('\n');
+        self.panic = Some(panic);
+    }
+
+    fn accept_error(&mut self, error: String) {
+        self.for_evcxr.push_str(LEFT_EARLY);
+        self.for_evcxr.push('\n');
+        self.error = Some(error);
+    }
+
+    fn stdout_text(&mut self, bytes: &[u8]) {
+        let text = self.stdout.push(bytes);
+        self.release();
+        self.push_stdout(&text);
+    }
+
+    fn stderr_text(&mut self, text: &str) {
+        self.release();
+        self.push_stderr(text);
+    }
+
+    fn push_stdout(&mut self, text: &str) {
+        self.last_stderr.clear();
+        self.show_bundle_before(text);
+        match self.events.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Event::Stdout(last)) => last.push_str(text),
+            _ => self.events.push(Event::Stdout(text.to_owned())),
+        }
+    }
+
+    fn push_stderr(&mut self, text: &str) {
+        self.last_stderr.push_str(text);
+        self.show_bundle_before(text);
+        match self.events.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Event::Stderr(last)) => last.push_str(text),
+            _ => self.events.push(Event::Stderr(text.to_owned())),
+        }
+    }
+
+    /// A rich value that is followed by text is shown where it stands; one at the very end is the cell's value.
+    fn show_bundle_before(&mut self, text: &str) {
+        if !text.trim().is_empty() {
+            self.show_bundle();
+        }
+    }
+
+    fn show_bundle(&mut self) {
+        if let Some(bundle) = self.bundle.take() {
+            self.events.push(Event::Display {
+                data: bundle.data,
+                id: None,
+            });
+        }
+    }
+
+    /// Adds a form to the value, or starts the next value when this one has that form.
+    fn add_content(&mut self, mime_type: String, content: &[u8]) {
+        self.release();
+        let text = String::from_utf8_lossy(content);
+        let is_json = mime_type == "application/json" || mime_type.ends_with("+json");
+        let content = is_json
+            .then(|| serde_json::from_str(&text).ok())
+            .flatten()
+            .unwrap_or_else(|| text.into());
+        match &mut self.bundle {
+            Some(bundle) if bundle.open && !bundle.data.contains_key(&mime_type) => {
+                bundle.data.insert(mime_type, content);
+            }
+            _ => {
+                self.show_bundle();
+                self.bundle = Some(Bundle {
+                    data: MimeBundle::from([(mime_type, content)]),
+                    open: true,
+                });
+            }
+        }
+    }
+
+    fn display_message(&mut self, message: DisplayMessage) {
+        self.release();
+        self.show_bundle();
+        match message {
+            DisplayMessage::Display { data, id } => self.events.push(Event::Display { data, id }),
+            DisplayMessage::Update { data, id } => {
+                self.events.push(Event::UpdateDisplay { data, id });
+            }
+            DisplayMessage::Clear { wait } => self.events.push(Event::ClearOutput { wait }),
+            DisplayMessage::Result { data } => {
+                self.bundle = Some(Bundle { data, open: false });
+            }
+        }
+    }
+}
+
+/// The text before a content block, and the block's MIME type, when the line starts one.
+fn content_start(line: &str) -> Option<(&str, &str)> {
+    let (before, mime_type) = line.split_once(BEGIN_CONTENT)?;
+    let mime_type = mime_type.trim_end();
+    let (kind, rest) = mime_type.split_once('/')?;
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() || "-+._;=".contains(character))
+    };
+    (is_word(kind) && is_word(rest)).then_some((before, mime_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The events as lines, for comparison.
+    fn shown(assembler: &mut Assembler) -> Vec<String> {
+        assembler
+            .take_events()
+            .into_iter()
+            .map(|event| match event {
+                Event::Stdout(text) => format!("out {text}"),
+                Event::Stderr(text) => format!("err {text}"),
+                Event::Display { data, id } => format!("display {} {id:?}", json!(data)),
+                Event::UpdateDisplay { data, id } => format!("update {} {id}", json!(data)),
+                Event::ClearOutput { wait } => format!("clear {wait}"),
+                Event::Input { prompt, .. } => format!("input {prompt}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn text_passes_at_once_and_in_order() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"a");
+        assembler.stderr(b"b\n");
+        assembler.stdout(b"c");
+        assembler.stdout(b"d\n");
+        assert_eq!(shown(&mut assembler), ["out a", "err b\n", "out cd\n"]);
+    }
+
+    #[test]
+    fn a_panic_is_taken_out_of_the_stream() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"before");
+        assembler.panic(b"src/lib.rs:3:4\0went wrong");
+        assembler.stdout(b"EVCXR_PANIC_NOTIFICATION\n");
+        let end = assembler.finish();
+        assert_eq!(end.for_evcxr, "EVCXR_PANIC_NOTIFICATION\n");
+        assert_eq!(end.panic.expect("a panic").message, "went wrong");
+        assert_eq!(shown(&mut assembler), ["out before"]);
+    }
+
+    #[test]
+    fn a_panic_that_is_caught_is_shown() {
+        let mut assembler = Assembler::default();
+        assembler.panic(b"src/lib.rs:3:4\0went wrong");
+        assembler.stdout(b"caught\n");
+        let end = assembler.finish();
+        assert!(end.panic.is_none());
+        assert_eq!(end.for_evcxr, "");
+        assert_eq!(
+            shown(&mut assembler),
+            [
+                "err thread 'main' panicked at src/lib.rs:3:4:\nwent wrong\n",
+                "out caught\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_panic_is_seen_when_user_code_has_replaced_the_hook() {
+        let mut assembler = Assembler::default();
+        assembler.stderr(b"my own words\n");
+        assembler.stdout(b"EVCXR_PANIC_NOTIFICATION\n");
+        assert!(assembler.finish().panic.is_some());
+    }
+
+    #[test]
+    fn words_of_the_protocol_printed_by_user_code_are_words() {
+        let mut assembler = Assembler::default();
+        let words = "EVCXR_EXECUTION_COMPLETE\nEVCXR_PANIC_NOTIFICATION\nEVCXR_ERROR_OCCURRED\n\
+                     EVCXR_VARIABLE_CHANGED_TYPE:x\nEVCXR_BEGIN_CONTENT\nEVCXR_END_CONTENT\nend\n";
+        for line in words.split_inclusive('\n') {
+            assembler.stdout(line.as_bytes());
+        }
+        let end = assembler.finish();
+        assert_eq!(shown(&mut assembler), [format!("out {words}")]);
+        assert_eq!(end.for_evcxr, "");
+        assert!(end.panic.is_none() && end.error.is_none() && end.value.is_none());
+    }
+
+    #[test]
+    fn the_text_of_a_failed_question_mark_is_the_error() {
+        let mut assembler = Assembler::default();
+        assembler.stderr(b"mine\n");
+        assembler.stderr(ERROR_FOLLOWS);
+        assembler.stderr(b"no such ");
+        assembler.stderr("파일\nhint: look elsewhere".as_bytes());
+        assembler.stderr(b"\n");
+        assembler.stdout(b"EVCXR_ERROR_OCCURRED\n");
+        let end = assembler.finish();
+        assert_eq!(
+            end.error.as_deref(),
+            Some("no such 파일\nhint: look elsewhere")
+        );
+        assert_eq!(end.for_evcxr, "EVCXR_ERROR_OCCURRED\n");
+        assert_eq!(shown(&mut assembler), ["err mine\n"]);
+    }
+
+    #[test]
+    fn an_error_that_user_code_prints_is_text() {
+        let mut assembler = Assembler::default();
+        assembler.stderr(ERROR_FOLLOWS);
+        assembler.stderr(b"handled\n");
+        assert!(assembler.holds_text());
+        assembler.stdout(b"going on\n");
+        assert!(assembler.finish().error.is_none());
+        assert_eq!(shown(&mut assembler), ["err handled\n", "out going on\n"]);
+    }
+
+    #[test]
+    fn a_variable_that_changed_its_type_is_told_to_evcxr() {
+        let mut assembler = Assembler::default();
+        assembler.stderr(b"The type of the variable ");
+        assembler.stderr(b"x was redefined, so was lost.\n");
+        assembler.stdout(b"EVCXR_VARIABLE_CHANGED_TYPE:x\n");
+        assert_eq!(
+            assembler.finish().for_evcxr,
+            "EVCXR_VARIABLE_CHANGED_TYPE:x\n"
+        );
+    }
+
+    #[test]
+    fn forms_of_one_value_are_one_bundle_and_the_last_is_the_value() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"EVCXR_BEGIN_CONTENT text/plain\na\nb\nEVCXR_END_CONTENT\n");
+        assembler.stdout(b"EVCXR_BEGIN_CONTENT application/json\n");
+        assembler.stdout(b"{\"x\": 1}\nEVCXR_END_CONTENT\n");
+        let end = assembler.finish();
+        assert!(shown(&mut assembler).is_empty());
+        assert_eq!(
+            json!(end.value),
+            json!({"application/json": {"x": 1}, "text/plain": "a\nb"})
+        );
+    }
+
+    #[test]
+    fn each_of_several_values_of_one_type_survives() {
+        let mut assembler = Assembler::default();
+        for number in 1..=3 {
+            assembler.stdout(
+                format!("EVCXR_BEGIN_CONTENT text/html\n<b>{number}</b>\nEVCXR_END_CONTENT\n")
+                    .as_bytes(),
+            );
+        }
+        let end = assembler.finish();
+        assert_eq!(
+            shown(&mut assembler),
+            [
+                r#"display {"text/html":"<b>1</b>"} None"#,
+                r#"display {"text/html":"<b>2</b>"} None"#
+            ]
+        );
+        assert_eq!(json!(end.value), json!({"text/html": "<b>3</b>"}));
+    }
+
+    #[test]
+    fn a_value_followed_by_text_is_shown_where_it_stands() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"partEVCXR_BEGIN_CONTENT text/plain\nv\nEVCXR_END_CONTENT\nafter");
+        assert!(assembler.finish().value.is_none());
+        assert_eq!(
+            shown(&mut assembler),
+            [
+                "out part",
+                r#"display {"text/plain":"v"} None"#,
+                "out after"
+            ]
+        );
+    }
+
+    #[test]
+    fn display_messages_keep_their_place() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"1\n");
+        assembler.display(b"{\"kind\":\"display\",\"data\":{\"text/plain\":\"d\"},");
+        assembler.display(b"\"id\":\"x\"}\n{\"kind\":\"update\",\"data\":{},\"id\":\"x\"}\n");
+        assembler.stdout(b"2\n");
+        assembler.display(b"{\"kind\":\"clear\",\"wait\":true}\nnonsense\n");
+        assembler.display(b"{\"kind\":\"result\",\"data\":{\"text/plain\":\"r\"}}\n");
+        let end = assembler.finish();
+        assert_eq!(
+            shown(&mut assembler),
+            [
+                "out 1\n",
+                r#"display {"text/plain":"d"} Some("x")"#,
+                "update {} x",
+                "out 2\n",
+                "clear true"
+            ]
+        );
+        assert_eq!(json!(end.value), json!({"text/plain": "r"}));
+    }
+
+    #[test]
+    fn a_question_to_the_user_is_the_prompt_of_the_next_read() {
+        let mut assembler = Assembler::default();
+        assembler.stdout("EVCXR_INPUT_REQUEST:이름? \n".as_bytes());
+        assert_eq!(assembler.take_prompt(), ("이름? ".to_owned(), false));
+        assembler.stdout(b"EVCXR_INPUT_REQUEST_PASSWORD:key\n");
+        assert_eq!(assembler.take_prompt(), ("key".to_owned(), true));
+        assert_eq!(assembler.take_prompt(), (String::new(), false));
+        assert!(shown(&mut assembler).is_empty());
+    }
+
+    #[test]
+    fn what_a_dying_process_left_is_shown() {
+        let mut assembler = Assembler::default();
+        assembler.stdout(b"EVCXR_");
+        assembler.stderr(b"half \xec");
+        assembler.panic(b"src/lib.rs:1:1\0while panicking");
+        assembler.died();
+        assert_eq!(
+            shown(&mut assembler),
+            [
+                "err half ",
+                "out EVCXR_",
+                "err \u{fffd}thread 'main' panicked at src/lib.rs:1:1:\nwhile panicking\n"
+            ]
+        );
+    }
+}

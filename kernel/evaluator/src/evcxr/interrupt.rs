@@ -1,0 +1,111 @@
+//! The stop button: what runs is asked first, then killed; what is compiled is killed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::pump::Shared;
+use crate::Interrupter;
+
+/// How long user code with a handler of its own may take to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The programs with which cells are compiled, and the shell of `!` lines. Nothing else that this process has started is stopped.
+const COMPILING: &[&str] = &["cargo", "rustc", "rustup", "mold", "sh"];
+
+/// A handle that stops the running cell.
+pub(super) fn interrupter(shared: &Arc<Shared>) -> Interrupter {
+    let shared = Arc::clone(shared);
+    Arc::new(move || interrupt(&shared))
+}
+
+fn interrupt(shared: &Arc<Shared>) {
+    let (running, again, run) = {
+        let mut state = shared.lock();
+        if !state.busy {
+            return;
+        }
+        let again = std::mem::replace(&mut state.interrupted, true);
+        (state.process.filter(|_| state.running), again, state.runs)
+    };
+    let Some(process) = running else {
+        stop_compiling();
+        return;
+    };
+    if again {
+        stop_group(process, Signal::KILL);
+        return;
+    }
+    // Without a handler in user code the process ends at once.
+    stop_group(process, Signal::INT);
+    let shared = Arc::clone(shared);
+    let insist = move || {
+        let stopped = |state: &super::pump::State| !state.running || state.runs != run;
+        if !shared.wait(GRACE, stopped) {
+            stop_group(process, Signal::KILL);
+        }
+    };
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(insist)
+        .ok();
+}
+
+/// Sends a signal to the cell process and to the programs that it has started, as a terminal does.
+pub(super) fn stop_group(process: Pid, signal: Signal) {
+    if rustix::process::kill_process_group(process, signal).is_err() {
+        rustix::process::kill_process(process, signal).ok();
+    }
+}
+
+/// Kills the compiler, if one runs for this process.
+fn stop_compiling() {
+    let processes = processes();
+    let own = std::process::id().cast_signed();
+    let mut doomed: Vec<i32> = processes
+        .iter()
+        .filter(|(_, process)| process.parent == own && COMPILING.contains(&process.name.as_str()))
+        .map(|(id, _)| *id)
+        .collect();
+    let mut index = 0;
+    while let Some(parent) = doomed.get(index).copied() {
+        doomed.extend(
+            processes
+                .iter()
+                .filter(|(_, process)| process.parent == parent)
+                .map(|(id, _)| *id),
+        );
+        index += 1;
+    }
+    for process in doomed.into_iter().filter_map(Pid::from_raw) {
+        rustix::process::kill_process(process, Signal::KILL).ok();
+    }
+}
+
+struct Process {
+    name: String,
+    parent: i32,
+}
+
+/// The processes of this machine by id, from `/proc/<id>/stat`: `id (name) state parent …`.
+fn processes() -> HashMap<i32, Process> {
+    let parse = |text: &str| {
+        let (head, tail) = text.rsplit_once(')')?;
+        let (id, name) = head.split_once(" (")?;
+        let parent = tail.split_whitespace().nth(1)?;
+        let process = Process {
+            name: name.to_owned(),
+            parent: parent.parse().ok()?,
+        };
+        Some((id.parse().ok()?, process))
+    };
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .filter_map(|text| parse(&text))
+        .collect()
+}

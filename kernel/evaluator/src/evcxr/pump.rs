@@ -1,0 +1,426 @@
+//! The thread that reads what the cell process sends, and the state that it shares with the evaluator.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
+};
+use rustix::process::Pid;
+
+use super::assembler::{Assembler, RunEnd};
+use crate::Event;
+use crate::link::{self, Frame};
+
+/// How long text that may be the error of a failed `?` waits for the word that it is.
+const HOLD: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// Events are handed on at the latest when this many are there.
+const BATCH: usize = 256;
+
+/// How long a process that has ended may keep the evaluator waiting for its last words: a program that it forked may hold its socket.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What the pump hands to the evaluator.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Something to show.
+    Event(Event),
+    /// Everything of this cell has been handed over.
+    CellEnded,
+}
+
+/// What the pump and the evaluator both know.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What the functions of the running cell left.
+    pub(super) end: RunEnd,
+    /// Why a library could not be loaded.
+    pub(super) load_error: Option<String>,
+    /// The cell process, once it has connected.
+    pub(super) process: Option<Pid>,
+    /// Whether user code is running.
+    pub(super) running: bool,
+    /// How many times user code has started; tells one run from the next.
+    pub(super) runs: u64,
+    /// How many cell processes have gone.
+    pub(super) processes_gone: u64,
+    /// Whether a cell is being compiled or run.
+    pub(super) busy: bool,
+    /// Whether the running cell was asked to stop.
+    pub(super) interrupted: bool,
+    stop: bool,
+}
+
+/// The state, and word of its changes.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    wake: OwnedFd,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `done`, at most so long; whether it came to that.
+    pub(super) fn wait(&self, limit: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !done(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        done(&state)
+    }
+
+    /// Waits until a process that is known to have ended has been read to its end.
+    pub(super) fn wait_for_last_words(&self, processes_gone_before: u64) {
+        self.wait(LAST_WORDS, |state| {
+            state.processes_gone > processes_gone_before
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// The evaluator's end of the pump; ends the thread when dropped.
+pub(super) struct Pump {
+    pub(super) shared: Arc<Shared>,
+    pub(super) messages: Receiver<Message>,
+    pub(super) sender: Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pump {
+    /// Listens at `path` for cell processes.
+    pub(super) fn listen(path: &Path) -> std::io::Result<Self> {
+        let listener = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        rustix::net::bind(&listener, &SocketAddrUnix::new(path)?)?;
+        rustix::net::listen(&listener, 8)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
+        });
+        let (sender, messages) = channel();
+        let mut worker = Worker {
+            listener,
+            connection: None,
+            assembler: Assembler::default(),
+            shared: Arc::clone(&shared),
+            sender: sender.clone(),
+            buffer: vec![0; link::MAX_PAYLOAD + 2],
+            written: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("cell-output".to_owned())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            shared,
+            messages,
+            sender,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.shared.change(|state| state.stop = true);
+        rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes()).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+/// A cell process.
+struct Connection {
+    socket: OwnedFd,
+    /// What comes once it has said hello: the pipes of standard output and error, and the input socket.
+    passed: Option<[OwnedFd; link::PASSED_DESCRIPTORS]>,
+}
+
+struct Worker {
+    listener: OwnedFd,
+    connection: Option<Connection>,
+    assembler: Assembler,
+    shared: Arc<Shared>,
+    sender: Sender<Message>,
+    buffer: Vec<u8>,
+    written: usize,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        loop {
+            if self.shared.lock().stop {
+                return;
+            }
+            if let Err(error) = self.wait() {
+                tracing::error!(%error, "the output of cells cannot be read any more");
+                return;
+            }
+            match &self.connection {
+                None => self.accept(),
+                Some(_) => {
+                    self.read_frames();
+                    self.read_pipes();
+                }
+            }
+            self.hand_over();
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) -> Result<(), Errno> {
+        let mut sources = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
+        match &self.connection {
+            None => sources.push(PollFd::new(&self.listener, PollFlags::IN)),
+            Some(connection) => {
+                sources.push(PollFd::new(&connection.socket, PollFlags::IN));
+                for pipe in connection.passed.iter().flatten().take(2) {
+                    sources.push(PollFd::new(pipe, PollFlags::IN));
+                }
+            }
+        }
+        let limit = self.assembler.holds_text().then_some(HOLD);
+        match rustix::event::poll(&mut sources, limit.as_ref()) {
+            Ok(0) => self.assembler.release(),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+        {
+            Ok(socket) => {
+                let process = rustix::net::sockopt::socket_peercred(&socket)
+                    .ok()
+                    .map(|credentials| credentials.pid);
+                self.shared.change(|state| state.process = process);
+                self.connection = Some(Connection {
+                    socket,
+                    passed: None,
+                });
+            }
+            Err(error) => tracing::debug!(%error, "no cell process to accept"),
+        }
+    }
+
+    /// Reads all frames that are there.
+    fn read_frames(&mut self) {
+        while let Some(connection) = &mut self.connection {
+            let mut space =
+                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(link::PASSED_DESCRIPTORS))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let received = rustix::net::recvmsg(
+                &connection.socket,
+                &mut [IoSliceMut::new(&mut self.buffer)],
+                &mut ancillary,
+                RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
+            );
+            let length = match received {
+                Ok(received) => received.bytes,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => 0,
+            };
+            if length < 2 {
+                self.process_gone();
+                return;
+            }
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    connection.passed = descriptors.collect::<Vec<_>>().try_into().ok();
+                }
+            }
+            self.frame(length);
+            if self.written >= BATCH {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Handles the frame in the buffer.
+    fn frame(&mut self, length: usize) {
+        let (kind, flags) = (Frame::from_byte(self.buffer[0]), self.buffer[1]);
+        if flags & link::STDOUT_IS_OLDER != 0 {
+            self.drain_pipe(0);
+        }
+        if flags & link::STDERR_IS_OLDER != 0 {
+            self.drain_pipe(1);
+        }
+        self.written += 1;
+        let payload = &self.buffer[2..length];
+        match kind {
+            Some(Frame::Stdout) => self.assembler.stdout(payload),
+            Some(Frame::Stderr) => self.assembler.stderr(payload),
+            Some(Frame::Display) => self.assembler.display(payload),
+            Some(Frame::Panic) => self.assembler.panic(payload),
+            Some(Frame::LoadError) => {
+                let reason = String::from_utf8_lossy(payload).into_owned();
+                self.shared.change(|state| state.load_error = Some(reason));
+            }
+            Some(Frame::Begin) => {
+                let mut late = None;
+                self.shared.change(|state| {
+                    state.running = true;
+                    state.runs += 1;
+                    late = state.process.filter(|_| state.interrupted);
+                });
+                if let Some(process) = late {
+                    // The stop button was pressed while the cell was compiled, too late to stop that.
+                    super::interrupt::stop_group(process, rustix::process::Signal::KILL);
+                }
+            }
+            Some(Frame::Finish) => self.finish(),
+            Some(Frame::Input) => self.ask(),
+            Some(Frame::Hello) => {}
+            None => tracing::warn!(kind = self.buffer[0], "a frame of an unknown kind"),
+        }
+    }
+
+    /// The function has returned: everything it wrote is here, hand it over and let `evcxr` go on.
+    fn finish(&mut self) {
+        self.drain_pipe(0);
+        self.drain_pipe(1);
+        let mut end = self.assembler.finish();
+        self.hand_over();
+        let mut answer = vec![b'\n'];
+        answer.extend_from_slice(end.for_evcxr.as_bytes());
+        self.shared.change(|state| {
+            state.running = false;
+            if end.value.is_none() {
+                end.value = state.end.value.take();
+            }
+            state.end = end;
+        });
+        if let Some(connection) = &self.connection {
+            // The answer is short and the process waits for it, so there is room; if the process has gone, that is seen elsewhere.
+            rustix::net::send(&connection.socket, &answer, SendFlags::NOSIGNAL).ok();
+        }
+    }
+
+    /// Somebody reads standard input: ask the front end, and pass on the answer without keeping the output waiting.
+    fn ask(&mut self) {
+        let (prompt, password) = self.assembler.take_prompt();
+        self.hand_over();
+        let input = self
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.passed.as_ref())
+            .and_then(|passed| passed[2].try_clone().ok());
+        let Some(input) = input else { return };
+        let (reply, answer) = channel::<String>();
+        let event = Event::Input {
+            prompt,
+            password,
+            reply,
+        };
+        self.sender.send(Message::Event(event)).ok();
+        let sender = self.sender.clone();
+        let pass_on = move || {
+            let packet = if let Ok(line) = answer.recv() {
+                let mut packet = vec![link::INPUT_LINE];
+                packet.extend_from_slice(line.as_bytes());
+                packet.truncate(link::MAX_INPUT - 1);
+                packet.push(b'\n');
+                packet
+            } else {
+                let text = "this cell reads standard input, which this front end does not offer\n\
+                            hint: give the value in the cell, or run the notebook in JupyterLab\n";
+                let event = Event::Stderr(text.to_owned());
+                sender.send(Message::Event(event)).ok();
+                vec![link::INPUT_UNAVAILABLE]
+            };
+            rustix::net::send(&input, &packet, SendFlags::NOSIGNAL).ok();
+        };
+        std::thread::Builder::new()
+            .name("cell-input".to_owned())
+            .spawn(pass_on)
+            .ok();
+    }
+
+    fn process_gone(&mut self) {
+        self.drain_pipe(0);
+        self.drain_pipe(1);
+        self.connection = None;
+        self.assembler.died();
+        self.hand_over();
+        self.shared.change(|state| {
+            state.process = None;
+            state.running = false;
+            state.processes_gone += 1;
+        });
+    }
+
+    /// Reads once from each pipe that has something.
+    fn read_pipes(&mut self) {
+        for index in 0..2 {
+            self.read_pipe(index);
+        }
+    }
+
+    /// Reads a pipe until it is empty.
+    fn drain_pipe(&mut self, index: usize) {
+        while self.read_pipe(index) {}
+    }
+
+    /// Reads a part of what is in a pipe; whether there was something.
+    fn read_pipe(&mut self, index: usize) -> bool {
+        let Some(passed) = self.connection.as_ref().and_then(|one| one.passed.as_ref()) else {
+            return false;
+        };
+        let pipe = &passed[index];
+        // Asked first, so that the descriptor, which the writers may share, need not be made non-blocking.
+        let waiting = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
+        if waiting == 0 {
+            return false;
+        }
+        let mut bytes = vec![
+            0;
+            usize::try_from(waiting).map_or(link::MAX_PAYLOAD, |waiting| waiting
+                .min(link::MAX_PAYLOAD))
+        ];
+        let Ok(length) = rustix::io::read(pipe, &mut bytes[..]) else {
+            return false;
+        };
+        if index == 0 {
+            self.assembler.piped_stdout(&bytes[..length]);
+        } else {
+            self.assembler.piped_stderr(&bytes[..length]);
+        }
+        length > 0
+    }
+
+    fn hand_over(&mut self) {
+        self.written = 0;
+        for event in self.assembler.take_events() {
+            self.sender.send(Message::Event(event)).ok();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Bytes to text, across the borders of what was read at once.
+
+/// Decodes UTF-8 that arrives in pieces. A character that is cut in two comes whole with its second half; bytes that are no
+/// UTF-8 become U+FFFD.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    /// The first bytes of a character whose rest is still to come; at most three.
+    started: Vec<u8>,
+}
+
+impl Decoder {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+        let joined;
+        let mut rest = if self.started.is_empty() {
+            bytes
+        } else {
+            joined = [std::mem::take(&mut self.started), bytes.to_vec()].concat();
+            &joined[..]
+        };
+        let mut text = String::with_capacity(rest.len());
+        loop {
+            let error = match std::str::from_utf8(rest) {
+                Ok(valid) => {
+                    text.push_str(valid);
+                    return text;
+                }
+                Err(error) => error,
+            };
+            let (valid, after) = rest.split_at(error.valid_up_to());
+            text.push_str(&String::from_utf8_lossy(valid));
+            if let Some(invalid) = error.error_len() {
+                text.push('\u{fffd}');
+                rest = &after[invalid..];
+            } else {
+                self.started = after.to_vec();
+                return text;
+            }
+        }
+    }
+
+    /// What is left when nothing more comes.
+    pub(super) fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.started)).into_owned()
+    }
+}
+
+/// The place of a byte offset, in code points. An offset inside a character counts as its start.
+pub(super) fn code_points(text: &str, offset: usize) -> usize {
+    text.char_indices()
+        .take_while(|(start, character)| start + character.len_utf8() <= offset)
+        .count()
+}
+
+/// The byte offset of a place that is given in code points; the end of the text when it is beyond.
+pub(super) fn byte_offset(text: &str, code_points: usize) -> usize {
+    text.char_indices()
+        .nth(code_points)
+        .map_or(text.len(), |(offset, _)| offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_cut_in_two_come_whole() {
+        let bytes = "가🧑‍🔬!".as_bytes();
+        for cut in 0..bytes.len() {
+            let mut decoder = Decoder::default();
+            let text = decoder.push(&bytes[..cut]) + &decoder.push(&bytes[cut..]);
+            assert_eq!(text, "가🧑‍🔬!", "cut at {cut}");
+            assert_eq!(decoder.finish(), "");
+        }
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_marked() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.push(b"a\xffb\xe3\x81"), "a\u{fffd}b");
+        assert_eq!(decoder.push(b"c"), "\u{fffd}c");
+        assert_eq!(decoder.push(b"\xe3"), "");
+        assert_eq!(decoder.finish(), "\u{fffd}");
+    }
+
+    #[test]
+    fn places_are_code_points() {
+        let text = "한글🧑‍🔬x";
+        assert_eq!(byte_offset(text, 2), 6);
+        // The scientist is three code points: a person, a joiner, a microscope.
+        assert_eq!(byte_offset(text, 5), text.len() - 1);
+        assert_eq!(code_points(text, text.len() - 1), 5);
+        assert_eq!(code_points(text, text.len()), 6);
+        assert_eq!(byte_offset(text, 99), text.len());
+    }
+}

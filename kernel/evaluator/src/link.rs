@@ -1,0 +1,69 @@
+//! What the cell process and the kernel say to each other on their socket.
+//!
+//! The socket keeps packets whole and in order (`SOCK_SEQPACKET`), so a packet is a frame: one byte that says what it is, one byte
+//! of flags, and a payload. Everything that user code writes, shows or asks for goes through this one queue; that is
+//! what keeps its order.
+
+/// No payload is longer than this; longer writes are split.
+pub(crate) const MAX_PAYLOAD: usize = 32 * 1024;
+
+/// What a frame from the cell process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Frame {
+    /// The first one; carries [`PASSED_DESCRIPTORS`] file descriptors.
+    Hello = b'h',
+    /// A library was received and its function is about to run.
+    Begin = b'b',
+    /// Bytes for standard output.
+    Stdout = b'o',
+    /// Bytes for standard error.
+    Stderr = b'e',
+    /// Bytes of a JSON line of the crate `notebook`.
+    Display = b'd',
+    /// A panic on the thread of the cell: `place NUL message`.
+    Panic = b'p',
+    /// Somebody reads standard input. The answer goes to the input socket.
+    Input = b'i',
+    /// The library could not be loaded: why.
+    LoadError = b'l',
+    /// The function has returned. The kernel answers with the lines that are meant for `evcxr`, each ended by a newline.
+    Finish = b'f',
+}
+
+impl Frame {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [
+            Self::Hello,
+            Self::Begin,
+            Self::Stdout,
+            Self::Stderr,
+            Self::Display,
+            Self::Panic,
+            Self::Input,
+            Self::LoadError,
+            Self::Finish,
+        ]
+        .into_iter()
+        .find(|frame| *frame as u8 == byte)
+    }
+}
+
+/// Flag: when the frame was sent, bytes were waiting in the pipe of standard output, so they are older.
+pub(crate) const STDOUT_IS_OLDER: u8 = 1;
+
+/// Flag: the same for standard error.
+pub(crate) const STDERR_IS_OLDER: u8 = 2;
+
+/// How many file descriptors come with [`Frame::Hello`]: the ends from which the kernel reads what bypasses the frames
+/// (standard output, standard error: C code and started programs), and the kernel's end of the input socket.
+pub(crate) const PASSED_DESCRIPTORS: usize = 3;
+
+/// No answer to [`Frame::Input`] is longer than this.
+pub(crate) const MAX_INPUT: usize = 128 * 1024;
+
+/// Answer to [`Frame::Input`]: there is nobody to ask.
+pub(crate) const INPUT_UNAVAILABLE: u8 = 0;
+
+/// Answer to [`Frame::Input`]: a line follows.
+pub(crate) const INPUT_LINE: u8 = 1;

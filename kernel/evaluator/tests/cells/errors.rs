@@ -1,0 +1,182 @@
+//! Cells that fail, and what a reader is told.
+
+use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
+
+use crate::support::{Check, error, ok, plain, value};
+
+pub const CHECKS: &[Check] = &[
+    (
+        "a_compile_error_is_shown_once_with_its_place",
+        a_compile_error_is_shown_once_with_its_place,
+    ),
+    (
+        "a_compile_error_beside_hangul_is_marked",
+        a_compile_error_beside_hangul_is_marked,
+    ),
+    (
+        "a_closure_and_an_unknown_type_are_explained",
+        a_closure_and_an_unknown_type_are_explained,
+    ),
+    (
+        "an_unknown_command_is_explained",
+        an_unknown_command_is_explained,
+    ),
+    ("a_panic_is_an_error", a_panic_is_an_error),
+    ("a_panic_keeps_variables", a_panic_keeps_variables),
+    (
+        "a_panic_that_is_caught_is_none",
+        a_panic_that_is_caught_is_none,
+    ),
+    (
+        "a_panic_of_another_thread_is_text",
+        a_panic_of_another_thread_is_text,
+    ),
+    (
+        "a_failed_question_mark_is_an_error",
+        a_failed_question_mark_is_an_error,
+    ),
+    (
+        "an_error_that_is_printed_is_none",
+        an_error_that_is_printed_is_none,
+    ),
+];
+
+fn a_compile_error_is_shown_once_with_its_place(evaluator: &mut EvcxrEvaluator) {
+    let (seen, error) = error(evaluator, "let a = 1;\nlet b: i32 = \"text\";");
+    assert_eq!(seen, [""; 0]);
+    assert_eq!(error.ename, "CompileError");
+    assert_eq!(error.evalue, "mismatched types");
+    let text = plain(&error);
+    assert!(text.starts_with("error[E0308]: mismatched types"), "{text}");
+    assert!(text.contains("2 | let b: i32 = \"text\";"), "{text}");
+    assert!(
+        text.contains("  |              ^^^^^^ expected `i32`, found `&str`"),
+        "{text}"
+    );
+    assert_eq!(text.matches("mismatched types").count(), 1, "{text}");
+}
+
+fn a_compile_error_beside_hangul_is_marked(evaluator: &mut EvcxrEvaluator) {
+    let (_, error) = error(evaluator, "let 이름 = \"가나\"; 없음(이름)");
+    let text = plain(&error);
+    let lines: Vec<_> = text.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("1 |"))
+        .expect("the line is shown");
+    // Two columns a syllable: the unknown name begins in column 20 of the screen.
+    assert_eq!(lines[at], "1 | let 이름 = \"가나\"; 없음(이름)");
+    assert!(
+        lines[at + 1].starts_with(&format!("  | {}^^^^ ", " ".repeat(19))),
+        "{text}"
+    );
+}
+
+fn a_closure_and_an_unknown_type_are_explained(evaluator: &mut EvcxrEvaluator) {
+    let (_, closure) = error(evaluator, "let add = |x: i32| x + 1;");
+    assert_eq!(closure.ename, "CompileError");
+    assert_eq!(
+        closure.evalue,
+        "The variable `add` is a closure, which cannot be persisted."
+    );
+    assert!(
+        plain(&closure).contains("let f: Box<dyn Fn()>"),
+        "{}",
+        plain(&closure)
+    );
+    let (_, unknown) = error(evaluator, "let nothing = Vec::new();");
+    assert!(plain(&unknown).contains("type"), "{}", plain(&unknown));
+}
+
+fn an_unknown_command_is_explained(evaluator: &mut EvcxrEvaluator) {
+    let (_, error) = error(evaluator, ":nonsense");
+    assert_eq!(error.evalue, "Unrecognised command :nonsense");
+}
+
+fn a_panic_is_an_error(evaluator: &mut EvcxrEvaluator) {
+    let (seen, error) = error(
+        evaluator,
+        "print!(\"before\");\nlet values = vec![1];\nlet index = 3; let found = values[index];",
+    );
+    assert_eq!(seen, ["out:before"]);
+    assert_eq!(error.ename, "Panic");
+    assert_eq!(
+        error.evalue,
+        "index out of bounds: the len is 1 but the index is 3 (line 3, column 34)"
+    );
+    let text = plain(&error);
+    assert!(
+        text.contains("3 | let index = 3; let found = values[index];"),
+        "{text}"
+    );
+}
+
+fn a_panic_keeps_variables(evaluator: &mut EvcxrEvaluator) {
+    value(
+        evaluator,
+        "let survivor = vec![1, 2]; fn go_wrong() { panic!(\"wrong {}\", 1 + 1) }",
+    );
+    let (_, error) = error(evaluator, "let lost = 1; go_wrong();");
+    assert_eq!(error.evalue, "wrong 2");
+    assert!(
+        plain(&error).contains("an earlier cell: fn go_wrong()"),
+        "{}",
+        plain(&error)
+    );
+    assert_eq!(value(evaluator, "survivor"), "[1, 2]");
+}
+
+fn a_panic_that_is_caught_is_none(evaluator: &mut EvcxrEvaluator) {
+    let (seen, result) = ok(
+        evaluator,
+        "let caught = std::panic::catch_unwind(|| panic!(\"thrown\")).is_err(); println!(\"on\"); caught",
+    );
+    assert_eq!(result.as_deref(), Some("true"));
+    assert!(
+        seen[0].starts_with("err:thread 'main' panicked at "),
+        "{seen:?}"
+    );
+    assert!(seen[0].ends_with(":\nthrown\n"), "{seen:?}");
+    assert_eq!(seen[1..], ["out:on\n"]);
+}
+
+fn a_panic_of_another_thread_is_text(evaluator: &mut EvcxrEvaluator) {
+    let (seen, result) = ok(
+        evaluator,
+        "std::thread::spawn(|| panic!(\"over there\")).join().is_err()",
+    );
+    assert_eq!(result.as_deref(), Some("true"));
+    assert_eq!(seen.len(), 1);
+    assert!(
+        seen[0].contains("thread '<unnamed>' panicked at "),
+        "{seen:?}"
+    );
+    assert!(seen[0].contains("over there"), "{seen:?}");
+}
+
+fn a_failed_question_mark_is_an_error(evaluator: &mut EvcxrEvaluator) {
+    let code = "eprintln!(\"mine\");\nlet number: i32 = \"가\".parse::<i32>()?;\nprintln!(\"not reached\");";
+    let (seen, error) = error(evaluator, code);
+    assert_eq!(seen, ["err:mine\n"]);
+    assert_eq!(error.ename, "Error");
+    assert_eq!(error.evalue, "invalid digit found in string");
+
+    let (_, two_lines) = self::error(
+        evaluator,
+        r#"Err::<(), String>("cannot find `x`\nhint: make one".to_string())?;"#,
+    );
+    assert_eq!(two_lines.evalue, "cannot find `x`");
+    assert!(
+        plain(&two_lines).contains("hint: make one"),
+        "{}",
+        plain(&two_lines)
+    );
+}
+
+fn an_error_that_is_printed_is_none(evaluator: &mut EvcxrEvaluator) {
+    let (seen, _) = ok(
+        evaluator,
+        r#"let error = "handled"; eprintln!("{}", error); println!("on");"#,
+    );
+    assert_eq!(seen, ["err:handled\n", "out:on\n"]);
+}

@@ -1,0 +1,211 @@
+//! Helper crates: there in each cell, without `:dep` and without a compile.
+
+use std::path::{Path, PathBuf};
+
+use azureml_kernel_evaluator::Evaluator;
+use azureml_kernel_evaluator::helpers::{self, Library, Progress, Unavailable};
+use azureml_kernel_evaluator::toolchain::Toolchain;
+use serde_json::json;
+
+use crate::support::{OwnCheck, error, ok_bundle, plain, start, value};
+
+pub const CHECKS: &[OwnCheck] = &[
+    (
+        "missing_helpers_are_explained",
+        missing_helpers_are_explained,
+    ),
+    (
+        "helper_crates_are_there_and_share_their_statics",
+        helper_crates_are_there_and_share_their_statics,
+    ),
+    (
+        "a_library_of_the_same_content_is_used_again",
+        a_library_of_the_same_content_is_used_again,
+    ),
+    (
+        "a_helper_that_does_not_compile_is_explained",
+        a_helper_that_does_not_compile_is_explained,
+    ),
+];
+
+/// Two crates: one that cells name, and one that it needs; the first also needs a foreign crate.
+fn crates(root: &Path) -> PathBuf {
+    let write = |name: &str, text: &str| {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
+        std::fs::write(path, text).expect("the folder is ours");
+    };
+    write(
+        "Cargo.toml",
+        "[workspace]\nresolver = \"3\"\nmembers = [\"surface\", \"under\"]\n",
+    );
+    write(
+        "surface/Cargo.toml",
+        "[package]\nname = \"surface\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\
+         [dependencies]\nunder = { path = \"../under\" }\nserde_json = \"1\"\n",
+    );
+    write(
+        "surface/src/lib.rs",
+        r#"//! What cells use.
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+        pub use under::Kind;
+
+        pub struct Card { text: String, value: serde_json::Value }
+
+        impl Card {
+            pub fn new(text: &str) -> Result<Self, under::Error> {
+                let value = serde_json::from_str(text).map_err(|error| under::Error(error.to_string()))?;
+                Ok(Self { text: text.to_owned(), value })
+            }
+            pub fn kind(&self) -> Kind { if self.value.is_object() { Kind::Object } else { Kind::Other } }
+            pub fn evcxr_display(&self) {
+                println!("EVCXR_BEGIN_CONTENT text/plain\n{}\nEVCXR_END_CONTENT", self.text);
+            }
+        }
+
+        pub fn count() -> usize { CALLS.fetch_add(1, Ordering::SeqCst) + 1 }
+
+        pub mod prelude { pub use crate::{Card, Kind, count}; }
+
+        #[macro_export]
+        macro_rules! twice { ($value:expr) => { $crate::double($value) }; }
+        pub fn double(value: i32) -> i32 { value * 2 }
+        "#,
+    );
+    write(
+        "under/Cargo.toml",
+        "[package]\nname = \"under\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    write(
+        "under/src/lib.rs",
+        "#[derive(Debug, PartialEq)] pub enum Kind { Object, Other }\n\
+         #[derive(Debug)] pub struct Error(pub String);\n\
+         impl std::fmt::Display for Error { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, \"bad card: {}\", self.0) } }\n\
+         impl std::error::Error for Error {}\n",
+    );
+    root.join("surface")
+}
+
+fn toolchain() -> Toolchain {
+    Toolchain::find().expect("this test was compiled")
+}
+
+fn missing_helpers_are_explained(cache: &Path) {
+    assert_eq!(
+        Library::current(&toolchain(), cache),
+        Err(Unavailable::NotBuilt)
+    );
+    let mut evaluator = start(cache);
+    let (_, error) = error(&mut evaluator, "use surface::Card;");
+    assert_eq!(error.ename, "CompileError");
+    assert!(
+        plain(&error).contains("hint: run `azureml-kernel install`"),
+        "{}",
+        plain(&error)
+    );
+    assert_eq!(value(&mut evaluator, "1 + 1"), "2");
+}
+
+fn helper_crates_are_there_and_share_their_statics(cache: &Path) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let surface = crates(root.path());
+    let mut compiled = Vec::new();
+    let library = helpers::build(&[surface], &toolchain(), cache, &mut |progress| {
+        if let Progress::Compiled { package, .. } = progress {
+            compiled.push(package);
+        }
+    })
+    .expect("the crates compile");
+    assert!(
+        compiled.iter().any(|package| package == "serde_json"),
+        "{compiled:?}"
+    );
+    assert_eq!(Library::current(&toolchain(), cache).as_ref(), Ok(&library));
+    // The library stands for itself: its sources may go.
+    drop(root);
+
+    let mut evaluator = start(cache);
+    value(&mut evaluator, "use surface::prelude::*;");
+    value(&mut evaluator, r#"let card = Card::new("{\"a\": 1}")?;"#);
+    let variables = evaluator.variables();
+    let card = variables
+        .iter()
+        .find(|variable| variable.name == "card")
+        .expect("it lives on");
+    assert_eq!(card.type_name, "Card");
+    let (_, shown) = ok_bundle(&mut evaluator, "card");
+    assert_eq!(json!(shown), json!({"text/plain": "{\"a\": 1}"}));
+    assert_eq!(value(&mut evaluator, "card.kind()"), "Object");
+    assert_eq!(value(&mut evaluator, "card.kind() == Kind::Object"), "true");
+    assert_eq!(value(&mut evaluator, "surface::twice!(21)"), "42");
+    assert_eq!(value(&mut evaluator, "count()"), "1");
+    assert_eq!(value(&mut evaluator, "count()"), "2");
+    let (_, failed) = error(&mut evaluator, r#"let broken = Card::new("{")?;"#);
+    assert_eq!(failed.ename, "Error");
+    assert!(
+        failed.evalue.starts_with("bad card: EOF"),
+        "{}",
+        failed.evalue
+    );
+    let completions = evaluator.complete("card.ki", 7);
+    assert!(
+        completions
+            .matches
+            .iter()
+            .any(|one| one.text.starts_with("kind"))
+    );
+}
+
+fn a_library_of_the_same_content_is_used_again(cache: &Path) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let surface = crates(root.path());
+    let build = || {
+        let mut seen = Vec::new();
+        let library = helpers::build(
+            std::slice::from_ref(&surface),
+            &toolchain(),
+            cache,
+            &mut |progress| seen.push(progress),
+        )
+        .expect("the crates compile");
+        (library, seen)
+    };
+    // Two at once: one builds, the other waits; the result is one.
+    let (one, two) = std::thread::scope(|scope| {
+        let other = scope.spawn(build);
+        (build(), other.join().expect("the build does not panic"))
+    });
+    assert_eq!(one.0, two.0);
+    assert_eq!(build().1, [Progress::Reused]);
+    std::fs::write(surface.join("src/more.rs"), "// new").expect("the folder is ours");
+    let changed = build();
+    assert_ne!(changed.0, one.0);
+    assert!(!changed.1.contains(&Progress::Reused), "{:?}", changed.1);
+}
+
+fn a_helper_that_does_not_compile_is_explained(cache: &Path) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let surface = crates(root.path());
+    std::fs::write(
+        surface.join("src/lib.rs"),
+        "pub fn broken() -> i32 { \"no\" }",
+    )
+    .expect("the folder is ours");
+    let error = helpers::build(&[surface], &toolchain(), cache, &mut |_| {})
+        .expect_err("it does not compile");
+    let text = error.to_string();
+    assert!(
+        text.contains("mismatched types") && text.contains("hint: "),
+        "{text}"
+    );
+    let nothing = root.path().join("nothing");
+    let error =
+        helpers::build(&[nothing], &toolchain(), cache, &mut |_| {}).expect_err("there is nothing");
+    assert!(
+        error.to_string().contains("holds no Rust library"),
+        "{error}"
+    );
+}

@@ -1,0 +1,29 @@
+//! Cells from outside: what is run, what comes back.
+//!
+//! This binary is also the cell process and the compiler's wrapper, as the kernel's binary is; so it has a `main` of its own. One evaluator
+//! serves many checks, for it takes seconds to start.
+
+mod asking;
+mod dying;
+mod errors;
+mod helper_crates;
+mod output;
+mod stopping;
+mod support;
+mod values;
+
+use support::Check;
+
+fn main() {
+    azureml_kernel_evaluator::child_hook();
+    let checks: Vec<Check> = [
+        output::CHECKS,
+        values::CHECKS,
+        errors::CHECKS,
+        asking::CHECKS,
+        dying::CHECKS,
+        stopping::CHECKS,
+    ]
+    .concat();
+    support::run(&checks, helper_crates::CHECKS);
+}

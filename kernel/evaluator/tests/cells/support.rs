@@ -1,0 +1,225 @@
+//! Running checks, and what they need.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use azureml_kernel_evaluator::evcxr::{EvcxrEvaluator, Options};
+use azureml_kernel_evaluator::{CellError, Evaluator, Event, Events, MimeBundle, Outcome};
+
+/// A check with the evaluator that all share.
+pub type Check = (&'static str, fn(&mut EvcxrEvaluator));
+
+/// A check that starts evaluators of its own, with a cache of its own.
+pub type OwnCheck = (&'static str, fn(&Path));
+
+/// Runs the checks whose names hold the first argument, all without one.
+pub fn run(checks: &[Check], own: &[OwnCheck]) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
+    let checks: Vec<_> = checks.iter().filter(|(name, _)| wanted(name)).collect();
+    let own: Vec<_> = own.iter().filter(|(name, _)| wanted(name)).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        for name in checks
+            .iter()
+            .map(|check| check.0)
+            .chain(own.iter().map(|check| check.0))
+        {
+            println!("{name}: test");
+        }
+        return;
+    }
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let mut failed = Vec::new();
+    let mut judge = |name: &'static str, check: &mut dyn FnMut()| {
+        let begin = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(check)).is_ok();
+        let verdict = if passed { "ok" } else { "FAILED" };
+        println!(
+            "test {name} ... {verdict} ({:.2} s)",
+            begin.elapsed().as_secs_f32()
+        );
+        if !passed {
+            failed.push(name);
+        }
+    };
+    if !checks.is_empty() {
+        let mut evaluator = start(cache.path());
+        for (name, check) in &checks {
+            judge(name, &mut || check(&mut evaluator));
+        }
+    }
+    for (name, check) in &own {
+        judge(name, &mut || check(cache.path()));
+    }
+    let count = checks.len() + own.len();
+    println!("\n{} of {count} checks passed", count - failed.len());
+    if !failed.is_empty() {
+        eprintln!("failed: {}", failed.join(", "));
+        std::process::exit(1);
+    }
+}
+
+/// An evaluator with this cache.
+pub fn start(cache: &Path) -> EvcxrEvaluator {
+    let mut options = Options::default();
+    options.cache = Some(cache.to_owned());
+    EvcxrEvaluator::start(options).expect("the evaluator starts")
+}
+
+/// What a cell showed, in order; asked for input, it answers with the next line.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    seen: Mutex<Vec<String>>,
+    changed: Condvar,
+    lines: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    /// A recorder that can answer.
+    pub fn answering(lines: &[&str]) -> Self {
+        Self {
+            lines: Mutex::new(lines.iter().rev().map(|line| (*line).to_owned()).collect()),
+            ..Self::default()
+        }
+    }
+
+    /// What was shown: text joined as long as it goes to one stream, everything else an entry each.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen
+            .lock()
+            .expect("no check panics while it holds this")
+            .clone()
+    }
+
+    /// Only the text of one stream, `out` or `err`.
+    pub fn text(&self, stream: &str) -> String {
+        let prefix = format!("{stream}:");
+        self.seen()
+            .iter()
+            .filter_map(|entry| entry.strip_prefix(&prefix))
+            .collect()
+    }
+
+    /// Waits until the text was shown.
+    pub fn wait_for(&self, text: &str) {
+        let seen = self
+            .seen
+            .lock()
+            .expect("no check panics while it holds this");
+        let (_seen, limit) = self
+            .changed
+            .wait_timeout_while(seen, Duration::from_secs(60), |seen| {
+                !seen.iter().any(|entry| entry.contains(text))
+            })
+            .expect("no check panics while it holds this");
+        assert!(!limit.timed_out(), "`{text}` was not shown");
+    }
+
+    fn add(&self, kind: &str, text: &str) {
+        let mut seen = self
+            .seen
+            .lock()
+            .expect("no check panics while it holds this");
+        let prefix = format!("{kind}:");
+        match seen.last_mut() {
+            Some(last) if last.starts_with(&prefix) && kind.len() == 3 => last.push_str(text),
+            _ => seen.push(prefix + text),
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl Events for Recorder {
+    fn emit(&self, event: Event) {
+        let json = |data: MimeBundle| serde_json::to_string(&data).expect("a bundle is JSON");
+        match event {
+            Event::Stdout(text) => self.add("out", &text),
+            Event::Stderr(text) => self.add("err", &text),
+            Event::Display { data, id } => {
+                let id = if id.is_some() { " with id" } else { "" };
+                self.add("display", &(json(data) + id));
+            }
+            Event::UpdateDisplay { data, .. } => self.add("update", &json(data)),
+            Event::ClearOutput { wait } => self.add("clear", &wait.to_string()),
+            Event::Input {
+                prompt,
+                password,
+                reply,
+            } => {
+                self.add(
+                    "input",
+                    &format!("{prompt}{}", if password { " (hidden)" } else { "" }),
+                );
+                // Without a line the reply is dropped, as by a front end that has no input.
+                if let Some(line) = self
+                    .lines
+                    .lock()
+                    .expect("no check panics while it holds this")
+                    .pop()
+                {
+                    reply
+                        .send(line)
+                        .expect("the evaluator waits for the answer");
+                }
+            }
+        }
+    }
+}
+
+/// Runs a cell that must succeed; what it showed, and its value as text.
+pub fn ok(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Option<String>) {
+    let (seen, value) = ok_bundle(evaluator, code);
+    let text = value.map(|value| {
+        value["text/plain"]
+            .as_str()
+            .expect("plain text is text")
+            .to_owned()
+    });
+    (seen, text)
+}
+
+/// The same with the value in all its forms.
+pub fn ok_bundle(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Option<MimeBundle>) {
+    let recorder = Recorder::default();
+    match evaluator.execute(code, &recorder) {
+        Outcome::Ok(value) => (recorder.seen(), value),
+        Outcome::Error(error) => panic!(
+            "`{code}` failed: {}\nshown: {:?}",
+            plain(&error),
+            recorder.seen()
+        ),
+    }
+}
+
+/// The value of a cell that shows nothing else.
+pub fn value(evaluator: &mut EvcxrEvaluator, code: &str) -> String {
+    let (seen, value) = ok(evaluator, code);
+    assert_eq!(seen, [""; 0], "`{code}` showed something");
+    value.unwrap_or_default()
+}
+
+/// Runs a cell that must fail; what it showed, and the error.
+pub fn error(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, CellError) {
+    let recorder = Recorder::default();
+    match evaluator.execute(code, &recorder) {
+        Outcome::Error(error) => (recorder.seen(), error),
+        Outcome::Ok(value) => panic!("`{code}` succeeded: {value:?}"),
+    }
+}
+
+/// The traceback without colours.
+pub fn plain(error: &CellError) -> String {
+    let mut text = String::new();
+    let mut rest = error.traceback.join("\n");
+    while let Some(start) = rest.find("\x1b[") {
+        text.push_str(&rest[..start]);
+        let end = rest[start..]
+            .find('m')
+            .map_or(rest.len(), |end| start + end + 1);
+        rest = rest[end..].to_owned();
+    }
+    text + &rest
+}

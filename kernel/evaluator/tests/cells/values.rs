@@ -1,0 +1,199 @@
+//! What cells show as values, and what lives on between cells.
+
+use azureml_kernel_evaluator::Evaluator;
+use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
+use serde_json::json;
+
+use crate::support::{Check, ok, ok_bundle, value};
+
+pub const CHECKS: &[Check] = &[
+    (
+        "a_last_expression_is_the_value",
+        a_last_expression_is_the_value,
+    ),
+    ("a_type_can_show_itself", a_type_can_show_itself),
+    (
+        "every_block_of_a_cell_survives",
+        every_block_of_a_cell_survives,
+    ),
+    ("variables_have_their_types", variables_have_their_types),
+    (
+        "a_type_that_is_defined_again_loses_its_variables_only",
+        a_type_that_is_defined_again_loses_its_variables_only,
+    ),
+    ("commands_of_evcxr_work", commands_of_evcxr_work),
+    (
+        "a_local_crate_is_a_dependency",
+        a_local_crate_is_a_dependency,
+    ),
+    (
+        "clearing_keeps_the_kernel_usable",
+        clearing_keeps_the_kernel_usable,
+    ),
+];
+
+fn a_last_expression_is_the_value(evaluator: &mut EvcxrEvaluator) {
+    assert_eq!(value(evaluator, "1 + 1"), "2");
+    assert_eq!(
+        value(evaluator, r#"("한글", Some(1.5))"#),
+        r#"("한글", Some(1.5))"#
+    );
+    assert_eq!(value(evaluator, "2;"), "");
+    assert_eq!(
+        ok(evaluator, r#"print!("first"); vec![1]"#),
+        (vec!["out:first".to_owned()], Some("[1]".to_owned()))
+    );
+}
+
+fn a_type_can_show_itself(evaluator: &mut EvcxrEvaluator) {
+    let code = r#"
+        struct Shown;
+        impl Shown {
+            fn evcxr_display(&self) {
+                println!("EVCXR_BEGIN_CONTENT text/plain\nplain\nEVCXR_END_CONTENT");
+                println!("EVCXR_BEGIN_CONTENT text/html\n<b>\nrich</b>\nEVCXR_END_CONTENT");
+            }
+        }
+        Shown
+    "#;
+    let (seen, shown) = ok_bundle(evaluator, code);
+    assert_eq!(seen, [""; 0]);
+    assert_eq!(
+        json!(shown),
+        json!({"text/plain": "plain", "text/html": "<b>\nrich</b>"})
+    );
+}
+
+fn every_block_of_a_cell_survives(evaluator: &mut EvcxrEvaluator) {
+    let code = r#"
+        println!("before");
+        for i in 1..=3 { println!("EVCXR_BEGIN_CONTENT text/html\n<b>{i}</b>\nEVCXR_END_CONTENT"); }
+        println!("between");
+        println!("EVCXR_BEGIN_CONTENT image/png\niVBORw==\nEVCXR_END_CONTENT");
+    "#;
+    let (seen, last) = ok_bundle(evaluator, code);
+    assert_eq!(
+        seen,
+        [
+            "out:before\n",
+            r#"display:{"text/html":"<b>1</b>"}"#,
+            r#"display:{"text/html":"<b>2</b>"}"#,
+            r#"display:{"text/html":"<b>3</b>"}"#,
+            "out:between\n",
+        ]
+    );
+    assert_eq!(json!(last), json!({"image/png": "iVBORw=="}));
+}
+
+fn variables_have_their_types(evaluator: &mut EvcxrEvaluator) {
+    value(
+        evaluator,
+        r#"use std::collections::HashMap;
+        let typed_map: HashMap<String, Vec<u8>> = HashMap::new();
+        let typed_vec = vec![1.5, 2.5];
+        let typed_closure: Box<dyn Fn(i32) -> i32> = Box::new(|x| x + 1);
+        let (typed_left, typed_right) = ("가".to_string(), Some(3u8));"#,
+    );
+    let types: Vec<_> = evaluator
+        .variables()
+        .into_iter()
+        .filter(|variable| variable.name.starts_with("typed_"))
+        .map(|variable| format!("{}: {}", variable.name, variable.type_name))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "typed_closure: Box<dyn Fn(i32) -> i32>",
+            "typed_left: String",
+            "typed_map: HashMap<String, Vec<u8>>",
+            "typed_right: Option<u8>",
+            "typed_vec: Vec<f64>",
+        ]
+    );
+    assert_eq!(
+        value(evaluator, "typed_closure(typed_vec.len() as i32)"),
+        "3"
+    );
+}
+
+fn a_type_that_is_defined_again_loses_its_variables_only(evaluator: &mut EvcxrEvaluator) {
+    value(
+        evaluator,
+        "struct Twice { a: i32 } let twice = Twice { a: 1 }; let stays = 5;",
+    );
+    let (seen, _) = ok(
+        evaluator,
+        "struct Twice { a: i32, b: i32 } println!(\"defined\");",
+    );
+    assert_eq!(
+        seen,
+        [
+            "err:The type of the variable twice was redefined, so was lost.\n",
+            "out:defined\n"
+        ]
+    );
+    assert_eq!(value(evaluator, "stays"), "5");
+    assert!(
+        evaluator
+            .variables()
+            .iter()
+            .all(|variable| variable.name != "twice")
+    );
+}
+
+fn commands_of_evcxr_work(evaluator: &mut EvcxrEvaluator) {
+    value(evaluator, "let listed = 1u64;");
+    let (_, answer) = ok_bundle(evaluator, ":vars");
+    let answer = answer.expect("`:vars` answers");
+    assert!(
+        answer["text/plain"]
+            .as_str()
+            .is_some_and(|text| text.contains("listed: u64"))
+    );
+    assert!(
+        answer["text/html"]
+            .as_str()
+            .is_some_and(|text| text.contains("<td>listed</td>"))
+    );
+    assert_eq!(value(evaluator, ":opt 1"), "Optimization: 1");
+    assert_eq!(value(evaluator, ":opt 0"), "Optimization: 0");
+    assert_eq!(value(evaluator, "!echo from the shell"), "from the shell");
+}
+
+fn a_local_crate_is_a_dependency(evaluator: &mut EvcxrEvaluator) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
+        std::fs::write(path, text).expect("the folder is ours");
+    };
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"near-by\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    write(
+        "src/lib.rs",
+        "pub struct Near(pub i32);\npub fn answer() -> Near { Near(42) }\n",
+    );
+    let path = folder.path().display();
+    value(
+        evaluator,
+        &format!(":dep near-by = {{ path = \"{path}\" }}\nlet near = near_by::answer();"),
+    );
+    assert_eq!(value(evaluator, "near.0"), "42");
+    let variables = evaluator.variables();
+    let near = variables
+        .iter()
+        .find(|variable| variable.name == "near")
+        .expect("it lives on");
+    assert_eq!(near.type_name, "near_by::Near");
+    // Its folder is gone with the end of this check, so it must not stay a dependency.
+    value(evaluator, ":clear");
+}
+
+fn clearing_keeps_the_kernel_usable(evaluator: &mut EvcxrEvaluator) {
+    value(evaluator, "let cleared = 1;");
+    value(evaluator, ":clear");
+    assert_eq!(evaluator.variables(), []);
+    assert_eq!(value(evaluator, "1 + 1"), "2");
+}
