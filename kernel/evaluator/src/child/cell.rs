@@ -72,7 +72,10 @@ fn serve() -> std::io::Result<()> {
         match load_and_run(library, function, store) {
             Ok(new_store) => store = new_store,
             Err(error) => {
-                interpose::send(Frame::LoadError, error.to_string().as_bytes())?;
+                // The loader's own words are in the source.
+                let reason = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                interpose::send(Frame::LoadError, reason.as_bytes())?;
                 exit(BROKEN);
             }
         }

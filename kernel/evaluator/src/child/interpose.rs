@@ -259,6 +259,10 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
 
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
     if READ.load(Ordering::Relaxed) >= line.len() {
+        if CELL_THREAD.get() == Some(&this_thread()) {
+            // A prompt is mostly part of a line.
+            flush();
+        }
         send_on(streams, Frame::Input, &[])?;
         line.resize(link::MAX_INPUT, 0);
         let received = loop {
