@@ -13,6 +13,9 @@ use crate::MimeBundle;
 /// The environment variable that names the file descriptor; set only in the process that runs cells.
 const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 
+/// The environment variable that names that process. Programs that a cell starts inherit the variables but not the descriptor.
+const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
+
 /// What a cell can tell the kernel.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -59,7 +62,8 @@ impl Channel {
         CHANNEL
             .get_or_init(|| {
                 let fd = parse_fd(&std::env::var(DISPLAY_FD).ok()?)?;
-                Some(Self {
+                let pid = std::env::var(DISPLAY_PID).ok();
+                is_this_process(pid.as_deref()).then(|| Self {
                     fd,
                     turn: Mutex::new(()),
                 })
@@ -105,6 +109,11 @@ fn parse_fd(text: &str) -> Option<RawFd> {
     text.parse().ok().filter(|fd| *fd > 2)
 }
 
+/// Whether the descriptor was given to this process; without a word about it, it was.
+fn is_this_process(pid: Option<&str>) -> bool {
+    pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +153,15 @@ mod tests {
     fn a_message_is_one_line() {
         let data = MimeBundle::new().text("two\nlines");
         assert!(!json(&Message::Result { data }).contains('\n'));
+    }
+
+    #[test]
+    fn a_descriptor_of_another_process_is_no_channel() {
+        let own = std::process::id().to_string();
+        assert!(is_this_process(Some(&own)));
+        assert!(is_this_process(None));
+        assert!(!is_this_process(Some("1")));
+        assert!(!is_this_process(Some("")));
     }
 
     #[test]
