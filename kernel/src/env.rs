@@ -41,9 +41,6 @@ pub const NO_COLOR: &str = "NO_COLOR";
 /// Where libraries that are built ahead are kept; `azureml-kernel` in the user's cache when unset.
 pub const CACHE: &str = azureml_kernel_helpers::env::CACHE;
 
-/// Where the user's caches are; `~/.cache` when unset.
-pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
-
 /// The folder in a variable; `None` when it is unset, empty or relative.
 pub fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable)
@@ -62,13 +59,4 @@ pub fn state_folder() -> PathBuf {
         .or_else(|| home().map(|home| home.join(".local/state")))
         .unwrap_or_else(std::env::temp_dir)
         .join("azureml-kernel")
-}
-
-/// Where libraries that are built ahead are kept; `None` when there is no home.
-pub fn cache_folder() -> Option<PathBuf> {
-    folder(CACHE).or_else(|| {
-        folder(XDG_CACHE_HOME)
-            .or_else(|| home().map(|home| home.join(".cache")))
-            .map(|cache| cache.join("azureml-kernel"))
-    })
 }

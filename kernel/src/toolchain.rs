@@ -6,6 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use azureml_kernel_evaluator::rust_src::{self, RustSrc};
+use azureml_kernel_evaluator::toolchain::Toolchain;
+
 use crate::env;
 
 /// How to get Rust.
@@ -13,7 +16,9 @@ pub const RUST_HINT: &str =
     "install Rust from https://rustup.rs and restart Jupyter, so that it sees the new PATH";
 
 /// How to get the sources of the standard library.
-pub const RUST_SRC_HINT: &str = "run `rustup component add rust-src`; without rustup, on Debian and Ubuntu, `apt install rust-web-src`, or set RUST_SRC_PATH to a copy of the `library` folder of Rust's sources";
+pub fn rust_src_hint() -> &'static str {
+    rust_src::HINT.trim_start_matches("hint: ")
+}
 
 /// How to get a linker.
 pub const LINKER_HINT: &str = "install a C compiler: `apt install build-essential`, `dnf install gcc`, or `xcode-select --install` on macOS";
@@ -51,41 +56,8 @@ pub fn rust_version() -> Option<String> {
 
 /// Where the sources of the standard library are; the evaluator needs them to know the types of variables.
 pub fn rust_src() -> Option<PathBuf> {
-    if let Some(named) = env::folder(env::RUST_SRC_PATH) {
-        return is_library(&named).then_some(named);
-    }
-    let inside = sysroot().map(|root| root.join("lib/rustlib/src/rust/library"));
-    inside
-        .filter(|path| is_library(path))
-        .or_else(packaged_rust_src)
-}
-
-/// Where Debian's package `rust-web-src` puts the sources; the newest ones.
-pub fn packaged_rust_src() -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/src")
-        .ok()?
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rustc-"))
-        .map(|entry| entry.path().join("library"))
-        .filter(|path| is_library(path))
-        .collect();
-    found.sort();
-    found.pop()
-}
-
-fn is_library(path: &Path) -> bool {
-    path.join("core/src/lib.rs").is_file()
-}
-
-fn sysroot() -> Option<PathBuf> {
-    let output = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(PathBuf::from(text.trim_end()))
+    let toolchain = Toolchain::find().ok()?;
+    RustSrc::find(&toolchain).path().map(Path::to_owned)
 }
 
 /// Links an empty library, as each cell does. The error is what the compiler said.

@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// The binary, in an environment of its own below `home`.
+///
+/// Rust itself stays where it is: rustup looks for it in the home folder unless it is told.
 fn kernel(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_azureml-kernel"));
     for name in [
@@ -24,9 +26,17 @@ fn kernel(home: &Path) -> Command {
         command.env_remove(name);
     }
     let environment = home.join("python");
+    let own_home = std::env::home_dir().unwrap_or_default();
+    for (name, folder) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
+        if std::env::var_os(name).is_none() {
+            command.env(name, own_home.join(folder));
+        }
+    }
     command
         .env("HOME", home)
         .env("VIRTUAL_ENV", environment)
+        // What kernels share is built once for all tests.
+        .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null());
     command
 }
@@ -130,7 +140,8 @@ fn doctor_names_what_is_missing_and_how_to_get_it() {
     let (output, out, _) = run(kernel(home.path())
         .arg("doctor")
         .env("PATH", home.path())
-        .env("RUST_SRC_PATH", home.path()));
+        .env("AZUREML_KERNEL_CACHE", home.path())
+        .env_remove("CARGO_HOME"));
     assert_eq!(output.status.code(), Some(1));
     for name in [
         "rustc",
@@ -139,6 +150,8 @@ fn doctor_names_what_is_missing_and_how_to_get_it() {
         "rust-src",
         "Jupyter",
         "kernelspec",
+        "helper crates",
+        "cell",
     ] {
         let line = out
             .lines()

@@ -3,10 +3,11 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use jupyter_protocol::JupyterKernelspec;
 
-use super::helpers;
+use super::{helpers, trial};
 use crate::kernelspec::{DISPLAY_NAME, NAME, folder, locations};
 use crate::{env, logging, toolchain};
 
@@ -26,7 +27,7 @@ const INSTALL: &str = "run `azureml-kernel install`";
 /// Prints a line per check; fails when something that is needed is missing.
 pub fn run() -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
-    let checks: [(&str, fn() -> Finding); 9] = [
+    let checks: [(&str, fn() -> Finding); 10] = [
         ("rustc", rustc),
         ("cargo", cargo),
         ("linker", linker),
@@ -36,6 +37,7 @@ pub fn run() -> ExitCode {
         ("helper crates", helper_crates),
         ("cache", cache),
         ("log", log),
+        ("cell", cell),
     ];
     let mut complete = true;
     for (name, check) in checks {
@@ -97,7 +99,7 @@ fn rust_src() -> Finding {
         Some(path) => Good(path.display().to_string()),
         None => Missing(
             "the sources of the standard library are missing, so the types of variables are not known".to_owned(),
-            toolchain::RUST_SRC_HINT.to_owned(),
+            toolchain::rust_src_hint().to_owned(),
         ),
     }
 }
@@ -168,14 +170,14 @@ fn helper_crates() -> Finding {
         Ok(names) => Good(format!("{} in {}", names.join(", "), set.display())),
         Err(error) => {
             let text = error.to_string();
-            let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, INSTALL));
-            Missing(what.to_owned(), hint.to_owned())
+            let (what, hint) = split_hint(&text);
+            Missing(what.to_owned(), hint.unwrap_or(INSTALL).to_owned())
         }
     }
 }
 
 fn cache() -> Finding {
-    let Some(folder) = env::cache_folder() else {
+    let Some(folder) = azureml_kernel_evaluator::cache::root() else {
         return Missing(
             "there is no home folder".to_owned(),
             format!("set HOME or {}", env::CACHE),
@@ -206,6 +208,31 @@ fn log() -> Finding {
         (Ok(()), Some(newest)) => Good(format!("the newest is {}", newest.display())),
         (Ok(()), None) => Good(format!("kernels write to {}", logs.display())),
     }
+}
+
+fn cell() -> Finding {
+    let started = Instant::now();
+    match trial::run() {
+        Ok(()) => Good(format!(
+            "`{}` ran {:.1} s after the start",
+            trial::CODE,
+            started.elapsed().as_secs_f64()
+        )),
+        Err(error) => {
+            let (what, hint) = split_hint(&error);
+            let hint = hint.unwrap_or("the lines above may say why");
+            Missing(what.to_owned(), hint.to_owned())
+        }
+    }
+}
+
+/// What went wrong, in one line, and the way out.
+fn split_hint(text: &str) -> (&str, Option<&str>) {
+    let what = text.lines().next().unwrap_or_default();
+    (
+        what,
+        text.lines().find_map(|line| line.strip_prefix("hint: ")),
+    )
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Failure, helpers};
+use super::{Failure, helpers, trial};
 use crate::kernelspec::DISPLAY_NAME;
 use crate::kernelspec::folder::{self, Binary};
 use crate::kernelspec::locations::{Location, kernels_folder};
@@ -37,8 +37,15 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     } else if toolchain::rust_src().is_none() {
         eprintln!(
             "warning: the sources of the standard library (rust-src) are missing; without them the kernel does not know the types of variables\nhint: {}",
-            toolchain::RUST_SRC_HINT
+            toolchain::rust_src_hint()
         );
+    }
+    if !no_crates {
+        eprintln!("Trying a cell");
+        match trial::run() {
+            Ok(()) => eprintln!("It works."),
+            Err(error) => eprintln!("warning: {error}"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

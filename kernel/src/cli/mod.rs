@@ -6,6 +6,7 @@ mod doctor;
 mod helpers;
 mod install;
 mod serve;
+mod trial;
 mod uninstall;
 
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ enum Command {
         /// A further crate for cells to use without `:dep`, built ahead; may be given more than once
         #[arg(long = "crate", value_name = "DIR")]
         crates: Vec<PathBuf>,
-        /// Build no crates ahead
+        /// Build nothing ahead; the first cell waits instead
         #[arg(long, conflicts_with = "crates")]
         no_crates: bool,
     },

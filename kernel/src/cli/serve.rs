@@ -92,7 +92,7 @@ fn start_error(text: &str) -> CellError {
         let hint = if toolchain::find("rustc").is_none() || toolchain::find("cargo").is_none() {
             toolchain::RUST_HINT
         } else if toolchain::rust_src().is_none() {
-            toolchain::RUST_SRC_HINT
+            toolchain::rust_src_hint()
         } else {
             "`azureml-kernel doctor` checks what the kernel needs; restart the kernel afterwards"
         };

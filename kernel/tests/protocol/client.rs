@@ -1,5 +1,6 @@
 //! A front end: sends requests and reads everything that comes back, by a client library that is not the kernel's own code.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,22 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
         .unwrap_or_else(|_| panic!("nothing came: {what}"))
 }
 
+/// A connection whose sockets are files in a folder.
+pub fn connection_in(folder: &Path) -> ConnectionInfo {
+    ConnectionInfo {
+        ip: folder.join("kernel").display().to_string(),
+        transport: Transport::IPC,
+        shell_port: 1,
+        iopub_port: 2,
+        stdin_port: 3,
+        control_port: 4,
+        hb_port: 5,
+        key: "the key".to_owned(),
+        signature_scheme: "hmac-sha256".to_owned(),
+        kernel_name: None,
+    }
+}
+
 /// A kernel that runs in this process.
 pub struct Kernel {
     pub connection: ConnectionInfo,
@@ -51,18 +68,7 @@ impl Kernel {
         start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let connection = ConnectionInfo {
-            ip: folder.path().join("kernel").display().to_string(),
-            transport: Transport::IPC,
-            shell_port: 1,
-            iopub_port: 2,
-            stdin_port: 3,
-            control_port: 4,
-            hb_port: 5,
-            key: "the key".to_owned(),
-            signature_scheme: "hmac-sha256".to_owned(),
-            kernel_name: None,
-        };
+        let connection = connection_in(folder.path());
         let gate = Arc::new(Gate::default());
         let engine = Engine {
             start: Box::new({

@@ -5,6 +5,7 @@ mod broken;
 mod client;
 mod execution;
 mod lifetime;
+mod process;
 mod questions;
 mod scripted;
 mod stdin;
