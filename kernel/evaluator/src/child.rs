@@ -4,7 +4,6 @@ mod cell;
 mod interpose;
 mod runtime;
 mod signals;
-mod wrapper;
 
 use crate::env;
 
@@ -16,11 +15,13 @@ pub(crate) use runtime::cell_runtime;
 /// Must be the first thing in `main`, while there is one thread only.
 pub fn child_hook() {
     interpose::keep_linked();
+    let evcxr_wraps = std::env::var_os(env::EVCXR_WRAPS_RUSTC).is_some();
+    // Where the user asked for evcxr's cache or dynamic linking, evcxr's own wrapper goes on, in this binary without our role.
+    let next = evcxr_wraps.then(|| std::env::current_exe().ok()).flatten();
+    azureml_kernel_helpers::rustc_wrapper_hook(next.as_deref());
     match std::env::var(env::ROLE).as_deref() {
         Ok(env::ROLE_CELL) if std::env::var_os(env::EVCXR_IS_RUNTIME).is_some() => cell::run(),
-        Ok(env::ROLE_RUSTC) => wrapper::run(),
-        // `wrapper` passes on to evcxr's own wrapper by starting this binary again without a role.
-        _ if std::env::var_os(env::EVCXR_WRAPS_RUSTC).is_some() => ::evcxr::runtime_hook(),
+        _ if evcxr_wraps => ::evcxr::runtime_hook(),
         _ => {}
     }
 }

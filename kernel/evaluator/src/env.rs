@@ -6,23 +6,17 @@ pub(crate) const CACHE: &str = "AZUREML_KERNEL_CACHE";
 /// Where the standard library's sources are, for rust-analyzer.
 pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 
-/// Which part this binary plays when it is started by the evaluator: [`ROLE_CELL`] or [`ROLE_RUSTC`].
+/// Which part this binary plays when it is started by the evaluator: [`ROLE_CELL`].
 pub(crate) const ROLE: &str = "AZUREML_KERNEL_ROLE";
 
 /// The role of the process that runs cells.
 pub(crate) const ROLE_CELL: &str = "cell";
-
-/// The role of the compiler's wrapper.
-pub(crate) const ROLE_RUSTC: &str = "rustc";
 
 /// The socket by which the cell process reaches the kernel.
 pub(crate) const LINK: &str = "AZUREML_KERNEL_LINK";
 
 /// The library that the cell process loads to share the standard library with the cells.
 pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
-
-/// The folder of the finished helper library, for the compiler's wrapper.
-pub(crate) const HELPERS: &str = "AZUREML_KERNEL_HELPERS";
 
 /// The file descriptor for display messages, for the crate `notebook`.
 pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";

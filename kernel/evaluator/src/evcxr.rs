@@ -13,10 +13,10 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CellRuntimeError, cell_runtime};
 use crate::env;
-use crate::helpers::{Library, Unavailable};
 use crate::rust_src::RustSrc;
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::{
@@ -39,6 +39,8 @@ const OPT_LEVEL: &str = "0";
 pub struct Options {
     /// Where finished libraries are; by default [`cache::root`](crate::cache::root).
     pub cache: Option<PathBuf>,
+    /// The set of helper crates; by default the one that the environment names.
+    pub helpers: Option<PathBuf>,
     /// The binary that calls [`child_hook`](crate::child_hook); by default the one that runs.
     pub program: Option<PathBuf>,
 }
@@ -79,7 +81,7 @@ pub struct EvcxrEvaluator {
     context: CommandContext,
     pump: Pump,
     _folder: Folder,
-    helpers: Result<Library, Unavailable>,
+    helpers: Result<Helpers, HelpersError>,
     rust_src: RustSrc,
 }
 
@@ -95,7 +97,10 @@ impl EvcxrEvaluator {
             .ok_or(StartError::NoCache)?;
         let runtime = cell_runtime(&toolchain, &cache)?;
         let rust_src = RustSrc::find(&toolchain);
-        let helpers = Library::current(&toolchain, &cache);
+        let helpers = match &options.helpers {
+            Some(folder) => Helpers::open(folder),
+            None => Helpers::current(),
+        };
         let in_folder = |source| StartError::Folder {
             place: std::env::temp_dir(),
             source,
@@ -143,7 +148,7 @@ impl EvcxrEvaluator {
     }
 
     /// The helper crates that cells can use, or why there are none.
-    pub fn helpers(&self) -> Result<&Library, &Unavailable> {
+    pub fn helpers(&self) -> Result<&Helpers, &HelpersError> {
         self.helpers.as_ref()
     }
 
@@ -363,24 +368,19 @@ fn prepare_environment(
 fn configure(
     mut context: EvalContext,
     program: &Path,
-    helpers: Option<&Library>,
+    helpers: Option<&Helpers>,
 ) -> Result<EvalContext, StartError> {
     let failed = |error: Error| StartError::Evcxr(error.to_string());
     let mut state = context.state();
     state.set_opt_level(OPT_LEVEL).map_err(failed)?;
-    if let Some(library) = helpers {
-        state.set_build_env(env::ROLE, env::ROLE_RUSTC);
-        state.set_build_env("RUSTC_WRAPPER", &program.to_string_lossy());
-        state.set_build_env(env::HELPERS, &library.folder().to_string_lossy());
-        for helper in library
-            .manifest()
-            .into_iter()
-            .flat_map(|manifest| manifest.crates)
-        {
-            let facade = library.facades().join(&helper.package);
-            let path = serde_json::json!(facade.to_string_lossy());
+    if let Some(helpers) = helpers {
+        for (variable, value) in helpers.build_env(program) {
+            state.set_build_env(&variable, &value);
+        }
+        for facade in helpers.facades() {
+            let path = serde_json::json!(facade.path.to_string_lossy());
             state
-                .add_dep(&helper.package, &format!("{{ path = {path} }}"))
+                .add_dep(&facade.name, &format!("{{ path = {path} }}"))
                 .map_err(failed)?;
         }
     }

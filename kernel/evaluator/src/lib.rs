@@ -8,7 +8,6 @@ mod child;
 mod completeness;
 mod env;
 pub mod evcxr;
-pub mod helpers;
 mod link;
 pub mod rust_src;
 pub mod toolchain;

@@ -27,8 +27,19 @@ const SHOWN: usize = 40;
 /// # Errors
 /// When a crate is not there or does not build, when there is no toolchain, and when the cache cannot be written.
 pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Error> {
-    let cache = set::cache()?;
-    fs::create_dir_all(&cache).map_err(io("create", &cache))?;
+    build_in(&set::cache()?, crates, progress)
+}
+
+/// As [`build`], with the sets in a folder of one's own.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_in(
+    cache: &Path,
+    crates: &[PathBuf],
+    progress: &dyn Fn(&str),
+) -> Result<Helpers, Error> {
+    fs::create_dir_all(cache).map_err(io("create", cache))?;
     let lock = cache.join("lock");
     let lock_file = File::create(&lock).map_err(io("create", &lock))?;
     lock_file.lock().map_err(io("lock", &lock))?;
@@ -46,12 +57,12 @@ pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Err
     if let Ok(helpers) = Helpers::open(&folder) {
         return Ok(helpers);
     }
-    let files = umbrella.compile(&cache, progress)?;
+    let files = umbrella.compile(cache, progress)?;
 
     let unfinished = tempfile::Builder::new()
         .prefix("unfinished-")
-        .tempdir_in(&cache)
-        .map_err(io("create", &cache))?;
+        .tempdir_in(cache)
+        .map_err(io("create", cache))?;
     collect(&files, unfinished.path())?;
     for package in &facades {
         package.write_facade(unfinished.path(), &facades)?;
@@ -66,7 +77,7 @@ pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Err
         fs::remove_dir_all(&folder).map_err(io("remove", &folder))?;
     }
     fs::rename(unfinished.keep(), &folder).map_err(io("create", &folder))?;
-    prune(&cache, &folder);
+    prune(cache, &folder);
     Helpers::open(&folder)
 }
 

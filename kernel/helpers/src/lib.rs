@@ -17,7 +17,7 @@ mod facade;
 mod set;
 mod wrapper;
 
-pub use build::build;
+pub use build::{build, build_in};
 pub use error::Error;
 pub use set::{Facade, Helpers};
 pub use wrapper::rustc_wrapper_hook;

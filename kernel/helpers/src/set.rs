@@ -84,11 +84,6 @@ impl Helpers {
         &self.facades
     }
 
-    /// The folder of the dynamic library, for the loader of the process that runs cells.
-    pub fn library_folder(&self) -> PathBuf {
-        deps_folder(&self.folder)
-    }
-
     /// The environment in which cargo builds cells: `wrapper`, a program that calls [`rustc_wrapper_hook`]
     /// first, stands in for the compiler.
     ///

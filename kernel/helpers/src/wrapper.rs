@@ -6,11 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles what cargo asked for and never returns, when cargo started this process in the place of the compiler
+/// Compiles what cargo asked for (through `next`, a further wrapper, when there is one) and never returns, when cargo started this process in the place of the compiler
 /// (see [`Helpers::build_env`](crate::Helpers::build_env)). Returns at once otherwise.
 ///
 /// Must be called before anything else in `main`.
-pub fn rustc_wrapper_hook() {
+pub fn rustc_wrapper_hook(next: Option<&Path>) {
     if std::env::var_os(env::WRAPPER).is_none() {
         return;
     }
@@ -22,8 +22,17 @@ pub fn rustc_wrapper_hook() {
         Some(set) => rewrite(arguments.collect(), &set, package.as_deref()),
         None => arguments.collect(),
     };
-    let error = Command::new(&rustc).args(arguments).exec();
-    eprintln!("error: cannot run {}: {error}", Path::new(&rustc).display());
+    let mut command = match next {
+        Some(next) => {
+            let mut command = Command::new(next);
+            command.env_remove(env::WRAPPER).arg(&rustc);
+            command
+        }
+        None => Command::new(&rustc),
+    };
+    let error = command.args(arguments).exec();
+    let program = Path::new(command.get_program()).display();
+    eprintln!("error: cannot run {program}: {error}");
     std::process::exit(1);
 }
 
@@ -45,6 +54,8 @@ fn rewrite(mut arguments: Vec<OsString>, set: &Path, package: Option<&Path>) -> 
     }
     arguments.push("-L".into());
     arguments.push(with("dependency=", &set::deps_folder(set)));
+    // Where the loader finds the library; in effect only where something is linked.
+    arguments.push(with("-Clink-arg=-Wl,-rpath,", &set::deps_folder(set)));
     arguments
 }
 
@@ -102,6 +113,7 @@ mod tests {
                 "helpers=/set/deps/libhelpers.so",
                 "-L",
                 "dependency=/set/deps",
+                "-Clink-arg=-Wl,-rpath,/set/deps",
             ],
         );
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use azureml_kernel_helpers::{Error, Helpers, build};
+use azureml_kernel_helpers::{Error, Helpers, build_in};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,40 +85,24 @@ fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
         .args(["--print", "target-libdir"])
         .output()
         .unwrap();
-    let libraries = format!(
-        "{}:{}",
-        helpers.library_folder().display(),
-        String::from_utf8_lossy(&sysroot.stdout).trim()
-    );
     let output = Command::new(cell.join("target/debug/cell"))
-        .env("LD_LIBRARY_PATH", libraries)
+        .env(
+            "LD_LIBRARY_PATH",
+            String::from_utf8_lossy(&sysroot.stdout).trim(),
+        )
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// The cache is named by the environment, which all tests of a process share.
-static CACHE: Mutex<()> = Mutex::new(());
-
-fn with_cache(cache: &Path, test: impl FnOnce()) {
-    let _alone = CACHE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    // SAFETY: every test of this file that touches the environment holds the lock.
-    #[allow(unsafe_code)]
-    unsafe {
-        std::env::set_var(azureml_kernel_helpers::env::CACHE, cache);
-    }
-    test();
 }
 
 #[test]
 fn a_cell_uses_helper_crates_without_building_them() {
     let folder = TempDir::new().unwrap();
     let counter = crates(folder.path());
-    with_cache(&folder.path().join("cache"), || {
+    {
+        let cache = folder.path().join("cache");
         let said = Mutex::new(Vec::new());
-        let helpers = build(std::slice::from_ref(&counter), &|line| {
+        let helpers = build_in(&cache, std::slice::from_ref(&counter), &|line| {
             said.lock().unwrap().push(line.to_owned());
         })
         .unwrap();
@@ -138,15 +122,18 @@ fn a_cell_uses_helper_crates_without_building_them() {
         assert_eq!(printed, "{\"a\":1} 2 Counter\n");
 
         // Nothing has changed: the same set, and cargo is not asked to build.
-        let again = build(std::slice::from_ref(&counter), &|line| panic!("{line}")).unwrap();
+        let again = build_in(&cache, std::slice::from_ref(&counter), &|line| {
+            panic!("{line}")
+        })
+        .unwrap();
         assert_eq!(again.folder(), helpers.folder());
 
         // A changed source is another set, and the old one is still whole.
         write(&counter, "src/inner.rs", "pub struct Counter;");
-        let changed = build(&[counter], &|_| {}).unwrap();
+        let changed = build_in(&cache, &[counter], &|_| {}).unwrap();
         assert_ne!(changed.folder(), helpers.folder());
         assert!(Helpers::open(helpers.folder()).is_ok());
-    });
+    }
 }
 
 #[test]
@@ -154,22 +141,26 @@ fn a_crate_that_does_not_build_says_why() {
     let folder = TempDir::new().unwrap();
     let counter = crates(folder.path());
     write(&counter, "src/lib.rs", "pub fn wrong() -> u32 { \"text\" }");
-    with_cache(&folder.path().join("cache"), || {
-        let error = build(&[counter], &|_| {}).unwrap_err().to_string();
+    {
+        let cache = folder.path().join("cache");
+        let error = build_in(&cache, &[counter], &|_| {})
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("mismatched types") && error.contains("hint: "),
             "{error}"
         );
-    });
+    }
 }
 
 #[test]
 fn a_folder_without_a_crate_is_named() {
     let folder = TempDir::new().unwrap();
-    with_cache(&folder.path().join("cache"), || {
-        let error = build(&[folder.path().to_owned()], &|_| {}).unwrap_err();
+    {
+        let cache = folder.path().join("cache");
+        let error = build_in(&cache, &[folder.path().to_owned()], &|_| {}).unwrap_err();
         assert!(matches!(error, Error::NoPackage(_)), "{error}");
-    });
+    }
 }
 
 #[test]

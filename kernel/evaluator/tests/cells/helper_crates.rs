@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use azureml_kernel_evaluator::Evaluator;
-use azureml_kernel_evaluator::helpers::{self, Library, Progress, Unavailable};
-use azureml_kernel_evaluator::toolchain::Toolchain;
+use azureml_kernel_helpers::build_in;
 use serde_json::json;
 
-use crate::support::{OwnCheck, error, ok_bundle, plain, start, value};
+use crate::support::{OwnCheck, error, ok_bundle, plain, start, start_with, value};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -17,14 +16,6 @@ pub const CHECKS: &[OwnCheck] = &[
     (
         "helper_crates_are_there_and_share_their_statics",
         helper_crates_are_there_and_share_their_statics,
-    ),
-    (
-        "a_library_of_the_same_content_is_used_again",
-        a_library_of_the_same_content_is_used_again,
-    ),
-    (
-        "a_helper_that_does_not_compile_is_explained",
-        a_helper_that_does_not_compile_is_explained,
     ),
 ];
 
@@ -89,15 +80,7 @@ fn crates(root: &Path) -> PathBuf {
     root.join("surface")
 }
 
-fn toolchain() -> Toolchain {
-    Toolchain::find().expect("this test was compiled")
-}
-
 fn missing_helpers_are_explained(cache: &Path) {
-    assert_eq!(
-        Library::current(&toolchain(), cache),
-        Err(Unavailable::NotBuilt)
-    );
     let mut evaluator = start(cache);
     let (_, error) = error(&mut evaluator, "use surface::Card;");
     assert_eq!(error.ename, "CompileError");
@@ -112,22 +95,12 @@ fn missing_helpers_are_explained(cache: &Path) {
 fn helper_crates_are_there_and_share_their_statics(cache: &Path) {
     let root = tempfile::tempdir().expect("a temporary folder");
     let surface = crates(root.path());
-    let mut compiled = Vec::new();
-    let library = helpers::build(&[surface], &toolchain(), cache, &mut |progress| {
-        if let Progress::Compiled { package, .. } = progress {
-            compiled.push(package);
-        }
-    })
-    .expect("the crates compile");
-    assert!(
-        compiled.iter().any(|package| package == "serde_json"),
-        "{compiled:?}"
-    );
-    assert_eq!(Library::current(&toolchain(), cache).as_ref(), Ok(&library));
+    let helpers =
+        build_in(&cache.join("helpers"), &[surface], &|_| {}).expect("the crates compile");
     // The library stands for itself: its sources may go.
     drop(root);
 
-    let mut evaluator = start(cache);
+    let mut evaluator = start_with(cache, Some(&helpers));
     value(&mut evaluator, "use surface::prelude::*;");
     value(&mut evaluator, r#"let card = Card::new("{\"a\": 1}")?;"#);
     let variables = evaluator.variables();
@@ -156,56 +129,5 @@ fn helper_crates_are_there_and_share_their_statics(cache: &Path) {
             .matches
             .iter()
             .any(|one| one.text.starts_with("kind"))
-    );
-}
-
-fn a_library_of_the_same_content_is_used_again(cache: &Path) {
-    let root = tempfile::tempdir().expect("a temporary folder");
-    let surface = crates(root.path());
-    let build = || {
-        let mut seen = Vec::new();
-        let library = helpers::build(
-            std::slice::from_ref(&surface),
-            &toolchain(),
-            cache,
-            &mut |progress| seen.push(progress),
-        )
-        .expect("the crates compile");
-        (library, seen)
-    };
-    // Two at once: one builds, the other waits; the result is one.
-    let (one, two) = std::thread::scope(|scope| {
-        let other = scope.spawn(build);
-        (build(), other.join().expect("the build does not panic"))
-    });
-    assert_eq!(one.0, two.0);
-    assert_eq!(build().1, [Progress::Reused]);
-    std::fs::write(surface.join("src/more.rs"), "// new").expect("the folder is ours");
-    let changed = build();
-    assert_ne!(changed.0, one.0);
-    assert!(!changed.1.contains(&Progress::Reused), "{:?}", changed.1);
-}
-
-fn a_helper_that_does_not_compile_is_explained(cache: &Path) {
-    let root = tempfile::tempdir().expect("a temporary folder");
-    let surface = crates(root.path());
-    std::fs::write(
-        surface.join("src/lib.rs"),
-        "pub fn broken() -> i32 { \"no\" }",
-    )
-    .expect("the folder is ours");
-    let error = helpers::build(&[surface], &toolchain(), cache, &mut |_| {})
-        .expect_err("it does not compile");
-    let text = error.to_string();
-    assert!(
-        text.contains("mismatched types") && text.contains("hint: "),
-        "{text}"
-    );
-    let nothing = root.path().join("nothing");
-    let error =
-        helpers::build(&[nothing], &toolchain(), cache, &mut |_| {}).expect_err("there is nothing");
-    assert!(
-        error.to_string().contains("holds no Rust library"),
-        "{error}"
     );
 }

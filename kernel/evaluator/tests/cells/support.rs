@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use azureml_kernel_evaluator::evcxr::{EvcxrEvaluator, Options};
 use azureml_kernel_evaluator::{CellError, Evaluator, Event, Events, MimeBundle, Outcome};
+use azureml_kernel_helpers::Helpers;
 
 /// A check with the evaluator that all share.
 pub type Check = (&'static str, fn(&mut EvcxrEvaluator));
@@ -64,8 +65,14 @@ pub fn run(checks: &[Check], own: &[OwnCheck]) {
 
 /// An evaluator with this cache.
 pub fn start(cache: &Path) -> EvcxrEvaluator {
+    start_with(cache, None)
+}
+
+/// An evaluator with this cache and these helper crates.
+pub fn start_with(cache: &Path, helpers: Option<&Helpers>) -> EvcxrEvaluator {
     let mut options = Options::default();
     options.cache = Some(cache.to_owned());
+    options.helpers = helpers.map(|helpers| helpers.folder().to_owned());
     EvcxrEvaluator::start(options).expect("the evaluator starts")
 }
 

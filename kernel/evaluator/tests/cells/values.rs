@@ -85,6 +85,35 @@ fn every_block_of_a_cell_survives(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(json!(last), json!({"image/png": "iVBORw=="}));
 }
 
+fn display_messages_come_in_order(evaluator: &mut EvcxrEvaluator) {
+    // What the crate `notebook` does, and what a program sees that the cell has started.
+    let code = r##"
+        use std::io::Write;
+        use std::os::fd::FromRawFd;
+        let number: i32 = std::env::var("NOTEBOOK_DISPLAY_FD").unwrap().parse().unwrap();
+        assert_eq!(std::env::var("NOTEBOOK_DISPLAY_PID").unwrap(), std::process::id().to_string());
+        let mut display = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+        for step in 0..50 {
+            println!("{step}");
+            writeln!(display, r#"{{"kind":"update","data":{{"text/plain":"{step}"}},"id":"live"}}"#).unwrap();
+        }
+        writeln!(display, r#"{{"kind":"clear","wait":true}}"#).unwrap();
+        writeln!(display, r#"{{"kind":"result","data":{{"text/plain":"done"}}}}"#).unwrap();
+        std::process::Command::new("sh").args(["-c", "test ! -e /proc/self/fd/$NOTEBOOK_DISPLAY_FD"]).status().unwrap().success()
+    "##;
+    let code = format!("let closed = {{{}}}; assert!(closed);", code.trim());
+    let (seen, result) = ok(evaluator, &code);
+    let mut expected: Vec<String> = (0..50)
+        .flat_map(|step| {
+            let update = format!(r#"update:{{"text/plain":"{step}"}}"#);
+            [format!("out:{step}\n"), update]
+        })
+        .collect();
+    expected.push("clear:true".to_owned());
+    assert_eq!(seen, expected);
+    assert_eq!(result.as_deref(), Some("done"));
+}
+
 fn variables_have_their_types(evaluator: &mut EvcxrEvaluator) {
     value(
         evaluator,
