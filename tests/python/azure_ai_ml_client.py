@@ -24,6 +24,8 @@ from azure.core.exceptions import ResourceNotFoundError  # noqa: E402
 from azure.core.pipeline.policies import SansIOHTTPPolicy  # noqa: E402
 
 url, token = sys.argv[1:3]
+# Only the result goes to standard output; what the client says is not part of it.
+result, sys.stdout = sys.stdout, sys.stderr
 
 
 class Credential:
@@ -211,4 +213,4 @@ seen["compute_made"] = [made.name, made.max_instances]
 client.compute.begin_delete("made-here").wait()
 seen["compute_gone"] = "made-here" not in [compute.name for compute in client.compute.list()]
 
-print(json.dumps(seen))
+print(json.dumps(seen), file=result)

@@ -16,6 +16,8 @@ WORKSPACE = (
 )
 
 url, token = sys.argv[1:3]
+# Only the result goes to standard output; what the client says is not part of it.
+result, sys.stdout = sys.stdout, sys.stderr
 os.environ["MLFLOW_TRACKING_URI"] = f"{url}/mlflow/v2.0{WORKSPACE}"
 os.environ["MLFLOW_TRACKING_TOKEN"] = token
 # An error is to be seen at once, not after minutes of trying again.
@@ -161,4 +163,4 @@ seen["jobs"] = {
     for run in client.search_runs([experiment.experiment_id])
 }
 
-print(json.dumps(seen))
+print(json.dumps(seen), file=result)

@@ -9,7 +9,7 @@ use crate::runner;
 use crate::runner::duration;
 use crate::runner::failure::Failure;
 use crate::runner::folder::Folder;
-use crate::store::compute;
+use crate::store::compute::{self, Compute};
 use crate::store::job::{self, Job};
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
@@ -151,13 +151,17 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     running: HashMap<String, watch::Sender<bool>>,
     pools: BTreeMap<String, Pool>,
+    /// How far each compute scales, as the store said last.
+    limits: BTreeMap<String, Limits>,
 }
 
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Queue {
     inner: Mutex<Inner>,
-    changed: Arc<Notify>,
+    changed: Notify,
+    /// Held while computes are read, so that what was read last is what counts.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl Queue {
@@ -172,9 +176,17 @@ impl Queue {
         self.wake();
     }
 
-    /// Looks again.
-    pub fn wake(&self) {
+    fn wake(&self) {
         self.changed.notify_one();
+    }
+
+    /// Takes note of computes that were made, changed or removed. Jobs submitted after it are scheduled by it.
+    pub async fn refresh(&self, app: &Shared) -> Result<()> {
+        let _reading = self.reading.lock().await;
+        let computes = app.db(compute::list).await?;
+        self.inner().limits = limits(computes);
+        self.wake();
+        Ok(())
     }
 
     /// Ends a job that waits or runs; the store says already that its end was asked for.
@@ -260,14 +272,15 @@ impl Queue {
     }
 
     /// Gives nodes to the jobs that can have them; gives those jobs, and when to look again.
-    fn schedule(&self, computes: &BTreeMap<String, Limits>) -> (Vec<Started>, Option<Duration>) {
+    fn schedule(&self) -> (Vec<Started>, Option<Duration>) {
         let mut inner = self.inner();
         let Inner {
             waiting,
             running,
             pools,
+            limits: computes,
         } = &mut *inner;
-        for (name, limits) in computes {
+        for (name, limits) in &*computes {
             let pool = pools.entry(name.clone()).or_insert_with(|| Pool {
                 least: 0,
                 most: 0,
@@ -275,6 +288,13 @@ impl Queue {
                 nodes: Vec::new(),
             });
             (pool.least, pool.most, pool.idle) = (limits.least, limits.most, limits.idle);
+            // An instance that was stopped, or a cluster that was made smaller.
+            let mut spare = pool.nodes.len().saturating_sub(pool.most);
+            pool.nodes.retain(|node| {
+                let goes = spare > 0 && matches!(node, Node::Idle(_));
+                spare -= usize::from(goes);
+                !goes
+            });
             while pool.nodes.len() < pool.least {
                 pool.nodes.push(Node::Idle(Instant::now()));
             }
@@ -322,8 +342,7 @@ struct Limits {
     idle: Duration,
 }
 
-async fn limits(app: &Shared) -> Result<BTreeMap<String, Limits>> {
-    let computes = app.db(compute::list).await?;
+fn limits(computes: Vec<Compute>) -> BTreeMap<String, Limits> {
     let mut limits: BTreeMap<String, Limits> = computes
         .into_iter()
         .map(|compute| {
@@ -363,11 +382,12 @@ async fn limits(app: &Shared) -> Result<BTreeMap<String, Limits>> {
             idle: Duration::ZERO,
         },
     );
-    Ok(limits)
+    limits
 }
 
 /// Takes up the jobs that had not ended when the last server did.
 pub async fn recover(app: &Shared) -> Result<()> {
+    app.queue.refresh(app).await?;
     let mut jobs = app.db(job::unfinished).await?;
     // Folders of jobs whose end was written down just before the last server's own.
     let names: HashSet<String> = jobs.iter().map(|job| job.name.clone()).collect();
@@ -395,29 +415,20 @@ pub async fn recover(app: &Shared) -> Result<()> {
 /// Starts jobs as nodes become free, for ever.
 pub async fn run(app: Shared) {
     loop {
-        let next = match limits(&app).await {
-            Ok(limits) => {
-                let (started, next) = app.queue.schedule(&limits);
-                for (job, canceled) in started {
-                    let app = Arc::clone(&app);
-                    tokio::spawn(async move {
-                        let driven = AssertUnwindSafe(runner::drive(&app, &job, canceled));
-                        if driven.catch_unwind().await.is_err() {
-                            let failure = Failure::system(
-                                "the local workspace failed to run the job\nhint: see server.log in its folder",
-                            );
-                            runner::end(&app, &job, JobStatus::Failed, Some(failure)).await;
-                        }
-                        app.queue.ended(&job);
-                    });
+        let (started, next) = app.queue.schedule();
+        for (job, canceled) in started {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move {
+                let driven = AssertUnwindSafe(runner::drive(&app, &job, canceled));
+                if driven.catch_unwind().await.is_err() {
+                    let failure = Failure::system(
+                        "the local workspace failed to run the job\nhint: see server.log in its folder",
+                    );
+                    runner::end(&app, &job, JobStatus::Failed, Some(failure)).await;
                 }
-                next
-            }
-            Err(error) => {
-                tracing::error!(%error, "computes could not be read");
-                Some(Duration::from_secs(1))
-            }
-        };
+                app.queue.ended(&job);
+            });
+        }
         let changed = app.queue.changed.notified();
         match next {
             Some(next) => {

@@ -194,7 +194,7 @@ async fn put(
             Ok((old.is_none(), compute))
         })
         .await?;
-    app.queue.wake();
+    app.queue.refresh(&app).await?;
     let status = if new {
         StatusCode::CREATED
     } else {
@@ -218,7 +218,7 @@ async fn delete(State(app): State<Shared>, Path(name): Path<String>) -> Result<S
     }
     app.db(move |store| compute::delete(store, &compute.name))
         .await?;
-    app.queue.wake();
+    app.queue.refresh(&app).await?;
     Ok(StatusCode::OK)
 }
 
@@ -245,7 +245,7 @@ async fn turn(
     compute.body["properties"]["properties"]["state"] = json!(to);
     app.db(move |store| compute::put(store, &compute.name, &compute.body))
         .await?;
-    app.queue.wake();
+    app.queue.refresh(&app).await?;
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 

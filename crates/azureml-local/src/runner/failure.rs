@@ -89,7 +89,18 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
     } else if let Some(signal) = ended.signal {
         format!("the command was ended by signal {}", signal_name(signal))
     } else {
-        format!("the command exited with code {}", ended.code.unwrap_or(127))
+        let code = ended.code.unwrap_or(127);
+        // A shell's word for a signal that ended what it ran.
+        match code
+            .checked_sub(128)
+            .filter(|signal| (1..32).contains(signal))
+        {
+            Some(signal) => format!(
+                "the command exited with code {code}: it was ended by signal {}",
+                signal_name(signal)
+            ),
+            None => format!("the command exited with code {code}"),
+        }
     };
     let what = if ended.rank > 0 {
         format!("{what} (process {})", ended.rank)
@@ -101,7 +112,8 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
             .iter()
             .any(|words| log_tail.contains(words))
         // SIGXFSZ: a file grew beyond what the user may write.
-        || ended.signal == Some(25);
+        || ended.signal == Some(25)
+        || ended.code == Some(128 + 25);
     let head = if ended.timed_out {
         format!("{what}\nhint: give the job a longer limit, or let it do less")
     } else if full {

@@ -19,7 +19,7 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let admitted = match admit(&app, area, request).await {
-        Ok(request) => trace::asked(&app, area, &path, request).await,
+        Ok(request) => trace::asked(&app, area, request).await,
         Err(error) => Err(error),
     };
     let (response, exchange) = match admitted {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use azureml_wire::local::scope;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -50,7 +51,6 @@ pub struct Exchange {
 pub async fn asked(
     app: &Shared,
     area: Area,
-    path: &str,
     request: Request,
 ) -> Result<(Request, Option<Exchange>)> {
     if app.trace.is_none() || area != Area::Arm {
@@ -62,7 +62,16 @@ pub async fn asked(
         .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
     let exchange = Exchange {
         method: parts.method.to_string(),
-        path: path.to_owned(),
+        // As the service writes the workspace's id, however the client did.
+        path: format!(
+            "{}{}",
+            scope(),
+            parts
+                .uri
+                .path()
+                .strip_prefix(area.inner())
+                .unwrap_or_default()
+        ),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         request: redacted(&body),
     };

@@ -1,0 +1,207 @@
+//! Workspace, environments, code, models.
+
+use crate::support::{Workspace, put_blob};
+use azureml_wire::local::scope;
+use serde_json::{Value, json};
+
+#[test]
+fn the_workspace_says_where_everything_is() {
+    let workspace = Workspace::start();
+    let found = workspace.get("");
+    assert_eq!(found["name"], "local");
+    assert_eq!(found["id"], scope().to_string());
+    let tracking = found["properties"]["mlFlowTrackingUri"]
+        .as_str()
+        .expect("a URI");
+    assert_eq!(
+        tracking,
+        format!("{}/mlflow/v2.0{}", workspace.url(), scope())
+    );
+    let computes = workspace.get("/computes");
+    let names: Vec<&str> = computes["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|compute| compute["name"].as_str())
+        .collect();
+    assert_eq!(names, ["cc-aml-gpu", "ci-aml-workshop", "cpu-cluster"]);
+    let gpu = workspace.get("/computes/CC-AML-GPU");
+    assert_eq!(
+        gpu["properties"]["properties"]["scaleSettings"]["maxNodeCount"],
+        1
+    );
+    assert!(
+        gpu["properties"]["description"]
+            .as_str()
+            .expect("text")
+            .contains("GPU")
+    );
+}
+
+#[test]
+fn environments_have_versions_that_do_not_change() {
+    let workspace = Workspace::start();
+    let put = |version: &str, image: &str| {
+        workspace.arm(
+            "PUT",
+            &format!("/environments/mine/versions/{version}"),
+            &json!({ "properties": { "image": image, "description": "d", "tags": { "a": "b" } } }),
+        )
+    };
+    put("1", "ubuntu:24.04").expect(201);
+    put("2", "ubuntu:26.04").expect(201);
+    put("2", "ubuntu:26.04").expect(200);
+    let refused = put("1", "debian:13").expect(409).json();
+    let message = refused["error"]["message"].as_str().expect("text");
+    assert!(
+        message.contains("hint: register it as version 3"),
+        "{message}"
+    );
+
+    let latest = workspace.get("/environments/mine/versions?$orderBy=createdtime%20desc&$top=1");
+    assert_eq!(latest["value"].as_array().map(Vec::len), Some(1));
+    assert_eq!(latest["value"][0]["name"], "2");
+    assert_eq!(
+        latest["value"][0]["properties"]["environmentType"],
+        "UserCreated"
+    );
+    assert!(latest["nextLink"].is_string());
+    let oldest = workspace.get("/environments/mine/versions?$orderBy=createdtime%20asc&$top=1");
+    assert_eq!(oldest["value"][0]["name"], "1");
+    let container = workspace.get("/environments/mine");
+    assert_eq!(container["properties"]["latestVersion"], "2");
+    assert_eq!(container["properties"]["nextVersion"], "3");
+
+    let missing = workspace.arm("GET", "/environments/rust-tch/versions/1", &Value::Null);
+    let missing = missing.expect(404).json();
+    let message = missing["error"]["message"].as_str().expect("text");
+    assert!(
+        message.contains("there are: AzureML-acpt-pytorch-2.11-cuda13, mine, rust-tch-gpu"),
+        "{message}"
+    );
+    workspace
+        .arm("GET", "/environments/mine/versions/9", &Value::Null)
+        .expect(404);
+    workspace
+        .arm("GET", "/environments/nobody/versions", &Value::Null)
+        .expect(404);
+    for (name, body) in [
+        ("/environments/none/versions/1", json!({ "properties": {} })),
+        (
+            "/environments/none/versions/1",
+            json!({ "properties": { "image": "i", "imagine": 1 } }),
+        ),
+        (
+            "/environments/no%20name/versions/1",
+            json!({ "properties": { "image": "i" } }),
+        ),
+    ] {
+        workspace.arm("PUT", name, &body).expect(400);
+    }
+}
+
+#[test]
+fn unchanged_code_is_found_again_and_half_uploads_are_not() {
+    let workspace = Workspace::start();
+    let name = "33333333-3333-3333-3333-333333333333";
+    let by_hash = |hash: &str| {
+        workspace.get(&format!(
+            "/codes/{name}/versions?hash={hash}&hashVersion=202208"
+        ))["value"]
+            .clone()
+    };
+    assert_eq!(by_hash("cc"), json!([]));
+
+    // Files without a registration are no snapshot, and the next upload gets a place of its own.
+    let (first, query) = workspace.container();
+    put_blob(&format!("{first}/source/a.txt?{query}"), b"half").expect(201);
+    let (second, _) = workspace.container();
+    assert_ne!(first, second);
+    assert_eq!(by_hash("cc"), json!([]));
+
+    let id = workspace.code(name, "cc", &[("a.txt", "whole")]);
+    let found = by_hash("cc");
+    assert_eq!(found[0]["id"], id);
+    assert_eq!(
+        found[0]["properties"]["properties"]["hash_version"],
+        "202208"
+    );
+    assert_eq!(by_hash("dd"), json!([]));
+    // Registering the same content again is no error; other content is one.
+    let code = |uri: &str, hash: &str| json!({ "properties": { "codeUri": uri, "properties": { "hash_sha256": hash } } });
+    let same = workspace
+        .arm(
+            "PUT",
+            &format!("/codes/{name}/versions/1"),
+            &code(&first, "cc"),
+        )
+        .expect(201)
+        .json();
+    assert_eq!(
+        same["properties"]["codeUri"],
+        found[0]["properties"]["codeUri"]
+    );
+    workspace
+        .arm(
+            "PUT",
+            &format!("/codes/{name}/versions/1"),
+            &code(&first, "ee"),
+        )
+        .expect(409);
+
+    // A registration whose files are gone is not offered.
+    let uri = found[0]["properties"]["codeUri"].as_str().expect("a URL");
+    let bearer = format!("Bearer {}", workspace.token());
+    crate::support::ask(
+        "DELETE",
+        &format!("{uri}/a.txt"),
+        &[("Authorization", &bearer)],
+        &[],
+    )
+    .expect(202);
+    assert_eq!(by_hash("cc"), json!([]));
+}
+
+#[test]
+fn models_are_registered_by_version() {
+    let workspace = Workspace::start();
+    workspace
+        .arm("GET", "/models/mnist/versions", &Value::Null)
+        .expect(404);
+    workspace
+        .arm("GET", "/models/mnist", &Value::Null)
+        .expect(404);
+    for version in ["1", "2"] {
+        let body = json!({ "properties": {
+            "modelUri": format!("azureml://jobs/j{version}/outputs/artifacts/paths/outputs/model"),
+            "modelType": "custom_model",
+            "jobName": "j",
+        }});
+        let made = workspace
+            .arm("PUT", &format!("/models/mnist/versions/{version}"), &body)
+            .expect(201)
+            .json();
+        assert_eq!(made["properties"]["flavors"], json!({}));
+    }
+    assert_eq!(
+        workspace.get("/models/mnist/versions?$orderBy=createdtime%20desc&$top=1")["value"][0]["name"],
+        "2"
+    );
+    assert_eq!(
+        workspace.get("/models/mnist")["properties"]["nextVersion"],
+        "3"
+    );
+    assert_eq!(workspace.get("/models")["value"][0]["name"], "mnist");
+    let archived = json!({ "properties": {
+        "modelUri": "azureml://jobs/j2/outputs/artifacts/paths/outputs/model", "isArchived": true
+    }});
+    workspace
+        .arm("PUT", "/models/mnist/versions/2", &archived)
+        .expect(200);
+    assert_eq!(
+        workspace.get("/models/mnist/versions")["value"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+}

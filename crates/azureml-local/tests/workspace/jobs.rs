@@ -1,0 +1,661 @@
+//! Jobs: their life, their surroundings, their ends.
+
+use crate::support::{Workspace, ask, put_blob, until};
+use azureml_wire::local::scope;
+use end_to_end::wait_for;
+use serde_json::{Value, json};
+use std::fs;
+
+#[test]
+fn a_job_takes_the_whole_path_and_leaves_logs_and_outputs() {
+    let workspace = Workspace::start();
+    let gate = workspace.gate("gate");
+    let answer = workspace.submit(
+        "first",
+        &format!(
+            "echo one; mkdir -p outputs/model logs; echo weights > outputs/model/w.txt; echo l > logs/own.txt; {}; echo two >&2",
+            until(&gate)
+        ),
+        &json!({ "displayName": "First", "tags": { "a": "b" } }),
+    );
+    assert_eq!(answer["properties"]["status"], "Starting");
+    assert_eq!(answer["properties"]["displayName"], "First");
+
+    // The log grows while the job runs, and so does what it writes.
+    workspace.reach("first", "Running");
+    wait_for("the first line", || {
+        (workspace.log("first") == "one\n").then_some(())
+    });
+    wait_for("a file that is not collected yet", || {
+        workspace
+            .artifacts("first")
+            .contains(&"outputs/model/w.txt".to_owned())
+            .then_some(())
+    });
+    assert_eq!(
+        workspace.artifact("first", "outputs/model/w.txt").text(),
+        "weights\n"
+    );
+    fs::write(&gate, "").expect("the folder is ours");
+
+    let details = workspace.complete("first");
+    assert_eq!(workspace.log("first"), "one\ntwo\n");
+    assert_eq!(
+        workspace.path("first"),
+        ["Queued", "Preparing", "Running", "Finalizing", "Completed"]
+    );
+    assert!(details["error"].is_null());
+    assert!(details["startTimeUtc"].as_str() < details["endTimeUtc"].as_str());
+    assert_eq!(details["tags"]["a"], "b");
+    assert_eq!(
+        workspace.artifacts("first"),
+        [
+            "logs/own.txt",
+            "outputs/model/w.txt",
+            "user_logs/std_log.txt"
+        ]
+    );
+    assert_eq!(
+        workspace.artifact("first", "outputs/model/w.txt").text(),
+        "weights\n"
+    );
+    let job = workspace.get("/jobs/first");
+    assert_eq!(job["properties"]["status"], "Completed");
+    assert_eq!(job["properties"]["experimentName"], "tests");
+    // Nothing is left of its working directory.
+    assert!(!workspace.home().join("jobs/first").exists());
+}
+
+#[test]
+fn a_command_that_exits_3_fails_with_its_last_lines() {
+    let workspace = Workspace::start();
+    workspace.submit(
+        "three",
+        "echo fine so far; mkdir outputs; echo kept > outputs/checkpoint; echo not any more >&2; exit 3",
+        &json!({}),
+    );
+    let message = workspace.fail("three");
+    assert!(
+        message.starts_with("the command exited with code 3\nhint: see user_logs/std_log.txt\n"),
+        "{message}"
+    );
+    assert!(message.ends_with("fine so far\nnot any more"), "{message}");
+    // What it wrote until then may be worth something.
+    assert!(
+        workspace
+            .artifacts("three")
+            .contains(&"outputs/checkpoint".to_owned())
+    );
+
+    workspace.submit("killed", "kill -SEGV $$", &json!({}));
+    let message = workspace.fail("killed");
+    assert!(message.contains("signal SIGSEGV (11)"), "{message}");
+    assert!(message.contains("it wrote no output"), "{message}");
+}
+
+#[test]
+fn what_does_not_exist_is_reported_by_the_job() {
+    let workspace = Workspace::start();
+    for (name, more, said) in [
+        (
+            "no-compute",
+            json!({ "computeId": scope().path(["computes", "gpu-farm"]) }),
+            "there is no compute target \"gpu-farm\" in this workspace; there are: cc-aml-gpu, ci-aml-workshop, cpu-cluster\nhint:",
+        ),
+        (
+            "no-environment",
+            json!({ "environmentId": "azureml:rust-tch-cpu:1" }),
+            "there is no environment \"rust-tch-cpu\" in this workspace; there are: AzureML-acpt-pytorch-2.11-cuda13, rust-tch-gpu\nhint:",
+        ),
+        (
+            "no-version",
+            json!({ "environmentId": "azureml:rust-tch-gpu:7" }),
+            "there is no environment \"rust-tch-gpu:7\" in this workspace; there are: 1\nhint:",
+        ),
+        (
+            "no-code",
+            json!({ "codeId": scope().path(["codes", "gone", "versions", "1"]) }),
+            "there is no code snapshot \"gone\"",
+        ),
+        (
+            "no-input",
+            json!({ "inputs": { "data": { "jobInputType": "uri_folder",
+                "uri": "azureml://datastores/workspaceblobstore/paths/nothing/here/" } } }),
+            "there is nothing at \"azureml://datastores/workspaceblobstore/paths/nothing/here/\", which the input \"data\" names\nhint:",
+        ),
+        (
+            "no-datastore",
+            json!({ "inputs": { "data": { "jobInputType": "uri_file",
+                "uri": "azureml://datastores/lake/paths/x" } } }),
+            "datastore \"lake\"",
+        ),
+        (
+            "no-model",
+            json!({ "inputs": { "data": { "jobInputType": "custom_model", "uri": "azureml:m:1" } } }),
+            "is no model of this workspace\nhint:",
+        ),
+        (
+            "too-wide",
+            json!({ "resources": { "instanceCount": 3 } }),
+            "the job asks for 3 nodes, and cpu-cluster has 2 at most\nhint:",
+        ),
+    ] {
+        workspace.submit(name, "true", &more);
+        let message = workspace.fail(name);
+        assert!(message.contains(said), "{message}");
+        assert_eq!(workspace.path(name), ["Queued", "Preparing", "Failed"]);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_at_once() {
+    let workspace = Workspace::start();
+    for (name, more, said) in [
+        ("typo", json!({ "comand": "true" }), "properties.comand"),
+        (
+            "deep",
+            json!({ "inputs": { "a": { "jobInputType": "literal", "value": "1", "mod": "x" } } }),
+            "properties.inputs.a.mod",
+        ),
+        (
+            "unbound",
+            json!({ "command": "t ${{inputs.a}}" }),
+            "${{inputs.a}}",
+        ),
+        ("empty", json!({ "command": " " }), "needs a command"),
+        (
+            "forever",
+            json!({ "limits": { "jobLimitsType": "Command", "timeout": "5 minutes" } }),
+            "5 minutes",
+        ),
+        ("-x", json!({}), "no name of a job"),
+        ("sweep", json!({ "jobType": "Sweep" }), "command jobs"),
+        (
+            "inputs",
+            json!({ "inputs": { "../a": { "jobInputType": "literal", "value": "1" } } }),
+            "../a",
+        ),
+    ] {
+        let answer = workspace.try_submit(name, "true", &more).expect(400).json();
+        let message = answer["error"]["message"].as_str().expect("a message");
+        assert_eq!(answer["error"]["code"], "UserError", "{answer}");
+        assert!(message.contains(said), "{message}");
+        workspace
+            .arm("GET", &format!("/jobs/{name}"), &Value::Null)
+            .expect(404);
+    }
+    let answer = workspace
+        .ask(
+            "PUT",
+            &scope().path(["jobs", "bad"]),
+            &Value::String("x".into()),
+        )
+        .expect(400);
+    assert!(answer.json()["error"]["message"].is_string());
+}
+
+#[test]
+fn a_job_is_canceled_while_it_runs_and_while_it_waits() {
+    let workspace = Workspace::start();
+    let more = json!({ "computeId": scope().path(["computes", "cc-aml-gpu"]) });
+    // The one node is taken by a job that ends in good order when asked to.
+    workspace.submit(
+        "runs",
+        "trap 'echo asked; exit 0' TERM; echo ready; while true; do sleep 0.05; done",
+        &more,
+    );
+    wait_for("the trap", || {
+        (workspace.log("runs") == "ready\n").then_some(())
+    });
+    workspace.submit("waits", "true", &more);
+    assert_eq!(workspace.status("waits"), "Queued");
+    let nodes = workspace.get("/computes/cc-aml-gpu");
+    assert_eq!(
+        nodes["properties"]["properties"]["nodeStateCounts"]["runningNodeCount"],
+        1
+    );
+
+    for name in ["waits", "runs"] {
+        let accepted = workspace
+            .arm("POST", &format!("/jobs/{name}/cancel"), &Value::Null)
+            .expect(202);
+        assert!(accepted.header("retry-after").is_some());
+        let location = accepted.header("location").expect("a location").to_owned();
+        let bearer = format!("Bearer {}", workspace.token());
+        ask("GET", &location, &[("Authorization", &bearer)], &[]).expect(200);
+        workspace.reach(name, "Canceled");
+    }
+    assert_eq!(
+        workspace.path("waits"),
+        ["Queued", "CancelRequested", "Canceled"]
+    );
+    assert_eq!(
+        workspace.path("runs"),
+        [
+            "Queued",
+            "Preparing",
+            "Running",
+            "CancelRequested",
+            "Canceled"
+        ]
+    );
+    let log = workspace.log("runs");
+    assert!(log.ends_with("asked\n"), "{log}");
+    workspace
+        .arm("POST", "/jobs/runs/cancel", &Value::Null)
+        .expect(409);
+    workspace
+        .arm("POST", "/jobs/nobody/cancel", &Value::Null)
+        .expect(404);
+}
+
+#[test]
+fn a_job_that_does_not_want_to_end_is_ended() {
+    let workspace = Workspace::start();
+    workspace.submit(
+        "stubborn",
+        "trap '' TERM; echo ready; while true; do sleep 0.05; done",
+        &json!({}),
+    );
+    wait_for("the trap", || {
+        (workspace.log("stubborn") == "ready\n").then_some(())
+    });
+    workspace
+        .arm("POST", "/jobs/stubborn/cancel", &Value::Null)
+        .expect(202);
+    workspace.reach("stubborn", "Canceled");
+}
+
+#[test]
+fn a_job_that_takes_too_long_fails() {
+    let workspace = Workspace::start();
+    workspace.submit(
+        "slow",
+        "echo begun; sleep 600",
+        &json!({ "limits": { "jobLimitsType": "Command", "timeout": "PT0.5S" } }),
+    );
+    let message = workspace.fail("slow");
+    assert!(
+        message.contains("longer than its limit of 0.5 seconds"),
+        "{message}"
+    );
+    assert!(message.contains("hint:"), "{message}");
+}
+
+#[test]
+fn jobs_run_in_the_order_of_submission() {
+    let workspace = Workspace::start();
+    let more = json!({ "computeId": scope().path(["computes", "cc-aml-gpu"]) });
+    let gate = workspace.gate("gate");
+    workspace.submit("a", &until(&gate), &more);
+    for name in ["b", "c", "d"] {
+        workspace.submit(name, "true", &more);
+    }
+    workspace.reach("a", "Running");
+    assert_eq!(workspace.status("d"), "Queued");
+    fs::write(&gate, "").expect("the folder is ours");
+    let ended: Vec<String> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|name| workspace.complete(name)["startTimeUtc"].to_string())
+        .collect();
+    assert!(ended.is_sorted(), "{ended:?}");
+    let idle = workspace.get("/computes/cc-aml-gpu");
+    assert_eq!(
+        idle["properties"]["properties"]["nodeStateCounts"]["idleNodeCount"],
+        1
+    );
+}
+
+#[test]
+fn idle_nodes_go() {
+    let workspace = Workspace::start();
+    let body = json!({ "location": "local", "properties": { "computeType": "AmlCompute", "properties": {
+        "vmSize": "STANDARD_DS3_V2",
+        "scaleSettings": { "minNodeCount": 0, "maxNodeCount": 4, "nodeIdleTimeBeforeScaleDown": "PT0S" },
+    }}});
+    workspace.arm("PUT", "/computes/brief", &body).expect(201);
+    workspace.arm("PUT", "/computes/brief", &body).expect(200);
+    let gate = workspace.gate("gate");
+    let more = json!({ "computeId": scope().path(["computes", "brief"]) });
+    workspace.submit("x", &until(&gate), &more);
+    workspace.submit("y", &until(&gate), &more);
+    workspace.reach("x", "Running");
+    workspace.reach("y", "Running");
+    let nodes = || {
+        workspace.get("/computes/brief")["properties"]["properties"]["currentNodeCount"]
+            .as_u64()
+            .expect("a count")
+    };
+    assert_eq!(nodes(), 2);
+    workspace
+        .arm("DELETE", "/computes/brief", &Value::Null)
+        .expect(409);
+    fs::write(&gate, "").expect("the folder is ours");
+    workspace.complete("x");
+    workspace.complete("y");
+    wait_for("the nodes to go", || (nodes() == 0).then_some(()));
+    workspace
+        .arm("DELETE", "/computes/brief", &Value::Null)
+        .expect(200);
+    workspace
+        .arm("GET", "/computes/brief", &Value::Null)
+        .expect(404);
+}
+
+#[test]
+fn a_stopped_instance_lets_jobs_wait() {
+    let workspace = Workspace::start();
+    workspace
+        .arm("POST", "/computes/ci-aml-workshop/stop", &Value::Null)
+        .expect(202);
+    let more = json!({ "computeId": scope().path(["computes", "ci-aml-workshop"]) });
+    workspace.submit("patient", "true", &more);
+    let state = workspace.get("/computes/ci-aml-workshop");
+    assert_eq!(state["properties"]["properties"]["state"], "Stopped");
+    assert_eq!(workspace.status("patient"), "Queued");
+    workspace
+        .arm("POST", "/computes/ci-aml-workshop/start", &Value::Null)
+        .expect(202);
+    workspace.complete("patient");
+    workspace
+        .arm("POST", "/computes/cpu-cluster/stop", &Value::Null)
+        .expect(400);
+}
+
+#[test]
+fn code_and_inputs_are_there_and_are_copies() {
+    let workspace = Workspace::start();
+    let code = workspace.code(
+        "11111111-1111-1111-1111-111111111111",
+        "aa",
+        &[
+            (
+                "run.sh",
+                "#!/bin/sh\n. ./lib/words.sh\nsay\ncat \"$1/numbers.txt\" \"$2\"\necho \"$3\"\n",
+            ),
+            ("lib/words.sh", "say() { echo from the library; }\n"),
+        ],
+    );
+    let secret = workspace
+        .arm(
+            "POST",
+            "/datastores/workspaceblobstore/listSecrets",
+            &Value::Null,
+        )
+        .expect(200)
+        .json();
+    let store = workspace.get("/datastores?isDefault=true")["value"][0]["properties"].clone();
+    let text = |name: &str| store[name].as_str().expect("text").to_owned();
+    let root = format!(
+        "{}://{}/{}/{}",
+        text("protocol"),
+        text("endpoint"),
+        text("accountName"),
+        text("containerName")
+    );
+    let query = secret["sasToken"].as_str().expect("a signature");
+    put_blob(&format!("{root}/data/numbers.txt?{query}"), b"1 2 3\n").expect(201);
+    put_blob(
+        &format!("{root}/data/deeper/one%20file.txt?{query}"),
+        b"one file\n",
+    )
+    .expect(201);
+
+    let job = json!({
+        "codeId": code,
+        "inputs": {
+            "folder": { "jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/data/" },
+            "file": { "jobInputType": "uri_file", "uri": format!("{root}/data/deeper/one%20file.txt"), "mode": "Download" },
+            "word": { "jobInputType": "literal", "value": "literally" },
+        },
+        "outputs": { "made": { "jobOutputType": "uri_folder" } },
+        "environmentVariables": { "MINE": "my own" },
+    });
+    workspace.submit(
+        "with-files",
+        "./run.sh ${{inputs.folder}} ${{inputs.file}} ${{inputs.word}} && echo $AZURE_ML_INPUT_word $MINE && \
+         echo named > ${{outputs.made}}/n.txt && (echo spoiled > ${{inputs.folder}}/numbers.txt) 2>/dev/null; \
+         echo spoiled > run.sh; [ \"$PWD\" != / ]",
+        &job,
+    );
+    workspace.complete("with-files");
+    assert_eq!(
+        workspace.log("with-files"),
+        "from the library\n1 2 3\none file\nliterally\nliterally my own\n"
+    );
+    // A job that writes where it should not has written into its own copy.
+    let kept = ask("GET", &format!("{root}/data/numbers.txt?{query}"), &[], &[]);
+    assert_eq!(kept.expect(200).text(), "1 2 3\n");
+    assert_eq!(
+        workspace
+            .artifact("with-files", "named-outputs/made/n.txt")
+            .text(),
+        "named\n"
+    );
+    let job_answer = workspace.get("/jobs/with-files");
+    assert_eq!(
+        job_answer["properties"]["outputs"]["made"]["uri"],
+        "azureml://datastores/workspaceblobstore/paths/azureml/with-files/made/"
+    );
+
+    // Another job reads what the first has made, by the job's name and by a model's.
+    let model =
+        json!({ "properties": { "modelUri": "azureml://jobs/with-files/outputs/made/paths/" } });
+    let model = workspace
+        .arm("PUT", "/models/words/versions/1", &model)
+        .expect(201)
+        .json();
+    for member in ["tags", "properties", "flavors"] {
+        assert_eq!(model["properties"][member], json!({}), "{member}");
+    }
+    workspace.submit(
+        "reads",
+        "cat ${{inputs.log}} ${{inputs.model}}/n.txt",
+        &json!({ "inputs": {
+            "log": { "jobInputType": "uri_file", "uri": "azureml://jobs/with-files/outputs/artifacts/paths/user_logs/std_log.txt" },
+            "model": { "jobInputType": "custom_model", "uri": "azureml:words:1" },
+        }}),
+    );
+    workspace.complete("reads");
+    assert!(
+        workspace
+            .log("reads")
+            .ends_with("literally my own\nnamed\n")
+    );
+}
+
+#[test]
+fn a_job_knows_its_run_and_nothing_that_opens_the_workspace() {
+    let workspace = Workspace::start();
+    workspace.submit("env", "env", &json!({}));
+    workspace.complete("env");
+    let log = workspace.log("env");
+    for line in [
+        "AZUREML_RUN_ID=env".to_owned(),
+        "AZUREML_ROOT_RUN_ID=env".to_owned(),
+        "MLFLOW_RUN_ID=env".to_owned(),
+        "MLFLOW_EXPERIMENT_NAME=tests".to_owned(),
+        "AZUREML_ARM_WORKSPACE_NAME=local".to_owned(),
+        format!(
+            "MLFLOW_TRACKING_URI={}/mlflow/v2.0{}",
+            workspace.url(),
+            scope()
+        ),
+    ] {
+        assert!(log.lines().any(|have| have == line), "{line} in {log}");
+    }
+    assert!(!log.contains(&workspace.token()));
+    assert!(!log.contains("AZUREML_LOCAL_"), "{log}");
+    assert!(!log.lines().any(|line| line.starts_with("RANK=")), "{log}");
+}
+
+#[test]
+fn processes_know_their_ranks_and_fail_together() {
+    let workspace = Workspace::start();
+    let more =
+        json!({ "distribution": { "distributionType": "PyTorch", "processCountPerInstance": 3 } });
+    workspace.submit(
+        "ranks",
+        "echo $RANK/$LOCAL_RANK/$WORLD_SIZE/$MASTER_ADDR",
+        &more,
+    );
+    let details = workspace.complete("ranks");
+    assert_eq!(
+        details["logFiles"].as_object().map(serde_json::Map::len),
+        Some(3)
+    );
+    for rank in 0..3 {
+        let file = format!("user_logs/std_log_process_0{rank}.txt");
+        assert_eq!(
+            workspace.log_file("ranks", &file).as_deref(),
+            Some(format!("{rank}/{rank}/3/127.0.0.1\n").as_str())
+        );
+    }
+    workspace.submit(
+        "one-fails",
+        "if [ $RANK = 1 ]; then echo oh no; exit 5; fi; sleep 600",
+        &more,
+    );
+    let message = workspace.fail("one-fails");
+    assert!(
+        message.starts_with("the command exited with code 5 (process 1)"),
+        "{message}"
+    );
+    assert!(message.ends_with("oh no"), "{message}");
+}
+
+#[test]
+fn outputs_do_not_lead_out_of_the_job() {
+    let workspace = Workspace::start();
+    fs::write(workspace.gate("private.txt"), "private").expect("the folder is ours");
+    workspace.submit(
+        "links",
+        &format!(
+            "mkdir outputs real; echo r > real/r.txt; ln -s ../real outputs/inside; ln -s '{}' outputs/outside; \
+             ln -s / outputs/root; ln -s nowhere outputs/dangling; mkfifo outputs/pipe; ln -s . outputs/loop; echo f > outputs/file",
+            workspace.gate("private.txt").display()
+        ),
+        &json!({}),
+    );
+    let details = workspace.complete("links");
+    let artifacts = workspace.artifacts("links");
+    assert!(artifacts.contains(&"outputs/file".to_owned()));
+    assert!(artifacts.contains(&"outputs/inside/r.txt".to_owned()));
+    for path in ["outputs/outside", "outputs/dangling", "outputs/pipe"] {
+        assert!(!artifacts.contains(&path.to_owned()), "{path}");
+    }
+    assert!(
+        !artifacts
+            .iter()
+            .any(|path| path.starts_with("outputs/root"))
+    );
+    let warnings = details["warnings"].to_string();
+    for word in [
+        "outputs/outside",
+        "outputs/root",
+        "outputs/dangling",
+        "outputs/pipe",
+    ] {
+        assert!(warnings.contains(word), "{word} in {warnings}");
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
+    let workspace = Workspace::start();
+    // What a program says when a write finds no space.
+    workspace.submit(
+        "full",
+        "mkdir outputs; head -c 1000 /dev/zero > outputs/half; cat outputs/half > /dev/full",
+        &json!({}),
+    );
+    let message = workspace.fail("full");
+    assert!(
+        message.contains("no space is left on the disk"),
+        "{message}"
+    );
+    assert!(message.contains("hint: free some space"), "{message}");
+    assert_eq!(workspace.artifacts("full"), ["user_logs/std_log.txt"]);
+    // A file that may not grow is the same to the job.
+    workspace.submit(
+        "limited",
+        "mkdir outputs; ulimit -f 8; head -c 1000000 /dev/zero > outputs/half",
+        &json!({}),
+    );
+    let message = workspace.fail("limited");
+    assert!(message.contains("hint: free some space"), "{message}");
+    assert_eq!(workspace.artifacts("limited"), ["user_logs/std_log.txt"]);
+    workspace.submit("next", "true", &json!({}));
+    workspace.complete("next");
+}
+
+#[test]
+fn lists_come_in_pages_and_hide_what_is_archived() {
+    let workspace = Workspace::start();
+    // Submitted where nothing runs, they only wait.
+    workspace
+        .arm("POST", "/computes/ci-aml-workshop/stop", &Value::Null)
+        .expect(202);
+    let more = json!({ "computeId": scope().path(["computes", "ci-aml-workshop"]), "tags": { "kind": "many" } });
+    for number in 0..7 {
+        workspace.submit(&format!("job{number}"), "true", &more);
+    }
+    let mut names = Vec::new();
+    let mut url = format!(
+        "{}{}?$top=3&listViewType=ActiveOnly",
+        workspace.url(),
+        scope().path(["jobs"])
+    );
+    let bearer = format!("Bearer {}", workspace.token());
+    loop {
+        let page = ask("GET", &url, &[("Authorization", &bearer)], &[])
+            .expect(200)
+            .json();
+        names.extend(
+            page["value"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter_map(|job| job["name"].as_str().map(str::to_owned)),
+        );
+        match page["nextLink"].as_str() {
+            Some(next) => next.clone_into(&mut url),
+            None => break,
+        }
+    }
+    assert_eq!(
+        names,
+        ["job6", "job5", "job4", "job3", "job2", "job1", "job0"]
+    );
+
+    let archive = json!({ "hidden": true, "tags": { "added": "1" } });
+    workspace
+        .ask("PATCH", &scope().run_history("job3", ""), &archive)
+        .expect(200);
+    let count = |query: &str| {
+        workspace.get(&format!("/jobs?{query}"))["value"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(count("listViewType=ActiveOnly"), Some(6));
+    assert_eq!(count("listViewType=ArchivedOnly"), Some(1));
+    assert_eq!(count("listViewType=All"), Some(7));
+    assert_eq!(count("listViewType=All&tag=added"), Some(1));
+    assert_eq!(count("listViewType=All&tag=kind=many"), Some(7));
+    let job = workspace.get("/jobs/job3");
+    assert_eq!(
+        job["properties"]["tags"],
+        json!({ "kind": "many", "added": "1" })
+    );
+
+    // The same job again changes what may change; another command is another job.
+    let mut again = more.clone();
+    again["displayName"] = json!("Renamed");
+    again["experimentName"] = json!("tests");
+    let changed = workspace
+        .try_submit("job1", "true", &again)
+        .expect(200)
+        .json();
+    assert_eq!(changed["properties"]["displayName"], "Renamed");
+    workspace.try_submit("job1", "false", &more).expect(409);
+}

@@ -1,0 +1,332 @@
+//! What outlives what: the server, its supervisors, its store.
+
+use crate::support::{Workspace, until};
+use azureml_wire::local::scope;
+use end_to_end::{alive, binary, kill, wait_for};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
+    let mut workspace = Workspace::start();
+    let gate = workspace.gate("gate");
+    workspace.submit(
+        "outlives",
+        &format!(
+            "echo begun; mkdir outputs; echo o > outputs/o.txt; {}; echo ended; exit 0",
+            until(&gate)
+        ),
+        &json!({}),
+    );
+    workspace.submit(
+        "fails-later",
+        &format!("{}; exit 3", until(&gate)),
+        &json!({}),
+    );
+    workspace.submit("waits", "echo waited", &json!({}));
+    let queued = json!({ "computeId": scope().path(["computes", "cpu-cluster"]) });
+    workspace.submit("canceled", "true", &queued);
+    workspace.reach("outlives", "Running");
+    workspace.reach("fails-later", "Running");
+    let token = workspace.token();
+    let url = workspace.url();
+    let code = workspace.code("22222222-2222-2222-2222-222222222222", "bb", &[("a", "b")]);
+    workspace.kill();
+
+    let mut server = workspace.serve(&[]);
+    // Processes of jobs look for it where it was.
+    assert_eq!(workspace.url(), url);
+    assert_ne!(workspace.token(), token);
+    workspace
+        .ask_as(&token, "GET", &scope().to_string(), &Value::Null)
+        .expect(401);
+    assert_eq!(workspace.status("outlives"), "Running");
+    assert_eq!(workspace.status("waits"), "Queued");
+    let nodes = workspace.get("/computes/cpu-cluster");
+    assert_eq!(
+        nodes["properties"]["properties"]["nodeStateCounts"]["runningNodeCount"],
+        2
+    );
+    let by_hash = workspace.get("/codes/x/versions?hash=bb&hashVersion=202208");
+    assert_eq!(by_hash["value"][0]["id"], code);
+
+    fs::write(&gate, "").expect("the folder is ours");
+    workspace.complete("outlives");
+    assert_eq!(workspace.log("outlives"), "begun\nended\n");
+    assert_eq!(
+        workspace.path("outlives"),
+        ["Queued", "Preparing", "Running", "Finalizing", "Completed"]
+    );
+    assert!(
+        workspace
+            .artifacts("outlives")
+            .contains(&"outputs/o.txt".to_owned())
+    );
+    assert!(
+        workspace
+            .fail("fails-later")
+            .starts_with("the command exited with code 3")
+    );
+    workspace.complete("waits");
+
+    // A job that ends while no server is there has ended all the same.
+    fs::remove_file(&gate).expect("it is there");
+    workspace.submit(
+        "alone",
+        &format!("{}; echo alone", until(&gate)),
+        &json!({}),
+    );
+    workspace.reach("alone", "Running");
+    let supervisor = supervisor(&workspace, "alone");
+    kill(server.id());
+    server.wait().expect("it was ours");
+    fs::write(&gate, "").expect("the folder is ours");
+    wait_for("the end of the job", || (!alive(supervisor)).then_some(()));
+    let mut server = workspace.serve(&[]);
+    workspace.complete("alone");
+    assert_eq!(workspace.log("alone"), "alone\n");
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+/// The process that watches over a job.
+fn supervisor(workspace: &Workspace, job: &str) -> u32 {
+    let path = workspace
+        .home()
+        .join(format!("jobs/{job}/supervisor/started.json"));
+    wait_for("the supervisor's word", || {
+        let started: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        started["supervisor"].as_u64().map(|pid| pid as u32)
+    })
+}
+
+#[test]
+fn a_job_whose_supervisor_is_killed_fails_and_leaves_nothing_running() {
+    let mut workspace = Workspace::start();
+    workspace.submit(
+        "orphan",
+        "echo $$; while true; do sleep 0.05; done",
+        &json!({}),
+    );
+    workspace.submit(
+        "orphan-too",
+        "echo $$; while true; do sleep 0.05; done",
+        &json!({}),
+    );
+    let pid = |name: &str| {
+        wait_for("the job's word", || {
+            workspace.log(name).trim().parse::<u32>().ok()
+        })
+    };
+    let (first, second) = (pid("orphan"), pid("orphan-too"));
+    kill(supervisor(&workspace, "orphan"));
+    let message = workspace.fail("orphan");
+    assert!(
+        message.contains("watched over the job was killed"),
+        "{message}"
+    );
+    assert!(message.contains("hint: submit it again"), "{message}");
+    wait_for("the end of what it ran", || (!alive(first)).then_some(()));
+
+    // The same when the server was not there to see it.
+    let watched = supervisor(&workspace, "orphan-too");
+    workspace.kill();
+    kill(watched);
+    wait_for("the supervisor's end", || (!alive(watched)).then_some(()));
+    let mut server = workspace.serve(&[]);
+    let message = workspace.fail("orphan-too");
+    assert!(
+        message.contains("watched over the job was killed"),
+        "{message}"
+    );
+    wait_for("the end of what it ran", || (!alive(second)).then_some(()));
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+#[test]
+fn a_job_that_was_being_prepared_is_prepared_again() {
+    let mut workspace = Workspace::start();
+    workspace.submit(
+        "again",
+        "echo ran",
+        &json!({ "computeId": scope().path(["computes", "ci-aml-workshop"]) }),
+    );
+    workspace.complete("again");
+    workspace
+        .arm("POST", "/computes/ci-aml-workshop/stop", &Value::Null)
+        .expect(202);
+    workspace.submit(
+        "half",
+        "cat left 2>/dev/null; echo ran",
+        &json!({ "computeId": scope().path(["computes", "ci-aml-workshop"]) }),
+    );
+    workspace.kill();
+    // What a preparation that was cut short leaves behind.
+    let left = workspace.home().join("jobs/half/wd");
+    fs::create_dir_all(&left).expect("the folder is ours");
+    fs::write(left.join("left"), "left\n").expect("the folder is ours");
+    let mut server = workspace.serve(&[]);
+    workspace
+        .arm("POST", "/computes/ci-aml-workshop/start", &Value::Null)
+        .expect(202);
+    workspace.complete("half");
+    assert_eq!(workspace.log("half"), "ran\n");
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+#[test]
+fn of_two_servers_one_wins_and_the_other_says_so() {
+    let workspace = Workspace::start();
+    let mut command = Command::new(binary("azureml-local"));
+    workspace.apply(&mut command);
+    let loser = command.arg("serve").output().expect("it starts");
+    assert_eq!(loser.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&loser.stderr);
+    assert!(
+        said.starts_with("error: a local workspace is already running in "),
+        "{said}"
+    );
+    assert!(said.contains("\nhint: "), "{said}");
+    // The winner still answers.
+    workspace.get("");
+
+    // Many at once: exactly one serves.
+    let race = Workspace::new();
+    let mut racers: Vec<_> = (0..6)
+        .map(|_| {
+            let mut command = Command::new(binary("azureml-local"));
+            race.apply(&mut command);
+            command
+                .arg("serve")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts")
+        })
+        .collect();
+    let winner = wait_for("server.json", || race.server()).pid;
+    for racer in &mut racers {
+        if racer.id() != winner {
+            assert_eq!(racer.wait().expect("it was ours").code(), Some(3));
+        }
+    }
+    race.get("");
+    kill(winner);
+    for mut racer in racers {
+        racer.wait().expect("it was ours");
+    }
+}
+
+#[test]
+fn it_ends_properly_when_asked_and_when_nobody_needs_it() {
+    let workspace = Workspace::new();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(binary("azureml-local"));
+        workspace.apply(&mut command);
+        command.args(arguments).output().expect("it starts")
+    };
+    assert_eq!(run(&["status"]).status.code(), Some(4));
+    let mut server = workspace.serve(&[]);
+    let status = run(&["status"]);
+    assert!(status.status.success());
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(said.contains(&workspace.url()), "{said}");
+    assert!(!said.contains(&workspace.token()), "{said}");
+    let gate = workspace.gate("gate");
+    workspace.submit(
+        "goes-on",
+        &format!("echo a; {}; echo b", until(&gate)),
+        &json!({}),
+    );
+    workspace.reach("goes-on", "Running");
+    assert!(run(&["stop"]).status.success());
+    assert!(server.wait().expect("it was ours").success());
+    assert!(workspace.server().is_none());
+
+    // With a job it stays, without one it goes.
+    let mut command = Command::new(binary("azureml-local"));
+    workspace.apply(&mut command);
+    let mut server = command
+        .args(["serve", "--idle-timeout", "1"])
+        .spawn()
+        .expect("it starts");
+    wait_for("server.json", || workspace.server());
+    assert_eq!(workspace.status("goes-on"), "Running");
+    fs::write(&gate, "").expect("the folder is ours");
+    assert!(server.wait().expect("it was ours").success());
+    assert!(workspace.server().is_none());
+    let log = fs::read_to_string(workspace.home().join("server.log")).expect("a log");
+    assert!(log.contains("nobody needs it"), "{log}");
+    let ended = log
+        .find("job=\"goes-on\" status=Completed")
+        .expect("it ended");
+    assert!(ended < log.rfind("nobody needs it").expect("checked above"));
+
+    let mut server = workspace.serve(&[]);
+    assert_eq!(workspace.status("goes-on"), "Completed");
+    assert_eq!(workspace.log("goes-on"), "a\nb\n");
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+#[test]
+fn a_damaged_store_and_a_folder_that_is_none_are_clear_errors() {
+    let workspace = Workspace::new();
+    fs::write(
+        workspace.home().join("workspace.db"),
+        "this is no database, ".repeat(99),
+    )
+    .expect("the folder is ours");
+    let mut command = Command::new(binary("azureml-local"));
+    workspace.apply(&mut command);
+    let output = command.arg("serve").output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("damaged") && said.contains("\nhint: "),
+        "{said}"
+    );
+
+    let mut command = Command::new(binary("azureml-local"));
+    let output = command
+        .args(["serve", "--home", "/dev/null/x"])
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("/dev/null/x cannot be used") && said.contains("\nhint: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
+    let workspace = Workspace::new();
+    let mut command = Command::new("sh");
+    workspace.apply(&mut command);
+    // The store itself needs some room; what a client uploads is more.
+    let mut server = command
+        .arg("-c")
+        .arg("ulimit -f 4096; exec \"$0\" serve")
+        .arg(binary("azureml-local"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for("server.json", || workspace.server());
+    let (uri, query) = workspace.container();
+    let large = vec![0; 4 << 20];
+    let refused = crate::support::put_blob(&format!("{uri}/large?{query}"), &large).expect(507);
+    assert!(refused.text().contains("hint: "), "{}", refused.text());
+    crate::support::ask("HEAD", &format!("{uri}/large?{query}"), &[], &[]).expect(404);
+    crate::support::put_blob(&format!("{uri}/small?{query}"), b"fits").expect(201);
+    kill(server.id());
+    server.wait().expect("it was ours");
+    let left = fs::read_dir(workspace.home().join("tmp"))
+        .expect("a folder")
+        .count();
+    assert_eq!(left, 0);
+}

@@ -1,0 +1,11 @@
+//! The local workspace from outside: a real process in a folder of its own, spoken to by plain HTTP.
+//!
+//! Every exchange on its ARM routes is validated against the service's schema when a workspace is dropped.
+
+mod access;
+mod assets;
+mod blobs;
+mod jobs;
+mod life;
+mod mlflow;
+mod support;

@@ -1,0 +1,375 @@
+//! A small HTTP client, and a local workspace with a few words for what tests do again and again.
+
+use azureml_wire::local::scope;
+use end_to_end::{LocalWorkspace, wait_for};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+    }
+
+    /// The answer, when it has the expected status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+}
+
+/// Asks for a URL; each question has a connection of its own.
+pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let rest = url.strip_prefix("http://").expect("plain HTTP");
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let mut stream = TcpStream::connect(host).expect("the local workspace answers");
+    let mut head = format!(
+        "{method} {} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        if path.is_empty() { "/" } else { path },
+        body.len()
+    );
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        write!(head, "Host: {host}\r\n").expect("a String takes everything");
+    }
+    for (name, value) in headers {
+        write!(head, "{name}: {value}\r\n").expect("a String takes everything");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("it reads");
+    // It may answer before it has read everything.
+    let _ = stream.write_all(body);
+    read(stream)
+}
+
+fn read(stream: TcpStream) -> Answer {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    let mut next = |reader: &mut BufReader<TcpStream>| {
+        line.clear();
+        reader.read_line(&mut line).expect("it answers");
+        line.trim_end().to_owned()
+    };
+    let status = next(&mut reader)
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    let mut headers = Vec::new();
+    loop {
+        let line = next(&mut reader);
+        let Some((name, value)) = line.split_once(": ") else {
+            break;
+        };
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    let mut answer = Answer {
+        status,
+        headers,
+        body: Vec::new(),
+    };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        loop {
+            let size = usize::from_str_radix(&next(&mut reader), 16).expect("a chunk's size");
+            let mut chunk = vec![0; size + 2];
+            reader.read_exact(&mut chunk).expect("a whole chunk");
+            if size == 0 {
+                break;
+            }
+            answer.body.extend_from_slice(&chunk[..size]);
+        }
+    } else {
+        reader.read_to_end(&mut answer.body).expect("it answers");
+    }
+    answer
+}
+
+/// A running local workspace.
+pub struct Workspace {
+    inner: LocalWorkspace,
+}
+
+impl Deref for Workspace {
+    type Target = LocalWorkspace;
+
+    fn deref(&self) -> &LocalWorkspace {
+        &self.inner
+    }
+}
+
+impl Workspace {
+    pub fn start() -> Self {
+        Self {
+            inner: LocalWorkspace::start(),
+        }
+    }
+
+    /// A folder in which nothing runs yet.
+    pub fn new() -> Self {
+        Self {
+            inner: LocalWorkspace::new(),
+        }
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.inner.kill();
+    }
+
+    /// Starts it in its folder, with `variables`.
+    pub fn serve(&self, variables: &[(&str, &str)]) -> std::process::Child {
+        let mut command = std::process::Command::new(end_to_end::binary("azureml-local"));
+        self.inner.apply(&mut command);
+        let child = command
+            .arg("serve")
+            .envs(variables.iter().copied())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("azureml-local starts");
+        let pid = child.id();
+        wait_for("server.json of the new process", || {
+            self.server().filter(|server| server.pid == pid)
+        });
+        child
+    }
+
+    pub fn url(&self) -> String {
+        self.server().expect("it runs").url
+    }
+
+    pub fn token(&self) -> String {
+        self.server().expect("it runs").token
+    }
+
+    /// Asks as the owner.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.ask_as(&self.token(), method, path, body)
+    }
+
+    /// Asks with a token.
+    pub fn ask_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        ask(
+            method,
+            &format!("{}{path}", self.url()),
+            &[
+                ("Authorization", &format!("Bearer {token}")),
+                ("Content-Type", "application/json"),
+            ],
+            &body,
+        )
+    }
+
+    /// Asks for something of the workspace (`/jobs/x`).
+    pub fn arm(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.ask(method, &format!("{}{path}", scope()), body)
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        self.arm("GET", path, &Value::Null).expect(200).json()
+    }
+
+    /// Submits a job whose properties have `more` in them.
+    pub fn submit(&self, name: &str, command: &str, more: &Value) -> Value {
+        self.try_submit(name, command, more).expect(201).json()
+    }
+
+    pub fn try_submit(&self, name: &str, command: &str, more: &Value) -> Answer {
+        let mut properties = json!({
+            "jobType": "Command",
+            "command": command,
+            "environmentId": scope().path(["environments", "rust-tch-gpu", "versions", "1"]),
+            "computeId": scope().path(["computes", "cpu-cluster"]),
+            "experimentName": "tests",
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            properties[name] = value.clone();
+        }
+        self.arm(
+            "PUT",
+            &format!("/jobs/{name}"),
+            &json!({ "properties": properties }),
+        )
+    }
+
+    pub fn details(&self, name: &str) -> Value {
+        self.ask("GET", &scope().run_history(name, "/details"), &Value::Null)
+            .expect(200)
+            .json()
+    }
+
+    pub fn status(&self, name: &str) -> String {
+        self.details(name)["status"]
+            .as_str()
+            .expect("a status")
+            .to_owned()
+    }
+
+    /// Waits until a job has a status.
+    pub fn reach(&self, name: &str, status: &str) -> Value {
+        wait_for(&format!("{name} to be {status}"), || {
+            let details = self.details(name);
+            let now = details["status"].as_str().expect("a status");
+            assert!(
+                now == status || !["Completed", "Failed", "Canceled"].contains(&now),
+                "{name} should be {status}: {details}\n{}",
+                self.log(name)
+            );
+            (now == status).then_some(details)
+        })
+    }
+
+    /// Waits for a job's end as `Completed`.
+    pub fn complete(&self, name: &str) -> Value {
+        self.reach(name, "Completed")
+    }
+
+    /// Waits for a job's end as `Failed`; gives the message.
+    pub fn fail(&self, name: &str) -> String {
+        self.reach(name, "Failed")["error"]["error"]["message"]
+            .as_str()
+            .expect("a message")
+            .to_owned()
+    }
+
+    /// The statuses that a job has had.
+    pub fn path(&self, name: &str) -> Vec<String> {
+        let details = self.details(name);
+        let history = details["properties"]["azureml.status_history"]
+            .as_str()
+            .expect("a status path");
+        let history: Vec<Value> = serde_json::from_str(history).expect("JSON text");
+        history
+            .iter()
+            .filter_map(|step| step["status"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// A log, read by the URL that needs no credential.
+    pub fn log_file(&self, name: &str, file: &str) -> Option<String> {
+        let details = self.details(name);
+        let url = details["logFiles"][file].as_str()?;
+        Some(ask("GET", url, &[], &[]).expect(200).text())
+    }
+
+    pub fn log(&self, name: &str) -> String {
+        self.log_file(name, "user_logs/std_log.txt")
+            .unwrap_or_default()
+    }
+
+    /// The paths of a run's artifacts.
+    pub fn artifacts(&self, name: &str) -> Vec<String> {
+        let listed = self
+            .ask("GET", &scope().artifacts("tests", name, ""), &Value::Null)
+            .expect(200)
+            .json();
+        listed["value"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|artifact| artifact["path"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The content of one artifact.
+    pub fn artifact(&self, name: &str, path: &str) -> Answer {
+        let found = self
+            .ask(
+                "GET",
+                &format!(
+                    "{}?path={path}",
+                    scope().artifacts("tests", name, "/contentinfo")
+                ),
+                &Value::Null,
+            )
+            .expect(200)
+            .json();
+        ask(
+            "GET",
+            found["contentUri"].as_str().expect("a URL"),
+            &[],
+            &[],
+        )
+    }
+
+    /// A fresh container to upload to, with its signature: URL and query.
+    pub fn container(&self) -> (String, String) {
+        let place = self
+            .arm(
+                "POST",
+                "/codes/any/versions/1/startPendingUpload",
+                &json!({ "pendingUploadType": "TemporaryBlobReference" }),
+            )
+            .expect(200)
+            .json();
+        let place = &place["blobReferenceForConsumption"];
+        let uri = place["blobUri"].as_str().expect("a URL");
+        let signed = place["credential"]["sasUri"].as_str().expect("a URL");
+        let (_, query) = signed.split_once('?').expect("a signature");
+        (uri.to_owned(), query.to_owned())
+    }
+
+    /// Uploads a folder and registers it as code; gives its id.
+    pub fn code(&self, name: &str, hash: &str, files: &[(&str, &str)]) -> String {
+        let (uri, query) = self.container();
+        for (path, content) in files {
+            put_blob(&format!("{uri}/source/{path}?{query}"), content.as_bytes()).expect(201);
+        }
+        let body = json!({ "properties": {
+            "codeUri": format!("{uri}/source"),
+            "isAnonymous": true,
+            "properties": { "hash_sha256": hash, "hash_version": "202208" },
+        }});
+        let code = self
+            .arm("PUT", &format!("/codes/{name}/versions/1"), &body)
+            .expect(201)
+            .json();
+        code["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A file that tests and jobs use to tell each other something.
+    pub fn gate(&self, name: &str) -> PathBuf {
+        self.home().join(name)
+    }
+}
+
+/// Uploads a block blob.
+pub fn put_blob(url: &str, content: &[u8]) -> Answer {
+    ask("PUT", url, &[("x-ms-blob-type", "BlockBlob")], content)
+}
+
+/// A command that waits until the file at `gate` is there.
+pub fn until(gate: &std::path::Path) -> String {
+    format!("while [ ! -e '{}' ]; do sleep 0.05; done", gate.display())
+}
