@@ -186,6 +186,13 @@ pub enum Error {
         hint: String,
     },
 
+    /// The stop button was pressed.
+    #[error(
+        "stopped here; a run that has been submitted goes on\n\
+         hint: `run.wait_for_completion(true)` follows it again, `run.cancel()` ends it"
+    )]
+    Interrupted,
+
     /// A run ended because somebody asked for it.
     #[error(
         "run {run_id} was canceled\nhint: submit it again for a new run; `run.logs()` shows what it wrote until then"
@@ -247,6 +254,8 @@ pub struct ServiceError {
     pub message: String,
     /// The id by which the service's people find the request.
     pub request_id: Option<String>,
+    /// The service's own way out; the local workspace gives one.
+    pub hint: Option<String>,
     /// How often it was tried.
     pub tries: u32,
 }
@@ -266,6 +275,9 @@ impl fmt::Display for ServiceError {
         if self.tries > 1 {
             write!(f, ", after {} tries", self.tries)?;
         }
+        if let Some(hint) = &self.hint {
+            return write!(f, ")\nhint: {hint}");
+        }
         let hint = match self.status {
             401 => {
                 "sign in again with `az login`; the account must belong to the workspace's tenant"
@@ -281,6 +293,16 @@ impl fmt::Display for ServiceError {
         };
         write!(f, ")\nhint: {hint}")
     }
+}
+
+/// A message of the local workspace, which ends with a way out as this crate's own do: what happened, the way out, and what
+/// follows it.
+pub fn split_hint(message: &str) -> (&str, Option<&str>, &str) {
+    let Some((what, rest)) = message.split_once("\nhint: ") else {
+        return (message, None, "");
+    };
+    let (hint, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+    (what, Some(hint), rest)
 }
 
 fn place(line: Option<usize>) -> String {
@@ -321,5 +343,69 @@ fn hint_for_io(error: &std::io::Error) -> &'static str {
             "\nhint: free some space on that disk, or choose a folder on another one"
         }
         _ => "\nhint: check the disk and the path",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_own_hint_takes_the_place_of_ours() {
+        let error = |status, message: &str, hint: Option<&str>| {
+            Error::Service(Box::new(ServiceError {
+                call: "submitting the job".into(),
+                status,
+                code: "UserError".into(),
+                message: message.into(),
+                request_id: Some("r1".into()),
+                hint: hint.map(Into::into),
+                tries: 3,
+            }))
+        };
+        let errors = [
+            error(400, "the command is empty", Some("write one")),
+            error(503, "busy", None),
+            error(401, "who?", None),
+        ];
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n\n"), @r"
+        submitting the job failed: the command is empty (UserError, HTTP 400, request r1, after 3 tries)
+        hint: write one
+
+        submitting the job failed: busy (UserError, HTTP 503, request r1, after 3 tries)
+        hint: the service has a problem of its own; try again in a minute
+
+        submitting the job failed: who? (UserError, HTTP 401, request r1, after 3 tries)
+        hint: sign in again with `az login`; the account must belong to the workspace's tenant
+        ");
+    }
+
+    #[test]
+    fn hints_are_split_from_messages() {
+        assert_eq!(
+            split_hint("a\nhint: b\nits last lines:\nc"),
+            ("a", Some("b"), "its last lines:\nc")
+        );
+        assert_eq!(split_hint("a\nhint: b"), ("a", Some("b"), ""));
+        assert_eq!(split_hint("a"), ("a", None, ""));
+    }
+
+    #[test]
+    fn debug_is_as_readable_as_display() {
+        let error = Error::RunFailed {
+            run_id: "r".into(),
+            reason: "it exited with code 3".into(),
+            log: vec!["one".into(), "two".into()],
+            hint: "look".into(),
+        };
+        insta::assert_snapshot!(format!("{error:?}"), @r"
+        run r failed: it exited with code 3
+
+        the last lines of its log:
+          one
+          two
+
+        hint: look
+        ");
     }
 }

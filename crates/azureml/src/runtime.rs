@@ -21,11 +21,23 @@ pub fn shared() -> Result<&'static Runtime> {
 }
 
 /// Drives `future` to its end on this thread, for the blocking surface.
+///
+/// In a notebook the stop button ends it early, and the cell's variables stay. Elsewhere an interrupt ends the program, as it does
+/// for any other: a handler here would stay and take Ctrl-C from the rest of the program.
 pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     if Handle::try_current().is_ok() {
         return Err(Error::BlockingInsideRuntime);
     }
-    shared()?.block_on(future)
+    let runtime = shared()?;
+    if !notebook::in_notebook() {
+        return runtime.block_on(future);
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            result = future => result,
+            Ok(()) = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Workspace {
         &self,
         model: &Model,
         to: impl AsRef<Path>,
-    ) -> Result<Vec<PathBuf>> {
+    ) -> Result<List<PathBuf>> {
         let to = to.as_ref();
         let known;
         let uri = match model.uri() {
@@ -118,7 +118,12 @@ impl Workspace {
         }
     }
 
-    async fn download_blobs(&self, datastore: &str, path: &str, to: &Path) -> Result<Vec<PathBuf>> {
+    async fn download_blobs(
+        &self,
+        datastore: &str,
+        path: &str,
+        to: &Path,
+    ) -> Result<List<PathBuf>> {
         let container = Container::datastore(self.client(), datastore).await?;
         let mut paths = Vec::new();
         for blob in container.list(path).await? {
@@ -130,7 +135,7 @@ impl Workspace {
             blob::download(self.client(), &what, &container.signed_url(&blob), &to).await?;
             paths.push(to);
         }
-        Ok(paths)
+        Ok(paths.into())
     }
 }
 
@@ -179,7 +184,7 @@ impl Run {
     }
 
     /// Downloads a file or what is in a folder of this run.
-    async fn download_below(&self, path: &str, to: &Path) -> Result<Vec<PathBuf>> {
+    async fn download_below(&self, path: &str, to: &Path) -> Result<List<PathBuf>> {
         let files = self.file_names().await?;
         let mut paths = Vec::new();
         for file in &files {
@@ -193,7 +198,7 @@ impl Run {
         if paths.is_empty() {
             return Err(self.no_file(path, &files));
         }
-        Ok(paths)
+        Ok(paths.into())
     }
 }
 

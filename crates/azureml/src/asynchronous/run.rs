@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::near::near;
 use crate::run::log::{Tail, is_followed};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
-use crate::show::{Card, Cell, Row};
+use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
 use azureml_wire::arm::Resource;
 use azureml_wire::job::{Job, JobStatus};
@@ -14,6 +14,7 @@ use azureml_wire::mlflow;
 use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
+use notebook::{Display, MimeBundle};
 use reqwest::Method;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -262,7 +263,11 @@ impl Run {
     }
 
     /// Downloads its files whose names begin with `prefix` into the folder `to`, under their own names; gives where they are.
-    pub async fn download_files(&self, prefix: &str, to: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    pub async fn download_files(
+        &self,
+        prefix: &str,
+        to: impl AsRef<Path>,
+    ) -> Result<List<PathBuf>> {
         let to = to.as_ref();
         let files = self.file_names().await?;
         let wanted: Vec<&RunFile> = files
@@ -279,8 +284,9 @@ impl Run {
                 Ok(path)
             })
             .buffered(PARALLEL)
-            .try_collect()
+            .try_collect::<Vec<_>>()
             .await
+            .map(List::from)
     }
 
     /// Downloads to `to`, which appears whole or not at all.
@@ -361,7 +367,29 @@ impl Run {
         self.client().scope()
     }
 
-    pub(crate) fn card(&self) -> Card {
+    /// The card, with the metrics below it when there are any.
+    pub(crate) fn card_with(&self, metrics: &Metrics) -> MimeBundle {
+        let card = self.card().mime_bundle();
+        if metrics.is_empty() {
+            return card;
+        }
+        let metrics = metrics.mime_bundle();
+        let both = |kind: &str, joint: &str| {
+            let text = |bundle: &MimeBundle| {
+                bundle
+                    .get(kind)
+                    .and_then(|form| form.as_str())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            text(&card) + joint + &text(&metrics)
+        };
+        MimeBundle::new()
+            .text(both("text/plain", "\n\n"))
+            .html(both("text/html", r#"<div style="height:8px"></div>"#))
+    }
+
+    fn card(&self) -> Card {
         let mut card = Card::new("Run", self.display_name())
             .row("Experiment", Cell::text(self.experiment_name()))
             .row("Id", Cell::Code(self.id().to_owned()))
@@ -436,8 +464,8 @@ impl Row for Run {
     }
 }
 
-impl notebook::Display for Run {
-    fn mime_bundle(&self) -> notebook::MimeBundle {
+impl Display for Run {
+    fn mime_bundle(&self) -> MimeBundle {
         self.card().mime_bundle()
     }
 }

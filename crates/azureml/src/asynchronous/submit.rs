@@ -62,9 +62,7 @@ impl Workspace {
             tags: some(config.tags.clone()),
             inputs: some(inputs),
             outputs: some(outputs),
-            distribution: config
-                .distribution
-                .map(Distribution::to_wire),
+            distribution: config.distribution.map(Distribution::to_wire),
             resources: config.node_count.map(|nodes| JobResources {
                 instance_count: Some(nodes),
                 ..JobResources::default()

@@ -19,7 +19,7 @@ impl Model {
     }
 
     /// Downloads its files into the folder `to`; gives where they are.
-    pub fn download(&self, to: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    pub fn download(&self, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         block_on(self.workspace.download_model(self, to))
     }
 }

@@ -101,7 +101,7 @@ impl Run {
     }
 
     /// Downloads its files whose names begin with `prefix` into the folder `to`, under their own names; gives where they are.
-    pub fn download_files(&self, prefix: &str, to: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    pub fn download_files(&self, prefix: &str, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         block_on(self.0.download_files(prefix, to))
     }
 

@@ -5,7 +5,7 @@ pub mod retry;
 mod sas;
 
 use crate::credential::Credential;
-use crate::error::{Error, Result, ServiceError};
+use crate::error::{Error, Result, ServiceError, split_hint};
 use crate::http;
 use crate::local::Local;
 use azureml_wire::arm::{Page, Resource};
@@ -38,7 +38,10 @@ pub struct Client {
 
 #[derive(Debug)]
 enum Endpoint {
-    Azure(Arc<dyn Credential>),
+    Azure {
+        root: String,
+        credential: Arc<dyn Credential>,
+    },
     Local(Local),
 }
 
@@ -119,7 +122,10 @@ impl Client {
         Ok(Self {
             http: http::client(ARM)?,
             scope,
-            endpoint: Endpoint::Azure(credential),
+            endpoint: Endpoint::Azure {
+                root: ARM.to_owned(),
+                credential,
+            },
             api: Mutex::default(),
         })
     }
@@ -261,8 +267,8 @@ impl Client {
 
     async fn base(&self) -> Result<Base> {
         match &self.endpoint {
-            Endpoint::Azure(credential) => Ok(Base {
-                root: ARM.to_owned(),
+            Endpoint::Azure { root, credential } => Ok(Base {
+                root: root.clone(),
                 token: credential.token().await?.secret().to_owned(),
                 server: None,
             }),
@@ -398,12 +404,135 @@ fn service_error(
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
         .map(str::to_owned);
+    let (message, hint, _) = split_hint(&message);
     Error::Service(Box::new(ServiceError {
         call: what.to_owned(),
         status: status.as_u16(),
         code,
-        message,
+        message: message.to_owned(),
+        hint: hint.map(str::to_owned),
         request_id,
         tries,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::AccessToken;
+    use futures::future::BoxFuture;
+    use std::time::{Duration, SystemTime};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[derive(Debug)]
+    struct Always;
+
+    impl Credential for Always {
+        fn token(&self) -> BoxFuture<'_, Result<AccessToken>> {
+            let token = AccessToken::new("hidden", SystemTime::now() + Duration::from_secs(3600));
+            Box::pin(async { Ok(token) })
+        }
+    }
+
+    /// A client of a service that gives these answers, one a connection; what it was asked comes from the task.
+    async fn service(answers: Vec<String>) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let root = format!("http://{}", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                asked.push(String::from_utf8_lossy(&request[..read]).into_owned());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let client = Client {
+            http: http::client(&root).unwrap(),
+            scope: azureml_wire::local::scope(),
+            endpoint: Endpoint::Azure {
+                root,
+                credential: Arc::new(Always),
+            },
+            api: Mutex::default(),
+        };
+        (client, task)
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+    }
+
+    fn busy() -> String {
+        answer("503 Busy", "retry-after: 0\r\n", "")
+    }
+
+    fn call() -> Call<'static> {
+        Call::management("reading a thing", Method::GET, "/thing".to_owned())
+    }
+
+    #[tokio::test]
+    async fn busy_services_and_cut_answers_are_asked_again() {
+        let good = answer("200 OK", "", r#"{"a":1}"#);
+        let cut = good[..good.len() - 3].to_owned();
+        let (client, task) = service(vec![busy(), cut, good]).await;
+        let read: Value = client.read(call()).await.unwrap();
+        assert_eq!(read["a"], 1);
+        let asked = task.await.unwrap();
+        assert_eq!(asked.len(), 3);
+        assert!(
+            asked[0].starts_with("GET /thing?api-version="),
+            "{}",
+            asked[0]
+        );
+        assert!(
+            asked[0].contains("authorization: Bearer hidden"),
+            "{}",
+            asked[0]
+        );
+    }
+
+    #[tokio::test]
+    async fn refusals_are_told_at_once_with_all_that_helps() {
+        let body = r#"{"error":{"code":"UserError","message":"no such size","details":null,"target":null}}"#;
+        let refused = answer("400 Bad Request", "x-ms-request-id: r1\r\n", body);
+        let (client, _task) = service(vec![refused]).await;
+        let error = client.send(call()).await.unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        reading a thing failed: no such size (UserError, HTTP 400, request r1)
+        hint: the message says what the service did not like
+        ");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_stays_busy_is_given_up() {
+        let (client, task) = service(vec![busy(); 6]).await;
+        let error = client.send(call()).await.unwrap_err();
+        assert!(
+            error.to_string().contains("(HTTP 503, after 6 tries)"),
+            "{error}"
+        );
+        assert_eq!(task.await.unwrap().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_next_page_elsewhere_is_not_given_the_token() {
+        let page = answer(
+            "200 OK",
+            "",
+            r#"{"value":[1],"nextLink":"https://elsewhere.example/x"}"#,
+        );
+        let (client, _task) = service(vec![page]).await;
+        let error = client.list::<i32>(call()).await.unwrap_err();
+        assert!(
+            error.to_string().contains("it leads to another host"),
+            "{error}"
+        );
+    }
 }

@@ -2,15 +2,17 @@
 
 use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_followed, last_lines};
+use super::metrics::Metrics;
 use crate::asynchronous::Run;
 use crate::duration;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, split_hint};
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::{self, StatusChange};
 use chrono::Utc;
+use notebook::Live;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How to wait for a run.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +68,16 @@ impl Pace {
 /// Dropping the future is safe at any point: the run goes on.
 pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
     let mut shown = Shown::new(options.show_output);
+    let mut view = View::new(run, options.show_output);
     shown.heading(run);
     let mut pace = Pace::new(run.workspace().is_local());
     let wire = loop {
         let details = run.wire_details().await?;
         let ended = details.status.ends_streaming();
         let moved = shown.update(run, &details, ended).await;
+        if let Some(view) = &mut view {
+            view.update(run, ended).await;
+        }
         if ended {
             break details;
         }
@@ -243,12 +249,81 @@ impl Shown {
     }
 }
 
+/// In a notebook: the run's card above its log, with its metrics as they come.
+struct View {
+    live: Live,
+    status: JobStatus,
+    metrics: Metrics,
+    /// When the metrics were last asked for.
+    asked: Instant,
+    pause: Duration,
+}
+
+impl View {
+    fn new(run: &Run, show_output: bool) -> Option<Self> {
+        if !show_output || !notebook::in_notebook() {
+            return None;
+        }
+        Some(Self {
+            live: notebook::display_live(run),
+            status: run.last_status(),
+            metrics: Metrics::default(),
+            asked: Instant::now(),
+            pause: Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 }),
+        })
+    }
+
+    async fn update(&mut self, run: &Run, ended: bool) {
+        let mut changed = self.status != run.last_status();
+        self.status = run.last_status();
+        if ended || self.asked.elapsed() > self.pause {
+            // A chart is a help; the wait goes on without it.
+            if let Ok(metrics) = run.metrics().await
+                && metrics != self.metrics
+            {
+                self.metrics = metrics;
+                changed = true;
+            }
+            self.asked = Instant::now();
+        }
+        if changed {
+            self.live.update(&run.card_with(&self.metrics));
+        }
+    }
+}
+
 fn is_after_running(status: JobStatus) -> bool {
     matches!(status, JobStatus::Finalizing | JobStatus::CancelRequested) || status.ends_streaming()
 }
 
 fn after(elapsed: Duration) -> String {
     format!("after {}", duration::short(rounded(elapsed)))
+}
+
+/// The error of a run that failed for this reason with this log.
+fn failed(run_id: &str, reason: &str, log: &str) -> Error {
+    let (what, hint, rest) = split_hint(reason);
+    let log = if log.is_empty() {
+        last_lines(rest, LAST_LINES)
+    } else {
+        last_lines(log, LAST_LINES)
+    };
+    // What names only the log is worth less than what the program says itself.
+    let hint = hint
+        .filter(|hint| !hint.starts_with("see user_logs/"))
+        .or_else(|| {
+            log.iter()
+                .rev()
+                .find_map(|line| line.trim_start().strip_prefix("hint: "))
+        })
+        .unwrap_or("`run.logs()` gives the whole log; mend what it says and submit again")
+        .to_owned();
+    Error::RunFailed {
+        run_id: run_id.to_owned(),
+        reason: what.to_owned(),
+        log,
+        hint,
+    }
 }
 
 /// The error of a run that did not end well.
@@ -258,19 +333,50 @@ async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) 
             run_id: run.id().to_owned(),
         }),
         JobStatus::Failed | JobStatus::NotResponding => {
+            let ended = format!("it ended as {}", details.status);
+            let reason = details.error.as_deref().unwrap_or(&ended);
             // Without its log the reason is still worth to be told.
             let log = run.logs_of(wire).await.unwrap_or_default();
-            Err(Error::RunFailed {
-                run_id: run.id().to_owned(),
-                reason: details
-                    .error
-                    .clone()
-                    .unwrap_or_else(|| format!("it ended as {}", details.status)),
-                log: last_lines(&log, LAST_LINES),
-                hint: "`run.logs()` gives the whole log; mend what it says and submit again"
-                    .to_owned(),
-            })
+            Err(failed(run.id(), reason, &log))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_one_way_out_the_best_there_is() {
+        let log = "epoch 1\nerror: no digits\nhint: look in the data folder\n";
+        for (reason, log, hint) in [
+            (
+                "exit code 3\nhint: free some space\nits last lines:\nx",
+                log,
+                "free some space",
+            ),
+            (
+                "exit code 3\nhint: see user_logs/std_log.txt",
+                log,
+                "look in the data folder",
+            ),
+            (
+                "exit code 3",
+                "epoch 1\n",
+                "`run.logs()` gives the whole log; mend what it says and submit again",
+            ),
+        ] {
+            let text = failed("r", reason, log).to_string();
+            assert!(text.starts_with("run r failed: exit code 3\n"), "{text}");
+            assert_eq!(text.rsplit_once("\nhint: ").unwrap().1, hint);
+        }
+        let text = failed(
+            "r",
+            "it is gone\nhint: submit it again\nits last lines:\nx",
+            "",
+        )
+        .to_string();
+        assert!(text.contains("\n  x\n"), "{text}");
     }
 }

@@ -207,8 +207,12 @@ async fn read_messages(
 
 /// The version in a package id such as `registry+https://…#torch-sys@0.24.0`, if it is that package's.
 fn version_of<'a>(package: &str, id: &'a str) -> Option<&'a str> {
-    let (_, spec) = id.rsplit_once('#')?;
-    spec.strip_prefix(package)?.strip_prefix('@')
+    let (source, spec) = id.rsplit_once('#')?;
+    match spec.split_once('@') {
+        Some((name, version)) => (name == package).then_some(version),
+        // A package in a folder of its own name is not named twice.
+        None => (source.rsplit('/').next() == Some(package)).then_some(spec),
+    }
 }
 
 /// Follows what cargo says; gives what belongs into an error: rustc's words without cargo's progress.
@@ -301,9 +305,10 @@ mod tests {
         assert_eq!(version_of("torch-sys", id), Some("0.24.0"));
         assert_eq!(version_of("torch", id), None);
         assert_eq!(
-            version_of("torch-sys", "path+file:///x/torch-sys#0.1.0"),
-            None
+            version_of("torch-sys", "path+file:///x/torch-sys#0.24.0"),
+            Some("0.24.0")
         );
+        assert_eq!(version_of("torch-sys", "path+file:///x/tch#0.24.0"), None);
     }
 
     #[test]

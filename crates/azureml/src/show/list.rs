@@ -3,6 +3,7 @@
 use super::{Cell, Table};
 use notebook::{Display, MimeBundle};
 use std::ops::Deref;
+use std::path::PathBuf;
 
 /// A value that is a row of a table.
 pub trait Row {
@@ -56,6 +57,22 @@ impl<'a, T> IntoIterator for &'a List<T> {
         self.0.iter()
     }
 }
+
+/// Downloaded files.
+impl Row for PathBuf {
+    const NOUN: &'static str = "files";
+    const HEADERS: &'static [&'static str] = &["File", "Size"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let size = self.metadata().map(|file| super::bytes(file.len()));
+        vec![
+            Cell::text(self.display().to_string()),
+            Cell::Number(size.unwrap_or_default()),
+        ]
+    }
+}
+
+notebook::evcxr_display!(List<PathBuf>);
 
 impl<T: Row> Display for List<T> {
     fn mime_bundle(&self) -> MimeBundle {
