@@ -8,9 +8,10 @@ mod report;
 mod text;
 
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
@@ -190,7 +191,10 @@ impl EvcxrEvaluator {
             Err(Error::SubprocessTerminated(how)) => {
                 Err(process_died(&how, load_error.as_deref(), &variables_before))
             }
-            Err(error) => Err(report::message("CompileError", &error.to_string())),
+            Err(error) => {
+                let error = report::message("CompileError", &error.to_string());
+                Err(self.with_hint(error, &[]))
+            }
         };
         if let Err(error) = &outcome
             && interrupted
@@ -232,28 +236,22 @@ impl Evaluator for EvcxrEvaluator {
             state.interrupted = false;
             state.end = assembler::RunEnd::default();
         }
-        // `:clear` and an interrupted start may have taken the prelude away; it costs nothing when it is there.
-        let clears = code.lines().any(|line| line.trim_end() == ":clear");
         let sender = self.pump.sender.clone();
-        // The receiver is lent to the thread that forwards while evcxr works on this one.
-        let (_, placeholder) = std::sync::mpsc::channel();
-        let messages = std::mem::replace(&mut self.pump.messages, placeholder);
-        let (outcome, messages) = std::thread::scope(|scope| {
-            let forwarder = scope.spawn(move || {
+        let messages = Arc::clone(&self.pump.messages);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let messages = messages.lock().unwrap_or_else(PoisonError::into_inner);
                 while let Ok(Message::Event(event)) = messages.recv() {
                     events.emit(event);
                 }
-                messages
             });
-            let outcome = self.run(code);
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(code)));
             sender.send(Message::CellEnded).ok();
-            (outcome, forwarder.join())
+            outcome.unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
-        if let Ok(messages) = messages {
-            self.pump.messages = messages;
-        }
-        if clears && let Err(error) = self.context.execute(PRELUDE) {
-            tracing::warn!(%error, "the prelude is missing after `:clear`");
+        let clears = code.lines().any(|line| line.trim_end() == ":clear");
+        if clears && let Err(error) = self.context.execute(&setup(self.helpers.as_ref().ok())) {
+            tracing::warn!(%error, "`:clear` took away what every cell should have");
         }
         self.pump.shared.lock().busy = false;
         outcome
@@ -377,15 +375,31 @@ fn configure(
         for (variable, value) in helpers.build_env(program) {
             state.set_build_env(&variable, &value);
         }
-        for facade in helpers.facades() {
-            let path = serde_json::json!(facade.path.to_string_lossy());
-            state
-                .add_dep(&facade.name, &format!("{{ path = {path} }}"))
-                .map_err(failed)?;
+        for (name, place) in facades(helpers) {
+            state.add_dep(&name, &place).map_err(failed)?;
         }
     }
     context.eval_with_state(PRELUDE, state).map_err(failed)?;
     Ok(context)
+}
+
+/// The facades of the helper crates, as dependencies.
+fn facades(helpers: &Helpers) -> impl Iterator<Item = (String, String)> {
+    helpers.facades().iter().map(|facade| {
+        // A path in quotes is written the same way in JSON and in TOML.
+        let path = serde_json::json!(facade.path.to_string_lossy());
+        (facade.name.clone(), format!("{{ path = {path} }}"))
+    })
+}
+
+/// A cell that gives later cells the prelude and the helper crates again, when the user has cleared everything.
+fn setup(helpers: Option<&Helpers>) -> String {
+    let dependencies: String = helpers
+        .into_iter()
+        .flat_map(facades)
+        .map(|(name, place)| format!(":dep {name} = {place}\n"))
+        .collect();
+    dependencies + PRELUDE
 }
 
 /// The cell's value: what its last expression showed, or what a command such as `:vars` answered.
@@ -403,6 +417,15 @@ fn value(outputs: EvalOutputs, shown: Option<MimeBundle>) -> Option<MimeBundle> 
 /// Whether this is `()`: the value of a call that has none.
 fn is_unit(value: &MimeBundle) -> bool {
     value.len() == 1 && value.get("text/plain").is_some_and(|text| text == "()")
+}
+
+/// evcxr or rust-analyzer has a bug; the kernel lives.
+fn evaluator_panicked() -> CellError {
+    let mut error = report::message("KernelError", "the evaluator failed on this cell");
+    error
+        .traceback
+        .push("hint: write it differently; if other cells fail too, restart the kernel".to_owned());
+    error
 }
 
 /// The process that ran the cell is gone, and its variables with it.

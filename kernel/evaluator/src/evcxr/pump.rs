@@ -30,6 +30,9 @@ const HOLD: Timespec = Timespec {
 /// Events are handed on at the latest when this many are there.
 const BATCH: usize = 256;
 
+/// How many events between cells are kept for the next one: threads of earlier cells may go on for ever.
+const KEPT_BETWEEN_CELLS: usize = 10_000;
+
 /// How long a process that has ended may keep the evaluator waiting for its last words: a program that it forked may hold its socket.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -102,7 +105,8 @@ impl Shared {
 /// The evaluator's end of the pump; ends the thread when dropped.
 pub(super) struct Pump {
     pub(super) shared: Arc<Shared>,
-    pub(super) messages: Receiver<Message>,
+    /// Locked by whoever forwards the events of a cell.
+    pub(super) messages: Arc<Mutex<Receiver<Message>>>,
     pub(super) sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
@@ -132,13 +136,14 @@ impl Pump {
             sender: sender.clone(),
             buffer: vec![0; link::MAX_PAYLOAD + 2],
             written: 0,
+            kept: 0,
         };
         let thread = std::thread::Builder::new()
             .name("cell-output".to_owned())
             .spawn(move || worker.run())?;
         Ok(Self {
             shared,
-            messages,
+            messages: Arc::new(Mutex::new(messages)),
             sender,
             thread: Some(thread),
         })
@@ -170,6 +175,8 @@ struct Worker {
     sender: Sender<Message>,
     buffer: Vec<u8>,
     written: usize,
+    /// How many events have come since the last cell ended.
+    kept: usize,
 }
 
 impl Worker {
@@ -419,7 +426,12 @@ impl Worker {
 
     fn hand_over(&mut self) {
         self.written = 0;
+        let busy = self.shared.lock().busy;
         for event in self.assembler.take_events() {
+            self.kept = if busy { 0 } else { self.kept + 1 };
+            if self.kept > KEPT_BETWEEN_CELLS {
+                continue;
+            }
             self.sender.send(Message::Event(event)).ok();
         }
     }

@@ -130,4 +130,8 @@ fn helper_crates_are_there_and_share_their_statics(cache: &Path) {
             .iter()
             .any(|one| one.text.starts_with("kind"))
     );
+    value(&mut evaluator, ":clear");
+    assert_eq!(value(&mut evaluator, "surface::count()"), "1");
+    let (_, unknown) = error(&mut evaluator, "Err::<(), _>(\"still told apart\")?;");
+    assert_eq!(unknown.evalue, "still told apart");
 }

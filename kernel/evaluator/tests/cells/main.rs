@@ -7,6 +7,7 @@ mod asking;
 mod dying;
 mod errors;
 mod helper_crates;
+mod killed;
 mod output;
 mod stopping;
 mod support;
@@ -16,6 +17,7 @@ use support::Check;
 
 fn main() {
     azureml_kernel_evaluator::child_hook();
+    killed::play_victim();
     let checks: Vec<Check> = [
         output::CHECKS,
         values::CHECKS,
@@ -25,5 +27,5 @@ fn main() {
         stopping::CHECKS,
     ]
     .concat();
-    support::run(&checks, helper_crates::CHECKS);
+    support::run(&checks, &[helper_crates::CHECKS, killed::CHECKS].concat());
 }

@@ -16,6 +16,10 @@ pub const CHECKS: &[Check] = &[
         "every_block_of_a_cell_survives",
         every_block_of_a_cell_survives,
     ),
+    (
+        "display_messages_come_in_order",
+        display_messages_come_in_order,
+    ),
     ("variables_have_their_types", variables_have_their_types),
     (
         "a_type_that_is_defined_again_loses_its_variables_only",

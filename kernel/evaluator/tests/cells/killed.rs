@@ -1,0 +1,72 @@
+//! The kernel is killed: nothing of it stays.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use azureml_kernel_evaluator::{Evaluator, Event, Events};
+
+use crate::support::{OwnCheck, start};
+
+pub const CHECKS: &[OwnCheck] = &[(
+    "a_killed_kernel_leaves_nothing_behind",
+    a_killed_kernel_leaves_nothing_behind,
+)];
+
+/// Set in the process that plays the kernel which is killed: its cache.
+const VICTIM: &str = "CELLS_VICTIM_CACHE";
+
+/// Prints what a cell writes to where the check reads it.
+struct Printer;
+
+impl Events for Printer {
+    fn emit(&self, event: Event) {
+        if let Event::Stdout(text) = event {
+            print!("{text}");
+        }
+    }
+}
+
+/// Plays the kernel that is killed, when the environment says so.
+pub fn play_victim() {
+    if let Some(cache) = std::env::var_os(VICTIM) {
+        let mut evaluator = start(Path::new(&cache));
+        let code = r#"println!("cell {}", std::process::id()); loop { std::thread::park(); }"#;
+        evaluator.execute(code, &Printer);
+        std::process::exit(1);
+    }
+}
+
+fn a_killed_kernel_leaves_nothing_behind(cache: &Path) {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut victim = Command::new(program)
+        .env(VICTIM, cache)
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program can be started");
+    let output = BufReader::new(victim.stdout.take().expect("it is piped"));
+    let cell = output
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| Some(PathBuf::from("/proc").join(line.strip_prefix("cell ")?)))
+        .expect("the cell says who it is");
+    assert!(cell.exists());
+    victim.kill().expect("it runs");
+    victim.wait().expect("it was killed");
+    // In a container nobody may collect it, but it must not run any more.
+    let runs = || {
+        std::fs::read_to_string(cell.join("status"))
+            .is_ok_and(|status| !status.contains("State:\tZ"))
+    };
+    let begin = Instant::now();
+    while runs() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "the cell goes on"
+        );
+        std::thread::yield_now();
+    }
+}
