@@ -21,6 +21,9 @@ use super::replies;
 use crate::protocol::content::{CursorRequest, ExecuteRequest};
 use crate::protocol::message::Parent;
 
+/// Code whose completion needs to know the standard library.
+const WARM_UP: &str = "let warm = vec![1]; warm.l";
+
 /// Resolves when the thread has ended and the evaluator is gone.
 pub type Stopped = oneshot::Receiver<()>;
 
@@ -44,6 +47,7 @@ pub fn start(
             history: History::open(history),
             executed: 0,
         };
+        worker.warm_up();
         for job in jobs {
             if worker.kernel.queue.is_closed() {
                 break;
@@ -96,6 +100,21 @@ impl Worker {
             request.reply_error(&error.ename, &error.evalue);
         }
         kernel.activity.end(&kernel.iopub);
+    }
+
+    /// Lets the evaluator read the standard library while nobody waits, which the first completion or variable would do otherwise.
+    fn warm_up(&mut self) {
+        if self.kernel.queue.has_cells() {
+            return;
+        }
+        let evaluator = &mut self.evaluator;
+        let warmed = catch_unwind(AssertUnwindSafe(|| {
+            evaluator.complete(WARM_UP, WARM_UP.chars().count())
+        }));
+        if let Err(panic) = warmed {
+            let error = panicked(&*panic);
+            tracing::warn!(error.evalue, "the evaluator did not warm up");
+        }
     }
 
     fn abort(&self, request: &Request) {
