@@ -128,7 +128,7 @@ impl Shown {
         self.remember(details);
         // The log belongs between the start and the end of the command.
         let before = self.statuses(|status| !is_after_running(status));
-        let log = self.enabled && self.logs(run, details, ended).await;
+        let log = self.enabled && has_begun(details.status) && self.logs(run, details, ended).await;
         let after = self.statuses(|_| true);
         before || log || after
     }
@@ -290,6 +290,18 @@ impl View {
             self.live.update(&run.card_with(&self.metrics));
         }
     }
+}
+
+/// Whether the command may have begun: a log that is there a moment earlier waits for the word of it.
+fn has_begun(status: JobStatus) -> bool {
+    !matches!(
+        status,
+        JobStatus::NotStarted
+            | JobStatus::Starting
+            | JobStatus::Provisioning
+            | JobStatus::Preparing
+            | JobStatus::Queued
+    )
 }
 
 fn is_after_running(status: JobStatus) -> bool {

@@ -1,0 +1,995 @@
+//! The SDK against the real local workspace: jobs from submit to model, and what it says when something is wrong.
+//!
+//! Each test is a client of its own with a local workspace of its own: the test runs again in a process whose environment points
+//! there (see [`client`]), and looks at what that process printed.
+
+use azureml::prelude::*;
+use azureml::{Error, RunStatus};
+use azureml_wire::local;
+use end_to_end::{LocalWorkspace, kill, wait_for};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use tempfile::TempDir;
+
+/// Says to the test's second process that it is the client.
+const INSIDE: &str = "AZUREML_TEST_INSIDE";
+
+/// Runs `body` as a client in a process of its own, in an empty folder; gives what it printed. In that process it gives `None`.
+fn client(test: &str, body: impl FnOnce()) -> Option<Printed> {
+    client_with(test, |_| {}, body)
+}
+
+/// As [`client`], with a say in the process's environment.
+fn client_with(
+    test: &str,
+    configure: impl FnOnce(&mut Command),
+    body: impl FnOnce(),
+) -> Option<Printed> {
+    if std::env::var_os(INSIDE).is_some() {
+        body();
+        return None;
+    }
+    let workspace = LocalWorkspace::new();
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let mut command = this_test(test);
+    workspace.apply(&mut command);
+    command.env(INSIDE, test).current_dir(folder.path());
+    configure(&mut command);
+    let output = command.output().expect("the test starts again");
+    let printed = Printed::of(&output);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        printed.stdout,
+        printed.stderr
+    );
+    workspace.validate_trace();
+    Some(printed)
+}
+
+/// This program, for one test.
+fn this_test(test: &str) -> Command {
+    let mut command =
+        Command::new(std::env::current_exe().expect("the path of the running test is known"));
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::null());
+    command
+}
+
+struct Printed {
+    stdout: String,
+    stderr: String,
+}
+
+impl Printed {
+    fn of(output: &process::Output) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// That these stand in stdout in this order.
+    fn in_order(&self, texts: &[&str]) {
+        let mut from = 0;
+        for text in texts {
+            let found = self.stdout[from..].find(text);
+            from += found
+                .unwrap_or_else(|| panic!("{text:?} after byte {from} of:\n{}", self.stdout))
+                + text.len();
+        }
+    }
+
+    fn count(&self, line: &str) -> usize {
+        self.stdout.lines().filter(|l| *l == line).count()
+    }
+}
+
+/// Writes a file of the current folder, and the folders on its way.
+fn write(path: &str, content: &str) {
+    let path = Path::new(path);
+    std::fs::create_dir_all(path.parent().expect("a file has a folder"))
+        .expect("the folder is ours");
+    std::fs::write(path, content).expect("the folder is ours");
+}
+
+/// A job that runs `sh job.sh` of the folder `source`.
+fn shell_job(script: &str) -> ScriptRunConfig {
+    write("source/job.sh", script);
+    ScriptRunConfig::new("source")
+        .script("job.sh")
+        .compute_target("cpu-cluster")
+        .environment("rust-tch-gpu")
+}
+
+fn submit(config: &ScriptRunConfig) -> Run {
+    let ws = Workspace::from_config().unwrap();
+    Experiment::new(&ws, "sdk").submit(config).unwrap()
+}
+
+fn error<T>(result: Result<T, Error>) -> String {
+    match result {
+        Ok(_) => panic!("this is to fail"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The error's text, which must have a way out.
+fn hinted<T>(result: Result<T, Error>) -> String {
+    let text = error(result);
+    assert_eq!(text.matches("\nhint: ").count(), 1, "{text}");
+    text
+}
+
+/// Waits until the run's command has begun.
+fn wait_until_running(run: &Run) {
+    wait_for("the start", || {
+        let runs = run.status().unwrap() == RunStatus::Running;
+        (runs && run.logs().unwrap().contains("started")).then_some(())
+    });
+}
+
+/// Where the client's local workspace answers now.
+fn server() -> local::Server {
+    let path = local::home()
+        .expect("the test sets it")
+        .join(local::SERVER_FILE);
+    serde_json::from_slice(&std::fs::read(path).expect("it has been started")).expect("it is JSON")
+}
+
+// From submit to model.
+
+/// Not a test of its own: the training program of the job below, run by it.
+#[test]
+fn training_program() {
+    let run = Run::get_context();
+    if run.is_offline() {
+        return;
+    }
+    run.log_param("lr", 1.0);
+    run.set_tag("stage", "training");
+    for (epoch, accuracy) in [(1, 98.25), (2, 98.75)] {
+        println!("epoch {epoch}");
+        run.log_step("Accuracy", accuracy, epoch);
+        run.log("Test loss", 1.0 / f64::from(epoch));
+    }
+    std::fs::create_dir_all("outputs/model").unwrap();
+    std::fs::write("outputs/model/model.pt", "weights").unwrap();
+    std::fs::write("labels.txt", "zero\none\n").unwrap();
+    run.upload_file("outputs/early/labels.txt", "labels.txt")
+        .unwrap();
+    run.flush().unwrap();
+}
+
+#[test]
+fn a_job_goes_from_submit_to_model() {
+    let printed = client("a_job_goes_from_submit_to_model", || {
+        let ws = Workspace::from_config().unwrap();
+        assert!(ws.is_local());
+        let env = Environment::get(&ws, "rust-tch-gpu").unwrap();
+        assert_eq!(env.version(), Some("1"));
+        write("source/readme.txt", "hello");
+        let this = std::env::current_exe().unwrap();
+        let src = ScriptRunConfig::new("source")
+            .command(format!(
+                "{} training_program --exact --nocapture",
+                this.display()
+            ))
+            .compute_target("cc-aml-gpu")
+            .environment(&env)
+            .display_name("two epochs")
+            .tag("lab", "02");
+        let run = Experiment::new(&ws, "train-model").submit(&src).unwrap();
+        let details = run.wait_for_completion(true).unwrap();
+        assert_eq!(details.status, RunStatus::Completed);
+
+        let metrics = run.metrics().unwrap();
+        assert_eq!(metrics.names(), ["Accuracy", "Test loss"]);
+        assert_eq!(metrics.latest("Accuracy"), Some(98.75));
+        let steps: Vec<(i64, f64)> = metrics
+            .history("Accuracy")
+            .iter()
+            .map(|point| (point.step, point.value))
+            .collect();
+        assert_eq!(steps, [(1, 98.25), (2, 98.75)]);
+        let steps: Vec<i64> = metrics
+            .history("Test loss")
+            .iter()
+            .map(|point| point.step)
+            .collect();
+        assert_eq!(steps, [0, 1]);
+
+        let files = run.file_names().unwrap();
+        let names: Vec<String> = files.iter().map(ToString::to_string).collect();
+        for name in [
+            "outputs/model/model.pt",
+            "outputs/early/labels.txt",
+            "user_logs/std_log.txt",
+        ] {
+            assert!(names.contains(&name.to_owned()), "{name} in {names:?}");
+        }
+        let model = files
+            .iter()
+            .find(|file| file.path == "outputs/model/model.pt")
+            .unwrap();
+        assert_eq!(model.size, Some(7));
+        assert_eq!(
+            run.download_file("outputs/early/labels.txt", "labels")
+                .unwrap(),
+            Path::new("labels")
+        );
+        assert_eq!(std::fs::read_to_string("labels").unwrap(), "zero\none\n");
+        let paths = run.download_files("outputs/model", "here").unwrap();
+        assert_eq!(*paths, [PathBuf::from("here/outputs/model/model.pt")]);
+        assert_eq!(std::fs::read_to_string(&paths[0]).unwrap(), "weights");
+        insta::assert_snapshot!(hinted(run.download_file("outputs/model/modle.pt", ".")).replace(run.id(), "RUN"), @r"
+        run `RUN` has no file outputs/model/modle.pt
+        hint: did you mean `outputs/model/model.pt`?
+        ");
+
+        assert!(run.logs().unwrap().contains("epoch 1\nepoch 2\n"));
+        run.tag("note", "good").unwrap();
+        let tags = run.tags().unwrap();
+        for (name, value) in [("note", "good"), ("lab", "02"), ("stage", "training")] {
+            assert_eq!(tags.get(name).map(String::as_str), Some(value), "{tags:?}");
+        }
+
+        let model = run.register_model("mnist", "outputs/model").unwrap();
+        assert_eq!((model.version(), model.run_id()), ("1", Some(run.id())));
+        assert_eq!(
+            run.register_model("mnist", "outputs/model")
+                .unwrap()
+                .version(),
+            "2"
+        );
+        let found = Model::get(&ws, "mnist").unwrap();
+        assert_eq!(found.version(), "2");
+        assert_eq!(
+            *found.download("model").unwrap(),
+            [PathBuf::from("model/model.pt")]
+        );
+        let listed = Model::list(&ws).unwrap();
+        assert_eq!(
+            *listed[0].download("again").unwrap(),
+            [PathBuf::from("again/model.pt")]
+        );
+        hinted(run.register_model("mnist", "outputs/nothing"));
+        assert!(hinted(Model::get(&ws, "minst")).contains("did you mean `mnist`?"));
+        assert!(hinted(Model::get(&ws, "mnist:9")).contains("the newest version of `mnist` is 2"));
+
+        // The same code is not uploaded a second time.
+        println!("submitting again");
+        let again = Experiment::new(&ws, "train-model").submit(&src).unwrap();
+        again.wait_for_completion(false).unwrap();
+        let runs = Run::list(&ws, "train-model").unwrap();
+        let ids: Vec<&str> = runs.iter().map(Run::id).collect();
+        assert_eq!(ids, [again.id(), run.id()]);
+        let attached = Run::get(&ws, run.id()).unwrap();
+        assert_eq!(attached.status().unwrap(), RunStatus::Completed);
+        assert_eq!(attached.display_name(), "two epochs");
+        assert_eq!(attached.metrics().unwrap(), metrics);
+    });
+    let Some(printed) = printed else { return };
+    printed.in_order(&[
+        "RunId: train-model_",
+        "Web View: http",
+        "Queued",
+        "Preparing",
+        "Running",
+        "Streaming user_logs/std_log.txt\n===============================\n",
+        "epoch 1\nepoch 2\n",
+        "Finalizing",
+        "Completed",
+        "Execution Summary\n=================\nRunId: train-model_",
+        "submitting again",
+    ]);
+    assert_eq!(
+        printed
+            .stderr
+            .matches("Uploaded code (1 file, 5 B)")
+            .count(),
+        1,
+        "{}",
+        printed.stderr
+    );
+    assert_eq!(
+        printed.stderr.matches("Submitted train-model_").count(),
+        2,
+        "{}",
+        printed.stderr
+    );
+    assert!(!printed.stdout.contains("token"), "{}", printed.stdout);
+}
+
+#[test]
+fn inputs_and_arguments_arrive_as_they_are() {
+    client("inputs_and_arguments_arrive_as_they_are", || {
+        write("data set/a.txt", "A\n");
+        write("data set/sub/b.txt", "B\n");
+        write("one file.txt", "ONE\n");
+        let config = shell_job(
+            "for argument in \"$@\"; do printf '[%s]\\n' \"$argument\"; done\n\
+             cat \"$6/a.txt\" \"$6/sub/b.txt\" \"$7\"\necho \"$GREETING\"\necho made > \"$8/made.txt\"\n",
+        )
+        .environment_variable("GREETING", "hello world")
+        .output("result", Output::folder());
+        let mut arguments: Vec<String> = ["--name", "it's a \"test\"", "", "$HOME", "*"].map(str::to_owned).to_vec();
+        arguments.extend(["${{inputs.data}}", "${{inputs.file}}", "${{outputs.result}}", "lr=${{inputs.lr}}"].map(str::to_owned));
+        let config = config
+            .arguments(arguments)
+            .input("data", Input::folder("data set"))
+            .input("file", Input::file("one file.txt"))
+            .input("lr", Input::literal(0.5));
+        let run = submit(&config);
+        run.wait_for_completion(false).unwrap();
+        let logs = run.logs().unwrap();
+        let expected = ["[--name]", "[it's a \"test\"]", "[]", "[$HOME]", "[*]", "[lr=0.5]", "A", "B", "ONE", "hello world"];
+        for line in expected {
+            assert_eq!(logs.lines().filter(|l| *l == line).count(), 1, "{line:?} in {logs}");
+        }
+        // The same data is not uploaded a second time.
+        println!("again");
+        submit(&config).wait_for_completion(false).unwrap();
+    })
+    .inspect(|printed| {
+        assert_eq!(printed.stderr.matches("Uploaded data (2 files, 4 B)").count(), 1, "{}", printed.stderr);
+        assert_eq!(printed.stderr.matches("Uploaded file (1 file, 4 B)").count(), 1, "{}", printed.stderr);
+    });
+}
+
+#[test]
+fn a_python_script_runs() {
+    client("a_python_script_runs", || {
+        write(
+            "source/train.py",
+            "import sys\nprint('python', sys.argv[1])\n",
+        );
+        let config = ScriptRunConfig::new("source")
+            .script("train.py")
+            .arguments(["a b"])
+            .compute_target("cpu-cluster")
+            .environment("rust-tch-gpu");
+        let run = submit(&config);
+        run.wait_for_completion(false).unwrap();
+        assert!(run.logs().unwrap().contains("python a b\n"));
+    });
+}
+
+#[test]
+fn a_log_is_streamed_without_gaps_and_without_doubled_lines() {
+    let printed = client(
+        "a_log_is_streamed_without_gaps_and_without_doubled_lines",
+        || {
+            let config = shell_job(
+                "i=0\nwhile [ $i -lt 3000 ]; do echo \"line $i 한글\"; i=$((i+1)); done\n\
+             printf 'half'; while [ ! -e \"$GATE\" ]; do sleep 0.05; done; printf ' whole\\n'\nprintf 'no end'\n",
+            );
+            let gate = std::env::current_dir().unwrap().join("gate");
+            let run = submit(&config.environment_variable("GATE", gate.display()));
+            let waiting = run.clone();
+            let waiter = std::thread::spawn(move || waiting.wait_for_completion(true).unwrap());
+            // The half line is there, and no more comes until the gate is open.
+            wait_for("the half line", || {
+                run.logs().unwrap().ends_with("half").then_some(())
+            });
+            std::fs::write(gate, "").unwrap();
+            waiter.join().unwrap();
+        },
+    );
+    let Some(printed) = printed else { return };
+    for i in [0, 1, 1500, 2999] {
+        assert_eq!(printed.count(&format!("line {i} 한글")), 1, "line {i}");
+    }
+    let lines = printed
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("line "))
+        .count();
+    assert_eq!(lines, 3000);
+    assert_eq!(printed.stdout.matches("half").count(), 1);
+    printed.in_order(&["half", " whole\n", "no end\nFinalizing", "Completed"]);
+}
+
+#[test]
+fn a_run_can_be_canceled() {
+    let printed = client("a_run_can_be_canceled", || {
+        let run = submit(&shell_job("echo started\nsleep 600\n"));
+        wait_until_running(&run);
+        run.cancel().unwrap();
+        let text = hinted(run.wait_for_completion(true));
+        assert!(
+            text.starts_with(&format!("run {} was canceled", run.id())),
+            "{text}"
+        );
+        assert_eq!(run.status().unwrap(), RunStatus::Canceled);
+        let details = run
+            .wait_for_completion_with(WaitOptions {
+                show_output: false,
+                raise_on_error: false,
+            })
+            .unwrap();
+        assert_eq!(details.status, RunStatus::Canceled);
+        assert!(hinted(run.cancel()).contains("has ended already: it is Canceled"));
+    });
+    let Some(printed) = printed else { return };
+    printed.in_order(&["Running", "started\n", "Canceled", "Execution Summary"]);
+}
+
+#[test]
+fn a_program_that_fails_is_an_error_with_the_end_of_its_log() {
+    client(
+        "a_program_that_fails_is_an_error_with_the_end_of_its_log",
+        || {
+            let run = submit(&shell_job("seq 1 100\necho 'no more data' >&2\nexit 3\n"));
+            let text = hinted(run.wait_for_completion(false));
+            assert!(
+                text.starts_with(&format!("run {} failed: ", run.id())),
+                "{text}"
+            );
+            assert!(
+                text.contains("the command exited with code 3\n\nthe last lines of its log:\n"),
+                "{text}"
+            );
+            assert!(
+                text.contains("\n  100\n  no more data\n") && !text.contains("\n  50\n"),
+                "{text}"
+            );
+            assert_eq!(run.status().unwrap(), RunStatus::Failed);
+        },
+    );
+}
+
+#[test]
+fn the_instance_is_stopped_and_started() {
+    client("the_instance_is_stopped_and_started", || {
+        let ws = Workspace::from_config().unwrap();
+        let instance = ComputeTarget::get(&ws, "ci-aml-workshop").unwrap();
+        assert_eq!(instance.state(), Some("Running"));
+        assert_eq!(instance.stop().unwrap().state(), Some("Stopped"));
+        assert_eq!(instance.start().unwrap().state(), Some("Running"));
+        let cluster = ComputeTarget::get(&ws, "cc-aml-gpu").unwrap();
+        assert!(hinted(cluster.stop()).contains("`cc-aml-gpu` is no compute instance"));
+    });
+}
+
+#[test]
+fn environments_are_registered_once() {
+    client("environments_are_registered_once", || {
+        let ws = Workspace::from_config().unwrap();
+        let made = Environment::from_docker_image("mine", "ubuntu:24.04");
+        assert_eq!(made.version(), None);
+        assert_eq!(made.register(&ws).unwrap().version(), Some("1"));
+        assert_eq!(made.register(&ws).unwrap().version(), Some("1"));
+        let other = Environment::from_docker_image("mine", "ubuntu:26.04");
+        assert_eq!(other.register(&ws).unwrap().version(), Some("2"));
+        assert_eq!(
+            Environment::get(&ws, "mine").unwrap().image(),
+            Some("ubuntu:26.04")
+        );
+        assert_eq!(
+            Environment::get(&ws, "mine:1").unwrap().image(),
+            Some("ubuntu:24.04")
+        );
+        write("docker/Dockerfile", "FROM ubuntu:24.04\n");
+        let built = Environment::from_dockerfile("built", "docker/Dockerfile").unwrap();
+        assert_eq!(built.register(&ws).unwrap().version(), Some("1"));
+        hinted(Environment::from_dockerfile("built", "docker"));
+        let curated = "azureml://registries/azureml/environments/acpt/versions/1";
+        assert_eq!(Environment::get(&ws, curated).unwrap().id(), Some(curated));
+        let curated = Environment::get(&ws, "AzureML-some:33").unwrap();
+        assert_eq!(curated.id(), Some("azureml:AzureML-some:33"));
+    });
+}
+
+#[test]
+fn the_stop_button_stops_the_streaming_and_not_the_run() {
+    let test = "the_stop_button_stops_the_streaming_and_not_the_run";
+    client_with(
+        test,
+        |command| {
+            // As in a cell: a descriptor for the display is open.
+            let program = command.get_program().to_owned();
+            let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", "exec 9>display.jsonl; exec \"$@\"", "sh"])
+                .arg(program)
+                .args(arguments);
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            shell.env("NOTEBOOK_DISPLAY_FD", "9").stdin(Stdio::null());
+            if let Some(folder) = command.get_current_dir() {
+                shell.current_dir(folder);
+            }
+            *command = shell;
+        },
+        || {
+            let config = shell_job("echo started\nwhile [ ! -e \"$GATE\" ]; do sleep 0.05; done\n");
+            let gate = std::env::current_dir().unwrap().join("gate");
+            let run = submit(&config.environment_variable("GATE", gate.display()));
+            let waiting = run.clone();
+            let waiter = std::thread::spawn(move || waiting.wait_for_completion(true));
+            wait_until_running(&run);
+            // The handler is there once a call has been made, and the line above made some.
+            let this = rustix::process::getpid();
+            rustix::process::kill_process(this, rustix::process::Signal::INT).unwrap();
+            assert!(matches!(waiter.join().unwrap(), Err(Error::Interrupted)));
+            assert_eq!(run.status().unwrap(), RunStatus::Running);
+            std::fs::write(gate, "").unwrap();
+            run.wait_for_completion(true).unwrap();
+            // The card above the log changed with the run.
+            let shown = std::fs::read_to_string("display.jsonl").unwrap();
+            assert!(
+                shown.contains(r#""kind":"update""#) && shown.contains("Completed"),
+                "{shown}"
+            );
+        },
+    );
+}
+
+// Rust scripts.
+
+const MANIFEST: &str = "[package]\nname = \"lab\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n[[bin]]\nname = \"train\"\npath = \"train.rs\"\n";
+
+fn rust_job(program: &str) -> ScriptRunConfig {
+    write("script/Cargo.toml", MANIFEST);
+    write("script/train.rs", program);
+    write("script/labels.txt", "zero one\n");
+    ScriptRunConfig::new("script")
+        .script("train.rs")
+        .compute_target("cpu-cluster")
+        .environment("rust-tch-gpu")
+}
+
+#[test]
+fn a_rust_script_is_built_here_and_its_binary_runs_there() {
+    let printed = client(
+        "a_rust_script_is_built_here_and_its_binary_runs_there",
+        || {
+            let config = rust_job(
+                "fn main() {\n    let arguments: Vec<String> = std::env::args().skip(1).collect();\n    \
+             println!(\"{arguments:?} {}\", std::fs::read_to_string(\"labels.txt\").unwrap());\n    \
+             println!(\"{}\", std::path::Path::new(\"train.rs\").exists());\n}\n",
+            );
+            let run = submit(&config.arguments(["--epochs", "2", "a b"]));
+            run.wait_for_completion(false).unwrap();
+            let logs = run.logs().unwrap();
+            assert!(
+                logs.contains("[\"--epochs\", \"2\", \"a b\"] zero one\n\nfalse\n"),
+                "{logs}"
+            );
+        },
+    );
+    let Some(printed) = printed else { return };
+    for line in [
+        "Building train.rs",
+        "Built train.rs in ",
+        "Uploaded code (3 files",
+    ] {
+        assert!(
+            printed.stderr.contains(line),
+            "{line} in {}",
+            printed.stderr
+        );
+    }
+}
+
+#[test]
+fn a_rust_script_that_does_not_compile_is_rustcs_error() {
+    client(
+        "a_rust_script_that_does_not_compile_is_rustcs_error",
+        || {
+            let ws = Workspace::from_config().unwrap();
+            let config = rust_job("fn main() {\n    let x: u32 = \"one\";\n}\n");
+            let text = hinted(Experiment::new(&ws, "sdk").submit(&config));
+            insta::assert_snapshot!(text, @r#"
+        train.rs does not compile, so nothing was submitted
+
+        error[E0308]: mismatched types
+         --> train.rs:2:18
+          |
+        2 |     let x: u32 = "one";
+          |            ---   ^^^^^ expected `u32`, found `&str`
+          |            |
+          |            expected due to this
+
+        For more information about this error, try `rustc --explain E0308`.
+        error: could not compile `lab` (bin "train") due to 1 previous error
+
+        hint: `cargo build --release --bin train` in script shows the same
+        "#);
+            assert!(Run::list(&ws, "sdk").unwrap().is_empty());
+            std::fs::remove_file("script/Cargo.toml").unwrap();
+            assert!(
+                hinted(Experiment::new(&ws, "sdk").submit(&config))
+                    .contains("script has no Cargo.toml")
+            );
+            write("script/Cargo.toml", "[package]\nname = \n");
+            assert!(
+                hinted(Experiment::new(&ws, "sdk").submit(&config))
+                    .contains("cannot be read by cargo")
+            );
+        },
+    );
+}
+
+#[test]
+fn a_rust_script_that_panics_is_a_failed_run() {
+    client("a_rust_script_that_panics_is_a_failed_run", || {
+        let run = submit(&rust_job(
+            "fn main() {\n    panic!(\"out of digits\");\n}\n",
+        ));
+        let text = hinted(run.wait_for_completion(false));
+        assert!(text.contains("out of digits"), "{text}");
+        assert_eq!(run.status().unwrap(), RunStatus::Failed);
+    });
+}
+
+#[test]
+fn a_missing_or_wrong_libtorch_is_said_before_the_training() {
+    let test = "a_missing_or_wrong_libtorch_is_said_before_the_training";
+    let libtorch = TempDir::new().unwrap();
+    std::fs::create_dir(libtorch.path().join("lib")).unwrap();
+    std::fs::write(libtorch.path().join("lib/libtorch_cpu.so"), "").unwrap();
+    std::fs::write(libtorch.path().join("build-version"), "2.9.1+cpu\n").unwrap();
+    client_with(
+        test,
+        |command| {
+            command.env(local::env::LIBTORCH, libtorch.path());
+        },
+        || {
+            // A package that stands for the real one: what matters is that the program is linked with it.
+            write(
+                "torch-sys/Cargo.toml",
+                "[package]\nname = \"torch-sys\"\nversion = \"0.24.0\"\nedition = \"2024\"\n\n[workspace]\n",
+            );
+            write("torch-sys/src/lib.rs", "pub fn zeros() {}\n");
+            let config = rust_job(
+                "fn main() {\n    torch_sys::zeros();\n    println!(\"it has started\");\n}\n",
+            );
+            write(
+                "script/Cargo.toml",
+                &format!("{MANIFEST}\n[dependencies]\ntorch-sys = {{ path = \"../torch-sys\" }}\n"),
+            );
+            let libtorch = std::env::var(local::env::LIBTORCH).unwrap();
+            let run = submit(&config);
+            let text = hinted(run.wait_for_completion(false));
+            let wanted = format!(
+                "this program was built with tch 0.24 and needs libtorch 2.11, but the environment has 2.9.1+cpu in {libtorch}"
+            );
+            assert!(
+                text.contains("exited with code 78") && text.contains(&wanted),
+                "{text}"
+            );
+            assert!(text.ends_with("hint: use an environment with PyTorch 2.11, or build the program with the tch for libtorch 2.9.1+cpu"), "{text}");
+            std::fs::remove_file(format!("{libtorch}/lib/libtorch_cpu.so")).unwrap();
+            let text = hinted(submit(&config).wait_for_completion(false));
+            assert!(
+                text.contains("where there is no lib/libtorch_cpu.so"),
+                "{text}"
+            );
+            std::fs::write(format!("{libtorch}/lib/libtorch_cpu.so"), "").unwrap();
+            std::fs::write(format!("{libtorch}/build-version"), "2.11.0+cpu\n").unwrap();
+            let run = submit(&config);
+            run.wait_for_completion(false).unwrap();
+            assert_eq!(run.logs().unwrap(), "it has started\n");
+        },
+    );
+}
+
+// What is wrong is said, with a way out.
+
+#[test]
+fn what_is_not_there_is_named_with_what_is_near() {
+    client("what_is_not_there_is_named_with_what_is_near", || {
+        let ws = Workspace::from_config().unwrap();
+        let unknown = [
+            hinted(Environment::get(&ws, "rust-thc-gpu")),
+            hinted(Environment::get(&ws, "rust-tch-gpu:9")),
+            hinted(ComputeTarget::get(&ws, "cpu-clutser")),
+            hinted(ComputeTarget::get(&ws, "gpu")),
+            hinted(Run::get(&ws, "no-such-run")),
+        ];
+        insta::assert_snapshot!(unknown.join("\n\n"), @r#"
+        environment `rust-thc-gpu` is not in workspace `local`
+        hint: did you mean `rust-tch-gpu`?
+
+        environment `rust-tch-gpu:9` is not in workspace `local`
+        hint: the newest version of `rust-tch-gpu` is 1
+
+        compute target `cpu-clutser` is not in workspace `local`; there is cc-aml-gpu, ci-aml-workshop, cpu-cluster
+        hint: did you mean `cpu-cluster`?
+
+        compute target `gpu` is not in workspace `local`; there is cc-aml-gpu, ci-aml-workshop, cpu-cluster
+        hint: did you mean `cc-aml-gpu`?
+
+        run `no-such-run` is not in workspace `local`
+        hint: `Run::list(&ws, "train-model")` shows the runs of an experiment
+        "#);
+        let config = shell_job("true\n");
+        let wrong = [
+            hinted(Experiment::new(&ws, "sdk").submit(&config.clone().environment("rust-tch"))),
+            hinted(Experiment::new(&ws, "sdk").submit(&config.clone().compute_target("a100"))),
+            hinted(Experiment::new(&ws, "sdk").submit(&config.clone().script("train.rs"))),
+            hinted(Experiment::new(&ws, "my experiment").submit(&config)),
+            hinted(
+                Experiment::new(&ws, "sdk")
+                    .submit(&config.clone().input("x", Input::file("source"))),
+            ),
+        ];
+        insta::assert_snapshot!(wrong.join("\n\n"), @r"
+        environment `rust-tch` is not in workspace `local`
+        hint: did you mean `rust-tch-gpu`?
+
+        compute target `a100` is not in workspace `local`; there is cc-aml-gpu, ci-aml-workshop, cpu-cluster
+        hint: choose one of them; `ComputeTarget::list(&ws)` shows what they are
+
+        train.rs is not in source; there is job.sh
+        hint: the script is named relative to the source directory
+
+        `my experiment` cannot be the name of an experiment
+        hint: it begins with a letter or digit and holds letters, digits, `-`, `_` and `.`, at most 255
+
+        input `x`: source is a folder
+        hint: use `Input::folder`
+        ");
+        hinted(
+            Experiment::new(&ws, "sdk")
+                .submit(&config.clone().input("x", Input::folder("nowhere"))),
+        );
+        assert!(
+            Run::list(&ws, "sdk").unwrap().is_empty(),
+            "nothing was submitted"
+        );
+    });
+}
+
+#[test]
+fn no_config_and_no_local_workspace_is_an_error() {
+    client_with(
+        "no_config_and_no_local_workspace_is_an_error",
+        |command| {
+            command.env(local::env::SWITCH, "off");
+        },
+        || {
+            let here = std::env::current_dir().unwrap();
+            let text =
+                hinted(Workspace::from_config()).replace(&here.display().to_string(), "HERE");
+            insta::assert_snapshot!(text, @r"
+            no config.json in HERE or any folder above it, and AZUREML_LOCAL=off forbids the local workspace
+            hint: download config.json from the workspace's page in Azure's portal into this folder, or unset AZUREML_LOCAL
+            ");
+            hinted(Workspace::local());
+        },
+    );
+}
+
+#[test]
+fn a_config_names_the_workspace() {
+    client("a_config_names_the_workspace", || {
+        write(
+            ".azureml/config.json",
+            r#"{"subscription_id": "00000000-0000-0000-0000-000000000000", "resource_group": "local", "workspace_name": "local"}"#,
+        );
+        assert!(Workspace::from_config().unwrap().is_local());
+        assert!(Workspace::from_config_path(".").unwrap().is_local());
+        assert!(
+            Workspace::get("local", "00000000-0000-0000-0000-000000000000", "local")
+                .unwrap()
+                .is_local()
+        );
+        write(
+            ".azureml/config.json",
+            "{\"subscription_id\": \"1\",\n\"resource_group\"}",
+        );
+        let here = std::env::current_dir().unwrap();
+        let text = hinted(Workspace::from_config()).replace(&here.display().to_string(), "HERE");
+        insta::assert_snapshot!(text, @r"
+        HERE/.azureml/config.json:2: this is no JSON: expected `:` (column 17)
+        hint: mend that line, or download config.json again from the workspace's page in Azure's portal
+        ");
+        hinted(Workspace::from_config_path("nowhere.json"));
+    });
+}
+
+// The local workspace comes, goes, and comes back.
+
+#[test]
+fn a_killed_local_workspace_is_back_on_the_next_call() {
+    client("a_killed_local_workspace_is_back_on_the_next_call", || {
+        let config = shell_job(
+            "echo started\nwhile [ ! -e \"$GATE\" ]; do sleep 0.05; done\nmkdir -p outputs\necho kept > outputs/kept.txt\n",
+        );
+        let gate = std::env::current_dir().unwrap().join("gate");
+        let run = submit(&config.environment_variable("GATE", gate.display()));
+        wait_until_running(&run);
+        let before = server();
+        kill(before.pid);
+        // The same value, whose server is gone, is used on.
+        assert_eq!(run.status().unwrap(), RunStatus::Running);
+        assert_ne!(server().pid, before.pid);
+        kill(server().pid);
+        std::fs::write(gate, "").unwrap();
+        run.wait_for_completion(false).unwrap();
+        assert_eq!(run.logs().unwrap(), "started\n");
+        kill(server().pid);
+        run.download_file("outputs/kept.txt", "kept.txt").unwrap();
+        assert_eq!(std::fs::read_to_string("kept.txt").unwrap(), "kept\n");
+    });
+}
+
+/// Not a test of its own: the training program of the job below, run by it.
+#[test]
+fn patient_training_program() {
+    let run = Run::get_context();
+    let Some(gate) = std::env::var_os("GATE") else {
+        return;
+    };
+    println!("started");
+    run.log_step("loss", 2.0, 1);
+    run.flush().unwrap();
+    wait_for("the gate", || Path::new(&gate).exists().then_some(()));
+    // Nobody listens at first.
+    run.log_step("loss", 1.0, 2);
+    run.flush().unwrap();
+}
+
+#[test]
+fn metrics_outlive_the_local_workspace() {
+    client("metrics_outlive_the_local_workspace", || {
+        let ws = Workspace::from_config().unwrap();
+        let gate = std::env::current_dir().unwrap().join("gate");
+        let this = std::env::current_exe().unwrap();
+        write("source/readme.txt", "hello");
+        let src = ScriptRunConfig::new("source")
+            .command(format!(
+                "{} patient_training_program --exact --nocapture",
+                this.display()
+            ))
+            .compute_target("cpu-cluster")
+            .environment("rust-tch-gpu")
+            .environment_variable("GATE", gate.display());
+        let run = Experiment::new(&ws, "sdk").submit(&src).unwrap();
+        wait_until_running(&run);
+        wait_for("the first value", || run.metrics().unwrap().latest("loss"));
+        kill(server().pid);
+        std::fs::write(gate, "").unwrap();
+        run.wait_for_completion(false).unwrap();
+        let metrics = run.metrics().unwrap();
+        assert_eq!(metrics.get("loss").unwrap().values(), [2.0, 1.0]);
+    });
+}
+
+#[test]
+fn a_stale_server_file_is_not_believed() {
+    client("a_stale_server_file_is_not_believed", || {
+        let home = local::home().unwrap();
+        std::fs::create_dir_all(&home).unwrap();
+        let file = home.join(local::SERVER_FILE);
+        for stale in [
+            "",
+            "{",
+            // A port where nobody listens, and a process that is not there.
+            r#"{"url": "http://127.0.0.1:9", "token": "t", "pid": 4194303, "version": "0.1.0"}"#,
+        ] {
+            std::fs::write(&file, stale).unwrap();
+            assert!(Workspace::local().unwrap().is_local(), "{stale}");
+            kill(server().pid);
+        }
+        // Another version with nothing to do makes place.
+        Workspace::local().unwrap();
+        let mut old = server();
+        old.version = "0.0.1".to_owned();
+        std::fs::write(&file, serde_json::to_vec(&old).unwrap()).unwrap();
+        Workspace::local().unwrap();
+        assert_ne!(server().pid, old.pid);
+    });
+}
+
+#[test]
+fn clients_that_start_it_at_once_share_one() {
+    client("clients_that_start_it_at_once_share_one", || {
+        let started: Vec<_> = (0..4)
+            .map(|_| {
+                this_test("clients_that_start_it_at_once_share_one_body")
+                    .env("AZUREML_TEST_BODY", "1")
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for child in started {
+            let output = child.wait_with_output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stdout)
+            );
+            let pid = server().pid;
+            assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("pid {pid}\n")));
+        }
+    });
+}
+
+/// Not a test of its own: one of the clients above, run by it.
+#[test]
+fn clients_that_start_it_at_once_share_one_body() {
+    if std::env::var_os("AZUREML_TEST_BODY").is_some() {
+        Workspace::local().unwrap();
+        println!("pid {}", server().pid);
+    }
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    client_with(
+        "a_missing_program_is_named",
+        |command| {
+            command.env(local::env::BIN, "/nonexistent/azureml-local");
+        },
+        || {
+            let text = hinted(Workspace::local());
+            assert!(
+                text.contains(
+                    "AZUREML_LOCAL_BIN names /nonexistent/azureml-local, which is not there"
+                ),
+                "{text}"
+            );
+        },
+    );
+}
+
+#[test]
+fn a_local_workspace_that_cannot_start_says_why() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("azureml-local");
+    std::fs::write(
+        &program,
+        "#!/bin/sh\necho 'error: the disk is full' >&2\nexit 1\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    client_with(
+        "a_local_workspace_that_cannot_start_says_why",
+        |command| {
+            command.env(local::env::BIN, &program);
+        },
+        || {
+            let text = hinted(Workspace::local());
+            assert!(
+                text.contains(
+                    "ended with exit status: 1\n  error: the disk is full\nhint: its log is "
+                ),
+                "{text}"
+            );
+        },
+    );
+}
+
+// Async programs.
+
+#[test]
+fn async_programs_have_the_same_calls() {
+    client("async_programs_have_the_same_calls", || {
+        let config = shell_job("echo async\n");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            assert!(matches!(
+                Workspace::local(),
+                Err(Error::BlockingInsideRuntime)
+            ));
+            let ws = azureml::asynchronous::Workspace::from_config()
+                .await
+                .unwrap();
+            let run = ws.submit("sdk", &config).await.unwrap();
+            run.wait_for_completion(false).await.unwrap();
+            assert_eq!(run.logs().await.unwrap(), "async\n");
+        });
+    });
+}
