@@ -89,13 +89,11 @@ impl MimeBundle {
 
     /// What a terminal shows: the plain text, or the names of the forms that it cannot show.
     pub(crate) fn for_terminal(&self) -> String {
-        match self.plain_text() {
-            Some(text) => text.to_owned(),
-            None => {
-                let types: Vec<_> = self.0.keys().map(String::as_str).collect();
-                format!("[{}]", types.join(", "))
-            }
+        if let Some(text) = self.plain_text() {
+            return text.to_owned();
         }
+        let types: Vec<_> = self.0.keys().map(String::as_str).collect();
+        format!("[{}]", types.join(", "))
     }
 }
 

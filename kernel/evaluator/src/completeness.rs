@@ -33,7 +33,7 @@ pub fn is_complete(code: &str) -> Completeness {
     let tokens = parsed
         .syntax_node()
         .descendants_with_tokens()
-        .filter_map(|element| element.into_token())
+        .filter_map(ra_ap_syntax::SyntaxElement::into_token)
         .filter(|token| {
             let start = usize::from(token.text_range().start());
             start >= PRELUDE.len() && start < end
@@ -42,12 +42,12 @@ pub fn is_complete(code: &str) -> Completeness {
     for token in &tokens {
         match token.kind() {
             SyntaxKind::L_CURLY | SyntaxKind::L_BRACK | SyntaxKind::L_PAREN => {
-                open.push(token.kind())
+                open.push(token.kind());
             }
-            SyntaxKind::R_CURLY | SyntaxKind::R_BRACK | SyntaxKind::R_PAREN => {
-                if open.pop() != Some(opening(token.kind())) {
-                    return Completeness::Invalid;
-                }
+            SyntaxKind::R_CURLY | SyntaxKind::R_BRACK | SyntaxKind::R_PAREN
+                if open.pop() != Some(opening(token.kind())) =>
+            {
+                return Completeness::Invalid;
             }
             kind if is_unterminated(kind, token.text()) => {
                 // The next line is part of the text: it starts where it starts.

@@ -329,15 +329,14 @@ fn prepare_environment(
 ) -> std::io::Result<()> {
     let crate_folder = folder.crate_folder();
     std::fs::create_dir_all(&crate_folder)?;
-    let sources = match rust_src.path() {
-        Some(sources) => sources.to_owned(),
-        None => {
-            // rust-analyzer would run `rustup component add rust-src` by itself, over the network and without a word. A place that looks
-            // like sources keeps it from that.
-            let empty = folder.no_sources();
-            std::fs::create_dir_all(empty.join("core"))?;
-            empty
-        }
+    let sources = if let Some(sources) = rust_src.path() {
+        sources.to_owned()
+    } else {
+        // rust-analyzer would run `rustup component add rust-src` by itself, over the network and without a word. A place that looks
+        // like sources keeps it from that.
+        let empty = folder.no_sources();
+        std::fs::create_dir_all(empty.join("core"))?;
+        empty
     };
     let original_sources = std::env::var_os(env::RUST_SRC_PATH);
     match original_sources {
@@ -394,12 +393,11 @@ fn facades(helpers: &Helpers) -> impl Iterator<Item = (String, String)> {
 
 /// A cell that gives later cells the prelude and the helper crates again, when the user has cleared everything.
 fn setup(helpers: Option<&Helpers>) -> String {
-    let dependencies: String = helpers
-        .into_iter()
-        .flat_map(facades)
-        .map(|(name, place)| format!(":dep {name} = {place}\n"))
-        .collect();
-    dependencies + PRELUDE
+    let mut cell = String::new();
+    for (name, place) in helpers.into_iter().flat_map(facades) {
+        cell.extend([":dep ", &name, " = ", &place, "\n"]);
+    }
+    cell + PRELUDE
 }
 
 /// The cell's value: what its last expression showed, or what a command such as `:vars` answered.

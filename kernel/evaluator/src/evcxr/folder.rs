@@ -11,7 +11,8 @@ const LOCK: &str = "lock";
 pub(super) struct Folder {
     folder: tempfile::TempDir,
     /// Held for the life of the kernel; a folder whose lock is free belongs to a kernel that was killed.
-    _lock: File,
+    #[allow(dead_code)]
+    lock: File,
 }
 
 impl Folder {
@@ -28,10 +29,7 @@ impl Folder {
         let lock = File::create(&unnamed)?;
         lock.lock()?;
         std::fs::rename(&unnamed, folder.path().join(LOCK))?;
-        Ok(Self {
-            folder,
-            _lock: lock,
-        })
+        Ok(Self { folder, lock })
     }
 
     /// Where `evcxr` works.
@@ -74,9 +72,9 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let living = Folder::new_in(parent.path()).expect("a folder");
         let killed = Folder::new_in(parent.path()).expect("a folder");
-        let Folder { folder, _lock } = killed;
+        let Folder { folder, lock } = killed;
         let left_behind = folder.keep();
-        drop(_lock);
+        drop(lock);
         let unrelated = parent.path().join("azureml-kernel-without-a-lock");
         std::fs::create_dir(&unrelated).expect("the folder is ours");
 

@@ -46,6 +46,8 @@ pub(super) enum Message {
 }
 
 /// What the pump and the evaluator both know.
+// Each of the flags is set and read by different threads, in all combinations.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What the functions of the running cell left.
@@ -189,12 +191,11 @@ impl Worker {
                 tracing::error!(%error, "the output of cells cannot be read any more");
                 return;
             }
-            match &self.connection {
-                None => self.accept(),
-                Some(_) => {
-                    self.read_frames();
-                    self.read_pipes();
-                }
+            if self.connection.is_none() {
+                self.accept();
+            } else {
+                self.read_frames();
+                self.read_pipes();
             }
             self.hand_over();
         }

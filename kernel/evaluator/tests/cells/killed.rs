@@ -63,10 +63,7 @@ fn a_killed_kernel_leaves_nothing_behind(cache: &Path) {
     };
     let begin = Instant::now();
     while runs() {
-        assert!(
-            begin.elapsed() < Duration::from_secs(60),
-            "the cell goes on"
-        );
+        assert!(begin.elapsed() < Duration::from_mins(1), "the cell goes on");
         std::thread::yield_now();
     }
 }

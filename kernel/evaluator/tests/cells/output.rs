@@ -61,9 +61,9 @@ fn streams_keep_their_order(evaluator: &mut EvcxrEvaluator) {
 
 fn part_of_a_line_comes_at_once(evaluator: &mut EvcxrEvaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let go = folder.path().join("go");
+    let go = folder.path().join("go").display().to_string();
     let code = format!(
-        "print!(\"half of\"); while !std::path::Path::new({go:?}).exists() {{ std::thread::yield_now(); }} println!(\" a line\");"
+        "print!(\"half of\"); while !std::path::Path::new(\"{go}\").exists() {{ std::thread::yield_now(); }} println!(\" a line\");"
     );
     let recorder = Recorder::default();
     std::thread::scope(|scope| {
@@ -127,7 +127,7 @@ fn large_output_is_whole(evaluator: &mut EvcxrEvaluator) {
         evaluator,
         r#"print!("{}", "가".repeat(400_000)); for i in 0..20_000 { println!("{i}"); }"#,
     );
-    let numbers: String = (0..20_000).map(|i| format!("{i}\n")).collect();
+    let numbers = lines(20_000, |i| format!("{i}\n"));
     assert_eq!(seen.len(), 1);
     assert!(
         seen[0] == format!("out:{}{numbers}", "가".repeat(400_000)),
@@ -144,9 +144,7 @@ fn started_programs_write_in_order(evaluator: &mut EvcxrEvaluator) {
         }
         std::process::Command::new("sh").args(["-c", "cat; echo to stderr > /dev/stderr"]).status().unwrap();
     "#;
-    let out: String = (0..20)
-        .map(|i| format!("before {i}\nprogram\nafter {i}\n"))
-        .collect();
+    let out = lines(20, |i| format!("before {i}\nprogram\nafter {i}\n"));
     assert_eq!(
         ok(evaluator, code).0,
         [format!("out:{out}"), "err:to stderr\n".to_owned()]
@@ -155,13 +153,13 @@ fn started_programs_write_in_order(evaluator: &mut EvcxrEvaluator) {
 
 fn a_redirected_stream_goes_where_it_is_sent(evaluator: &mut EvcxrEvaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("out.txt");
+    let path = folder.path().join("out.txt").display().to_string();
     let code = format!(
         r#"{{
         use std::io::Write;
         use std::os::fd::AsRawFd;
         unsafe extern "C" {{ fn dup(fd: i32) -> i32; fn dup2(from: i32, to: i32) -> i32; fn close(fd: i32) -> i32; }}
-        let file = std::fs::File::create({path:?}).unwrap();
+        let file = std::fs::File::create("{path}").unwrap();
         let kept = unsafe {{ dup(1) }};
         unsafe {{ dup2(file.as_raw_fd(), 1) }};
         println!("to the file");
@@ -189,4 +187,8 @@ fn threads_write_too(evaluator: &mut EvcxrEvaluator) {
     ));
     assert_eq!(recorder.text("out"), "out\n".repeat(400));
     assert_eq!(recorder.text("err"), "err\n".repeat(400));
+}
+
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().concat()
 }

@@ -94,7 +94,8 @@ fn a_compile_is_stopped(evaluator: &mut EvcxrEvaluator) {
     write(
         "build.rs",
         &format!(
-            "fn main() {{ std::fs::write({started:?}, \"\").unwrap(); loop {{ std::thread::park(); }} }}"
+            "fn main() {{ std::fs::write(\"{}\", \"\").unwrap(); loop {{ std::thread::park(); }} }}",
+            started.display()
         ),
     );
     let code = format!(

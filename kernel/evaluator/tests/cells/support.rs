@@ -118,7 +118,7 @@ impl Recorder {
             .expect("no check panics while it holds this");
         let (_seen, limit) = self
             .changed
-            .wait_timeout_while(seen, Duration::from_secs(60), |seen| {
+            .wait_timeout_while(seen, Duration::from_mins(1), |seen| {
                 !seen.iter().any(|entry| entry.contains(text))
             })
             .expect("no check panics while it holds this");
