@@ -21,13 +21,16 @@ enum Finding {
 
 use Finding::{Good, Missing};
 
+/// A check and its name.
+type Check = (&'static str, fn() -> Finding);
+
 /// How to get what `install` brings.
 const INSTALL: &str = "run `azureml-kernel install`";
 
 /// Prints a line per check; fails when something that is needed is missing.
 pub fn run() -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
-    let checks: [(&str, fn() -> Finding); 10] = [
+    let checks: [Check; 10] = [
         ("rustc", rustc),
         ("cargo", cargo),
         ("linker", linker),

@@ -1,6 +1,6 @@
 //! Where kernelspecs live.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::env;
@@ -38,10 +38,10 @@ pub fn kernels_folder(location: &Location) -> Result<PathBuf, LocationError> {
             .map(|data| data.join("kernels"))
             .ok_or(LocationError::NoHome),
         Location::SysPrefix => active_prefix()
-            .map(below_prefix)
+            .map(|prefix| below_prefix(&prefix))
             .ok_or(LocationError::NoPython),
         Location::Prefix(prefix) => Ok(below_prefix(
-            std::path::absolute(prefix).unwrap_or_else(|_| prefix.clone()),
+            &std::path::absolute(prefix).unwrap_or_else(|_| prefix.clone()),
         )),
     }
 }
@@ -52,17 +52,17 @@ pub fn all_kernels_folders() -> Vec<PathBuf> {
     if let Some(paths) = std::env::var_os(env::JUPYTER_PATH) {
         folders.extend(std::env::split_paths(&paths).map(|path| path.join("kernels")));
     }
-    folders.extend(active_prefix().map(below_prefix));
+    folders.extend(active_prefix().map(|prefix| below_prefix(&prefix)));
     folders.extend(user_data_folder().map(|data| data.join("kernels")));
     for system in ["/usr/local", "/usr"] {
-        folders.push(below_prefix(PathBuf::from(system)));
+        folders.push(below_prefix(Path::new(system)));
     }
     let mut seen = std::collections::HashSet::new();
     folders.retain(|folder| seen.insert(folder.clone()));
     folders
 }
 
-fn below_prefix(prefix: PathBuf) -> PathBuf {
+fn below_prefix(prefix: &Path) -> PathBuf {
     prefix.join("share/jupyter/kernels")
 }
 

@@ -46,7 +46,7 @@ pub fn read(path: &Path) -> Result<ConnectionInfo, ConnectionFileError> {
     }
     if info.ip == "*" {
         // ZeroMQ's word for every interface, which the Rust implementation does not know.
-        info.ip = "0.0.0.0".to_owned();
+        "0.0.0.0".clone_into(&mut info.ip);
     }
     Ok(info)
 }

@@ -9,7 +9,7 @@ use zeromq::ZmqMessage;
 
 use super::VERSION;
 
-/// The frame between ZeroMQ's routing identities and Jupyter's own frames.
+/// The frame between `ZeroMQ`'s routing identities and Jupyter's own frames.
 const DELIMITER: &[u8] = b"<IDS|MSG>";
 
 /// Why what arrived is not a message.
@@ -46,7 +46,7 @@ pub struct Header {
 /// What an answer needs of the message that it answers.
 #[derive(Debug, Clone)]
 pub struct Parent {
-    /// ZeroMQ's routing identities of the sender.
+    /// `ZeroMQ`'s routing identities of the sender.
     pub identities: Vec<Bytes>,
     /// The header, byte for byte.
     pub header: Bytes,

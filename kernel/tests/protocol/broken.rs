@@ -1,5 +1,7 @@
 //! Messages that are no messages: each is dropped or refused, and the kernel answers the next one.
 
+use std::fmt::Write;
+
 use azureml_kernel::protocol::message::Session;
 use bytes::Bytes;
 use serde_json::json;
@@ -19,11 +21,10 @@ fn sign_again(kernel: &Kernel, frames: &mut [Bytes]) {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, kernel.connection.key.as_bytes());
     let all: Vec<u8> = frames[2..6].concat();
     let tag = ring::hmac::sign(&key, &all);
-    let text: String = tag
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut text = String::new();
+    for byte in tag.as_ref() {
+        write!(text, "{byte:02x}").expect("a String takes all");
+    }
     frames[1] = Bytes::from(text);
 }
 

@@ -23,7 +23,7 @@ use zeromq::{SocketRecv, ZmqMessage};
 use crate::scripted::{Gate, Scripted};
 
 /// After so long something hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_mins(1);
 
 /// Fails the test when the future hangs.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
@@ -189,25 +189,25 @@ impl Client {
     /// The next reply on shell.
     pub async fn reply(&mut self) -> Received {
         let frames = soon("a reply on shell", self.shell.socket.recv()).await;
-        received(frames.expect("a message"), &self.shell.mac)
+        received(frames.expect("a message"), self.shell.mac.as_ref())
     }
 
     /// The next reply on control.
     pub async fn control_reply(&mut self) -> Received {
         let frames = soon("a reply on control", self.control.socket.recv()).await;
-        received(frames.expect("a message"), &self.control.mac)
+        received(frames.expect("a message"), self.control.mac.as_ref())
     }
 
     /// The next question on stdin.
     pub async fn question(&mut self) -> Received {
         let frames = soon("a question on stdin", self.stdin.socket.recv()).await;
-        received(frames.expect("a message"), &self.stdin.mac)
+        received(frames.expect("a message"), self.stdin.mac.as_ref())
     }
 
     /// The next broadcast.
     pub async fn iopub(&mut self) -> Received {
         let frames = soon("a broadcast", self.iopub.socket.recv()).await;
-        received(frames.expect("a message"), &self.iopub.mac)
+        received(frames.expect("a message"), self.iopub.mac.as_ref())
     }
 
     /// The broadcasts of a request, until its `idle`, which is left out like its `busy`.
@@ -267,8 +267,8 @@ pub fn message(msg_type: &str, content: Value) -> JupyterMessage {
 
 /// Reads a message with the client library, which checks its signature, and checks that its content has the members that the
 /// library expects.
-fn received(frames: ZmqMessage, key: &Option<hmac::Key>) -> Received {
-    let parts = RawMessage::from_multipart(frames, key)
+fn received(frames: ZmqMessage, key: Option<&hmac::Key>) -> Received {
+    let parts = RawMessage::from_multipart(frames, &key.cloned())
         .expect("well signed")
         .jparts;
     let json = |index: usize| -> Value { serde_json::from_slice(&parts[index]).expect("JSON") };

@@ -77,7 +77,8 @@ async fn the_heartbeat_returns_the_very_bytes() {
         .connect(&kernel.connection.hb_url())
         .await
         .expect("a heartbeat");
-    for bytes in [&b"ping"[..], b"", b"\x00\xff\x80", &[7; 300_000]] {
+    let large = vec![7; 300_000];
+    for bytes in [&b"ping"[..], b"", b"\x00\xff\x80", &large] {
         request
             .send(Bytes::copy_from_slice(bytes).into())
             .await
