@@ -7,7 +7,7 @@ use crate::home::Home;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The container of the default datastore.
 pub const DEFAULT_CONTAINER: &str = "azureml-blobstore";
@@ -232,10 +232,29 @@ pub fn temporary(home: &Home) -> PathBuf {
     home.temporary().join(uuid::Uuid::new_v4().to_string())
 }
 
-/// Bytes free for this user on the disk of `path`.
-pub fn space(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// How long an upload that nothing came of is kept.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Removes what was uploaded long ago and never registered; `mentioned` says whether anything names a container.
+pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) {
+    let is_old = |path: &Path| {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > FORGOTTEN))
+    };
+    let folders = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+    for container in folders(home.blobs()) {
+        let name = container.file_name().to_string_lossy().into_owned();
+        if name != DEFAULT_CONTAINER && is_old(&container.path()) && !mentioned(&name) {
+            // When it cannot be removed now, it is at another start.
+            let _ = fs::remove_dir_all(container.path());
+        }
+    }
+    for blocks in folders(home.blocks()) {
+        if is_old(&blocks.path()) {
+            let _ = fs::remove_dir_all(blocks.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -264,5 +283,30 @@ mod tests {
         assert_eq!(decode("/a%20b/%C3%A9").as_deref(), Some("/a b/é"));
         assert_eq!(decode("%2"), None);
         assert_eq!(decode("%FF"), None);
+    }
+
+    #[test]
+    fn uploads_that_nothing_came_of_go_after_a_while() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(Some(root.path().to_owned())).unwrap();
+        let _lock = home.take().unwrap();
+        let old = SystemTime::now() - 2 * FORGOTTEN;
+        for name in [DEFAULT_CONTAINER, "forgotten", "registered", "fresh"] {
+            create_container(&home, name).unwrap();
+            fs::write(home.blobs().join(name).join("a"), "a").unwrap();
+            if name != "fresh" {
+                let folder = File::open(home.blobs().join(name)).unwrap();
+                folder.set_modified(old).unwrap();
+            }
+        }
+        tidy(&home, |name| name == "registered");
+        for (name, stays) in [
+            (DEFAULT_CONTAINER, true),
+            ("forgotten", false),
+            ("registered", true),
+            ("fresh", true),
+        ] {
+            assert_eq!(container(&home, name).is_ok(), stays, "{name}");
+        }
     }
 }

@@ -100,11 +100,12 @@ impl Home {
         Ok(lock)
     }
 
-    /// Sets some space aside; without space there is none to set aside.
-    fn take_ballast(&self) {
+    /// Sets some space aside, if there is plenty.
+    pub fn take_ballast(&self) {
         let path = self.root.join("ballast");
         let there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST as u64);
-        if !there && fs::write(&path, vec![0; BALLAST]).is_err() {
+        let plenty = space(&self.root).is_none_or(|space| space > 4 * BALLAST as u64);
+        if !there && plenty && fs::write(&path, vec![0; BALLAST]).is_err() {
             let _ = fs::remove_file(&path);
         }
     }
@@ -223,6 +224,12 @@ impl Home {
         file.sync_data()?;
         fs::rename(&temporary, self.root.join(name))
     }
+}
+
+/// Bytes free for this user on the disk of `path`.
+pub fn space(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// 32 bytes from the system's source of randomness.

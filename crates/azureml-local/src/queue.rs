@@ -101,7 +101,8 @@ struct Pool {
 impl Pool {
     /// Gives a job its nodes, if there are enough.
     fn take(&mut self, waiting: &Waiting) -> bool {
-        let idle = |node: &&mut Node| matches!(node, Node::Idle(_));
+        // A node that was about to go stays when it is needed.
+        let idle = |node: &&mut Node| matches!(node, Node::Idle(_) | Node::Leaving);
         let there = self.nodes.len();
         let free = self.nodes.iter_mut().filter(idle).count();
         let may_come = self.most.saturating_sub(there);

@@ -8,7 +8,7 @@ use crate::queue::{self, Queue};
 use crate::seed::seed;
 use crate::server::{self, trace::Trace};
 use crate::signer::{Signer, hex};
-use crate::store::Store;
+use crate::store::{Store, asset};
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io;
@@ -82,6 +82,17 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         home: home.clone(),
     });
     queue::recover(&app).await?;
+    tokio::task::spawn_blocking({
+        let app = Arc::clone(&app);
+        move || {
+            crate::blob::tidy(&app.home, |container| {
+                // What cannot be asked stays.
+                app.store
+                    .transaction(|store| asset::names_container(store, container))
+                    .unwrap_or(true)
+            });
+        }
+    });
     tokio::spawn(queue::run(Arc::clone(&app)));
     let router = server::router(Arc::clone(&app));
     home.set_port(port)?;

@@ -1,8 +1,8 @@
 //! Why a job failed, in words: what, the way out, and the last lines of its log.
 
 use super::supervisor::{Ended, tail};
-use crate::blob;
 use crate::error::{Error, disk_full};
+use crate::home::space;
 use azureml_wire::error::ErrorResponse;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -107,7 +107,7 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
     } else {
         what
     };
-    let full = blob::space(home).is_some_and(|space| space < FULL)
+    let full = space(home).is_some_and(|space| space < FULL)
         || ["No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded"]
             .iter()
             .any(|words| log_tail.contains(words))

@@ -85,7 +85,12 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
             }
         }
     }
-    let _ = blocking(move || folder.clear().map_err(Error::from)).await;
+    let home = app.home.clone();
+    let _ = blocking(move || {
+        home.take_ballast();
+        folder.clear().map_err(Error::from)
+    })
+    .await;
 }
 
 async fn find(app: &Shared, name: &str) -> Result<Job, Failure> {
@@ -103,6 +108,27 @@ async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<(), Fail
         .await?;
     tracing::info!(job = name, %status);
     Ok(())
+}
+
+/// Takes note of a step of a job whose processes run or have run: they matter more than the note.
+async fn note(app: &Shared, name: &str, status: JobStatus) {
+    let noted = match advance(app, name, status).await {
+        Err(failure) if failure.is_disk_full() && app.home.drop_ballast() => {
+            advance(app, name, status).await
+        }
+        noted => noted,
+    };
+    if let Err(failure) = noted {
+        tracing::error!(job = name, %status, %failure, "could not be written down");
+    }
+}
+
+/// Whether somebody has asked for a job's end.
+async fn is_to_end(app: &Shared, job: &Job) -> bool {
+    let status = find(app, &job.name)
+        .await
+        .map_or(job.status, |job| job.status);
+    status == JobStatus::CancelRequested
 }
 
 async fn run(
@@ -139,17 +165,18 @@ async fn run(
         }
         Some(launch(&supervisor, &spec).await?)
     };
-    advance(app, name, JobStatus::Running).await?;
     app.queue.started(name);
+    note(app, name, JobStatus::Running).await;
 
     asked_to_end |= *canceled.borrow();
     let ended = follow(&supervisor, child, &mut canceled, asked_to_end).await;
     let Some(ended) = ended else {
         clean_up_after_lost(&supervisor);
-        if find(app, name).await?.status == JobStatus::CancelRequested {
-            return Ok(End::Canceled);
-        }
-        return Err(lost(&supervisor));
+        return if is_to_end(app, &job).await {
+            Ok(End::Canceled)
+        } else {
+            Err(lost(&supervisor))
+        };
     };
 
     let failure = why_it_failed(app, &job, &ended);
@@ -158,12 +185,12 @@ async fn run(
         return Ok(End::Failed(failure.clone()));
     }
     // A job whose end was asked for goes to its end from there; its outputs are kept as well.
-    advance(app, name, JobStatus::Finalizing).await?;
+    note(app, name, JobStatus::Finalizing).await;
     let collected = {
         let (app, job) = (Arc::clone(app), job.clone());
         blocking(move || Ok(collect::collect(&app, &job))).await?
     };
-    if ended.canceled || find(app, name).await?.status == JobStatus::CancelRequested {
+    if ended.canceled || is_to_end(app, &job).await {
         return Ok(End::Canceled);
     }
     if let Ok(warnings) = &collected

@@ -132,6 +132,15 @@ pub fn codes_by_hash(store: &Connection, hash: &str) -> Result<Vec<Asset>> {
     rows.map(|row| asset(row?)).collect()
 }
 
+/// Whether any version of anything names a container of the blob store.
+pub fn names_container(store: &Connection, container: &str) -> Result<bool> {
+    Ok(store.query_row(
+        "SELECT EXISTS (SELECT 1 FROM asset WHERE instr(properties, ?1) > 0)",
+        params![format!("/{container}")],
+        |row| row.get(0),
+    )?)
+}
+
 /// The version that a registration without one gets: one more than the greatest number.
 pub fn next_version(versions: &[Asset]) -> String {
     let greatest = versions

@@ -207,6 +207,7 @@ fn a_job_is_canceled_while_it_runs_and_while_it_waits() {
     wait_for("the trap", || {
         (workspace.log("runs") == "ready\n").then_some(())
     });
+    workspace.reach("runs", "Running");
     workspace.submit("waits", "true", &more);
     assert_eq!(workspace.status("waits"), "Queued");
     let nodes = workspace.get("/computes/cc-aml-gpu");

@@ -4,6 +4,22 @@ use crate::support::Workspace;
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 
+/// A training program that knows nothing but HTTP.
+const LOG: &str = r#"
+import json, os, urllib.request
+
+for key, value, step in [("Test loss", 0.5, 1), ("Test loss", "NaN", 2), ("Accuracy", 98.5, 2)]:
+    metric = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": key, "value": value, "timestamp": step, "step": step}
+    urllib.request.urlopen(urllib.request.Request(
+        os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric",
+        data=json.dumps(metric).encode(),
+        headers={
+            "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"],
+            "Content-Type": "application/json",
+        },
+    ))
+"#;
+
 fn call(workspace: &Workspace, call: &str, body: &Value) -> Value {
     let method = if body.is_null() { "GET" } else { "POST" };
     workspace
@@ -16,22 +32,15 @@ fn call(workspace: &Workspace, call: &str, body: &Value) -> Value {
 fn a_job_is_a_run_and_its_metrics_are_kept() {
     let workspace = Workspace::start();
     // The job logs by itself, as a training program in any language can.
-    let log = |key: &str, value: &str, step: u32| {
-        format!(
-            "curl -sS -f -X POST -H \"Authorization: Bearer $MLFLOW_TRACKING_TOKEN\" -H 'Content-Type: application/json' \
-             -d '{{\"run_id\":\"'$MLFLOW_RUN_ID'\",\"key\":\"{key}\",\"value\":{value},\"timestamp\":{step},\"step\":{step}}}' \
-             $MLFLOW_TRACKING_URI/api/2.0/mlflow/runs/log-metric"
-        )
-    };
+    let code = workspace.code(
+        "44444444-4444-4444-4444-444444444444",
+        "ff",
+        &[("log.py", LOG)],
+    );
     workspace.submit(
         "trains",
-        &[
-            log("Test loss", "0.5", 1),
-            log("Test loss", "\"NaN\"", 2),
-            log("Accuracy", "98.5", 2),
-        ]
-        .join(" && "),
-        &json!({ "displayName": "Trains" }),
+        "python3 log.py",
+        &json!({ "displayName": "Trains", "codeId": code }),
     );
     workspace.complete("trains");
     let run = call(&workspace, "runs/get?run_id=trains", &Value::Null)["run"].clone();
