@@ -107,7 +107,7 @@ impl Umbrella {
             let folder = fs::canonicalize(folder).map_err(|_| Error::NoPackage(folder.clone()))?;
             let package = own_package(&folder)?;
             // Writing to a String cannot fail.
-            let _ = writeln!(manifest, "{} = {{ path = {:?} }}", package.name, folder);
+            let _ = writeln!(manifest, "{}", facade::dependency(&package.name, &folder));
             names.push(package.name);
         }
         facade::write(&folder.join("Cargo.toml"), &manifest)?;
@@ -139,9 +139,8 @@ impl Umbrella {
             if !self.names.contains(&package.name) {
                 let _ = writeln!(
                     indirect,
-                    "{} = {{ path = {:?} }}",
-                    package.name,
-                    package.folder()
+                    "{}",
+                    facade::dependency(&package.name, package.folder())
                 );
             }
         }

@@ -103,6 +103,13 @@ impl Package {
     }
 }
 
+/// A dependency by path, as a line of a Cargo.toml.
+pub fn dependency(name: &str, folder: &Path) -> String {
+    // JSON's strings are TOML's, too.
+    let path = serde_json::json!(folder.to_string_lossy());
+    format!("{name} = {{ path = {path} }}")
+}
+
 /// Writes a file and the folders above it.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     if let Some(folder) = path.parent() {

@@ -61,10 +61,8 @@ fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
     let mut manifest =
         "[package]\nname = \"cell\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n".to_owned();
     for facade in helpers.facades() {
-        manifest.push_str(&format!(
-            "{} = {{ path = {:?} }}\n",
-            facade.name, facade.path
-        ));
+        let path = facade.path.display();
+        manifest += &format!("{} = {{ path = \"{path}\" }}\n", facade.name);
     }
     write(cell, "Cargo.toml", &manifest);
     write(cell, "src/main.rs", code);
