@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use azureml_kernel_helpers::{Error, Helpers, build_in};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,7 +63,7 @@ fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
         "[package]\nname = \"cell\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n".to_owned();
     for facade in helpers.facades() {
         let path = facade.path.display();
-        manifest += &format!("{} = {{ path = \"{path}\" }}\n", facade.name);
+        writeln!(manifest, "{} = {{ path = \"{path}\" }}", facade.name).unwrap();
     }
     write(cell, "Cargo.toml", &manifest);
     write(cell, "src/main.rs", code);
