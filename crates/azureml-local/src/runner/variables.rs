@@ -33,6 +33,7 @@ const KEPT: &[&str] = &[
     "CUDA_PATH",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
     "MKL_NUM_THREADS",
     "RAYON_NUM_THREADS",
     "RUST_BACKTRACE",
@@ -66,6 +67,11 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
     if let Some(libtorch) = libtorch() {
         variables.insert("LIBTORCH".to_owned(), libtorch);
     }
+    // A job shares this machine with the notebook and whatever else its user runs: OpenMP's threads that wait in busy loops
+    // for one that has no processor make a training many times slower.
+    variables
+        .entry("OMP_WAIT_POLICY".to_owned())
+        .or_insert_with(|| "passive".to_owned());
     let scope = local::scope();
     let token = app.signer.run_token(&job.name);
     let experiment_id = job.experiment_id.to_string();
