@@ -104,8 +104,9 @@ fn shell_job(script: &str) -> ScriptRunConfig {
 }
 
 fn submit(config: &ScriptRunConfig) -> Run {
-    let ws = Workspace::from_config().unwrap();
-    Experiment::new(&ws, "sdk").submit(config).unwrap()
+    let ws = Workspace::from_config().expect("the workspace opens");
+    let experiment = Experiment::new(&ws, "sdk");
+    experiment.submit(config).expect("the job is submitted")
 }
 
 fn error<T>(result: Result<T, Error>) -> String {
@@ -125,8 +126,9 @@ fn hinted<T>(result: Result<T, Error>) -> String {
 /// Waits until the run's command has begun.
 fn wait_until_running(run: &Run) {
     wait_for("the start", || {
-        let runs = run.status().unwrap() == RunStatus::Running;
-        (runs && run.logs().unwrap().contains("started")).then_some(())
+        let status = run.status().expect("the run has a status");
+        let logs = run.logs().expect("the run has a log");
+        (status == RunStatus::Running && logs.contains("started")).then_some(())
     });
 }
 
@@ -255,6 +257,20 @@ fn a_job_goes_from_submit_to_model() {
             [PathBuf::from("again/model.pt")]
         );
         hinted(run.register_model("mnist", "outputs/nothing"));
+
+        // A registered model goes into another job.
+        for address in ["azureml:mnist:1", "azureml:mnist", "azureml:mnist@latest"] {
+            let config = shell_job("cat \"$1/model.pt\"\n")
+                .arguments(["${{inputs.model}}"])
+                .input("model", Input::model(address));
+            let reading = submit(&config);
+            reading.wait_for_completion(false).unwrap();
+            assert_eq!(reading.logs().unwrap(), "weights", "{address}");
+        }
+        let config = shell_job("true\n").input("model", Input::model("azureml:minst:1"));
+        assert!(
+            hinted(Experiment::new(&ws, "sdk").submit(&config)).contains("did you mean `mnist`?")
+        );
         assert!(hinted(Model::get(&ws, "minst")).contains("did you mean `mnist`?"));
         assert!(hinted(Model::get(&ws, "mnist:9")).contains("the newest version of `mnist` is 2"));
 
@@ -329,7 +345,6 @@ fn inputs_and_arguments_arrive_as_they_are() {
             assert_eq!(logs.lines().filter(|l| *l == line).count(), 1, "{line:?} in {logs}");
         }
         // The same data is not uploaded a second time.
-        println!("again");
         submit(&config).wait_for_completion(false).unwrap();
     })
     .inspect(|printed| {
@@ -484,9 +499,9 @@ fn environments_are_registered_once() {
 
 #[test]
 fn the_stop_button_stops_the_streaming_and_not_the_run() {
-    let test = "the_stop_button_stops_the_streaming_and_not_the_run";
+    let name = "the_stop_button_stops_the_streaming_and_not_the_run";
     client_with(
-        test,
+        name,
         |command| {
             // As in a cell: a descriptor for the display is open.
             let program = command.get_program().to_owned();
@@ -632,13 +647,13 @@ fn a_rust_script_that_panics_is_a_failed_run() {
 
 #[test]
 fn a_missing_or_wrong_libtorch_is_said_before_the_training() {
-    let test = "a_missing_or_wrong_libtorch_is_said_before_the_training";
+    let name = "a_missing_or_wrong_libtorch_is_said_before_the_training";
     let libtorch = TempDir::new().unwrap();
     std::fs::create_dir(libtorch.path().join("lib")).unwrap();
     std::fs::write(libtorch.path().join("lib/libtorch_cpu.so"), "").unwrap();
     std::fs::write(libtorch.path().join("build-version"), "2.9.1+cpu\n").unwrap();
     client_with(
-        test,
+        name,
         |command| {
             command.env(local::env::LIBTORCH, libtorch.path());
         },

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// A compute target. Kinds that the client does not know are read as [`Compute::Other`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "computeType")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "held one at a time, between reading and use"
+)]
 pub enum Compute {
     /// A cluster whose nodes come and go.
     AmlCompute(ComputeBody<AmlComputeProperties>),

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// A datastore. Kinds other than blob containers are read as [`Datastore::Other`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "datastoreType")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "held one at a time, between reading and use"
+)]
 pub enum Datastore {
     /// A blob container.
     AzureBlob(AzureBlobDatastore),

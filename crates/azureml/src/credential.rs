@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 const RESOURCE: &str = "https://management.azure.com/";
 const SCOPE: &str = "https://management.azure.com/.default";
 /// A token is renewed this long before it ends.
-const MARGIN: Duration = Duration::from_secs(300);
+const MARGIN: Duration = Duration::from_mins(5);
 
 /// Something that gives tokens for the scope `https://management.azure.com/.default`.
 pub trait Credential: Send + Sync + fmt::Debug {
@@ -102,6 +102,16 @@ impl<C: Credential> Credential for Cached<C> {
 #[derive(Debug, Clone, Copy)]
 pub struct AzureCli;
 
+/// What `az account get-access-token` answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CliAnswer {
+    access_token: String,
+    #[serde(rename = "expires_on")]
+    expires_at: Option<i64>,
+    expires_on: Option<String>,
+}
+
 impl Credential for AzureCli {
     fn token(&self) -> BoxFuture<'_, Result<AccessToken>> {
         Box::pin(async {
@@ -130,15 +140,7 @@ impl Credential for AzureCli {
                     "sign in with `az login`, or work without an account: `Workspace::local()`",
                 ));
             }
-            #[derive(Deserialize)]
-            #[serde(rename_all = "camelCase")]
-            struct Answer {
-                access_token: String,
-                #[serde(rename = "expires_on")]
-                expires_at: Option<i64>,
-                expires_on: Option<String>,
-            }
-            let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| {
+            let answer: CliAnswer = serde_json::from_slice(&output.stdout).map_err(|_| {
                 // Not the parser's own words: they may quote the token.
                 no_credential(
                     "`az account get-access-token` answered something that is no token".to_owned(),

@@ -23,6 +23,13 @@ pub(crate) enum Source {
     Address(String),
 }
 
+/// What an input may be registered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Model,
+    Data,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
@@ -133,6 +140,21 @@ impl Input {
             Kind::Folder | Kind::Table | Kind::MlflowModel | Kind::TritonModel => Some(false),
             Kind::Model => None,
         }
+    }
+
+    /// The kind of asset and the name of something that is registered in the workspace: `azureml:mnist:1`.
+    pub(crate) fn registered(&self) -> Option<(Registered, &str)> {
+        let Source::Address(address) = &self.source else {
+            return None;
+        };
+        let name = address
+            .strip_prefix("azureml:")
+            .filter(|name| !name.starts_with('/'))?;
+        let kind = match self.kind {
+            Kind::Model | Kind::MlflowModel | Kind::TritonModel => Registered::Model,
+            Kind::File | Kind::Folder | Kind::Table => Registered::Data,
+        };
+        Some((kind, name))
     }
 
     /// As the wire has it, once it is at `address`.

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 /// The file in the home folder that its output goes to.
 const LOG_FILE: &str = "server.log";
 /// How long a start may take; it takes a fraction of a second.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(25);
 
 /// The local workspace of one home folder.

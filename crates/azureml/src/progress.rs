@@ -22,6 +22,7 @@ pub fn say(text: &str) {
 pub struct Progress {
     place: Place,
     last: Mutex<Instant>,
+    finished: bool,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,15 @@ enum Place {
     Notebook(Live),
     Terminal,
     Log,
+}
+
+impl Drop for Progress {
+    /// What failed on the way leaves the terminal's next line to the error.
+    fn drop(&mut self) {
+        if !self.finished && matches!(self.place, Place::Terminal) {
+            eprintln!();
+        }
+    }
 }
 
 impl Progress {
@@ -44,6 +54,7 @@ impl Progress {
         let progress = Self {
             place,
             last: Mutex::new(Instant::now()),
+            finished: false,
         };
         match progress.place {
             Place::Terminal => overwrite(text, ""),
@@ -69,7 +80,8 @@ impl Progress {
     }
 
     /// Says how it ended.
-    pub fn finish(self, text: &str) {
+    pub fn finish(mut self, text: &str) {
+        self.finished = true;
         match &self.place {
             Place::Notebook(live) => live.update(&line(text)),
             Place::Terminal => overwrite(text, "\n"),

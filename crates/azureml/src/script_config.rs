@@ -1,10 +1,11 @@
 //! What a job runs, where, and with what.
 
-use crate::environment::EnvironmentReference;
+use crate::environment::{EnvironmentReference, Reference};
 use crate::error::{Error, Result};
 use crate::input::{Distribution, Input, Output};
 use crate::near::near;
 use crate::quote;
+use crate::show::{Card, Cell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -393,6 +394,44 @@ impl ScriptRunConfig {
     }
 }
 
+impl notebook::Display for ScriptRunConfig {
+    fn mime_bundle(&self) -> notebook::MimeBundle {
+        let names = |names: Vec<&String>| {
+            let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        let script = self
+            .script
+            .as_deref()
+            .map(|script| self.command_line(&[script]));
+        let environment = self
+            .environment
+            .as_ref()
+            .map(|environment| match &environment.0 {
+                Reference::Name(name) => name.as_str(),
+                Reference::Environment(environment) => environment.name(),
+            });
+        Card::new("Job", self.display_name.as_deref().unwrap_or_default())
+            .row(
+                "Code",
+                Cell::text(self.source_directory.display().to_string()),
+            )
+            .optional("Script", script)
+            .optional("Command", self.command.as_deref())
+            .optional("Environment", environment)
+            .optional("Compute", self.compute_target.as_deref())
+            .optional("Inputs", names(self.inputs.keys().collect()))
+            .optional("Outputs", names(self.outputs.keys().collect()))
+            .optional(
+                "Variables",
+                names(self.environment_variables.keys().collect()),
+            )
+            .mime_bundle()
+    }
+}
+
+notebook::evcxr_display!(ScriptRunConfig);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -438,6 +477,27 @@ mod tests {
         );
         let config = ScriptRunConfig::new("x").arguments([1.5, 2.0]);
         assert_eq!(config.command_line(&["sh", "x.sh"]), "sh x.sh 1.5 2");
+    }
+
+    #[test]
+    fn a_job_shows_what_it_is_made_of() {
+        use notebook::Display;
+        let config = ScriptRunConfig::new("script")
+            .script("train.rs")
+            .arguments(["--data", "${{inputs.mnist}}"])
+            .input("mnist", Input::folder("data"))
+            .environment("rust-tch-gpu")
+            .environment_variable("SECRET", "is not shown")
+            .compute_target("cc-aml-gpu");
+        insta::assert_snapshot!(config.mime_bundle().plain_text().unwrap(), @r#"
+        Job
+          Code         script
+          Script       train.rs --data "${{inputs.mnist}}"
+          Environment  rust-tch-gpu
+          Compute      cc-aml-gpu
+          Inputs       mnist
+          Variables    SECRET
+        "#);
     }
 
     #[test]

@@ -23,24 +23,22 @@ impl Workspace {
             None => (name, None),
         };
         let what = format!("reading model `{name}`");
-        let found: Option<Resource<ModelVersionProperties>> = match version {
-            Some(version) => {
-                let path = self
-                    .client()
-                    .scope()
-                    .path(["models", name, "versions", version]);
-                self.client()
-                    .find(Call::management(&what, Method::GET, path))
-                    .await?
-            }
-            None => {
-                let path = self.client().scope().path(["models", name, "versions"]);
-                let call = Call::management(&what, Method::GET, path)
-                    .query("$orderBy", "createdtime desc")
-                    .query("$top", "1");
-                let page: Option<Page<_>> = self.client().find(call).await?;
-                page.and_then(|page| page.value.into_iter().next())
-            }
+        let found = if let Some(version) = version {
+            let path = self
+                .client()
+                .scope()
+                .path(["models", name, "versions", version]);
+            self.client()
+                .find(Call::management(&what, Method::GET, path))
+                .await?
+        } else {
+            let path = self.client().scope().path(["models", name, "versions"]);
+            let call = Call::management(&what, Method::GET, path)
+                .query("$orderBy", "createdtime desc")
+                .query("$top", "1");
+            let page: Option<Page<Resource<ModelVersionProperties>>> =
+                self.client().find(call).await?;
+            page.and_then(|page| page.value.into_iter().next())
         };
         match found {
             Some(found) => Ok(Model::from_version(self, name, found)),
@@ -93,17 +91,15 @@ impl Workspace {
         to: impl AsRef<Path>,
     ) -> Result<List<PathBuf>> {
         let to = to.as_ref();
-        let known;
-        let uri = match model.uri() {
-            Some(uri) => uri,
+        let known = match model.uri() {
+            Some(_) => None,
             // From a list, which does not tell it.
-            None => {
-                known = self
-                    .model(&format!("{}:{}", model.name(), model.version()))
-                    .await?;
-                known.uri().unwrap_or_default()
-            }
+            None => Some(
+                self.model(&format!("{}:{}", model.name(), model.version()))
+                    .await?,
+            ),
         };
+        let uri = known.as_ref().unwrap_or(model).uri().unwrap_or_default();
         match place(uri) {
             Some(Place::Run { id, path }) => self.run(id).await?.download_below(path, to).await,
             Some(Place::Datastore { name, path }) => self.download_blobs(name, path, to).await,

@@ -9,13 +9,14 @@ use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOpti
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
 use azureml_wire::arm::Resource;
-use azureml_wire::job::{Job, JobStatus};
+use azureml_wire::job::{CommandJob, Job, JobStatus};
 use azureml_wire::mlflow;
 use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use notebook::{Display, MimeBundle};
 use reqwest::Method;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +49,7 @@ impl Run {
         let created_at = job.system_data.and_then(|data| data.created_at);
         let command = match job.properties {
             Job::Command(command) => *command,
-            Job::Other => Default::default(),
+            Job::Other => CommandJob::default(),
         };
         let studio = command
             .services
@@ -169,7 +170,8 @@ impl Run {
                     hint: "try again; `run.file_names()` shows what can be downloaded",
                 })?;
             if followed.len() > 1 {
-                logs.push_str(&format!("==> {name} <==\n"));
+                // Writing to a String cannot fail.
+                let _ = writeln!(logs, "==> {name} <==");
             }
             logs.push_str(&String::from_utf8_lossy(&bytes));
         }

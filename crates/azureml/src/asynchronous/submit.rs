@@ -4,7 +4,7 @@ use super::{Run, Workspace};
 use crate::client::Call;
 use crate::duration;
 use crate::error::{Error, Result};
-use crate::input::{Distribution, Source};
+use crate::input::{Distribution, Input, Registered, Source};
 use crate::progress::say;
 use crate::script;
 use crate::script_config::{Program, ScriptRunConfig};
@@ -40,6 +40,10 @@ impl Workspace {
         let mut inputs = BTreeMap::new();
         for (name, input) in &config.inputs {
             let client = self.client();
+            if let Some(address) = self.registered(input).await? {
+                inputs.insert(name.clone(), input.to_wire(&address));
+                continue;
+            }
             let input = client
                 .surviving(async || upload::input(client, name, input).await)
                 .await?;
@@ -82,6 +86,28 @@ impl Workspace {
             say(&format!("Web View: {url}"));
         }
         Ok(run)
+    }
+
+    /// The id of an input that is registered in the workspace; the service wants it instead of the name.
+    async fn registered(&self, input: &Input) -> Result<Option<String>> {
+        let scope = self.client().scope();
+        match input.registered() {
+            Some((Registered::Model, name)) => {
+                let model = self
+                    .model(name.strip_suffix("@latest").unwrap_or(name))
+                    .await?;
+                Ok(Some(scope.path([
+                    "models",
+                    model.name(),
+                    "versions",
+                    model.version(),
+                ])))
+            }
+            Some((Registered::Data, name)) => Ok(name
+                .split_once(':')
+                .map(|(name, version)| scope.path(["data", name, "versions", version]))),
+            None => Ok(None),
+        }
     }
 
     async fn put_job(&self, name: &str, job: CommandJob) -> Result<Run> {

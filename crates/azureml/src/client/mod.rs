@@ -54,7 +54,7 @@ struct Base {
 
 /// One call.
 pub struct Call<'a> {
-    /// What is to be done, for errors: `reading environment `x``.
+    /// What is to be done, for errors, e.g. `reading a run`.
     what: &'a str,
     method: Method,
     target: Target,
@@ -325,7 +325,8 @@ impl Client {
             .await
             .map_err(|error| unreadable(http::describe(error)))?;
         let api = discovery.api.trim_end_matches('/').to_owned();
-        if !api.starts_with("https://") && !(self.is_local() && http::is_loopback(&api)) {
+        let is_safe = api.starts_with("https://") || self.is_local() && http::is_loopback(&api);
+        if !is_safe {
             return Err(unreadable(format!(
                 "the services' address is not safe: {api}"
             )));
@@ -430,7 +431,7 @@ mod tests {
 
     impl Credential for Always {
         fn token(&self) -> BoxFuture<'_, Result<AccessToken>> {
-            let token = AccessToken::new("hidden", SystemTime::now() + Duration::from_secs(3600));
+            let token = AccessToken::new("hidden", SystemTime::now() + Duration::from_hours(1));
             Box::pin(async { Ok(token) })
         }
     }

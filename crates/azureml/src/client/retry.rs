@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Most tries of one call.
 const TRIES: u32 = 6;
 /// No try begins later than this after the first.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const FIRST_WAIT: Duration = Duration::from_millis(400);
 
 /// The tries of one call.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 /// Most records in one request; MLflow takes 1000 metrics but only 100 parameters and 100 tags.
 const BATCH: usize = 100;
 /// How long a program that ends waits for what is still under way.
-const LAST_WAIT: Duration = Duration::from_secs(60);
+const LAST_WAIT: Duration = Duration::from_mins(1);
 
 /// One thing to tell the run.
 #[derive(Debug)]

@@ -104,6 +104,10 @@ impl RunContext {
     }
 
     /// Logs a parameter, e.g. the learning rate. A parameter keeps its first value.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a number is given as it stands, without `&`"
+    )]
     pub fn log_param(&self, name: &str, value: impl ToString) {
         self.send(|| {
             Record::Param(azureml_wire::mlflow::Param {
@@ -114,6 +118,10 @@ impl RunContext {
     }
 
     /// Sets a tag of the run.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a number is given as it stands, without `&`"
+    )]
     pub fn set_tag(&self, name: &str, value: impl ToString) {
         self.send(|| {
             Record::Tag(azureml_wire::mlflow::RunTag {

@@ -62,7 +62,7 @@ pub async fn find_target(folder: &Path, script: &str) -> Result<String> {
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
         .await
-        .map_err(no_cargo)?;
+        .map_err(|error| no_cargo(&error))?;
     if !output.status.success() {
         return Err(Error::invalid(
             format!(
@@ -158,11 +158,11 @@ pub async fn run(folder: &Path, script: &str, target: &str, progress: &Progress)
         // Whoever stops waiting for the submit does not want the build.
         .kill_on_drop(true)
         .spawn()
-        .map_err(no_cargo)?;
+        .map_err(|error| no_cargo(&error))?;
     let messages = read_messages(child.stdout.take());
     let talk = read_talk(child.stderr.take(), script, progress);
     let ((binary, torch_sys), rendered) = tokio::join!(messages, talk);
-    let status = child.wait().await.map_err(no_cargo)?;
+    let status = child.wait().await.map_err(|error| no_cargo(&error))?;
     match binary {
         Some(binary) if status.success() => Ok(Built {
             binary,
@@ -228,17 +228,14 @@ async fn read_talk(
     };
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        match progress_of(&line) {
-            Some(what) => {
-                if line.trim_start().starts_with("Compiling") {
-                    compiled += 1;
-                }
-                progress.update(&format!("Building {script}: {what} ({compiled} compiled)"));
+        if let Some(what) = progress_of(&line) {
+            if line.trim_start().starts_with("Compiling") {
+                compiled += 1;
             }
-            None => {
-                rendered.push_str(&line);
-                rendered.push('\n');
-            }
+            progress.update(&format!("Building {script}: {what} ({compiled} compiled)"));
+        } else {
+            rendered.push_str(&line);
+            rendered.push('\n');
         }
     }
     rendered.trim_matches('\n').to_owned() + "\n"
@@ -266,7 +263,7 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-fn no_cargo(error: std::io::Error) -> Error {
+fn no_cargo(error: &std::io::Error) -> Error {
     Error::invalid(
         format!("cargo cannot be run: {error}"),
         "a Rust script is built where it is submitted; Rust comes with cargo, and it must be on PATH",

@@ -45,12 +45,11 @@ impl Cell {
     fn html(&self) -> String {
         let text = escape(self.plain());
         match self {
-            Self::Text(_) | Self::Number(_) => text,
             Self::Code(_) => format!("<code>{text}</code>"),
             Self::Link(url) if url.starts_with("http://") || url.starts_with("https://") => {
                 format!(r#"<a href="{text}" target="_blank" rel="noopener">{text}</a>"#)
             }
-            Self::Link(_) => text,
+            Self::Text(_) | Self::Number(_) | Self::Link(_) => text,
             Self::Status(status) => {
                 let colour = match status {
                     JobStatus::Completed => "var(--jp-success-color1,#388e3c)",
@@ -218,7 +217,7 @@ impl Display for Card {
             .map(|(label, _)| width(label))
             .max()
             .unwrap_or_default();
-        let mut text = format!("{} {}", self.kind, self.name);
+        let mut text = format!("{} {}", self.kind, self.name).trim_end().to_owned();
         let mut html = format!(
             r#"<div style="display:inline-block;border:{EDGE};border-radius:4px;padding:6px 12px"><div style="margin-bottom:2px">{} <b>{}</b></div><table style="{STYLE}"><tbody>"#,
             escape(self.kind),
