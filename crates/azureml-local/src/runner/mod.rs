@@ -236,6 +236,8 @@ async fn launch(folder: &Path, spec: &supervisor::Spec) -> Result<Child, Failure
         std::env::current_exe().map_err(Error::from)?
     };
     let mut child = Command::new(program)
+        // Lists of processes show it.
+        .arg0("azureml-local")
         .arg("run-job")
         .arg(folder)
         .stdin(Stdio::null())

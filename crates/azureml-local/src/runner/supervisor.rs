@@ -85,6 +85,9 @@ const ENDED: &str = "ended.json";
 /// neither that a job runs nor how it ended.
 const ROOM: usize = 256;
 
+/// How often a supervisor looks whether its folder is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What the supervisor says on its standard output once everything runs.
 pub const READY: &[u8] = b"started\n";
 
@@ -212,6 +215,8 @@ async fn watch_over(folder: &Path) -> io::Result<()> {
         _ = terminate.recv() => { canceled = true; None }
         _ = interrupt.recv() => { canceled = true; None }
         _ = hangup.recv() => { canceled = true; None }
+        // Nobody could ever see what becomes of it.
+        () = vanished(folder) => { canceled = true; None }
     };
     let mut ended = match ended {
         Some(ended) => ended,
@@ -237,6 +242,14 @@ async fn watch_over(folder: &Path) -> io::Result<()> {
     ended.timed_out = timed_out;
     ended.canceled = canceled;
     write_record(&mut record, &ended)
+}
+
+/// Waits until the supervisor's folder is no more: somebody has removed the local workspace.
+async fn vanished(folder: &Path) {
+    let lock = folder.join(LOCK);
+    while lock.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn leaders(children: &[Child]) -> impl Iterator<Item = u32> {

@@ -146,6 +146,23 @@ fn a_job_whose_supervisor_is_killed_fails_and_leaves_nothing_running() {
 }
 
 #[test]
+fn nothing_runs_on_when_the_whole_folder_is_removed() {
+    let workspace = Workspace::start();
+    workspace.submit(
+        "left",
+        "echo $$; while true; do sleep 0.05; done",
+        &json!({}),
+    );
+    let pid = wait_for("the job's word", || {
+        workspace.log("left").trim().parse::<u32>().ok()
+    });
+    let watched = supervisor(&workspace, "left");
+    drop(workspace);
+    wait_for("the end of the job", || (!alive(pid)).then_some(()));
+    wait_for("the supervisor's end", || (!alive(watched)).then_some(()));
+}
+
+#[test]
 fn a_job_that_was_being_prepared_is_prepared_again() {
     let mut workspace = Workspace::start();
     workspace.submit(
