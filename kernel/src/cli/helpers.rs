@@ -1,6 +1,6 @@
 //! The crates that cells use without `:dep`: which ones, building them ahead, and removing what was built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,13 @@ use azureml_kernel_helpers::{self as helpers, Helpers};
 use jupyter_protocol::JupyterKernelspec;
 
 use super::Failure;
-use crate::kernelspec::{folder, locations};
+use crate::kernelspec::folder;
 
 /// The crates of this repository that every cell may use.
 const OWN_CRATES: [&str; 2] = ["crates/azureml", "crates/notebook"];
+
+/// The file beside finished crates that lists the kernelspecs which use them, a line each.
+const USERS: &str = "used-by";
 
 /// The widest line of progress on a terminal.
 const WIDTH: usize = 78;
@@ -90,16 +93,100 @@ pub fn check(set: &Path) -> Result<Vec<String>, Failure> {
     Ok(names(Helpers::open(set)?))
 }
 
-/// Removes the crates in a folder, unless another kernelspec uses them; returns whether they are gone.
-pub fn remove_unused(set: &Path) -> std::io::Result<bool> {
-    let used = locations::all_kernels_folders()
-        .iter()
-        .filter_map(|kernels| folder::read(&folder::path(kernels)))
-        .any(|spec| set_of(&spec).as_deref() == Some(set));
-    // A folder that is no set was not made by `install`.
-    if used || !set.join("set.json").is_file() {
+/// Writes down that the kernelspec in `place` uses the crates in a folder.
+pub fn add_user(set: &Path, place: &Path) -> std::io::Result<()> {
+    let mut users = users(set);
+    users.insert(place.to_owned());
+    write_users(set, &users)
+}
+
+/// Removes the crates in a folder unless a kernelspec other than the one in `place` uses them; returns whether they are gone.
+pub fn remove_user(set: &Path, place: &Path) -> std::io::Result<bool> {
+    let mut users = users(set);
+    if !users.remove(place) {
+        // Not what this program has written.
         return Ok(false);
     }
-    std::fs::remove_dir_all(set)?;
-    Ok(true)
+    users.retain(|user| {
+        folder::read(user).is_some_and(|spec| set_of(&spec).as_deref() == Some(set))
+    });
+    if users.is_empty() {
+        std::fs::remove_dir_all(set)?;
+        return Ok(true);
+    }
+    write_users(set, &users)?;
+    Ok(false)
+}
+
+/// The kernelspec folders that use the crates in a folder.
+fn users(set: &Path) -> BTreeSet<PathBuf> {
+    let text = std::fs::read_to_string(set.join(USERS)).unwrap_or_default();
+    text.lines().map(PathBuf::from).collect()
+}
+
+fn write_users(set: &Path, users: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+    let lines: String = users
+        .iter()
+        .flat_map(|user| [user.to_string_lossy(), "\n".into()])
+        .collect();
+    let mut file = tempfile::NamedTempFile::new_in(set)?;
+    file.write_all(lines.as_bytes())?;
+    file.persist(set.join(USERS))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernelspec::folder::{Binary, install};
+
+    /// Installs a kernelspec that uses the crates in `set`; returns its folder.
+    fn installed(root: &Path, name: &str, set: &Path) -> PathBuf {
+        let kernels = root.join(name);
+        let variables = BTreeMap::from([(
+            helpers::env::HELPERS.to_owned(),
+            set.to_string_lossy().into_owned(),
+        )]);
+        let binary = Binary::InPlace(PathBuf::from("/bin/true"));
+        install(&kernels, &binary, &variables).expect("the folder is ours");
+        let place = folder::path(&kernels);
+        add_user(set, &place).expect("the folder is ours");
+        place
+    }
+
+    #[test]
+    fn crates_stay_as_long_as_a_kernelspec_uses_them() {
+        let root = tempfile::tempdir().expect("a folder");
+        let set = root.path().join("set");
+        std::fs::create_dir(&set).expect("a folder");
+        let first = installed(root.path(), "first", &set);
+        let second = installed(root.path(), "second", &set);
+        folder::remove(&root.path().join("first")).expect("it is there");
+        assert!(!remove_user(&set, &first).expect("the folder is ours"));
+        assert!(set.exists());
+        folder::remove(&root.path().join("second")).expect("it is there");
+        assert!(remove_user(&set, &second).expect("the folder is ours"));
+        assert!(!set.exists());
+    }
+
+    #[test]
+    fn a_kernelspec_that_went_away_by_itself_uses_nothing() {
+        let root = tempfile::tempdir().expect("a folder");
+        let set = root.path().join("set");
+        std::fs::create_dir(&set).expect("a folder");
+        let gone = installed(root.path(), "gone", &set);
+        std::fs::remove_dir_all(gone).expect("it is there");
+        let place = installed(root.path(), "place", &set);
+        folder::remove(&root.path().join("place")).expect("it is there");
+        assert!(remove_user(&set, &place).expect("the folder is ours"));
+    }
+
+    #[test]
+    fn a_folder_that_nobody_wrote_down_is_left_alone() {
+        let root = tempfile::tempdir().expect("a folder");
+        let set = root.path().join("documents");
+        std::fs::create_dir(&set).expect("a folder");
+        assert!(!remove_user(&set, root.path()).expect("nothing to do"));
+        assert!(set.exists());
+    }
 }

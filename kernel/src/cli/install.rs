@@ -29,6 +29,12 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
         folder::path(&kernels).display()
     );
     eprintln!("It starts {}", started.display());
+    if let Some(set) = variables.get(azureml_kernel_helpers::env::HELPERS) {
+        // Without the note nobody removes the crates, which is no reason to fail.
+        if let Err(error) = helpers::add_user(Path::new(set), &folder::path(&kernels)) {
+            eprintln!("warning: cannot note in {set} who uses it: {error}");
+        }
+    }
     if toolchain::find("rustc").is_none() || toolchain::find("cargo").is_none() {
         eprintln!(
             "warning: rustc or cargo is not on PATH\nhint: {}",

@@ -14,7 +14,7 @@ pub fn run(location: &Location) -> Result<ExitCode, Failure> {
     if folder::remove(&kernels)? {
         eprintln!("Removed {}", place.display());
         if let Some(set) = set {
-            match helpers::remove_unused(&set) {
+            match helpers::remove_user(&set, &place) {
                 Ok(true) => eprintln!("Removed {}", set.display()),
                 Ok(false) => {}
                 Err(error) => eprintln!("warning: cannot remove {}: {error}", set.display()),
