@@ -11,7 +11,7 @@ use crate::signer::{Signer, hex};
 use crate::store::{Store, asset};
 use azureml_wire::local::{self, Server};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +108,13 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
     tracing::info!(url = app.url(), "serving");
+    // Nobody need listen, and a log without space must not end the server.
+    let _ = writeln!(
+        io::stdout(),
+        "the local workspace answers at {}, its files are in {}",
+        app.url(),
+        home.root().display()
+    );
 
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to end; jobs go on and are taken up by the next start"),
@@ -161,7 +168,7 @@ fn start_log(home: &Home) -> io::Result<()> {
         .create(true)
         .append(true)
         .open(&path)?;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AZUREML_LOCAL_LOG")
+    let filter = tracing_subscriber::EnvFilter::try_from_env(local::env::LOG)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Only the tests of this crate start more than one in a process.
     let _ = tracing_subscriber::fmt()

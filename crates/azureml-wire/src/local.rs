@@ -30,6 +30,8 @@ pub mod env {
     pub const SWITCH: &str = "AZUREML_LOCAL";
     /// A file to which the local workspace appends every exchange on its ARM routes, one JSON object a line.
     pub const TRACE: &str = "AZUREML_LOCAL_TRACE";
+    /// What the local workspace writes to its log, as `tracing` filters have it; default: `info`.
+    pub const LOG: &str = "AZUREML_LOCAL_LOG";
     /// The folder of libtorch that jobs get; default: the user's cache.
     pub const LIBTORCH: &str = "AZUREML_LIBTORCH";
 }

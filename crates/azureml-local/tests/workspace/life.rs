@@ -1,11 +1,14 @@
 //! What outlives what: the server, its supervisors, its store.
 
-use crate::support::{Workspace, until};
+use crate::support::{Workspace, ask, try_ask, until};
 use azureml_wire::local::scope;
 use end_to_end::{alive, binary, kill, wait_for};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 #[test]
 fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
@@ -88,6 +91,97 @@ fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
     assert_eq!(workspace.log("alone"), "alone\n");
     kill(server.id());
     server.wait().expect("it was ours");
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let mut workspace = Workspace::start();
+    let experiment = json!({ "experiment_id": "0" });
+    let created = workspace
+        .ask("POST", &scope().mlflow("runs/create"), &experiment)
+        .expect(200)
+        .json();
+    let run = created["run"]["info"]["run_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let (uri, query) = workspace.container();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let writer = {
+        let (acknowledged, run, url) = (Arc::clone(&acknowledged), run.clone(), workspace.url());
+        let (uri, query) = (uri.clone(), query.clone());
+        let bearer = format!("Bearer {}", workspace.token());
+        thread::spawn(move || {
+            for step in 0.. {
+                let metric = json!({ "run_id": run, "key": "m", "value": 1.0, "timestamp": 1, "step": step });
+                let metric = try_ask(
+                    "POST",
+                    &format!("{url}{}", scope().mlflow("runs/log-metric")),
+                    &[
+                        ("Authorization", &bearer),
+                        ("Content-Type", "application/json"),
+                    ],
+                    metric.to_string().as_bytes(),
+                );
+                let blob = try_ask("PUT", &format!("{uri}/{step}?{query}"), &[], &content(step));
+                match (metric, blob) {
+                    (Ok(metric), Ok(blob)) => {
+                        assert_eq!((metric.status, blob.status), (200, 201));
+                        acknowledged.store(step + 1, Ordering::SeqCst);
+                    }
+                    _ => return,
+                }
+            }
+        })
+    };
+    wait_for("some writes", || {
+        (acknowledged.load(Ordering::SeqCst) >= 20).then_some(())
+    });
+    workspace.kill();
+    writer.join().expect("every answer was a good one");
+    let acknowledged = acknowledged.load(Ordering::SeqCst);
+
+    let mut server = workspace.serve(&[]);
+    let history = workspace
+        .ask(
+            "GET",
+            &format!(
+                "{}?run_id={run}&metric_key=m",
+                scope().mlflow("metrics/get-history")
+            ),
+            &Value::Null,
+        )
+        .expect(200)
+        .json();
+    let steps: Vec<u64> = history["metrics"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|metric| metric["step"].as_u64())
+        .collect();
+    assert!(
+        steps.len() >= acknowledged,
+        "{} of {acknowledged}",
+        steps.len()
+    );
+    assert!(steps.iter().copied().eq(0..steps.len() as u64), "{steps:?}");
+    // One more may be there, but no half of one.
+    for step in 0..=acknowledged {
+        let blob = ask("GET", &format!("{uri}/{step}?{query}"), &[], &[]);
+        assert!(
+            blob.status == 200 || step == acknowledged,
+            "{step}: {}",
+            blob.status
+        );
+        assert!(blob.status != 200 || blob.body == content(step), "{step}");
+    }
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+/// Something that is long enough to be cut.
+fn content(step: usize) -> Vec<u8> {
+    vec![step as u8; 300_000]
 }
 
 /// The process that watches over a job.

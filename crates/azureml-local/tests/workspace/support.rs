@@ -3,8 +3,7 @@
 use azureml_wire::local::scope;
 use end_to_end::{LocalWorkspace, wait_for};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -44,67 +43,72 @@ impl Answer {
 
 /// Asks for a URL; each question has a connection of its own.
 pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    try_ask(method, url, headers, body).expect("the local workspace answers")
+}
+
+/// As [`ask`], of one that may be killed meanwhile.
+pub fn try_ask(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     let rest = url.strip_prefix("http://").expect("plain HTTP");
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let mut stream = TcpStream::connect(host).expect("the local workspace answers");
+    let mut stream = TcpStream::connect(host)?;
+    let path = if path.is_empty() { "/" } else { path };
     let mut head = format!(
-        "{method} {} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
-        if path.is_empty() { "/" } else { path },
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
     );
     if !headers.iter().any(|(name, _)| *name == "Host") {
-        write!(head, "Host: {host}\r\n").expect("a String takes everything");
+        head.push_str(&format!("Host: {host}\r\n"));
     }
     for (name, value) in headers {
-        write!(head, "{name}: {value}\r\n").expect("a String takes everything");
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).expect("it reads");
+    stream.write_all(head.as_bytes())?;
     // It may answer before it has read everything.
     let _ = stream.write_all(body);
-    read(stream)
+    read(BufReader::new(stream))
 }
 
-fn read(stream: TcpStream) -> Answer {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    let mut next = |reader: &mut BufReader<TcpStream>| {
-        line.clear();
-        reader.read_line(&mut line).expect("it answers");
-        line.trim_end().to_owned()
-    };
-    let status = next(&mut reader)
+fn read(mut reader: BufReader<TcpStream>) -> io::Result<Answer> {
+    let status = line(&mut reader)?
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
-        .expect("a status");
-    let mut headers = Vec::new();
-    loop {
-        let line = next(&mut reader);
-        let Some((name, value)) = line.split_once(": ") else {
-            break;
-        };
-        headers.push((name.to_owned(), value.to_owned()));
-    }
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut answer = Answer {
         status,
-        headers,
+        headers: Vec::new(),
         body: Vec::new(),
     };
+    while let Some((name, value)) = line(&mut reader)?.split_once(": ") {
+        answer.headers.push((name.to_owned(), value.to_owned()));
+    }
     if answer.header("transfer-encoding") == Some("chunked") {
         loop {
-            let size = usize::from_str_radix(&next(&mut reader), 16).expect("a chunk's size");
+            let size = usize::from_str_radix(&line(&mut reader)?, 16)
+                .map_err(|_| io::ErrorKind::UnexpectedEof)?;
             let mut chunk = vec![0; size + 2];
-            reader.read_exact(&mut chunk).expect("a whole chunk");
+            reader.read_exact(&mut chunk)?;
             if size == 0 {
                 break;
             }
             answer.body.extend_from_slice(&chunk[..size]);
         }
     } else {
-        reader.read_to_end(&mut answer.body).expect("it answers");
+        reader.read_to_end(&mut answer.body)?;
     }
-    answer
+    Ok(answer)
+}
+
+fn line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
 }
 
 /// A running local workspace.
