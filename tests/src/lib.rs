@@ -188,7 +188,7 @@ pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(
-            start.elapsed() < Duration::from_secs(120),
+            start.elapsed() < Duration::from_mins(2),
             "{what} did not come within two minutes"
         );
         std::thread::sleep(Duration::from_millis(20));
