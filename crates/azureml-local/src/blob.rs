@@ -233,7 +233,7 @@ pub fn temporary(home: &Home) -> PathBuf {
 }
 
 /// How long an upload that nothing came of is kept.
-const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
+const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// Removes what was uploaded long ago and never registered; `mentioned` says whether anything names a container.
 pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) {

@@ -1,6 +1,6 @@
 //! A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.
 //!
-//! The server ([`serve`]) holds one home folder ([`home`]): a SQLite database ([`store`]) and files ([`blob`]).
+//! The server ([`serve`]) holds one home folder ([`home`]): an `SQLite` database ([`store`]) and files ([`blob`]).
 //! Requests pass one entry ([`server`]) to the calls ([`routes`]). Jobs wait in a queue for the nodes of their compute
 //! ([`queue`]), and each is taken to its end by a task ([`runner`]) with the help of a supervisor, a process that does
 //! not depend on the server.

@@ -46,7 +46,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct At {
-    /// Its folder [default: $AZUREML_LOCAL_HOME, else azureml-local in the user's data folder]
+    /// Its folder [default: `$AZUREML_LOCAL_HOME`, else azureml-local in the user's data folder]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
 }

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 const SERVERLESS: &str = "serverless";
 
 /// How long a cluster keeps an idle node when it does not say.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// A job that waits for its nodes.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Artifacts: the files of a run.
 
+use super::next_link;
 use crate::app::{Shared, blocking};
 use crate::blob::{self, DEFAULT_CONTAINER, Found, run_prefix};
 use crate::error::{Error, Result};
@@ -184,10 +185,14 @@ pub async fn listed(app: &Shared, run: &str, page: &Page, address: &str) -> Resu
             .as_str()
             .map(str::to_owned)
     {
-        let mut next = format!("{}{address}?continuationToken={}", app.url(), encode(&last));
-        if !prefix.is_empty() {
-            next.push_str(&format!("&path={}", encode(prefix)));
-        }
+        let next = next_link(
+            app,
+            address,
+            &[
+                ("continuationToken", Some(&last)),
+                ("path", Some(prefix).filter(|prefix| !prefix.is_empty())),
+            ],
+        );
         answer["continuationToken"] = json!(last);
         answer["nextLink"] = json!(next);
     }

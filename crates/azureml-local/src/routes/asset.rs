@@ -1,6 +1,6 @@
 //! What environments, codes and models have in common: names with versions that do not change.
 
-use super::{readdress, resource};
+use super::{next_link, readdress, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::store::asset::{self, Asset, Kind};
@@ -45,13 +45,16 @@ impl Listing {
         let value: Vec<Value> = items.into_iter().skip(skip).take(top).collect();
         let mut page = json!({ "value": value });
         if more {
-            let mut next = format!("{}{address}?$skip={}&$top={top}", app.url(), skip + top);
-            for (name, value) in [("$orderBy", &self.order_by), ("listViewType", &self.view)] {
-                if let Some(value) = value {
-                    next.push_str(&format!("&{name}={}", azureml_wire::routes::encode(value)));
-                }
-            }
-            page["nextLink"] = json!(next);
+            let query = [
+                ("$skip", Some((skip + top).to_string())),
+                ("$top", Some(top.to_string())),
+                ("$orderBy", self.order_by.clone()),
+                ("listViewType", self.view.clone()),
+            ];
+            let query = query
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_deref()));
+            page["nextLink"] = json!(next_link(app, address, &query));
         }
         page
     }

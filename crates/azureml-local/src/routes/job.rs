@@ -2,7 +2,7 @@
 
 use super::asset::Listing;
 use super::compute::accepted;
-use super::{datastore, readdress, resource};
+use super::{datastore, next_link, readdress, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::queue::Waiting;
@@ -109,19 +109,15 @@ async fn put(
         let name = name.clone();
         app.db(move |store| job::get(store, &name)).await?
     };
-    match existing {
-        Some(job) => {
-            let job = change(&app, &job, &request, &properties).await?;
-            Ok((StatusCode::OK, Json(shown(&app, &job))))
-        }
-        None => {
-            let job = submit(&app, name, &request, properties).await?;
-            let mut answer = shown(&app, &job);
-            // As the service: the queue has not looked at it yet.
-            answer["properties"]["status"] = json!(JobStatus::Starting);
-            Ok((StatusCode::CREATED, Json(answer)))
-        }
+    if let Some(job) = existing {
+        let job = change(&app, &job, &request, &properties).await?;
+        return Ok((StatusCode::OK, Json(shown(&app, &job))));
     }
+    let job = submit(&app, name, &request, properties).await?;
+    let mut answer = shown(&app, &job);
+    // As the service: the queue has not looked at it yet.
+    answer["properties"]["status"] = json!(JobStatus::Starting);
+    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 async fn submit(
@@ -344,22 +340,17 @@ async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Res
         "value": jobs.iter().take(top).map(|job| shown(&app, job)).collect::<Vec<_>>(),
     });
     if jobs.len() > top {
-        let mut next = format!(
-            "{}{}?$skip={}&$top={top}",
-            app.url(),
-            scope().path(["jobs"]),
-            jobs[top - 1].seq
-        );
-        for (name, value) in [
-            ("listViewType", &query.view),
-            ("tag", &query.tag),
-            ("jobType", &query.kind),
-        ] {
-            if let Some(value) = value {
-                next.push_str(&format!("&{name}={}", azureml_wire::routes::encode(value)));
-            }
-        }
-        page["nextLink"] = json!(next);
+        page["nextLink"] = json!(next_link(
+            &app,
+            &scope().path(["jobs"]),
+            &[
+                ("$skip", Some(&jobs[top - 1].seq.to_string())),
+                ("$top", Some(&top.to_string())),
+                ("listViewType", query.view.as_deref()),
+                ("tag", query.tag.as_deref()),
+                ("jobType", query.kind.as_deref()),
+            ],
+        ));
     }
     Ok(Json(page))
 }

@@ -291,12 +291,13 @@ async fn create_run(
                     .map(|tag| tag.value.clone())
             };
             // A job's processes make children of their run, nothing else.
-            match (&caller, tag("mlflow.parentRunId")) {
-                (Caller::Run(_), Some(parent)) => caller.may_use(store, &parent)?,
-                (Caller::Run(own), None) => {
-                    caller.may_use(store, &format!("a new run beside {own}"))?
-                }
-                _ => {}
+            if let Caller::Run(own) = &caller {
+                let parent = tag("mlflow.parentRunId").ok_or_else(|| {
+                    Error::Denied(format!(
+                        "the token of run {own} makes no runs but children of its own"
+                    ))
+                })?;
+                caller.may_use(store, &parent)?;
             }
             let experiment: i64 = match request.experiment_id.as_deref() {
                 None | Some("") => 0,
@@ -666,19 +667,14 @@ fn entries<'a>(files: impl Iterator<Item = (&'a str, u64)>, folder: &str) -> Vec
                 format!("{folder}/{name}")
             }
         };
-        match rest.split_once('/') {
-            Some((name, _)) => {
-                let path = shown(name);
-                entries.insert(path.clone(), json!({ "path": path, "is_dir": true }));
-            }
-            None => {
-                let path = shown(rest);
-                entries.insert(
-                    path.clone(),
-                    json!({ "path": path, "is_dir": false, "file_size": length }),
-                );
-            }
-        }
+        let (path, entry) = if let Some((name, _)) = rest.split_once('/') {
+            (shown(name), json!({ "is_dir": true }))
+        } else {
+            (shown(rest), json!({ "is_dir": false, "file_size": length }))
+        };
+        let mut entry = entry;
+        entry["path"] = json!(path);
+        entries.insert(path, entry);
     }
     entries.into_values().collect()
 }

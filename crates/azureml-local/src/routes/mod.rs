@@ -17,6 +17,7 @@ pub mod workspace;
 use crate::app::Shared;
 use axum::Router;
 use azureml_wire::local::scope;
+use azureml_wire::routes::encode;
 use serde_json::{Value, json};
 
 /// The resources of the workspace.
@@ -46,6 +47,15 @@ pub fn resource(parts: &[&str], created_at: &str, properties: &Value) -> Value {
         },
         "properties": properties,
     })
+}
+
+/// The URL of a listing's next page.
+pub fn next_link(app: &Shared, address: &str, query: &[(&str, Option<&str>)]) -> String {
+    let query: Vec<String> = query
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?))))
+        .collect();
+    format!("{}{address}?{}", app.url(), query.join("&"))
 }
 
 /// Who owns the local workspace.

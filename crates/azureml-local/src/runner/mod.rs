@@ -55,10 +55,8 @@ pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
 
 /// Writes down how a job ended, however long that takes: a full disk must not leave it running for ever.
 pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Failure>) {
-    match &failure {
-        Some(failure) => tracing::info!(job = name, %status, %failure, "ended"),
-        None => tracing::info!(job = name, %status, "ended"),
-    }
+    let reason = failure.as_ref().map(tracing::field::display);
+    tracing::info!(job = name, %status, reason, "ended");
     let folder = Folder::of(&app.home, name);
     // Makes room first; what the supervisor wrote stays until the end is written down.
     let files = folder.clone();

@@ -215,15 +215,11 @@ fn not_there(name: &str, uri: &str) -> Failure {
 
 fn make_output(folder: &Folder, name: &str, output: &JobOutput) -> Result<String, Failure> {
     let target = folder.output(name);
-    let path = match output {
-        JobOutput::UriFile(_) => {
-            fs::create_dir_all(&target).map_err(Error::from)?;
-            target.join(name)
-        }
-        _ => {
-            fs::create_dir_all(&target).map_err(Error::from)?;
-            target
-        }
+    fs::create_dir_all(&target).map_err(Error::from)?;
+    let path = if let JobOutput::UriFile(_) = output {
+        target.join(name)
+    } else {
+        target
     };
     text(&path)
 }

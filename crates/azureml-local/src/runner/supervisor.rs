@@ -3,6 +3,7 @@
 //! It belongs to no server: it has a session of its own, so a server may be ended, killed and started again while the
 //! job runs. In its folder it holds a lock as long as it lives, says what it started, and at last how it ended.
 
+use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -137,13 +138,10 @@ pub fn start_of(pid: u32) -> u64 {
 }
 
 /// Sends a signal to every process of a leader's group.
-pub fn signal_group(leader: u32, signal: rustix::process::Signal) {
-    if let Some(pid) = i32::try_from(leader)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
+pub fn signal_group(leader: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
         // They may have ended meanwhile.
-        let _ = rustix::process::kill_process_group(pid, signal);
+        let _ = kill_process_group(pid, signal);
     }
 }
 
@@ -161,7 +159,7 @@ pub async fn run(folder: &Path) -> ExitCode {
 async fn watch_over(folder: &Path) -> io::Result<()> {
     // Signals to the terminal or the session that the server was started from do not reach the job.
     // It fails when the caller made us a leader already, which is as good.
-    let _ = rustix::process::setsid();
+    let _ = setsid();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -177,7 +175,7 @@ async fn watch_over(folder: &Path) -> io::Result<()> {
         match spawn(&spec, process) {
             Ok(child) => children.push(child),
             Err(error) => {
-                kill(&children, rustix::process::Signal::KILL);
+                signal_all(&leaders(&children).collect::<Vec<_>>(), Signal::KILL);
                 // 127 is the shell's own word for a command that cannot be run.
                 eprintln!("azureml-local run-job: the shell cannot be run: {error}");
                 return write_record(&mut record, &outcome(children.len(), None));
@@ -218,27 +216,19 @@ async fn watch_over(folder: &Path) -> io::Result<()> {
         // Nobody could ever see what becomes of it.
         () = vanished(folder) => { canceled = true; None }
     };
-    let mut ended = match ended {
-        Some(ended) => ended,
-        None => {
-            for leader in &leaders {
-                signal_group(*leader, rustix::process::Signal::TERM);
-            }
-            match tokio::time::timeout(grace, &mut finished).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    for leader in &leaders {
-                        signal_group(*leader, rustix::process::Signal::KILL);
-                    }
-                    finished.await
-                }
-            }
+    let mut ended = if let Some(ended) = ended {
+        ended
+    } else {
+        signal_all(&leaders, Signal::TERM);
+        if let Ok(ended) = tokio::time::timeout(grace, &mut finished).await {
+            ended
+        } else {
+            signal_all(&leaders, Signal::KILL);
+            finished.await
         }
     };
     // What the job left running in the background ends with it, as in a container.
-    for leader in &leaders {
-        signal_group(*leader, rustix::process::Signal::KILL);
-    }
+    signal_all(&leaders, Signal::KILL);
     ended.timed_out = timed_out;
     ended.canceled = canceled;
     write_record(&mut record, &ended)
@@ -256,9 +246,9 @@ fn leaders(children: &[Child]) -> impl Iterator<Item = u32> {
     children.iter().filter_map(Child::id)
 }
 
-fn kill(children: &[Child], signal: rustix::process::Signal) {
-    for leader in leaders(children) {
-        signal_group(leader, signal);
+fn signal_all(leaders: &[u32], signal: Signal) {
+    for leader in leaders {
+        signal_group(*leader, signal);
     }
 }
 
@@ -304,9 +294,7 @@ async fn finish(mut children: Vec<Child>) -> Ended {
             .is_none_or(|ended| failed && ended.code == Some(0))
         {
             if failed {
-                for leader in &leaders {
-                    signal_group(*leader, rustix::process::Signal::TERM);
-                }
+                signal_all(&leaders, Signal::TERM);
             }
             decided = Some(this);
         }

@@ -104,7 +104,8 @@ pub fn body(error: &Error) -> ErrorResponse {
 fn mlflow_code(error: &Error) -> &'static str {
     match error {
         // The client falls back to older calls when one is not known.
-        Error::NotFound {
+        Error::Method
+        | Error::NotFound {
             code: "ResourceNotFound",
             ..
         } => "ENDPOINT_NOT_FOUND",
@@ -114,7 +115,6 @@ fn mlflow_code(error: &Error) -> &'static str {
         Error::Denied(_) => "PERMISSION_DENIED",
         Error::Busy(_) => "TEMPORARILY_UNAVAILABLE",
         Error::Internal(_) | Error::DiskFull(_) => "INTERNAL_ERROR",
-        Error::Method => "ENDPOINT_NOT_FOUND",
         Error::Invalid { .. } | Error::Precondition | Error::Range { .. } | Error::TooLarge(_) => {
             "INVALID_PARAMETER_VALUE"
         }

@@ -1,4 +1,4 @@
-//! What the local workspace remembers: one SQLite database, one file of functions per kind of thing.
+//! What the local workspace remembers: one `SQLite` database, one file of functions per kind of thing.
 //!
 //! Every change is one transaction: what has been answered has been kept, also when the server is killed next.
 

@@ -133,10 +133,11 @@ fn blocks_become_a_blob_when_they_are_listed() {
     block("Yg%3D%3D", b"second").expect(201);
     ask("HEAD", &blob, &[], &[]).expect(404);
     let list = |ids: &[&str]| {
-        let ids: String = ids
+        let ids: Vec<String> = ids
             .iter()
             .map(|id| format!("<Latest>{id}</Latest>"))
             .collect();
+        let ids = ids.concat();
         ask(
             "PUT",
             &format!("{blob}&comp=blocklist"),

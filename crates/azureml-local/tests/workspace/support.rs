@@ -57,17 +57,21 @@ pub fn try_ask(
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let mut stream = TcpStream::connect(host)?;
     let path = if path.is_empty() { "/" } else { path };
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut head = vec![
+        format!("{method} {path} HTTP/1.1"),
+        "Connection: close".to_owned(),
+        format!("Content-Length: {}", body.len()),
+    ];
     if !headers.iter().any(|(name, _)| *name == "Host") {
-        head.push_str(&format!("Host: {host}\r\n"));
+        head.push(format!("Host: {host}"));
     }
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
+    head.extend(
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    head.push("\r\n".to_owned());
+    let head = head.join("\r\n");
     stream.write_all(head.as_bytes())?;
     // It may answer before it has read everything.
     let _ = stream.write_all(body);
