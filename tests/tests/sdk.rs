@@ -874,7 +874,8 @@ fn metrics_outlive_the_local_workspace() {
         wait_for("the first value", || run.metrics().unwrap().latest("loss"));
         kill(server().pid);
         std::fs::write(gate, "").unwrap();
-        run.wait_for_completion(false).unwrap();
+        run.wait_for_completion(false)
+            .unwrap_or_else(|error| panic!("{error}\n{}", run.logs().unwrap_or_default()));
         let metrics = run.metrics().unwrap();
         assert_eq!(metrics.get("loss").unwrap().values(), [2.0, 1.0]);
     });

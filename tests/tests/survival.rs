@@ -31,8 +31,8 @@ impl GatedJob {
         std::fs::write(self.folder.path().join("gate"), "").expect("the folder is ours");
     }
 
-    /// Submits the job from cells; gives the run's id.
-    fn submit(&self, notebook: &mut Notebook) -> String {
+    /// Submits the job from cells of a notebook in its folder; gives the run's id.
+    fn submit(notebook: &mut Notebook) -> String {
         notebook.run("use azureml::prelude::*;\nlet ws = Workspace::from_config()?;");
         notebook.run(
             "let config = ScriptRunConfig::new(\"source\")
@@ -64,7 +64,7 @@ fn a_job_outlives_its_kernel_and_a_new_one_attaches() {
     let workspace = LocalWorkspace::new();
     let job = GatedJob::new();
     let mut notebook = Notebook::start(job.folder(), &workspace);
-    let id = job.submit(&mut notebook);
+    let id = GatedJob::submit(&mut notebook);
 
     let pid = notebook.kernel();
     let cell = notebook.execute_watched("run.wait_for_completion(true)?;", |cell| {
@@ -92,7 +92,7 @@ fn a_killed_local_workspace_is_back_on_the_next_use_and_follows_the_job() {
     let mut workspace = LocalWorkspace::new();
     let job = GatedJob::new();
     let mut notebook = Notebook::start(job.folder(), &workspace);
-    let id = job.submit(&mut notebook);
+    let id = GatedJob::submit(&mut notebook);
     let before = workspace.server().expect("it was started on demand").pid;
 
     // The stream that is running when it happens goes on, too.

@@ -82,27 +82,24 @@ impl Error {
         }
     }
 
-    /// The way out, where we know one.
-    pub fn hint(&self) -> Option<String> {
+    /// The way out.
+    pub fn hint(&self) -> String {
         match self {
-            Self::Missing { hint, .. } => Some(hint.clone()),
-            Self::Start { program, .. } => {
-                Some(format!("install {program} and put it on the PATH"))
-            }
-            Self::Failed { log, .. } => Some(format!("all of it is in {}", log.display())),
-            Self::Notebook { executed, .. } => Some(format!(
+            Self::Missing { hint, .. } => hint.clone(),
+            Self::Start { program, .. } => format!("install {program} and put it on the PATH"),
+            Self::Failed { log, .. } => format!("all of it is in {}", log.display()),
+            Self::Notebook { executed, .. } => format!(
                 "the notebook as far as it came is {}; after the cause is gone, run this command again",
                 executed.display()
-            )),
-            Self::Libtorch(error) => Some(error.hint()),
-            Self::Io { path, .. } => Some(format!(
+            ),
+            Self::Libtorch(error) => error.hint(),
+            Self::Io { path, .. } => format!(
                 "check the permissions and the free space of {}",
                 path.display()
-            )),
-            Self::Content { path, .. } => Some(format!(
-                "delete {} and run this command again",
-                path.display()
-            )),
+            ),
+            Self::Content { path, .. } => {
+                format!("delete {} and run this command again", path.display())
+            }
         }
     }
 }

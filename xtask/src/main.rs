@@ -48,9 +48,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("\nerror: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
-            }
+            eprintln!("hint: {}", error.hint());
             ExitCode::FAILURE
         }
     }
