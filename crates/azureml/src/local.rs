@@ -19,6 +19,10 @@ const LOG_FILE: &str = "server.log";
 /// How long a start may take; it takes a fraction of a second.
 const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(25);
+/// How long the holder of the folder is given before another start is tried.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The exit code that says that another one holds the folder.
+const TAKEN: i32 = 3;
 
 /// The local workspace of one home folder.
 #[derive(Debug)]
@@ -132,42 +136,44 @@ impl Local {
         make_private_folder(&self.home)?;
         let log = self.home.join(LOG_FILE);
         let begin = std::fs::metadata(&log).map_or(0, |log| log.len());
-        let mut child = self.spawn(&binary, &log)?;
+        let failed = |what: String| {
+            let reason = what + &last_lines(&log, begin);
+            Err(unavailable(reason, format!("its log is {}", log.display())))
+        };
+        let mut child = Some(self.spawn(&binary, &log)?);
         let deadline = Instant::now() + START;
-        let mut ended = None;
-        loop {
+        let mut next = Instant::now();
+        while Instant::now() < deadline {
             if let Some(server) = self.published()
                 && answers(&server).await?
             {
-                reap(child);
+                if let Some(child) = child {
+                    reap(child);
+                }
                 return Ok(server);
             }
-            if ended.is_none() {
-                ended = child
-                    .try_wait()
-                    .ok()
-                    .flatten()
-                    .map(|status| (status, Instant::now()));
-            }
-            // When two start at once the loser ends, and the winner may need a moment more.
-            let has_lost = ended.is_some_and(|(_, when)| when.elapsed() > Duration::from_secs(5));
-            if has_lost || Instant::now() > deadline {
-                let what = match ended {
-                    Some((status, _)) => format!("{} ended with {status}", binary.display()),
-                    None => format!(
-                        "{} did not answer within {} s",
-                        binary.display(),
-                        START.as_secs()
-                    ),
-                };
-                reap(child);
-                return Err(unavailable(
-                    what + &last_lines(&log, begin),
-                    format!("its log is {}", log.display()),
-                ));
+            match child.as_mut().map(Child::try_wait) {
+                // Another one has the folder: the winner of a race, or one that was killed and is not quite gone.
+                Some(Ok(Some(status))) if status.code() == Some(TAKEN) => {
+                    child = None;
+                    next = Instant::now() + AGAIN;
+                }
+                Some(Ok(Some(status))) => {
+                    return failed(format!("{} ended with {status}", binary.display()));
+                }
+                None if Instant::now() > next => child = Some(self.spawn(&binary, &log)?),
+                _ => {}
             }
             tokio::time::sleep(POLL).await;
         }
+        if let Some(child) = child {
+            reap(child);
+        }
+        failed(format!(
+            "{} did not answer within {} s",
+            binary.display(),
+            START.as_secs()
+        ))
     }
 
     /// Starts it so that it outlives this process.

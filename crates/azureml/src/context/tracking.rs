@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 const AWAY: &str = "the training goes on; is the workspace that started this job still running?";
@@ -44,11 +44,6 @@ struct Inner {
     workspace: String,
     /// The path below the root under which MLflow's API lies.
     mlflow: String,
-    endpoint: Mutex<Endpoint>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Endpoint {
     /// Scheme, host and port.
     root: String,
     token: Option<String>,
@@ -57,7 +52,7 @@ struct Endpoint {
 impl fmt::Debug for Tracking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracking")
-            .field("root", &self.endpoint().root)
+            .field("root", &self.inner.root)
             .field("run_id", &self.inner.run_id)
             .finish_non_exhaustive()
     }
@@ -90,7 +85,8 @@ impl Tracking {
                 run_id,
                 workspace,
                 mlflow,
-                endpoint: Mutex::new(Endpoint { root, token }),
+                root,
+                token,
             }),
         })
     }
@@ -135,7 +131,7 @@ impl Tracking {
             let name: Vec<String> = name.split('/').map(encode).collect();
             let url = format!(
                 "{}{}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{}/artifacts/{}",
-                self.endpoint().root,
+                self.inner.root,
                 self.inner.mlflow,
                 encode(&self.inner.run_id),
                 name.join("/"),
@@ -192,7 +188,7 @@ impl Tracking {
             request = request
                 .header("x-ms-blob-type", "BlockBlob")
                 .header("x-ms-version", "2021-08-06");
-        } else if let Some(token) = self.endpoint().token {
+        } else if let Some(token) = &self.inner.token {
             request = request.bearer_auth(token);
         }
         let response = request
@@ -218,13 +214,12 @@ impl Tracking {
         let body = serde_json::to_value(body).map_err(|error| failed(what, error))?;
         let mut waits = waits.iter();
         loop {
-            let endpoint = self.endpoint();
-            let url = format!("{}{path}", endpoint.root);
+            let url = format!("{}{path}", self.inner.root);
             let mut request = self.inner.http.request(method.clone(), url);
             if !body.is_null() {
                 request = request.json(&body);
             }
-            if let Some(token) = &endpoint.token {
+            if let Some(token) = &self.inner.token {
                 request = request.bearer_auth(token);
             }
             let reason = match request.send().await {
@@ -244,56 +239,14 @@ impl Tracking {
                     }
                     reason
                 }
-                Err(error) => {
-                    if self.follow_restart(&endpoint) {
-                        continue;
-                    }
-                    http::describe(error)
-                }
+                // A local workspace that is started again answers at the same address.
+                Err(error) => http::describe(error),
             };
             let Some(wait) = waits.next() else {
                 return Err(failed(what, reason));
             };
             tokio::time::sleep(*wait).await;
         }
-    }
-
-    /// A local workspace that was started again answers elsewhere: takes its new address, and says whether it is new.
-    fn follow_restart(&self, failed: &Endpoint) -> bool {
-        if !http::is_loopback(&failed.root)
-            || !self
-                .inner
-                .workspace
-                .eq_ignore_ascii_case(&azureml_wire::local::scope().to_string())
-        {
-            return false;
-        }
-        let server = azureml_wire::local::home()
-            .and_then(|home| std::fs::read(home.join(azureml_wire::local::SERVER_FILE)).ok())
-            .and_then(|text| serde_json::from_slice::<azureml_wire::local::Server>(&text).ok());
-        let Some(server) = server else { return false };
-        let new = Endpoint {
-            root: server.url.trim_end_matches('/').to_owned(),
-            // Signed with the workspace's lasting key, so it is good there as well.
-            token: failed.token.clone(),
-        };
-        let is_new = new.root != failed.root;
-        if is_new {
-            *self.lock() = new;
-        }
-        is_new
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Endpoint> {
-        // Nothing panics while it is held.
-        self.inner
-            .endpoint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
