@@ -8,10 +8,15 @@ use crate::tools::{self, Tools};
 use crate::{build, libtorch, place, process, rust_src};
 use clap::{Args, ValueEnum};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// No questions about news, and no look-ups for newer versions, in front of a class.
+const SETTINGS: &str = r#"{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+"#;
 
 /// How to run the lab.
 #[derive(Args)]
@@ -171,13 +176,14 @@ fn open(
     notebook: &str,
     rust_src: Option<&Path>,
 ) -> Result<ExitCode> {
+    let settings = environment
+        .folder()
+        .join("share/jupyter/lab/settings/overrides.json");
+    write!(process::create(&settings)?, "{SETTINGS}").map_err(Error::io("write", &settings))?;
     report.say("opening JupyterLab; Ctrl+C here ends it, jobs go on");
     let mut jupyter = process::command(environment.program("python"));
     jupyter
         .args(["-m", "jupyterlab", "--ip=127.0.0.1"])
-        // No questions about news, and no look-ups for newer versions, in front of a class.
-        .args(["--LabApp.news_url=None"])
-        .arg("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
         .arg(notebook)
         .current_dir(place::lab())
         .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
@@ -243,7 +249,9 @@ fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Optio
     line("notebook", &place::shown(&executed.path));
     line("set-up", &seconds(ready));
     for (title, took) in report.finished() {
-        if !title.starts_with("cell ") && took >= Duration::from_millis(50) {
+        // The cells and their kernel follow.
+        let is_set_up = !title.starts_with("cell ") && title != notebook::START;
+        if is_set_up && took >= Duration::from_millis(50) {
             println!("  {:<34}{:>12}", title, seconds(took));
         }
     }
@@ -251,11 +259,7 @@ fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Optio
         "cells",
         &seconds(executed.cells.iter().map(|cell| cell.took).sum()),
     );
-    println!(
-        "  {:<34}{:>12}",
-        "start of the kernel",
-        seconds(executed.start)
-    );
+    println!("  {:<34}{:>12}", notebook::START, seconds(executed.start));
     for cell in &executed.cells {
         let code: String = cell.code.chars().take(60).collect();
         println!("  {:<34}{:>12}  {code}", cell.section, seconds(cell.took));

@@ -11,6 +11,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The step before the first cell.
+pub const START: &str = "start of the kernel";
+
 /// What a notebook did.
 #[derive(Default)]
 pub struct Executed {
@@ -68,7 +71,7 @@ pub fn execute(
         .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     let mut follower = Follower {
         report,
-        step: Some(report.step("start of the kernel", "")),
+        step: Some(report.step(START, "")),
         executed: &mut executed,
         rest: String::new(),
         failed: false,
