@@ -177,6 +177,25 @@ impl Drop for LocalWorkspace {
     }
 }
 
+/// What an official client saw of a running local workspace: the JSON that its script in `tests/python` printed.
+///
+/// # Panics
+/// When no local workspace runs, or the client fails.
+pub fn judge(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_json::Value {
+    let server = workspace.server().expect("it runs");
+    let output = Command::new(python(variable))
+        .arg(root().join("tests/python").join(script))
+        .args([&server.url, &server.token])
+        .output()
+        .expect("Python starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
+}
+
 /// Waits until `poll` gives something.
 ///
 /// # Panics

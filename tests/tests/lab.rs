@@ -1,6 +1,6 @@
 //! Lab 02 as a learner meets it: the notebook runs from top to bottom, and what it made can be used by others.
 
-use end_to_end::{LocalWorkspace, binary, env, python, root};
+use end_to_end::{LocalWorkspace, binary, env, judge, python, root};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,6 +113,25 @@ fn two_epochs_reach_98_percent() {
     for epoch in ["Train Epoch: 1 ", "Train Epoch: 2 "] {
         assert!(printed.contains(epoch), "{epoch} in:\n{printed}");
     }
+}
+
+#[test]
+fn mlflow_reads_what_the_training_logged() {
+    let seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &LAB.workspace);
+    let jobs = seen["jobs"].as_object().expect("runs by id");
+    let accuracies: Vec<f64> = jobs
+        .iter()
+        .filter(|(id, _)| id.starts_with("train-model"))
+        .flat_map(|(_, run)| {
+            run["histories"]["Accuracy"]
+                .as_array()
+                .into_iter()
+                .flatten()
+        })
+        .filter_map(|step_and_value| step_and_value[1].as_f64())
+        .collect();
+    assert_eq!(accuracies.len(), 2, "one value an epoch: {jobs:?}");
+    assert!(accuracies[1] >= 98.0, "{accuracies:?}");
 }
 
 #[test]

@@ -96,6 +96,7 @@ mod tests {
                 "src/lib.rs",
                 "-L",
                 "dependency=/set/deps",
+                "-Clink-arg=-Wl,-rpath,/set/deps",
             ],
         );
     }
