@@ -21,7 +21,7 @@ use crate::env;
 use crate::rust_src::RustSrc;
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::{
-    CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
+    CellError, Completion, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
     Variable,
 };
 use assembler::PRELUDE;
@@ -71,6 +71,11 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The user's configuration gives all kernels one folder.
+    #[error(
+        "`tmpdir` in evcxr.toml would make kernels share a folder, where one runs the other's cells\nhint: remove that line"
+    )]
+    SharedFolder,
     /// `evcxr` could not set itself up.
     #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
     Evcxr(String),
@@ -81,7 +86,7 @@ pub struct EvcxrEvaluator {
     // Dropped in this order: evcxr ends the cell process, the pump reads its last words, the folder goes.
     context: CommandContext,
     pump: Pump,
-    _folder: Folder,
+    folder: Folder,
     helpers: Result<Helpers, HelpersError>,
     rust_src: RustSrc,
 }
@@ -137,13 +142,16 @@ impl EvcxrEvaluator {
                 helpers.as_ref().ok(),
             )?),
             pump,
-            _folder: folder,
+            folder,
             helpers,
             rust_src,
         };
         // As evcxr_jupyter does: dependencies and items of the user's own configuration.
         if let Err(error) = evaluator.context.execute(":load_config --quiet") {
             tracing::warn!(%error, "the configuration of evcxr was not loaded");
+        }
+        if !evaluator.has_a_folder_of_its_own() {
+            return Err(StartError::SharedFolder);
         }
         Ok(evaluator)
     }
@@ -158,6 +166,19 @@ impl EvcxrEvaluator {
         &self.rust_src
     }
 
+    /// Whether `evcxr` works in the folder that it was given; its configuration can name another one.
+    fn has_a_folder_of_its_own(&mut self) -> bool {
+        let given = self.folder.crate_folder();
+        self.context
+            .execute(":last_compile_dir")
+            .ok()
+            .and_then(|answer| {
+                let named = answer.content_by_mime_type.get("text/plain")?;
+                Some(named.contains(&*given.to_string_lossy()))
+            })
+            .unwrap_or(false)
+    }
+
     /// Runs a cell and says how it ended.
     fn run(&mut self, code: &str) -> Outcome {
         let variables_before = self.variables();
@@ -166,14 +187,18 @@ impl EvcxrEvaluator {
         if matches!(result, Err(Error::SubprocessTerminated(_))) {
             self.pump.shared.wait_for_last_words(gone_before);
         }
-        let (end, load_error, interrupted) = {
+        let (end, load_error, interrupted, skipped) = {
             let mut state = self.pump.shared.lock();
             (
                 std::mem::take(&mut state.end),
                 state.load_error.take(),
                 state.interrupted,
+                state.skipped,
             )
         };
+        if skipped {
+            return Outcome::Error(stopped());
+        }
         let outcome = match result {
             Ok(outputs) => {
                 if let Some(panic) = &end.panic {
@@ -182,7 +207,7 @@ impl EvcxrEvaluator {
                 } else if let Some(error) = &end.error {
                     Err(report::message("Error", error))
                 } else {
-                    Ok(value(outputs, end.value))
+                    Ok(self.value(outputs, end.value))
                 }
             }
             Err(Error::CompilationErrors(errors)) => {
@@ -205,6 +230,28 @@ impl EvcxrEvaluator {
             Ok(value) => Outcome::Ok(value),
             Err(error) => Outcome::Error(error),
         }
+    }
+
+    /// The cell's value: what its last expression showed, or what a command such as `:vars` answered.
+    fn value(&self, outputs: EvalOutputs, shown: Option<MimeBundle>) -> Option<MimeBundle> {
+        let answered: MimeBundle = outputs
+            .content_by_mime_type
+            .into_iter()
+            .map(|(mime_type, content)| (mime_type, content.trim_end_matches('\n').into()))
+            .collect();
+        let shown = shown.filter(|shown| !is_unit(shown));
+        if answered.is_empty() {
+            return shown;
+        }
+        if shown.is_some() {
+            let answer = Event::Display {
+                data: answered,
+                id: None,
+            };
+            self.pump.sender.send(Message::Event(answer)).ok();
+            return shown;
+        }
+        Some(answered)
     }
 
     /// Adds to an error about an unknown crate why helper crates are missing, when they are.
@@ -234,6 +281,7 @@ impl Evaluator for EvcxrEvaluator {
             let mut state = self.pump.shared.lock();
             state.busy = true;
             state.interrupted = false;
+            state.skipped = false;
             state.end = assembler::RunEnd::default();
         }
         let sender = self.pump.sender.clone();
@@ -245,11 +293,14 @@ impl Evaluator for EvcxrEvaluator {
                     events.emit(event);
                 }
             });
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(code)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| match refused(code) {
+                Some(error) if self.helpers.is_ok() => Outcome::Error(error),
+                _ => self.run(code),
+            }));
             sender.send(Message::CellEnded).ok();
             outcome.unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
-        let clears = code.lines().any(|line| line.trim_end() == ":clear");
+        let clears = code.lines().any(|line| line.trim() == ":clear");
         if clears && let Err(error) = self.context.execute(&setup(self.helpers.as_ref().ok())) {
             tracing::warn!(%error, "`:clear` took away what every cell should have");
         }
@@ -371,6 +422,8 @@ fn configure(
     let mut state = context.state();
     state.set_opt_level(OPT_LEVEL).map_err(failed)?;
     if let Some(helpers) = helpers {
+        // It would stand where the wrapper stands that gives cells the helper crates.
+        state.set_sccache(false).map_err(failed)?;
         for (variable, value) in helpers.build_env(program) {
             state.set_build_env(&variable, &value);
         }
@@ -400,16 +453,29 @@ fn setup(helpers: Option<&Helpers>) -> String {
     cell + PRELUDE
 }
 
-/// The cell's value: what its last expression showed, or what a command such as `:vars` answered.
-fn value(outputs: EvalOutputs, shown: Option<MimeBundle>) -> Option<MimeBundle> {
-    let answered: MimeBundle = outputs
-        .content_by_mime_type
-        .into_iter()
-        .map(|(mime_type, content)| (mime_type, content.trim_end_matches('\n').into()))
-        .collect();
-    shown
-        .filter(|shown| !is_unit(shown))
-        .or_else(|| (!answered.is_empty()).then_some(answered))
+/// A command that would take the helper crates away from all later cells.
+fn refused(code: &str) -> Option<CellError> {
+    let command = code
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with(":sccache") || line.starts_with(":toolchain "))?;
+    let mut error = report::message(
+        "CompileError",
+        &format!("`{command}` does not go together with the crates that were built ahead"),
+    );
+    error.traceback.push(
+        "hint: choose the compiler before Jupyter starts, and install the kernel again".to_owned(),
+    );
+    Some(error)
+}
+
+/// The stop button was pressed before user code began.
+fn stopped() -> CellError {
+    let mut error = report::message("Interrupted", "the cell was stopped");
+    error
+        .traceback
+        .push("nothing of it has run; all variables are still there".to_owned());
+    error
 }
 
 /// Whether this is `()`: the value of a call that has none.

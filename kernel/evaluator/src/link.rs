@@ -13,7 +13,7 @@ pub(crate) const MAX_PAYLOAD: usize = 32 * 1024;
 pub(crate) enum Frame {
     /// The first one; carries [`PASSED_DESCRIPTORS`] file descriptors.
     Hello = b'h',
-    /// A library was received and its function is about to run.
+    /// A library was received and its function is about to run. The kernel answers with [`RUN`] or [`SKIP`].
     Begin = b'b',
     /// Bytes for standard output.
     Stdout = b'o',
@@ -54,6 +54,15 @@ pub(crate) const STDOUT_IS_OLDER: u8 = 1;
 
 /// Flag: the same for standard error.
 pub(crate) const STDERR_IS_OLDER: u8 = 2;
+
+/// Flag: the thread that runs cells has sent the frame. Only that thread runs the code that `evcxr` generates around a cell.
+pub(crate) const ON_CELL_THREAD: u8 = 4;
+
+/// Answer to [`Frame::Begin`]: run the function.
+pub(crate) const RUN: u8 = 1;
+
+/// Answer to [`Frame::Begin`]: the stop button was pressed meanwhile, do not run it.
+pub(crate) const SKIP: u8 = 0;
 
 /// How many file descriptors come with [`Frame::Hello`]: the ends from which the kernel reads what bypasses the frames
 /// (standard output, standard error: C code and started programs), and the kernel's end of the input socket.

@@ -20,6 +20,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
 
 use super::interpose::{self, Identity, Streams};
 use super::{runtime, signals};
@@ -28,6 +29,9 @@ use crate::link::{self, Frame};
 
 /// Says to `evcxr` that the function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
+
+/// Says to `evcxr` that the function has ended by a panic, so the variables that it defines do not exist.
+const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
 
 /// The exit code when this process cannot do its work.
 const BROKEN: i32 = 99;
@@ -59,6 +63,7 @@ fn serve() -> std::io::Result<()> {
     let runtime = runtime::load();
 
     let mut store: *mut c_void = std::ptr::null_mut();
+    let mut answer = vec![0; link::MAX_INPUT];
     for line in commands.lines() {
         let line = line?;
         let Some((library, function)) = line
@@ -68,6 +73,10 @@ fn serve() -> std::io::Result<()> {
             return Err(std::io::Error::other(format!("unknown command `{line}`")));
         };
         interpose::send(Frame::Begin, &[])?;
+        if hear(streams, &mut answer)?.first() != Some(&link::RUN) {
+            writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
+            continue;
+        }
         runtime.set_running(true);
         match load_and_run(library, function, store) {
             Ok(new_store) => store = new_store,
@@ -84,16 +93,19 @@ fn serve() -> std::io::Result<()> {
         // SAFETY: null asks for all streams of C's standard library.
         unsafe { libc::fflush(std::ptr::null_mut()) };
         interpose::send(Frame::Finish, &[])?;
-        let mut answer = vec![0; link::MAX_INPUT];
-        let (length, _) =
-            retry(|| rustix::net::recv(&streams.link, &mut answer[..], RecvFlags::empty()))?;
         // The first byte only makes sure that an answer is never an empty packet, which would mean the end.
-        if length > 1 {
-            completions.write_all(&answer[1..length])?;
+        if let Some((_, lines)) = hear(streams, &mut answer)?.split_first() {
+            completions.write_all(lines)?;
         }
         writeln!(completions, "{EXECUTION_COMPLETE}")?;
     }
     Ok(())
+}
+
+/// What the kernel answers to a frame that asks for an answer.
+fn hear<'a>(streams: &Streams, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let (length, _) = retry(|| rustix::net::recv(&streams.link, &mut *buffer, RecvFlags::empty()))?;
+    Ok(&buffer[..length])
 }
 
 /// Runs a function of a library on the variables that live on; gives where they are now.
@@ -201,6 +213,8 @@ fn watch_kernel(streams: &'static Streams) {
                         .revents()
                         .intersects(PollFlags::HUP | PollFlags::ERR) =>
                 {
+                    // With the programs that cells have started, as when a terminal is closed.
+                    rustix::process::kill_current_process_group(Signal::KILL).ok();
                     exit(BROKEN)
                 }
                 Ok(_) | Err(Errno::INTR) => {}

@@ -108,6 +108,9 @@ fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno>
     if waits(&streams.pipes[1]) {
         flags |= link::STDERR_IS_OLDER;
     }
+    if CELL_THREAD.get() == Some(&this_thread()) {
+        flags |= link::ON_CELL_THREAD;
+    }
     send_packet(&streams.link, &[frame as u8, flags], payload)
 }
 

@@ -109,6 +109,8 @@ struct Bundle {
 pub(super) struct Assembler {
     stdout: Decoder,
     stderr: Decoder,
+    thread_stdout: Decoder,
+    thread_stderr: Decoder,
     piped_stdout: Decoder,
     piped_stderr: Decoder,
     /// A part of a line that may become a marker, or of a line inside a content block.
@@ -118,6 +120,8 @@ pub(super) struct Assembler {
     bundle: Option<Bundle>,
     display: Vec<u8>,
     held: Option<Held>,
+    /// The last panic, also when other words have come since, as those of a value that is dropped.
+    last_panic: Option<Panic>,
     panic: Option<Panic>,
     error: Option<String>,
     prompt: Option<(String, bool)>,
@@ -186,6 +190,18 @@ impl Assembler {
         }
     }
 
+    /// Bytes that a thread of user code has written to standard output, beside whatever the cell itself is doing.
+    pub(super) fn thread_stdout(&mut self, bytes: &[u8]) {
+        let text = self.thread_stdout.push(bytes);
+        self.add_text(&text, Event::Stdout);
+    }
+
+    /// The same for standard error.
+    pub(super) fn thread_stderr(&mut self, bytes: &[u8]) {
+        let text = self.thread_stderr.push(bytes);
+        self.add_text(&text, Event::Stderr);
+    }
+
     /// Bytes from the pipe of standard output: of C code, or of a program that the cell has started.
     pub(super) fn piped_stdout(&mut self, bytes: &[u8]) {
         let text = self.piped_stdout.push(bytes);
@@ -221,10 +237,12 @@ impl Assembler {
         }
         let text = String::from_utf8_lossy(text);
         let (place, message) = text.split_once('\0').unwrap_or(("", &text));
-        self.held = Some(Held::Panic(Panic {
+        let panic = Panic {
             place: place.to_owned(),
             message: message.to_owned(),
-        }));
+        };
+        self.last_panic = Some(panic.clone());
+        self.held = Some(Held::Panic(panic));
     }
 
     /// What to show beside the input box, and whether to hide what is typed.
@@ -238,10 +256,11 @@ impl Assembler {
         self.flush_parts();
         match self.held.take() {
             Some(Held::Line(PANICKED)) => {
-                self.accept_panic(Panic {
+                let panic = self.last_panic.take().unwrap_or_else(|| Panic {
                     place: String::new(),
                     message: "the cell panicked".to_owned(),
                 });
+                self.accept_panic(panic);
             }
             Some(Held::Line(_)) => {
                 let text = std::mem::take(&mut self.last_stderr);
@@ -262,6 +281,7 @@ impl Assembler {
             self.show_bundle();
         }
         self.prompt = None;
+        self.last_panic = None;
         self.last_stderr.clear();
         RunEnd {
             for_evcxr: std::mem::take(&mut self.for_evcxr),
@@ -294,7 +314,9 @@ impl Assembler {
         }
         for (text, to_stderr) in [
             (self.stdout.finish(), false),
+            (self.thread_stdout.finish(), false),
             (self.piped_stdout.finish(), false),
+            (self.thread_stderr.finish(), true),
             (self.stderr.finish(), true),
             (self.piped_stderr.finish(), true),
         ] {
@@ -388,20 +410,23 @@ impl Assembler {
     fn push_stdout(&mut self, text: &str) {
         self.last_stderr.clear();
         self.show_bundle_before(text);
-        match self.events.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Event::Stdout(last)) => last.push_str(text),
-            _ => self.events.push(Event::Stdout(text.to_owned())),
-        }
+        self.add_text(text, Event::Stdout);
     }
 
     fn push_stderr(&mut self, text: &str) {
         self.last_stderr.push_str(text);
         self.show_bundle_before(text);
-        match self.events.last_mut() {
+        self.add_text(text, Event::Stderr);
+    }
+
+    /// Adds text to the last event when it goes to the same stream.
+    fn add_text(&mut self, text: &str, stream: fn(String) -> Event) {
+        let event = stream(text.to_owned());
+        match (self.events.last_mut(), event) {
             _ if text.is_empty() => {}
-            Some(Event::Stderr(last)) => last.push_str(text),
-            _ => self.events.push(Event::Stderr(text.to_owned())),
+            (Some(Event::Stdout(last)), Event::Stdout(text))
+            | (Some(Event::Stderr(last)), Event::Stderr(text)) => last.push_str(&text),
+            (_, event) => self.events.push(event),
         }
     }
 
@@ -532,6 +557,32 @@ mod tests {
                 "err thread 'main' panicked at src/lib.rs:3:4:\nwent wrong\n",
                 "out caught\n"
             ]
+        );
+    }
+
+    #[test]
+    fn another_thread_does_not_come_between_a_panic_and_its_word() {
+        let mut assembler = Assembler::default();
+        assembler.panic(b"src/lib.rs:3:4\0went wrong");
+        assembler.thread_stdout(b"tick\n");
+        assembler.stdout(b"EVCXR_PANIC_NOTIFICATION\n");
+        assembler.thread_stderr(b"tock\n");
+        let end = assembler.finish();
+        assert_eq!(end.panic.expect("a panic").message, "went wrong");
+        assert_eq!(end.for_evcxr, "EVCXR_PANIC_NOTIFICATION\n");
+        assert_eq!(shown(&mut assembler), ["out tick\n", "err tock\n"]);
+    }
+
+    #[test]
+    fn a_value_that_prints_when_it_is_dropped_does_not_hide_the_panic() {
+        let mut assembler = Assembler::default();
+        assembler.panic(b"src/lib.rs:3:4\0went wrong");
+        assembler.stdout(b"dropped\n");
+        assembler.stdout(b"EVCXR_PANIC_NOTIFICATION\n");
+        let panic = assembler.finish().panic.expect("a panic");
+        assert_eq!(
+            (panic.place.as_str(), panic.message.as_str()),
+            ("src/lib.rs:3:4", "went wrong")
         );
     }
 

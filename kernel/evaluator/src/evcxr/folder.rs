@@ -11,6 +11,7 @@ const LOCK: &str = "lock";
 pub(super) struct Folder {
     folder: tempfile::TempDir,
     /// Held for the life of the kernel; a folder whose lock is free belongs to a kernel that was killed.
+    // Nobody reads it; it is held until the folder is dropped.
     #[allow(dead_code)]
     lock: File,
 }

@@ -55,9 +55,7 @@ fn interrupt(shared: &Arc<Shared>) {
 
 /// Sends a signal to the cell process and to the programs that it has started, as a terminal does.
 pub(super) fn stop_group(process: Pid, signal: Signal) {
-    if rustix::process::kill_process_group(process, signal).is_err() {
-        rustix::process::kill_process(process, signal).ok();
-    }
+    rustix::process::kill_process_group(process, signal).ok();
 }
 
 /// Kills the compiler, if one runs for this process.

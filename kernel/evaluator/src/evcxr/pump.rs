@@ -66,6 +66,8 @@ pub(super) struct State {
     pub(super) busy: bool,
     /// Whether the running cell was asked to stop.
     pub(super) interrupted: bool,
+    /// Whether the running cell's function was not run, for that reason.
+    pub(super) skipped: bool,
     stop: bool,
 }
 
@@ -284,31 +286,46 @@ impl Worker {
         }
         self.written += 1;
         let payload = &self.buffer[2..length];
+        let of_the_cell = flags & link::ON_CELL_THREAD != 0;
         match kind {
-            Some(Frame::Stdout) => self.assembler.stdout(payload),
-            Some(Frame::Stderr) => self.assembler.stderr(payload),
+            Some(Frame::Stdout) if of_the_cell => self.assembler.stdout(payload),
+            Some(Frame::Stdout) => self.assembler.thread_stdout(payload),
+            Some(Frame::Stderr) if of_the_cell => self.assembler.stderr(payload),
+            Some(Frame::Stderr) => self.assembler.thread_stderr(payload),
             Some(Frame::Display) => self.assembler.display(payload),
             Some(Frame::Panic) => self.assembler.panic(payload),
             Some(Frame::LoadError) => {
                 let reason = String::from_utf8_lossy(payload).into_owned();
                 self.shared.change(|state| state.load_error = Some(reason));
             }
-            Some(Frame::Begin) => {
-                let mut late = None;
-                self.shared.change(|state| {
-                    state.running = true;
-                    state.runs += 1;
-                    late = state.process.filter(|_| state.interrupted);
-                });
-                if let Some(process) = late {
-                    // The stop button was pressed while the cell was compiled, too late to stop that.
-                    super::interrupt::stop_group(process, rustix::process::Signal::KILL);
-                }
-            }
+            Some(Frame::Begin) => self.begin(),
             Some(Frame::Finish) => self.finish(),
             Some(Frame::Input) => self.ask(),
             Some(Frame::Hello) => {}
             None => tracing::warn!(kind = self.buffer[0], "a frame of an unknown kind"),
+        }
+    }
+
+    /// A function is about to run; it does not when the stop button was pressed while nothing could be stopped.
+    fn begin(&mut self) {
+        let mut answer = link::RUN;
+        self.shared.change(|state| {
+            if state.interrupted {
+                answer = link::SKIP;
+                state.skipped = true;
+            } else {
+                state.running = true;
+                state.runs += 1;
+            }
+        });
+        self.answer(&[answer]);
+    }
+
+    /// Answers the frame for which the cell process waits.
+    fn answer(&self, answer: &[u8]) {
+        if let Some(connection) = &self.connection {
+            // It is short and the process waits for it, so there is room; if the process has gone, that is seen elsewhere.
+            rustix::net::send(&connection.socket, answer, SendFlags::NOSIGNAL).ok();
         }
     }
 
@@ -327,10 +344,7 @@ impl Worker {
             }
             state.end = end;
         });
-        if let Some(connection) = &self.connection {
-            // The answer is short and the process waits for it, so there is room; if the process has gone, that is seen elsewhere.
-            rustix::net::send(&connection.socket, &answer, SendFlags::NOSIGNAL).ok();
-        }
+        self.answer(&answer);
     }
 
     /// Somebody reads standard input: ask the front end, and pass on the answer without keeping the output waiting.
@@ -379,6 +393,10 @@ impl Worker {
         self.connection = None;
         self.assembler.died();
         self.hand_over();
+        if let Some(process) = self.shared.lock().process {
+            // The programs that cells have started are of its group.
+            super::interrupt::stop_group(process, rustix::process::Signal::KILL);
+        }
         self.shared.change(|state| {
             state.process = None;
             state.running = false;
@@ -435,5 +453,34 @@ impl Worker {
             }
             self.sender.send(Message::Event(event)).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_came_before_the_cell_runs_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("link");
+        let pump = Pump::listen(&path).expect("it can listen");
+        let cell = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)
+            .expect("a socket");
+        let address = SocketAddrUnix::new(&path).expect("a short path");
+        rustix::net::connect(&cell, &address).expect("it listens");
+        let begin = || {
+            rustix::net::send(&cell, &[Frame::Begin as u8, 0], SendFlags::empty()).expect("sent");
+            let mut answer = [9; 4];
+            let (length, _) =
+                rustix::net::recv(&cell, &mut answer[..], RecvFlags::empty()).expect("an answer");
+            answer[..length].to_vec()
+        };
+        assert_eq!(begin(), [link::RUN]);
+        pump.shared.lock().interrupted = true;
+        assert_eq!(begin(), [link::SKIP]);
+        assert!(pump.shared.lock().skipped);
+        // This process plays the cell process, whose group would be ended with it.
+        pump.shared.lock().process = None;
     }
 }

@@ -24,6 +24,10 @@ pub const CHECKS: &[Check] = &[
     ("a_panic_is_an_error", a_panic_is_an_error),
     ("a_panic_keeps_variables", a_panic_keeps_variables),
     (
+        "a_panic_is_an_error_whatever_else_is_printed",
+        a_panic_is_an_error_whatever_else_is_printed,
+    ),
+    (
         "a_panic_that_is_caught_is_none",
         a_panic_that_is_caught_is_none,
     ),
@@ -124,6 +128,40 @@ fn a_panic_keeps_variables(evaluator: &mut EvcxrEvaluator) {
         plain(&error)
     );
     assert_eq!(value(evaluator, "survivor"), "[1, 2]");
+}
+
+fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut EvcxrEvaluator) {
+    // A thread that never stops printing, and a value that prints when the panic drops it.
+    let code = r#"
+        struct Loud;
+        impl Drop for Loud { fn drop(&mut self) { println!("dropped"); } }
+        static GO_ON: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+        let printing = std::thread::spawn(|| {
+            for line in 0.. {
+                println!("tick {line}");
+                eprintln!("tock {line}");
+                if !GO_ON.load(std::sync::atomic::Ordering::Relaxed) { break; }
+            }
+        });
+        struct Stop;
+        impl Drop for Stop {
+            fn drop(&mut self) { GO_ON.store(false, std::sync::atomic::Ordering::Relaxed); }
+        }
+        let _stop = Stop;
+        let _loud = Loud;
+        if printing.thread().id() != std::thread::current().id() { panic!("over all of it"); }
+    "#;
+    let (seen, error) = error(evaluator, code);
+    assert_eq!(error.ename, "Panic");
+    assert!(
+        error.evalue.starts_with("over all of it (line "),
+        "{}",
+        error.evalue
+    );
+    assert!(
+        seen.iter().any(|shown| shown.contains("dropped")),
+        "{seen:?}"
+    );
 }
 
 fn a_panic_that_is_caught_is_none(evaluator: &mut EvcxrEvaluator) {

@@ -188,6 +188,9 @@ fn commands_of_evcxr_work(evaluator: &mut EvcxrEvaluator) {
             .as_str()
             .is_some_and(|text| text.contains("<td>listed</td>"))
     );
+    let (seen, both) = ok(evaluator, ":vars\nlisted + 1");
+    assert!(seen[0].contains("listed: u64"), "{seen:?}");
+    assert_eq!(both.as_deref(), Some("2"));
     assert_eq!(value(evaluator, ":opt 1"), "Optimization: 1");
     assert_eq!(value(evaluator, ":opt 0"), "Optimization: 0");
     assert_eq!(value(evaluator, "!echo from the shell"), "from the shell");
