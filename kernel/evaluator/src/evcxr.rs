@@ -1,11 +1,6 @@
 //! Cells by `evcxr`, driven through its public doors, with a cell process of ours.
 
-mod assembler;
-mod folder;
-mod interrupt;
-mod pump;
-mod report;
-mod text;
+mod diagnostic;
 
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +13,15 @@ use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CellRuntimeError, cell_runtime};
 use crate::env;
+use crate::folder::Folder;
+use crate::position;
 use crate::rust_src::RustSrc;
+use crate::stream::{Message, PRELUDE, Pump, RunEnd};
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::{
     CellError, Completion, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
-    Variable,
+    Variable, interrupt, report,
 };
-use assembler::PRELUDE;
-use folder::Folder;
-use pump::{Message, Pump};
 
 /// How cells are optimised unless the user says otherwise with `:opt`.
 ///
@@ -211,7 +206,8 @@ impl EvcxrEvaluator {
                 }
             }
             Err(Error::CompilationErrors(errors)) => {
-                Err(self.with_hint(report::compile_errors(code, &errors), &errors))
+                let diagnostics: Vec<_> = errors.iter().map(diagnostic::diagnostic).collect();
+                Err(self.with_hint(report::compile_errors(code, &diagnostics), &errors))
             }
             Err(Error::SubprocessTerminated(how)) => {
                 Err(process_died(&how, load_error.as_deref(), &variables_before))
@@ -282,7 +278,7 @@ impl Evaluator for EvcxrEvaluator {
             state.busy = true;
             state.interrupted = false;
             state.skipped = false;
-            state.end = assembler::RunEnd::default();
+            state.end = RunEnd::default();
         }
         let sender = self.pump.sender.clone();
         let messages = Arc::clone(&self.pump.messages);
@@ -309,7 +305,7 @@ impl Evaluator for EvcxrEvaluator {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        let offset = text::byte_offset(code, cursor);
+        let offset = position::byte_offset(code, cursor);
         match self.context.completions(code, offset) {
             Ok(found) => {
                 let matches = found.completions.into_iter().map(|completion| Completion {
@@ -319,8 +315,8 @@ impl Evaluator for EvcxrEvaluator {
                 });
                 Completions {
                     matches: matches.collect(),
-                    start: text::code_points(code, found.start_offset),
-                    end: text::code_points(code, found.end_offset),
+                    start: position::code_points(code, found.start_offset),
+                    end: position::code_points(code, found.end_offset),
                 }
             }
             Err(error) => {
@@ -335,7 +331,7 @@ impl Evaluator for EvcxrEvaluator {
     }
 
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        let offset = text::byte_offset(code, cursor);
+        let offset = position::byte_offset(code, cursor);
         // The cursor may stand inside a word; what counts is the word.
         let rest = code[offset..]
             .find(|character: char| !character.is_alphanumeric() && character != '_')

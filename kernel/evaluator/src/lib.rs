@@ -8,8 +8,13 @@ mod child;
 mod completeness;
 mod env;
 pub mod evcxr;
+mod folder;
+mod interrupt;
 mod link;
+mod position;
+mod report;
 pub mod rust_src;
+mod stream;
 pub mod toolchain;
 
 pub use child::{CellRuntimeError, child_hook};

@@ -23,6 +23,12 @@ pub(crate) enum Frame {
     Display = b'd',
     /// A panic on the thread of the cell: `place NUL message`.
     Panic = b'p',
+    /// The last panic has ended the cell.
+    Panicked = b'x',
+    /// `?` has left the cell: the error's text.
+    Failed = b'q',
+    /// A part of the text of the cell's value; an empty one ends it.
+    Value = b'v',
     /// Somebody reads standard input. The answer goes to the input socket.
     Input = b'i',
     /// The library could not be loaded: why.
@@ -40,6 +46,9 @@ impl Frame {
             Self::Stderr,
             Self::Display,
             Self::Panic,
+            Self::Panicked,
+            Self::Failed,
+            Self::Value,
             Self::Input,
             Self::LoadError,
             Self::Finish,

@@ -1,16 +1,48 @@
-//! A library in the cell process that shares the cells' standard library.
+//! A library in the cell process that shares the cells' standard library, and what cells call in it.
 //!
 //! The kernel's binary carries a copy of the standard library of its own, so it can neither flush the cells' standard output nor see
 //! their panics. This file is compiled by the compiler that compiles the cells, linked to the same shared standard library.
+//! Cells that the kernel writes link to it as a crate: it keeps their variables and tells how they ended.
 
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::c_void;
+use std::fmt;
 use std::io::Write;
+use std::marker::PhantomData;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Takes a panic: whether it is on the thread of the cell, its place and message separated by a NUL.
-type PanicSink = extern "C" fn(on_cell_thread: bool, text: *const c_void, length: usize);
+/// Takes a text of one of the kinds below.
+type Sink = extern "C" fn(kind: u8, text: *const c_void, length: usize);
+
+/// A panic on the thread of the cell: its place and message separated by a NUL.
+const PANIC: u8 = 0;
+/// A panic on another thread, as text for standard error.
+const PANIC_ELSEWHERE: u8 = 1;
+/// `?` has left the cell: the error's text.
+const FAILED: u8 = 2;
+/// The last panic has ended the cell.
+const PANICKED: u8 = 3;
+/// A part of the text of the cell's value; an empty one ends it.
+const VALUE: u8 = 4;
+
+/// No text is sent in longer parts.
+const PART: usize = 16 * 1024;
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+fn send(kind: u8, text: &str) {
+    if let Some(sink) = SINK.get() {
+        sink(kind, text.as_ptr().cast(), text.len());
+    }
+}
 
 #[no_mangle]
-pub extern "C" fn cell_runtime_start(sink: PanicSink) {
+pub extern "C" fn cell_runtime_start(sink: Sink) {
+    SINK.get_or_init(|| sink);
     let cell_thread = std::thread::current().id();
     std::panic::set_hook(Box::new(move |panic| {
         let message = match (panic.payload().downcast_ref::<&str>(), panic.payload().downcast_ref::<String>()) {
@@ -24,17 +56,159 @@ pub extern "C" fn cell_runtime_start(sink: PanicSink) {
             .unwrap_or_default();
         let thread = std::thread::current();
         if thread.id() == cell_thread {
-            let text = format!("{place}\0{message}");
-            sink(true, text.as_ptr().cast(), text.len());
+            send(PANIC, &format!("{place}\0{message}"));
         } else {
             let name = thread.name().unwrap_or("<unnamed>");
-            let text = format!("thread '{name}' panicked at {place}:\n{message}\n");
-            sink(false, text.as_ptr().cast(), text.len());
+            send(PANIC_ELSEWHERE, &format!("thread '{name}' panicked at {place}:\n{message}\n"));
         }
     }));
 }
 
 #[no_mangle]
 pub extern "C" fn cell_runtime_flush() {
-    let _ = std::panic::catch_unwind(|| std::io::stdout().flush());
+    let _ = catch_unwind(|| std::io::stdout().flush());
+}
+
+thread_local! {
+    /// The variables that live on between cells. All cells run on one thread, which never ends by itself.
+    static VARIABLES: RefCell<HashMap<String, Box<dyn Any>>> = RefCell::default();
+}
+
+/// Says in the compiled cell which type a variable has; the kernel reads it there.
+pub struct Stored<T>(PhantomData<T>);
+
+/// Keeps a new variable.
+#[inline(never)]
+pub fn store<T: 'static>(name: &str, value: T) -> Stored<T> {
+    keep(name, value);
+    Stored(PhantomData)
+}
+
+/// Keeps a variable that was taken.
+pub fn keep<T: 'static>(name: &str, value: T) {
+    let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), Box::new(value)));
+    // Dropped when nothing is borrowed: user code may run.
+    drop(earlier);
+}
+
+/// Gives a variable that an earlier cell has kept.
+///
+/// # Panics
+/// When it has another type, which the kernel rules out but for crates that have changed under it.
+pub fn take<T: 'static>(name: &str) -> T {
+    let value = VARIABLES.with_borrow_mut(|variables| variables.remove(name));
+    match value.map(|value| value.downcast::<T>()) {
+        Some(Ok(value)) => *value,
+        Some(Err(_)) => panic!("the type of the variable `{name}` was defined anew, so it was lost"),
+        None => panic!("the variable `{name}` was lost"),
+    }
+}
+
+/// Runs the statements of a cell and says how they ended; whether they came to their end.
+pub fn run(statements: impl FnOnce() -> Result<(), Failed>) -> bool {
+    match catch_unwind(AssertUnwindSafe(statements)) {
+        Ok(Ok(())) => true,
+        Ok(Err(Failed(text))) => {
+            send(FAILED, &text);
+            false
+        }
+        Err(panic) => {
+            // Dropping what was thrown may panic again.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            send(PANICKED, "");
+            false
+        }
+    }
+}
+
+/// What `?` makes of an error.
+pub struct Failed(String);
+
+impl<E: fmt::Display> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+static PRETTY: AtomicBool = AtomicBool::new(false);
+static TYPES: AtomicBool = AtomicBool::new(false);
+
+/// How values are shown from now on: over several lines; with their types.
+pub fn set_format(pretty: bool, types: bool) {
+    PRETTY.store(pretty, Ordering::Relaxed);
+    TYPES.store(types, Ordering::Relaxed);
+}
+
+/// The value of a cell whose type has no `evcxr_display` of its own, by `Debug`.
+pub trait ByDebug {
+    /// Shows it.
+    fn evcxr_display(&self);
+}
+
+impl<T: fmt::Debug + ?Sized> ByDebug for T {
+    fn evcxr_display(&self) {
+        show::<T>(if PRETTY.load(Ordering::Relaxed) {
+            format!("{self:#?}")
+        } else {
+            format!("{self:?}")
+        });
+    }
+}
+
+/// The same by `Display`.
+pub trait ByDisplay {
+    /// Shows it.
+    fn evcxr_display(&self);
+}
+
+impl<T: fmt::Display + ?Sized> ByDisplay for T {
+    fn evcxr_display(&self) {
+        show::<T>(self.to_string());
+    }
+}
+
+fn show<T: ?Sized>(mut text: String) {
+    let type_name = std::any::type_name::<T>();
+    if type_name == "()" {
+        return;
+    }
+    if TYPES.load(Ordering::Relaxed) {
+        text = format!(": {} = {text}", shorten(type_name));
+    }
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let end = (1..=rest.len().min(PART)).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
+        send(VALUE, &rest[..end]);
+        rest = &rest[end..];
+    }
+    send(VALUE, "");
+}
+
+/// `core::option::Option<alloc::string::String>` as `Option<String>`.
+fn shorten(type_name: &str) -> String {
+    let mut short = String::new();
+    let mut word = String::new();
+    for character in type_name.chars() {
+        if character.is_alphanumeric() || character == '_' {
+            word.push(character);
+        } else if character == ':' {
+            word.clear();
+        } else {
+            short.push_str(&std::mem::take(&mut word));
+            short.push(character);
+        }
+    }
+    short + &word
+}
+
+/// The one value of this type that all cells share, made when it is first asked for.
+pub fn shared<T: Send + Sync + 'static>(make: fn() -> T) -> &'static T {
+    static VALUES: Mutex<Vec<&'static (dyn Any + Send + Sync)>> = Mutex::new(Vec::new());
+    let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = values.iter().find_map(|value| value.downcast_ref()) {
+        return value;
+    }
+    let value: &'static T = Box::leak(Box::new(make()));
+    values.push(value);
+    value
 }

@@ -48,29 +48,35 @@ pub enum CellRuntimeError {
     Compile(String),
 }
 
+/// The library's name as a crate.
+pub(crate) const CRATE: &str = "cell_runtime";
+
 /// The path of the library for this toolchain; builds it in the cache when it is not there yet.
 pub(crate) fn cell_runtime(
     toolchain: &Toolchain,
     cache: &Path,
 ) -> Result<PathBuf, CellRuntimeError> {
-    let folder = cache.join("cell-runtime");
+    let parent = cache.join("cell-runtime");
     let name = Key::new()
         .add(&toolchain.version)
         .add(toolchain.libdir.as_os_str().as_encoded_bytes())
         .add(SOURCE)
         .finish();
-    let library = folder.join(format!("{name}.so"));
+    // Cells link to it by its name, so it has a folder for each toolchain instead of a name.
+    let folder = parent.join(name);
+    let file = format!("lib{CRATE}.so");
+    let library = folder.join(&file);
     if library.is_file() {
         return Ok(library);
     }
     let written = |source| CellRuntimeError::Write {
-        path: folder.clone(),
+        path: parent.clone(),
         source,
     };
-    std::fs::create_dir_all(&folder).map_err(written)?;
-    let staging = tempfile::tempdir_in(&folder).map_err(written)?;
+    std::fs::create_dir_all(&parent).map_err(written)?;
+    let staging = tempfile::tempdir_in(&parent).map_err(written)?;
     let source = staging.path().join("cell_runtime.rs");
-    let built = staging.path().join("cell_runtime.so");
+    let built = staging.path().join(&file);
     std::fs::write(&source, SOURCE).map_err(written)?;
     let mut rustc = Command::new(&toolchain.rustc);
     for variable in env::BUILD_SETTINGS {
@@ -78,11 +84,13 @@ pub(crate) fn cell_runtime(
     }
     let output = rustc
         .args([
-            "--crate-type=cdylib",
+            "--crate-type=dylib",
+            "--crate-name",
+            CRATE,
             "--edition=2021",
             "-O",
             "-Cprefer-dynamic",
-            "-Cstrip=symbols",
+            "-Cstrip=debuginfo",
         ])
         .arg(format!(
             "-Clink-arg=-Wl,-rpath,{}",
@@ -100,8 +108,12 @@ pub(crate) fn cell_runtime(
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(CellRuntimeError::Compile(said));
     }
-    // Two kernels may get here at once; the later one replaces the file by one with the same content.
-    std::fs::rename(&built, &library).map_err(written)?;
+    if let Err(error) = std::fs::rename(staging.path(), &folder)
+        // Another kernel may have been faster.
+        && !library.is_file()
+    {
+        return Err(written(error));
+    }
     Ok(library)
 }
 
@@ -178,26 +190,29 @@ fn load_from(path: &Path) -> Result<extern "C" fn(), libloading::Error> {
     // SAFETY: these are the signatures in `cell_runtime.rs`.
     let (start, flush) = unsafe {
         (
-            *library.get::<extern "C" fn(extern "C" fn(bool, *const c_void, usize))>(
+            *library.get::<extern "C" fn(extern "C" fn(u8, *const c_void, usize))>(
                 b"cell_runtime_start",
             )?,
             *library.get::<extern "C" fn()>(b"cell_runtime_flush")?,
         )
     };
-    start(take_panic);
+    start(take);
     Ok(flush)
 }
 
-/// Sends a panic to the kernel.
-extern "C" fn take_panic(on_cell_thread: bool, text: *const c_void, length: usize) {
+/// Sends to the kernel what the library says; the kinds are those of `cell_runtime.rs`.
+extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
     // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
     let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
-    let frame = if on_cell_thread {
-        Frame::Panic
-    } else {
-        Frame::Stderr
+    let frame = match kind {
+        0 => Frame::Panic,
+        2 => Frame::Failed,
+        3 => Frame::Panicked,
+        4 => Frame::Value,
+        _ => Frame::Stderr,
     };
-    if on_cell_thread {
+    if frame != Frame::Stderr {
+        // What the cell has printed came first.
         interpose::flush();
     }
     interpose::send(frame, text).ok();

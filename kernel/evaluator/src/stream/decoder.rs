@@ -3,13 +3,13 @@
 /// Decodes UTF-8 that arrives in pieces. A character that is cut in two comes whole with its second half; bytes that are no
 /// UTF-8 become U+FFFD.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     /// The first bytes of a character whose rest is still to come; at most three.
     started: Vec<u8>,
 }
 
 impl Decoder {
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         let joined;
         let mut rest = if self.started.is_empty() {
             bytes
@@ -39,23 +39,9 @@ impl Decoder {
     }
 
     /// What is left when nothing more comes.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.started)).into_owned()
     }
-}
-
-/// The place of a byte offset, in code points. An offset inside a character counts as its start.
-pub(super) fn code_points(text: &str, offset: usize) -> usize {
-    text.char_indices()
-        .take_while(|(start, character)| start + character.len_utf8() <= offset)
-        .count()
-}
-
-/// The byte offset of a place that is given in code points; the end of the text when it is beyond.
-pub(super) fn byte_offset(text: &str, code_points: usize) -> usize {
-    text.char_indices()
-        .nth(code_points)
-        .map_or(text.len(), |(offset, _)| offset)
 }
 
 #[cfg(test)]
@@ -80,16 +66,5 @@ mod tests {
         assert_eq!(decoder.push(b"c"), "\u{fffd}c");
         assert_eq!(decoder.push(b"\xe3"), "");
         assert_eq!(decoder.finish(), "\u{fffd}");
-    }
-
-    #[test]
-    fn places_are_code_points() {
-        let text = "한글🧑‍🔬x";
-        assert_eq!(byte_offset(text, 2), 6);
-        // The scientist is three code points: a person, a joiner, a microscope.
-        assert_eq!(byte_offset(text, 5), text.len() - 1);
-        assert_eq!(code_points(text, text.len() - 1), 5);
-        assert_eq!(code_points(text, text.len()), 6);
-        assert_eq!(byte_offset(text, 99), text.len());
     }
 }

@@ -3,28 +3,80 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
-use ::evcxr::CompilationError;
 use unicode_width::UnicodeWidthStr;
 
-use super::assembler::Panic;
 use crate::CellError;
+use crate::stream::Panic;
 
 const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
 const BLUE: &str = "\x1b[1;34m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
+/// Where the compiler's errors are explained.
+const EXPLANATIONS: &str = "https://doc.rust-lang.org/error_codes";
+
+/// What the compiler says, in the lines of the cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Diagnostic {
+    /// `error` or `warning`.
+    pub(crate) level: String,
+    /// Such as `E0308`, or the name of a lint.
+    pub(crate) code: Option<String>,
+    pub(crate) message: String,
+    /// The parts of the cell that it is about.
+    pub(crate) labels: Vec<Label>,
+    /// Further words, a note each.
+    pub(crate) notes: Vec<String>,
+    /// The compiler's own text; shown when nothing of it stands in the cell.
+    pub(crate) rendered: String,
+}
+
+/// A part of the cell with what is to say about it. Lines and columns count from 1, columns in code points; the end is the
+/// first column that is not part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Label {
+    pub(crate) start: (usize, usize),
+    pub(crate) end: (usize, usize),
+    pub(crate) text: String,
+    /// Whether this is what is wrong, or something that it has to do with.
+    pub(crate) primary: bool,
+}
+
+impl Diagnostic {
+    /// The notes among the `children` of the compiler's JSON.
+    pub(crate) fn notes_of(children: &serde_json::Value) -> Vec<String> {
+        let mut notes = Vec::new();
+        for child in children.as_array().into_iter().flatten() {
+            let (Some(level), Some(text)) = (child["level"].as_str(), child["message"].as_str())
+            else {
+                continue;
+            };
+            let mut note = format!("{level}: {text}");
+            if let Some(replacement) = child["spans"][0]["suggested_replacement"].as_str() {
+                let replacement = replacement.trim();
+                if !replacement.is_empty() {
+                    write!(note, ": `{replacement}`").ok();
+                }
+            }
+            notes.push(note);
+        }
+        notes
+    }
+}
+
 /// What the compiler says about a cell, each error once, in its own block.
-pub(super) fn compile_errors(code: &str, errors: &[CompilationError]) -> CellError {
+pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
     let mut seen = HashSet::new();
     let blocks: Vec<String> = errors
         .iter()
-        .map(|error| compile_error(code, error))
+        .map(|error| block(code, error))
         .filter(|block| seen.insert(block.clone()))
         .collect();
     let evalue = errors.first().map_or_else(
         || "the cell does not compile".to_owned(),
-        |error| first_line(&error.message()),
+        |error| first_line(&error.message),
     );
     CellError {
         ename: "CompileError".to_owned(),
@@ -34,7 +86,7 @@ pub(super) fn compile_errors(code: &str, errors: &[CompilationError]) -> CellErr
 }
 
 /// An error that is a text: its first line names it, all of it is shown.
-pub(super) fn message(ename: &str, text: &str) -> CellError {
+pub(crate) fn message(ename: &str, text: &str) -> CellError {
     let text = text.trim_end();
     CellError {
         ename: ename.to_owned(),
@@ -44,7 +96,7 @@ pub(super) fn message(ename: &str, text: &str) -> CellError {
 }
 
 /// A panic, with its place in the cell when it is there. `source` is the crate into which the cell was put.
-pub(super) fn panic(code: &str, source: &str, panic: &Panic) -> CellError {
+pub(crate) fn panic(code: &str, source: &str, panic: &Panic) -> CellError {
     let mut error = message("Panic", &panic.message);
     let Some(place) = place_in_cell(code, source, &panic.place) else {
         if !panic.place.is_empty() {
@@ -126,88 +178,81 @@ fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
     })
 }
 
-/// A part of a line with a label.
-struct Label {
+/// A part of one line with a label.
+struct Mark {
     start: usize,
     end: usize,
     text: String,
     primary: bool,
 }
 
-fn compile_error(code: &str, error: &CompilationError) -> String {
+/// One error or warning, as a block of text.
+pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
+    if diagnostic.labels.is_empty() && !diagnostic.rendered.is_empty() {
+        // Nothing of it stands in the cell: the compiler's own words say most.
+        return diagnostic.rendered.trim_end().to_owned();
+    }
     let lines: Vec<&str> = code.lines().collect();
-    let mut labels: BTreeMap<usize, Vec<Label>> = BTreeMap::new();
-    let mut notes = Vec::new();
-    for message in error.spanned_messages() {
-        let Some(span) = &message.span else {
-            continue;
-        };
+    let mut marks: BTreeMap<usize, Vec<Mark>> = BTreeMap::new();
+    for label in &diagnostic.labels {
+        let (line, start) = label.start;
         let line_length = lines
-            .get(span.start_line.saturating_sub(1))
+            .get(line.saturating_sub(1))
             .map_or(0, |line| line.chars().count());
-        let end = if span.end_line == span.start_line {
-            span.end_column
+        let end = if label.end.0 == line {
+            label.end.1
         } else {
             line_length + 1
         };
-        labels.entry(span.start_line).or_default().push(Label {
-            start: span.start_column,
-            end: end.max(span.start_column + 1),
-            text: message.label.clone(),
-            primary: message.is_primary,
+        marks.entry(line).or_default().push(Mark {
+            start,
+            end: end.max(start + 1),
+            text: label.text.clone(),
+            primary: label.primary,
         });
     }
-    if let serde_json::Value::Array(children) = &error.json["children"] {
-        for child in children {
-            let (Some(level), Some(text)) = (child["level"].as_str(), child["message"].as_str())
-            else {
-                continue;
-            };
-            let mut note = format!("{level}: {text}");
-            if let Some(replacement) = child["spans"][0]["suggested_replacement"].as_str() {
-                let replacement = replacement.trim_end();
-                if !replacement.is_empty() {
-                    write!(note, ": `{}`", replacement.trim_start()).ok();
-                }
-            }
-            notes.push(note);
-        }
+    let error_code = diagnostic.code.as_deref();
+    let mut notes = diagnostic.notes.clone();
+    notes.extend(
+        error_code
+            .and_then(advice)
+            .map(|hint| format!("hint: {hint}")),
+    );
+    if let Some(code) = error_code.filter(|code| code.starts_with('E') && code.len() == 5) {
+        notes.push(format!("explained: {EXPLANATIONS}/{code}.html"));
     }
-    notes.extend(error.evcxr_extra_hint().map(|hint| format!("note: {hint}")));
-    if matches!(error.code(), Some("E0384" | "E0596")) {
-        notes.push("hint: an existing variable becomes mutable by `let mut x = x;`".to_owned());
-    }
-
-    let code_name = error
-        .code()
+    let bracketed = error_code
+        .filter(|_| diagnostic.level == "error")
         .map(|code| format!("[{code}]"))
         .unwrap_or_default();
+    let colour = if diagnostic.level == "error" {
+        RED
+    } else {
+        YELLOW
+    };
     let mut block = format!(
-        "{RED}error{code_name}{PLAIN}{BOLD}: {}{PLAIN}",
-        error.message().trim_end()
+        "{colour}{}{bracketed}{PLAIN}{BOLD}: {}{PLAIN}",
+        diagnostic.level,
+        diagnostic.message.trim_end()
     );
-    if labels.is_empty() && !error.rendered().is_empty() && !error.is_from_user_code() {
-        // Nothing of it stands in the cell: the compiler's own words say most.
-        return error.rendered().trim_end().to_owned();
-    }
-    let primary = labels
-        .iter()
-        .find_map(|(line, labels)| Some((line, labels.iter().find(|label| label.primary)?)));
-    let width = labels
+    let width = marks
         .keys()
         .next_back()
         .map_or(1, |line| line.to_string().len());
     let margin = " ".repeat(width);
-    if let Some((line, label)) = primary {
+    let primary = marks
+        .iter()
+        .find_map(|(line, marks)| Some((line, marks.iter().find(|mark| mark.primary)?)));
+    if let Some((line, mark)) = primary {
         write!(
             block,
             "\n{margin}{BLUE}-->{PLAIN} line {line}, column {}",
-            label.start
+            mark.start
         )
         .ok();
     }
     let mut previous = None;
-    for (line, labels) in &mut labels {
+    for (line, marks) in &mut marks {
         let text = lines.get(line - 1).copied().unwrap_or_default();
         if previous.is_some_and(|previous| previous + 1 < *line) {
             write!(block, "\n{BLUE}...{PLAIN}").ok();
@@ -216,15 +261,15 @@ fn compile_error(code: &str, error: &CompilationError) -> String {
         }
         write!(block, "\n{BLUE}{line:>width$} |{PLAIN} {}", spaced(text)).ok();
         // What is wrong comes first, then what it has to do with.
-        labels.sort_by_key(|label| (!label.primary, label.start));
-        for label in labels.iter() {
-            let (offset, marks) = mark(text, label);
-            let colour = if label.primary { RED } else { BLUE };
+        marks.sort_by_key(|mark| (!mark.primary, mark.start));
+        for mark in marks.iter() {
+            let (offset, signs) = signs(text, mark);
+            let colour = if mark.primary { colour } else { BLUE };
             write!(
                 block,
-                "\n{margin} {BLUE}|{PLAIN} {}{colour}{marks} {}{PLAIN}",
+                "\n{margin} {BLUE}|{PLAIN} {}{colour}{signs} {}{PLAIN}",
                 " ".repeat(offset),
-                label.text.replace('\n', " ").trim(),
+                mark.text.replace('\n', " ").trim(),
             )
             .ok();
         }
@@ -241,16 +286,24 @@ fn compile_error(code: &str, error: &CompilationError) -> String {
     block
 }
 
+/// What a notebook's reader should know about this error beyond the compiler's words.
+fn advice(code: &str) -> Option<&'static str> {
+    match code {
+        "E0384" | "E0596" => Some("an existing variable becomes mutable by `let mut x = x;`"),
+        _ => None,
+    }
+}
+
 /// A line of the cell with one mark under it.
 fn excerpt(number: &str, column: usize, text: &str, label: &str) -> String {
     let margin = " ".repeat(number.len());
-    let label = Label {
+    let label = Mark {
         start: column,
         end: column + 1,
         text: label.to_owned(),
         primary: true,
     };
-    let (offset, marks) = mark(text, &label);
+    let (offset, marks) = signs(text, &label);
     format!(
         "{margin}{BLUE}-->{PLAIN} line {number}, column {column}\n{margin} {BLUE}|{PLAIN}\n{BLUE}{number} |{PLAIN} {}\n{margin} {BLUE}|{PLAIN} {}{RED}{marks}{PLAIN}{}",
         spaced(text),
@@ -260,7 +313,7 @@ fn excerpt(number: &str, column: usize, text: &str, label: &str) -> String {
 }
 
 /// How far a mark is from the left and what it looks like; a Hangul syllable is two columns wide.
-fn mark(text: &str, label: &Label) -> (usize, String) {
+fn signs(text: &str, label: &Mark) -> (usize, String) {
     let part = |from: usize, to: usize| -> String {
         text.chars()
             .skip(from)
@@ -314,12 +367,12 @@ mod tests {
 
     #[test]
     fn marks_stand_under_wide_characters() {
-        let label = Label {
+        let label = Mark {
             start: 4,
             end: 6,
             text: String::new(),
             primary: true,
         };
-        assert_eq!(mark("가 =나다;", &label), (4, "^^^^".to_owned()));
+        assert_eq!(signs("가 =나다;", &label), (4, "^^^^".to_owned()));
     }
 }

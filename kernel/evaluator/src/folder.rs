@@ -8,7 +8,7 @@ const LOCK: &str = "lock";
 
 /// The folder; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     folder: tempfile::TempDir,
     /// Held for the life of the kernel; a folder whose lock is free belongs to a kernel that was killed.
     // Nobody reads it; it is held until the folder is dropped.
@@ -18,7 +18,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes a fresh folder, and removes those of kernels that were killed.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
 
@@ -34,17 +34,17 @@ impl Folder {
     }
 
     /// Where `evcxr` works.
-    pub(super) fn crate_folder(&self) -> PathBuf {
+    pub(crate) fn crate_folder(&self) -> PathBuf {
         self.folder.path().join("crate")
     }
 
     /// Where the cell process finds the kernel.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("cell.sock")
     }
 
     /// A place for sources that holds none.
-    pub(super) fn no_sources(&self) -> PathBuf {
+    pub(crate) fn no_sources(&self) -> PathBuf {
         self.folder.path().join("no-rust-src")
     }
 }

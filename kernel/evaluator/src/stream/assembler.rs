@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::text::Decoder;
+use super::decoder::Decoder;
 use crate::{Event, MimeBundle};
 
 const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
@@ -23,7 +23,7 @@ const ERROR_FOLLOWS: &[u8] = b"EVCXR_USER_ERROR_FOLLOWS\n";
 
 /// Items that are part of each cell's crate. The generated code prints the error of a failed `?` as a variable `error`, alone; this tells
 /// where the error's text begins.
-pub(super) const PRELUDE: &str = r#"
+pub(crate) const PRELUDE: &str = r#"
 #[allow(unused_macros)]
 macro_rules! eprintln {
     ($format:literal, $value:ident) => {{
@@ -38,10 +38,10 @@ macro_rules! eprintln {
 
 /// A panic on the cell's thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Panic {
+pub(crate) struct Panic {
     /// `file:line:column`.
-    pub(super) place: String,
-    pub(super) message: String,
+    pub(crate) place: String,
+    pub(crate) message: String,
 }
 
 impl Panic {
@@ -55,13 +55,13 @@ impl Panic {
 
 /// How the function of a cell ended, and what it left.
 #[derive(Debug, Default)]
-pub(super) struct RunEnd {
+pub(crate) struct RunEnd {
     /// The lines that `evcxr` must hear.
-    pub(super) for_evcxr: String,
-    pub(super) panic: Option<Panic>,
+    pub(crate) for_evcxr: String,
+    pub(crate) panic: Option<Panic>,
     /// The text of the error that `?` has met.
-    pub(super) error: Option<String>,
-    pub(super) value: Option<MimeBundle>,
+    pub(crate) error: Option<String>,
+    pub(crate) value: Option<MimeBundle>,
 }
 
 /// A message of the crate `notebook`.
@@ -106,7 +106,7 @@ struct Bundle {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Assembler {
+pub(crate) struct Assembler {
     stdout: Decoder,
     stderr: Decoder,
     thread_stdout: Decoder,
@@ -119,6 +119,8 @@ pub(super) struct Assembler {
     content: Option<(String, Vec<u8>)>,
     bundle: Option<Bundle>,
     display: Vec<u8>,
+    /// The text of the cell's value so far.
+    value: Vec<u8>,
     held: Option<Held>,
     /// The last panic, also when other words have come since, as those of a value that is dropped.
     last_panic: Option<Panic>,
@@ -133,17 +135,17 @@ pub(super) struct Assembler {
 
 impl Assembler {
     /// The events so far, in order.
-    pub(super) fn take_events(&mut self) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
     /// Whether something is held back that should be shown if nothing follows soon.
-    pub(super) fn holds_text(&self) -> bool {
+    pub(crate) fn holds_text(&self) -> bool {
         matches!(self.held, Some(Held::Error(_)))
     }
 
     /// Shows what was held back.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         match self.held.take() {
             Some(Held::Panic(panic)) => self.push_stderr(&panic.text()),
             Some(Held::Error(text)) => self.push_stderr(&text),
@@ -153,7 +155,7 @@ impl Assembler {
     }
 
     /// Bytes that were written to standard output at once.
-    pub(super) fn stdout(&mut self, bytes: &[u8]) {
+    pub(crate) fn stdout(&mut self, bytes: &[u8]) {
         let contains = |word: &str| {
             bytes
                 .windows(word.len())
@@ -176,7 +178,7 @@ impl Assembler {
     }
 
     /// Bytes that were written to standard error at once.
-    pub(super) fn stderr(&mut self, bytes: &[u8]) {
+    pub(crate) fn stderr(&mut self, bytes: &[u8]) {
         if bytes == ERROR_FOLLOWS {
             self.release();
             self.held = Some(Held::Error(String::new()));
@@ -191,33 +193,33 @@ impl Assembler {
     }
 
     /// Bytes that a thread of user code has written to standard output, beside whatever the cell itself is doing.
-    pub(super) fn thread_stdout(&mut self, bytes: &[u8]) {
+    pub(crate) fn thread_stdout(&mut self, bytes: &[u8]) {
         let text = self.thread_stdout.push(bytes);
         self.add_text(&text, Event::Stdout);
     }
 
     /// The same for standard error.
-    pub(super) fn thread_stderr(&mut self, bytes: &[u8]) {
+    pub(crate) fn thread_stderr(&mut self, bytes: &[u8]) {
         let text = self.thread_stderr.push(bytes);
         self.add_text(&text, Event::Stderr);
     }
 
     /// Bytes from the pipe of standard output: of C code, or of a program that the cell has started.
-    pub(super) fn piped_stdout(&mut self, bytes: &[u8]) {
+    pub(crate) fn piped_stdout(&mut self, bytes: &[u8]) {
         let text = self.piped_stdout.push(bytes);
         self.release();
         self.push_stdout(&text);
     }
 
     /// Bytes from the pipe of standard error.
-    pub(super) fn piped_stderr(&mut self, bytes: &[u8]) {
+    pub(crate) fn piped_stderr(&mut self, bytes: &[u8]) {
         let text = self.piped_stderr.push(bytes);
         self.release();
         self.push_stderr(&text);
     }
 
     /// Bytes of the display channel.
-    pub(super) fn display(&mut self, bytes: &[u8]) {
+    pub(crate) fn display(&mut self, bytes: &[u8]) {
         self.display.extend_from_slice(bytes);
         while let Some(end) = self.display.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.display.drain(..=end).collect();
@@ -229,7 +231,7 @@ impl Assembler {
     }
 
     /// A panic on the cell's thread: `place NUL message`.
-    pub(super) fn panic(&mut self, text: &[u8]) {
+    pub(crate) fn panic(&mut self, text: &[u8]) {
         self.release();
         if self.content.is_none() && !self.line.is_empty() {
             let line = std::mem::take(&mut self.line);
@@ -245,14 +247,35 @@ impl Assembler {
         self.held = Some(Held::Panic(panic));
     }
 
+    /// The last panic has ended the cell.
+    pub(crate) fn panicked(&mut self) {
+        self.held = None;
+        self.panic = self.last_panic.take();
+    }
+
+    /// An error has left the cell by `?`.
+    pub(crate) fn failed(&mut self, text: &[u8]) {
+        self.release();
+        self.error = Some(String::from_utf8_lossy(text).trim_end().to_owned());
+    }
+
+    /// A part of the text of the cell's value; an empty one ends it.
+    pub(crate) fn value(&mut self, text: &[u8]) {
+        self.value.extend_from_slice(text);
+        if text.is_empty() {
+            let value = std::mem::take(&mut self.value);
+            self.add_content("text/plain".to_owned(), &value);
+        }
+    }
+
     /// What to show beside the input box, and whether to hide what is typed.
-    pub(super) fn take_prompt(&mut self) -> (String, bool) {
+    pub(crate) fn take_prompt(&mut self) -> (String, bool) {
         self.release();
         self.prompt.take().unwrap_or_default()
     }
 
     /// The function has returned.
-    pub(super) fn finish(&mut self) -> RunEnd {
+    pub(crate) fn finish(&mut self) -> RunEnd {
         self.flush_parts();
         match self.held.take() {
             Some(Held::Line(PANICKED)) => {
@@ -292,7 +315,7 @@ impl Assembler {
     }
 
     /// The process has ended in the middle of a function.
-    pub(super) fn died(&mut self) {
+    pub(crate) fn died(&mut self) {
         self.flush_parts();
         self.release();
         self.show_bundle();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use super::pump::Shared;
 use crate::Interrupter;
+use crate::stream::{Shared, State};
 
 /// How long user code with a handler of its own may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const COMPILING: &[&str] = &["cargo", "rustc", "rustup", "mold", "sh"];
 
 /// A handle that stops the running cell.
-pub(super) fn interrupter(shared: &Arc<Shared>) -> Interrupter {
+pub(crate) fn interrupter(shared: &Arc<Shared>) -> Interrupter {
     let shared = Arc::clone(shared);
     Arc::new(move || interrupt(&shared))
 }
@@ -42,7 +42,7 @@ fn interrupt(shared: &Arc<Shared>) {
     stop_group(process, Signal::INT);
     let shared = Arc::clone(shared);
     let insist = move || {
-        let stopped = |state: &super::pump::State| !state.running || state.runs != run;
+        let stopped = |state: &State| !state.running || state.runs != run;
         if !shared.wait(GRACE, stopped) {
             stop_group(process, Signal::KILL);
         }
@@ -54,7 +54,7 @@ fn interrupt(shared: &Arc<Shared>) {
 }
 
 /// Sends a signal to the cell process and to the programs that it has started, as a terminal does.
-pub(super) fn stop_group(process: Pid, signal: Signal) {
+pub(crate) fn stop_group(process: Pid, signal: Signal) {
     rustix::process::kill_process_group(process, signal).ok();
 }
 

@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the pump hands to the evaluator.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// Something to show.
     Event(Event),
     /// Everything of this cell has been handed over.
@@ -49,43 +49,43 @@ pub(super) enum Message {
 // Each of the flags is set and read by different threads, in all combinations.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// What the functions of the running cell left.
-    pub(super) end: RunEnd,
+    pub(crate) end: RunEnd,
     /// Why a library could not be loaded.
-    pub(super) load_error: Option<String>,
+    pub(crate) load_error: Option<String>,
     /// The cell process, once it has connected.
-    pub(super) process: Option<Pid>,
+    pub(crate) process: Option<Pid>,
     /// Whether user code is running.
-    pub(super) running: bool,
+    pub(crate) running: bool,
     /// How many times user code has started; tells one run from the next.
-    pub(super) runs: u64,
+    pub(crate) runs: u64,
     /// How many cell processes have gone.
-    pub(super) processes_gone: u64,
+    pub(crate) processes_gone: u64,
     /// Whether a cell is being compiled or run.
-    pub(super) busy: bool,
+    pub(crate) busy: bool,
     /// Whether the running cell was asked to stop.
-    pub(super) interrupted: bool,
+    pub(crate) interrupted: bool,
     /// Whether the running cell's function was not run, for that reason.
-    pub(super) skipped: bool,
+    pub(crate) skipped: bool,
     stop: bool,
 }
 
 /// The state, and word of its changes.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     wake: OwnedFd,
 }
 
 impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `done`, at most so long; whether it came to that.
-    pub(super) fn wait(&self, limit: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
+    pub(crate) fn wait(&self, limit: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
         let (state, _) = self
             .changed
             .wait_timeout_while(self.lock(), limit, |state| !done(state))
@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Waits until a process that is known to have ended has been read to its end.
-    pub(super) fn wait_for_last_words(&self, processes_gone_before: u64) {
+    pub(crate) fn wait_for_last_words(&self, processes_gone_before: u64) {
         self.wait(LAST_WORDS, |state| {
             state.processes_gone > processes_gone_before
         });
@@ -107,17 +107,17 @@ impl Shared {
 }
 
 /// The evaluator's end of the pump; ends the thread when dropped.
-pub(super) struct Pump {
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct Pump {
+    pub(crate) shared: Arc<Shared>,
     /// Locked by whoever forwards the events of a cell.
-    pub(super) messages: Arc<Mutex<Receiver<Message>>>,
-    pub(super) sender: Sender<Message>,
+    pub(crate) messages: Arc<Mutex<Receiver<Message>>>,
+    pub(crate) sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pump {
     /// Listens at `path` for cell processes.
-    pub(super) fn listen(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn listen(path: &Path) -> std::io::Result<Self> {
         let listener = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -294,6 +294,9 @@ impl Worker {
             Some(Frame::Stderr) => self.assembler.thread_stderr(payload),
             Some(Frame::Display) => self.assembler.display(payload),
             Some(Frame::Panic) => self.assembler.panic(payload),
+            Some(Frame::Panicked) => self.assembler.panicked(),
+            Some(Frame::Failed) => self.assembler.failed(payload),
+            Some(Frame::Value) => self.assembler.value(payload),
             Some(Frame::LoadError) => {
                 let reason = String::from_utf8_lossy(payload).into_owned();
                 self.shared.change(|state| state.load_error = Some(reason));
@@ -395,7 +398,7 @@ impl Worker {
         self.hand_over();
         if let Some(process) = self.shared.lock().process {
             // The programs that cells have started are of its group.
-            super::interrupt::stop_group(process, rustix::process::Signal::KILL);
+            crate::interrupt::stop_group(process, rustix::process::Signal::KILL);
         }
         self.shared.change(|state| {
             state.process = None;

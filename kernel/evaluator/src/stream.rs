@@ -1,0 +1,8 @@
+//! What the cell process sends, as events in order: shared by everything that evaluates cells.
+
+mod assembler;
+mod decoder;
+mod pump;
+
+pub(crate) use assembler::{PRELUDE, Panic, RunEnd};
+pub(crate) use pump::{Message, Pump, Shared, State};
