@@ -8,7 +8,7 @@ mod signals;
 use crate::env;
 
 pub use runtime::CellRuntimeError;
-pub(crate) use runtime::cell_runtime;
+pub(crate) use runtime::{CRATE as CELL_RUNTIME, cell_runtime};
 
 /// Plays the part that the environment asks for: the process that runs cells, or the compiler's wrapper. Returns otherwise.
 ///

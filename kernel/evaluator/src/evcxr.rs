@@ -6,20 +6,21 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CellRuntimeError, cell_runtime};
+use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::env;
 use crate::folder::Folder;
 use crate::position;
 use crate::rust_src::RustSrc;
-use crate::stream::{Message, PRELUDE, Pump, RunEnd};
+use crate::stream::{PRELUDE, Pump};
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::{
-    CellError, Completion, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
+    CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
     Variable, interrupt, report,
 };
 
@@ -198,7 +199,8 @@ impl EvcxrEvaluator {
             Ok(outputs) => {
                 if let Some(panic) = &end.panic {
                     let source = self.context.last_source().unwrap_or_default();
-                    Err(report::panic(code, &source, panic))
+                    let place = report::place_in_cell(code, &source, &panic.place);
+                    Err(report::panic(panic, place))
                 } else if let Some(error) = &end.error {
                     Err(report::message("Error", error))
                 } else {
@@ -210,7 +212,12 @@ impl EvcxrEvaluator {
                 Err(self.with_hint(report::compile_errors(code, &diagnostics), &errors))
             }
             Err(Error::SubprocessTerminated(how)) => {
-                Err(process_died(&how, load_error.as_deref(), &variables_before))
+                let how = how
+                    .rsplit("Subprocess terminated with status: ")
+                    .next()
+                    .unwrap_or(&how)
+                    .trim();
+                Err(process_died(how, load_error.as_deref(), &variables_before))
             }
             Err(error) => {
                 let error = report::message("CompileError", &error.to_string());
@@ -235,19 +242,7 @@ impl EvcxrEvaluator {
             .into_iter()
             .map(|(mime_type, content)| (mime_type, content.trim_end_matches('\n').into()))
             .collect();
-        let shown = shown.filter(|shown| !is_unit(shown));
-        if answered.is_empty() {
-            return shown;
-        }
-        if shown.is_some() {
-            let answer = Event::Display {
-                data: answered,
-                id: None,
-            };
-            self.pump.sender.send(Message::Event(answer)).ok();
-            return shown;
-        }
-        Some(answered)
+        self.pump.value(answered, shown)
     }
 
     /// Adds to an error about an unknown crate why helper crates are missing, when they are.
@@ -273,28 +268,13 @@ impl EvcxrEvaluator {
 
 impl Evaluator for EvcxrEvaluator {
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
-        {
-            let mut state = self.pump.shared.lock();
-            state.busy = true;
-            state.interrupted = false;
-            state.skipped = false;
-            state.end = RunEnd::default();
-        }
-        let sender = self.pump.sender.clone();
-        let messages = Arc::clone(&self.pump.messages);
-        let outcome = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let messages = messages.lock().unwrap_or_else(PoisonError::into_inner);
-                while let Ok(Message::Event(event)) = messages.recv() {
-                    events.emit(event);
-                }
-            });
-            let outcome = catch_unwind(AssertUnwindSafe(|| match refused(code) {
+        self.pump.shared.begin();
+        let outcome = self.pump.forwarder().forward(events, || {
+            catch_unwind(AssertUnwindSafe(|| match refused(code) {
                 Some(error) if self.helpers.is_ok() => Outcome::Error(error),
                 _ => self.run(code),
-            }));
-            sender.send(Message::CellEnded).ok();
-            outcome.unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
+            }))
+            .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
         let clears = code.lines().any(|line| line.trim() == ":clear");
         if clears && let Err(error) = self.context.execute(&setup(self.helpers.as_ref().ok())) {
@@ -463,81 +443,4 @@ fn refused(code: &str) -> Option<CellError> {
         "hint: choose the compiler before Jupyter starts, and install the kernel again".to_owned(),
     );
     Some(error)
-}
-
-/// The stop button was pressed before user code began.
-fn stopped() -> CellError {
-    let mut error = report::message("Interrupted", "the cell was stopped");
-    error
-        .traceback
-        .push("nothing of it has run; all variables are still there".to_owned());
-    error
-}
-
-/// Whether this is `()`: the value of a call that has none.
-fn is_unit(value: &MimeBundle) -> bool {
-    value.len() == 1 && value.get("text/plain").is_some_and(|text| text == "()")
-}
-
-/// evcxr or rust-analyzer has a bug; the kernel lives.
-fn evaluator_panicked() -> CellError {
-    let mut error = report::message("KernelError", "the evaluator failed on this cell");
-    error
-        .traceback
-        .push("hint: write it differently; if other cells fail too, restart the kernel".to_owned());
-    error
-}
-
-/// The process that ran the cell is gone, and its variables with it.
-fn process_died(how: &str, load_error: Option<&str>, lost: &[Variable]) -> CellError {
-    let how = how
-        .rsplit("Subprocess terminated with status: ")
-        .next()
-        .unwrap_or(how)
-        .trim();
-    let what = match (load_error, how) {
-        (Some(reason), _) => format!("the compiled cell could not be loaded: {reason}"),
-        (None, "exit status: 0") => "the cell ended its process (exit code 0)".to_owned(),
-        (None, how) if how.starts_with("exit status: ") => {
-            format!(
-                "the cell ended its process with exit code {}",
-                &how["exit status: ".len()..]
-            )
-        }
-        (None, how) => format!(
-            "the cell's process was ended by {}",
-            how.trim_start_matches("signal: ")
-        ),
-    };
-    let mut error = report::message("ProcessDied", &what);
-    error.traceback.push(lost_variables(lost));
-    error.traceback.push(
-        "hint: the kernel goes on with a new process; definitions and dependencies are still there"
-            .to_owned(),
-    );
-    error
-}
-
-fn lost_variables(lost: &[Variable]) -> String {
-    if lost.is_empty() {
-        return "no variables were lost".to_owned();
-    }
-    let names: Vec<_> = lost
-        .iter()
-        .map(|variable| format!("`{}`", variable.name))
-        .collect();
-    format!("variables that were lost: {}", names.join(", "))
-}
-
-fn interrupted_error(error: &CellError, variables: &[Variable]) -> CellError {
-    let mut interrupted = report::message("Interrupted", "the cell was stopped");
-    if error.ename == "ProcessDied" {
-        interrupted.traceback.push(lost_variables(variables));
-    } else if error.ename == "Error" || error.ename == "Panic" {
-        // The cell itself has seen the stop and said so.
-        interrupted
-            .traceback
-            .extend(error.traceback.iter().cloned());
-    }
-    interrupted
 }

@@ -33,6 +33,11 @@ impl Folder {
         Ok(Self { folder, lock })
     }
 
+    /// Where the sources and libraries of cells are.
+    pub(crate) fn cells(&self) -> PathBuf {
+        self.folder.path().join("cells")
+    }
+
     /// Where `evcxr` works.
     pub(crate) fn crate_folder(&self) -> PathBuf {
         self.folder.path().join("crate")

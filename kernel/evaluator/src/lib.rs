@@ -6,6 +6,7 @@
 pub mod cache;
 mod child;
 mod completeness;
+mod ending;
 mod env;
 pub mod evcxr;
 mod folder;
@@ -14,6 +15,7 @@ mod link;
 mod position;
 mod report;
 pub mod rust_src;
+pub mod rustc;
 mod stream;
 pub mod toolchain;
 

@@ -95,10 +95,10 @@ pub(crate) fn message(ename: &str, text: &str) -> CellError {
     }
 }
 
-/// A panic, with its place in the cell when it is there. `source` is the crate into which the cell was put.
-pub(crate) fn panic(code: &str, source: &str, panic: &Panic) -> CellError {
+/// A panic, with its place when that stands in a cell.
+pub(crate) fn panic(panic: &Panic, place: Option<Place>) -> CellError {
     let mut error = message("Panic", &panic.message);
-    let Some(place) = place_in_cell(code, source, &panic.place) else {
+    let Some(place) = place else {
         if !panic.place.is_empty() {
             error
                 .traceback
@@ -125,19 +125,19 @@ pub(crate) fn panic(code: &str, source: &str, panic: &Panic) -> CellError {
 
 /// Where a panic happened.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
+    /// In the cell that runs.
     Cell {
         line: usize,
         column: usize,
         text: String,
     },
-    Earlier {
-        text: String,
-    },
+    /// In a line of a cell that was run before.
+    Earlier { text: String },
 }
 
 /// `evcxr` copies the statements of a cell into its crate line by line; this finds the way back.
-fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
+pub(crate) fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
     let mut parts = place.rsplitn(3, ':');
     let column: usize = parts.next()?.parse().ok()?;
     let line: usize = parts.next()?.parse().ok()?;

@@ -4,5 +4,5 @@ mod assembler;
 mod decoder;
 mod pump;
 
-pub(crate) use assembler::{PRELUDE, Panic, RunEnd};
-pub(crate) use pump::{Message, Pump, Shared, State};
+pub(crate) use assembler::{PRELUDE, Panic};
+pub(crate) use pump::{Pump, Shared, State};

@@ -84,6 +84,21 @@ impl Helpers {
         &self.facades
     }
 
+    /// The name of the crate that holds all helper crates, and its library.
+    pub fn library(&self) -> (&'static str, PathBuf) {
+        (UMBRELLA, library(&self.folder))
+    }
+
+    /// Where the library is, and the metadata that the compiler reads when a cell uses it.
+    pub fn library_folder(&self) -> PathBuf {
+        deps_folder(&self.folder)
+    }
+
+    /// A crate root that passes on what the library holds of a helper crate.
+    pub fn stand_in(&self, crate_name: &str) -> PathBuf {
+        thin(&self.folder, crate_name)
+    }
+
     /// The environment in which cargo builds cells: `wrapper`, a program that calls [`rustc_wrapper_hook`]
     /// first, stands in for the compiler.
     ///

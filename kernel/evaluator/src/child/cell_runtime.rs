@@ -91,16 +91,28 @@ pub fn keep<T: 'static>(name: &str, value: T) {
     drop(earlier);
 }
 
-/// Gives a variable that an earlier cell has kept.
+/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
+pub fn check<T: 'static>(name: &str) -> bool {
+    let as_expected = VARIABLES
+        .with_borrow(|variables| variables.get(name).is_some_and(|value| value.is::<T>()));
+    if !as_expected {
+        send(
+            FAILED,
+            &format!("the variable `{name}` is lost: its type is not what it was\nhint: run the cell again that makes it"),
+        );
+    }
+    as_expected
+}
+
+/// Gives a variable that was checked.
 ///
 /// # Panics
-/// When it has another type, which the kernel rules out but for crates that have changed under it.
+/// When it was not.
 pub fn take<T: 'static>(name: &str) -> T {
     let value = VARIABLES.with_borrow_mut(|variables| variables.remove(name));
     match value.map(|value| value.downcast::<T>()) {
         Some(Ok(value)) => *value,
-        Some(Err(_)) => panic!("the type of the variable `{name}` was defined anew, so it was lost"),
-        None => panic!("the variable `{name}` was lost"),
+        _ => panic!("the variable `{name}` was not checked"),
     }
 }
 

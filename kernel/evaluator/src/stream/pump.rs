@@ -18,8 +18,9 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use super::assembler::{Assembler, RunEnd};
-use crate::Event;
+use crate::ending::is_unit;
 use crate::link::{self, Frame};
+use crate::{Event, Events, MimeBundle};
 
 /// How long text that may be the error of a failed `?` waits for the word that it is.
 const HOLD: Timespec = Timespec {
@@ -38,7 +39,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the pump hands to the evaluator.
 #[derive(Debug)]
-pub(crate) enum Message {
+enum Message {
     /// Something to show.
     Event(Event),
     /// Everything of this cell has been handed over.
@@ -93,6 +94,15 @@ impl Shared {
         done(&state)
     }
 
+    /// A cell begins: forgets what is known of the last one.
+    pub(crate) fn begin(&self) {
+        let mut state = self.lock();
+        state.busy = true;
+        state.interrupted = false;
+        state.skipped = false;
+        state.end = RunEnd::default();
+    }
+
     /// Waits until a process that is known to have ended has been read to its end.
     pub(crate) fn wait_for_last_words(&self, processes_gone_before: u64) {
         self.wait(LAST_WORDS, |state| {
@@ -110,8 +120,8 @@ impl Shared {
 pub(crate) struct Pump {
     pub(crate) shared: Arc<Shared>,
     /// Locked by whoever forwards the events of a cell.
-    pub(crate) messages: Arc<Mutex<Receiver<Message>>>,
-    pub(crate) sender: Sender<Message>,
+    messages: Arc<Mutex<Receiver<Message>>>,
+    sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -150,6 +160,64 @@ impl Pump {
             messages: Arc::new(Mutex::new(messages)),
             sender,
             thread: Some(thread),
+        })
+    }
+
+    /// Hands the events of a cell on.
+    pub(crate) fn forwarder(&self) -> Forwarder {
+        Forwarder {
+            messages: Arc::clone(&self.messages),
+            sender: self.sender.clone(),
+        }
+    }
+
+    /// Shows something among what the running cell shows.
+    pub(crate) fn show(&self, event: Event) {
+        // The receiver lives as long as the pump.
+        self.sender.send(Message::Event(event)).ok();
+    }
+
+    /// The value of a cell: what its last expression showed, or what a command such as `:vars` answered. Of both, the answer is
+    /// shown before.
+    pub(crate) fn value(
+        &self,
+        answered: MimeBundle,
+        shown: Option<MimeBundle>,
+    ) -> Option<MimeBundle> {
+        let shown = shown.filter(|shown| !is_unit(shown));
+        if answered.is_empty() {
+            return shown;
+        }
+        if shown.is_none() {
+            return Some(answered);
+        }
+        self.show(Event::Display {
+            data: answered,
+            id: None,
+        });
+        shown
+    }
+}
+
+/// Hands the events of one cell on.
+pub(crate) struct Forwarder {
+    messages: Arc<Mutex<Receiver<Message>>>,
+    sender: Sender<Message>,
+}
+
+impl Forwarder {
+    /// Runs a cell, and hands on what it shows while it does; all of it when this returns.
+    pub(crate) fn forward<T>(&self, events: &dyn Events, cell: impl FnOnce() -> T) -> T {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+                while let Ok(Message::Event(event)) = messages.recv() {
+                    events.emit(event);
+                }
+            });
+            let outcome = cell();
+            self.sender.send(Message::CellEnded).ok();
+            outcome
         })
     }
 }

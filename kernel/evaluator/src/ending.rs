@@ -1,0 +1,77 @@
+//! How cells end when they do not come to their end.
+
+use crate::report;
+use crate::{CellError, MimeBundle, Variable};
+
+/// The stop button was pressed before user code began.
+pub(crate) fn stopped() -> CellError {
+    let mut error = report::message("Interrupted", "the cell was stopped");
+    error
+        .traceback
+        .push("nothing of it has run; all variables are still there".to_owned());
+    error
+}
+
+/// Whether this is `()`: the value of a call that has none.
+pub(crate) fn is_unit(value: &MimeBundle) -> bool {
+    value.len() == 1 && value.get("text/plain").is_some_and(|text| text == "()")
+}
+
+/// The evaluator has a bug; the kernel lives.
+pub(crate) fn evaluator_panicked() -> CellError {
+    let mut error = report::message("KernelError", "the evaluator failed on this cell");
+    error
+        .traceback
+        .push("hint: write it differently; if other cells fail too, restart the kernel".to_owned());
+    error
+}
+
+/// The process that ran the cell is gone, and its variables with it.
+pub(crate) fn process_died(how: &str, load_error: Option<&str>, lost: &[Variable]) -> CellError {
+    let what = match (load_error, how) {
+        (Some(reason), _) => format!("the compiled cell could not be loaded: {reason}"),
+        (None, "exit status: 0") => "the cell ended its process (exit code 0)".to_owned(),
+        (None, how) if how.starts_with("exit status: ") => {
+            format!(
+                "the cell ended its process with exit code {}",
+                &how["exit status: ".len()..]
+            )
+        }
+        (None, how) => format!(
+            "the cell's process was ended by {}",
+            how.trim_start_matches("signal: ")
+        ),
+    };
+    let mut error = report::message("ProcessDied", &what);
+    error.traceback.push(lost_variables(lost));
+    error.traceback.push(
+        "hint: the kernel goes on with a new process; definitions and dependencies are still there"
+            .to_owned(),
+    );
+    error
+}
+
+fn lost_variables(lost: &[Variable]) -> String {
+    if lost.is_empty() {
+        return "no variables were lost".to_owned();
+    }
+    let names: Vec<_> = lost
+        .iter()
+        .map(|variable| format!("`{}`", variable.name))
+        .collect();
+    format!("variables that were lost: {}", names.join(", "))
+}
+
+/// A cell that was stopped; `error` is how it ended.
+pub(crate) fn interrupted_error(error: &CellError, variables: &[Variable]) -> CellError {
+    let mut interrupted = report::message("Interrupted", "the cell was stopped");
+    if error.ename == "ProcessDied" {
+        interrupted.traceback.push(lost_variables(variables));
+    } else if error.ename == "Error" || error.ename == "Panic" {
+        // The cell itself has seen the stop and said so.
+        interrupted
+            .traceback
+            .extend(error.traceback.iter().cloned());
+    }
+    interrupted
+}

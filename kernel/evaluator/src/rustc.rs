@@ -1,0 +1,865 @@
+//! Cells by `rustc` itself: a crate a cell, without cargo, and earlier items as a library.
+//!
+//! A cell's statements become one function of one small crate. Variables live in the [runtime](crate::child) that all cells link to; the
+//! function takes those that the cell names and gives them back. Their types are read from what the compiler writes down beside the
+//! library, so nothing has to infer them before. Items are put into the crate of the cell that defines them, and compiled into a library
+//! while the reader reads, to which the cells after it link: the compiler sees them again only when they change.
+
+mod analysis;
+mod cell;
+mod commands;
+mod compiler;
+mod dependencies;
+mod diagnostics;
+mod helpers;
+mod library;
+mod plan;
+mod process;
+mod session;
+mod source;
+mod types;
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use azureml_kernel_helpers::{Error as HelpersError, Helpers};
+
+use crate::child::{CELL_RUNTIME, cell_runtime};
+use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
+use crate::evcxr::{Options, StartError};
+use crate::folder::Folder;
+use crate::report::{Diagnostic, Label, Place};
+use crate::stream::{Panic, Pump};
+use crate::toolchain::Toolchain;
+use crate::{
+    CellError, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable,
+    interrupt, report,
+};
+use analysis::Analyst;
+use cell::Cell;
+use compiler::{Compiled, Compiler, Library, Output};
+use dependencies::Dependencies;
+use diagnostics::Message;
+use library::Libraries;
+use plan::{Change, Plan, Show};
+use process::{Ended, Process, Recipe};
+use session::Session;
+use source::{Source, line_and_column};
+use types::{VariableType, short, stored_types};
+
+/// How often a cell is compiled in another way before the compiler's errors are the user's.
+const MOST_TRIES: usize = 8;
+
+/// Of so many cells the sources are kept, to say where a function of theirs panics.
+const SOURCES_KEPT: usize = 400;
+
+/// Compiles cells by `rustc` and runs them.
+pub struct RustcEvaluator {
+    // Dropped in this order: the process ends, the pump reads its last words, the folder goes.
+    process: Option<Process>,
+    analyst: Analyst,
+    pump: Pump,
+    recipe: Recipe,
+    compiler: Compiler,
+    toolchain: Toolchain,
+    cache: PathBuf,
+    session: Session,
+    libraries: Libraries,
+    dependencies: Dependencies,
+    helpers: Result<Helpers, HelpersError>,
+    /// The runtime and the helper crates; behind them in [`Compiler::libraries`] are the notebook's dependencies.
+    own_libraries: Vec<Library>,
+    show: Show,
+    timing: bool,
+    /// The code of the last error of the compiler.
+    last_error: Option<String>,
+    /// Counts cells; names their crates' files and functions.
+    number: u64,
+    /// The sources of the newest cells and libraries, by the names of their files.
+    sources: VecDeque<(String, Arc<Source>)>,
+    _folder: Folder,
+}
+
+/// A cell that was compiled and can be run.
+struct Runnable {
+    library: PathBuf,
+    plan: Plan,
+    types: BTreeMap<String, VariableType>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl RustcEvaluator {
+    /// Starts the evaluator and its cell process.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let toolchain = Toolchain::find()?;
+        let cache = options
+            .cache
+            .or_else(crate::cache::root)
+            .ok_or(StartError::NoCache)?;
+        let runtime = cell_runtime(&toolchain, &cache)?;
+        let helpers = match &options.helpers {
+            Some(folder) => Helpers::open(folder),
+            None => Helpers::current(),
+        };
+        let in_folder = |source| StartError::Folder {
+            place: std::env::temp_dir(),
+            source,
+        };
+        let folder = Folder::new().map_err(in_folder)?;
+        let pump = Pump::listen(&folder.socket()).map_err(in_folder)?;
+        let program = match options.program {
+            Some(program) => program,
+            None => std::env::current_exe().map_err(in_folder)?,
+        };
+        let recipe = Recipe {
+            program: program.clone(),
+            socket: folder.socket(),
+            runtime: runtime.clone(),
+            environment: std::env::vars_os().collect(),
+        };
+        let process = Process::start(&recipe).map_err(in_folder)?;
+        let cells = folder.cells();
+        std::fs::create_dir_all(&cells).map_err(in_folder)?;
+        let mut own_libraries = vec![Library {
+            crates: vec![(CELL_RUNTIME.to_owned(), runtime.clone())],
+            folders: runtime
+                .parent()
+                .map(std::path::Path::to_owned)
+                .into_iter()
+                .chain([toolchain.libdir.clone()])
+                .collect(),
+            umbrella: None,
+        }];
+        if let Ok(helpers) = &helpers {
+            match helpers::library(helpers, &toolchain, &cache) {
+                Ok(library) => own_libraries.push(library),
+                Err(error) => tracing::error!(%error, "cells cannot use the helper crates"),
+            }
+        }
+        let mut compiler = Compiler::new(&toolchain, cells);
+        compiler.libraries.clone_from(&own_libraries);
+        Ok(Self {
+            process: Some(process),
+            analyst: Analyst::new(Options {
+                cache: Some(cache.clone()),
+                helpers: helpers
+                    .as_ref()
+                    .ok()
+                    .map(|helpers| helpers.folder().to_owned()),
+                program: Some(program),
+            }),
+            pump,
+            recipe,
+            compiler,
+            toolchain,
+            cache,
+            session: Session::default(),
+            libraries: Libraries::default(),
+            dependencies: Dependencies::default(),
+            helpers,
+            own_libraries,
+            show: Show::default(),
+            timing: false,
+            last_error: None,
+            number: 0,
+            sources: VecDeque::new(),
+            _folder: folder,
+        })
+    }
+
+    /// Runs a cell: its commands, then its code.
+    fn cell(&mut self, code: &str) -> Outcome {
+        let begin = Instant::now();
+        let cell = Cell::parse(code);
+        let mut answered = MimeBundle::new();
+        for command in &cell.commands {
+            match commands::run(self, command) {
+                Ok(answer) => append(&mut answered, answer),
+                Err(words) => return self.failed(report::message("CompileError", &words)),
+            }
+            if self.pump.shared.lock().interrupted {
+                return Outcome::Error(stopped());
+            }
+        }
+        let outcome = if cell.is_empty() {
+            Outcome::Ok(self.pump.value(answered, None))
+        } else {
+            self.code(code, &cell, answered)
+        };
+        if self.timing {
+            self.pump.show(Event::Stdout(format!(
+                "Took {}ms\n",
+                begin.elapsed().as_millis()
+            )));
+        }
+        outcome
+    }
+
+    /// Compiles and runs the code of a cell.
+    fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
+        self.number += 1;
+        let number = self.number;
+        if cell.broken
+            && let Some(error) = self.broken(number, code, cell)
+        {
+            return self.failed(error);
+        }
+        if let Err(error) = self.extern_crates(cell) {
+            return self.failed(error);
+        }
+        let mut session = self.session.clone();
+        let lost = session.define(number, code, cell);
+        let runs = !cell.statements.is_empty() || cell.tail.is_some();
+        let compiled = if runs {
+            self.compile(number, code, cell, &session).map(Some)
+        } else {
+            self.check_items(number, code, cell, &session)
+                .map(|()| None)
+        };
+        let runnable = match compiled {
+            Ok(runnable) => runnable,
+            Err(error) => return self.failed(error),
+        };
+        if self.pump.shared.lock().interrupted {
+            return Outcome::Error(stopped());
+        }
+        for name in &lost {
+            self.pump.show(Event::Stderr(format!(
+                "The type of the variable {name} was redefined, so was lost.\n"
+            )));
+        }
+        let outcome = match runnable {
+            Some(runnable) => self.run(number, code, cell, session, &runnable, answered),
+            None => {
+                self.session = session;
+                Outcome::Ok(self.pump.value(answered, None))
+            }
+        };
+        let umbrellas = self.umbrellas();
+        self.libraries
+            .prepare(&self.session, &self.compiler, &umbrellas);
+        outcome
+    }
+
+    /// The compiler's words about code that could not be taken apart; `None` when it has none.
+    fn broken(&mut self, number: u64, code: &str, cell: &Cell) -> Option<CellError> {
+        let source = plan::whole(number, code, cell);
+        let file = self.write(&format!("cell_{number}"), &source).ok()?;
+        let compiled = self
+            .compiler
+            .compile(plan::WITH_ITEMS, &file, &[], Output::Check)
+            .ok()?;
+        let syntax: Vec<_> = compiled
+            .messages
+            .iter()
+            // Names of earlier cells are unknown here; errors about syntax have no code.
+            .filter(|message| message.is_error() && message.code().is_empty())
+            .collect();
+        (!syntax.is_empty()).then(|| self.errors(&syntax, &source, &file, number, code))
+    }
+
+    /// Checks a cell of items and imports.
+    fn check_items(
+        &mut self,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        session: &Session,
+    ) -> Result<(), CellError> {
+        let library = self.libraries.of(session);
+        for library in [library, None] {
+            let from_library = library.is_some();
+            let source =
+                plan::definitions(number, code, cell, session, &self.umbrellas(), from_library);
+            let name = if from_library {
+                plan::WITHOUT_ITEMS
+            } else {
+                plan::WITH_ITEMS
+            };
+            let extra: Vec<&Library> = library.iter().map(|finished| &finished.library).collect();
+            let file = self.write(&format!("cell_{number}"), &source)?;
+            let compiled = self.call(name, &file, &extra, Output::Check)?;
+            if compiled.success {
+                self.remember(&file, &Arc::new(source));
+                return Ok(());
+            }
+            if !from_library {
+                let errors: Vec<_> = compiled
+                    .messages
+                    .iter()
+                    .filter(|message| message.is_error())
+                    .collect();
+                return Err(self.errors(&errors, &source, &file, number, code));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles a cell that runs.
+    fn compile(
+        &mut self,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        session: &Session,
+    ) -> Result<Runnable, CellError> {
+        let rust = &code[cell.rust.clone()];
+        let own_paths = cell::mentions(rust, "crate") || cell::mentions(rust, "self");
+        let mut finished = (!own_paths && !cell.broken)
+            .then(|| self.libraries.of(session))
+            .flatten();
+        let mut plan = Plan::new(code, cell, session, finished.is_some());
+        let library = self.compiler.folder().join(format!("cell_{number}.so"));
+        let mir = self.compiler.folder().join(format!("cell_{number}.mir"));
+        for _ in 0..MOST_TRIES {
+            if plan.awaits {
+                self.provide_tokio()?;
+            }
+            let umbrellas = self.umbrellas();
+            let source = plan.source(number, code, cell, session, &umbrellas, self.show);
+            let file = self.write(&format!("cell_{number}"), &source)?;
+            let extra: Vec<&Library> = finished.iter().map(|finished| &finished.library).collect();
+            let output = Output::Cell {
+                library: &library,
+                types: (!cell.locals.is_empty()).then_some(mir.as_path()),
+            };
+            let compiled = self.call(plan.crate_name(), &file, &extra, output)?;
+            if compiled.success {
+                let types = if cell.locals.is_empty() {
+                    BTreeMap::new()
+                } else {
+                    stored_types(&std::fs::read_to_string(&mir).unwrap_or_default())
+                };
+                std::fs::remove_file(&mir).ok();
+                unnamed(cell, code, &types)?;
+                let warnings = compiled
+                    .messages
+                    .iter()
+                    .filter(|message| message.is_warning())
+                    .map(|message| message.in_cell(&source, &file, number, code))
+                    .filter(|warning| !warning.labels.is_empty());
+                let warnings = warnings.collect();
+                let source = Arc::new(source);
+                self.remember(&file, &source);
+                if let Some(finished) = &finished {
+                    self.remember(&finished.file, &finished.source);
+                }
+                return Ok(Runnable {
+                    library,
+                    plan,
+                    types,
+                    warnings,
+                });
+            }
+            if self.pump.shared.lock().interrupted {
+                return Err(stopped());
+            }
+            let change = plan.change(&compiled.messages, &source, &file);
+            if change == Change::Again {
+                continue;
+            }
+            if finished.take().is_some() {
+                // What another crate may not see may still be right.
+                plan = Plan::new(code, cell, session, false);
+                continue;
+            }
+            let errors: Vec<_> = compiled
+                .messages
+                .iter()
+                .filter(|message| message.is_error())
+                .collect();
+            if let Change::Borrows(name) = change {
+                return Err(borrows(&name, cell, code, &errors));
+            }
+            if plan.takes() && !plan.explain {
+                // Without the closure around them the words of the compiler are about the user's code.
+                let mut explained = plan.clone();
+                explained.explain = true;
+                let source = explained.source(number, code, cell, session, &umbrellas, self.show);
+                let file = self.write(&format!("cell_{number}"), &source)?;
+                let again = self.call(plan.crate_name(), &file, &[], Output::Check)?;
+                let clearer: Vec<_> = again
+                    .messages
+                    .iter()
+                    .filter(|message| message.is_error())
+                    .collect();
+                let in_cell = |message: &&&Message| {
+                    !message
+                        .in_cell(&source, &file, number, code)
+                        .labels
+                        .is_empty()
+                };
+                if clearer.iter().any(|message| in_cell(&message)) {
+                    return Err(self.errors(&clearer, &source, &file, number, code));
+                }
+            }
+            if errors.is_empty() {
+                return Err(compiler_failed(&compiled));
+            }
+            return Err(self.errors(&errors, &source, &file, number, code));
+        }
+        Err(report::message(
+            "CompileError",
+            "the cell could not be compiled\nhint: write it differently",
+        ))
+    }
+
+    /// Runs a compiled cell, and takes over what it leaves.
+    fn run(
+        &mut self,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        session: Session,
+        runnable: &Runnable,
+        answered: MimeBundle,
+    ) -> Outcome {
+        for warning in &runnable.warnings {
+            let text = report::block(code, warning) + "\n";
+            self.pump.show(Event::Stderr(text));
+        }
+        let before = self.variables();
+        let gone_before = self.pump.shared.lock().processes_gone;
+        let result = match &mut self.process {
+            Some(process) => process.run(&runnable.library, &plan::function(number)),
+            None => Err(Ended("it could not be started".to_owned())),
+        };
+        if result.is_err() {
+            self.pump.shared.wait_for_last_words(gone_before);
+        }
+        let (end, load_error, interrupted, skipped) = {
+            let mut state = self.pump.shared.lock();
+            (
+                std::mem::take(&mut state.end),
+                state.load_error.take(),
+                state.interrupted,
+                state.skipped,
+            )
+        };
+        if skipped {
+            return Outcome::Error(stopped());
+        }
+        self.session = session;
+        if let Err(Ended(how)) = result {
+            self.session.variables.clear();
+            if let Err(words) = self.start_process() {
+                tracing::error!(words, "there is no new cell process");
+            }
+            let error = process_died(&how, load_error.as_deref(), &before);
+            return Outcome::Error(if interrupted {
+                interrupted_error(&error, &before)
+            } else {
+                error
+            });
+        }
+        for name in runnable.plan.moved() {
+            self.session.variables.remove(name);
+        }
+        let error = match (&end.panic, &end.error) {
+            (Some(panic), _) => Some(report::panic(panic, self.place(panic, number, code))),
+            (None, Some(text)) => Some(report::message("Error", text)),
+            (None, None) => None,
+        };
+        if let Some(error) = error {
+            return Outcome::Error(if interrupted {
+                interrupted_error(&error, &before)
+            } else {
+                error
+            });
+        }
+        for local in &cell.locals {
+            if let Some(VariableType::Named(type_name)) = runnable.types.get(&local.name)
+                && runnable.plan.stores(&local.name)
+            {
+                self.session.variables.insert(
+                    local.name.clone(),
+                    session::Variable {
+                        type_name: type_name.clone(),
+                        mutable: local.mutable,
+                    },
+                );
+            }
+        }
+        Outcome::Ok(self.pump.value(answered, end.value))
+    }
+
+    /// Where a panic has happened, when that is in a cell.
+    fn place(&self, panic: &Panic, number: u64, code: &str) -> Option<Place> {
+        let mut parts = panic.place.rsplitn(3, ':');
+        let column: usize = parts.next()?.parse().ok()?;
+        let line: usize = parts.next()?.parse().ok()?;
+        let file = parts.next()?;
+        let (_, source) = self.sources.iter().find(|(name, _)| name == file)?;
+        let place = source.place(line, column)?;
+        match source.in_cell(place)? {
+            (cell, place) if cell == number => {
+                let (line, column) = line_and_column(code, place);
+                Some(Place::Cell {
+                    line,
+                    column,
+                    text: code.lines().nth(line - 1).unwrap_or_default().to_owned(),
+                })
+            }
+            _ => Some(Place::Earlier {
+                text: source
+                    .text
+                    .lines()
+                    .nth(line - 1)
+                    .unwrap_or_default()
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Writes a source into the folder; gives the file's name.
+    fn write(&self, name: &str, source: &Source) -> Result<String, CellError> {
+        let file = format!("{name}.rs");
+        let path = self.compiler.folder().join(&file);
+        std::fs::write(&path, &source.text).map_err(|error| {
+            report::message(
+                "KernelError",
+                &format!("cannot write {}: {error}\nhint: make room there, or set TMPDIR to another folder before Jupyter starts", path.display()),
+            )
+        })?;
+        Ok(file)
+    }
+
+    fn call(
+        &self,
+        name: &str,
+        file: &str,
+        extra: &[&Library],
+        output: Output<'_>,
+    ) -> Result<Compiled, CellError> {
+        self.compiler
+            .compile(name, file, extra, output)
+            .map_err(|error| {
+                report::message(
+                    "KernelError",
+                    &format!(
+                        "cannot run {}: {error}\nhint: `azureml-kernel doctor` checks what the kernel needs",
+                        self.toolchain.rustc.display()
+                    ),
+                )
+            })
+    }
+
+    /// The compiler's errors in the lines of the cell; those that are about nothing in it only when there are no others.
+    fn errors(
+        &mut self,
+        messages: &[&Message],
+        source: &Source,
+        file: &str,
+        number: u64,
+        code: &str,
+    ) -> CellError {
+        let mut errors: Vec<Diagnostic> = messages
+            .iter()
+            .map(|message| message.in_cell(source, file, number, code))
+            .collect();
+        if errors.iter().any(|error| !error.labels.is_empty()) {
+            errors.retain(|error| !error.labels.is_empty());
+        }
+        self.last_error = errors.iter().find_map(|error| error.code.clone());
+        let mut error = report::compile_errors(code, &errors);
+        let about_a_crate = errors
+            .iter()
+            .any(|error| matches!(error.code.as_deref(), Some("E0432" | "E0433" | "E0463")));
+        if let Err(reason) = &self.helpers
+            && about_a_crate
+        {
+            error.traceback.push(format!("note: {reason}"));
+        }
+        error
+    }
+
+    /// An error, or the word that the cell was stopped.
+    fn failed(&self, error: CellError) -> Outcome {
+        Outcome::Error(if self.pump.shared.lock().interrupted {
+            stopped()
+        } else {
+            error
+        })
+    }
+
+    fn remember(&mut self, file: &str, source: &Arc<Source>) {
+        if self.sources.iter().any(|(name, _)| name == file) {
+            return;
+        }
+        self.sources
+            .push_back((file.to_owned(), Arc::clone(source)));
+        if self.sources.len() > SOURCES_KEPT {
+            self.sources.pop_front();
+        }
+    }
+
+    /// The crates that must be named for their libraries to be linked.
+    fn umbrellas(&self) -> Vec<String> {
+        self.compiler
+            .libraries
+            .iter()
+            .filter_map(|library| library.umbrella.clone())
+            .collect()
+    }
+
+    /// Adds what stands behind `:dep`.
+    fn add_dependency(&mut self, arguments: &str) -> Result<(), String> {
+        let mut dependencies = self.dependencies.clone();
+        dependencies
+            .add(arguments)
+            .map_err(|error| error.to_string())?;
+        self.depend_on(dependencies)
+    }
+
+    fn depend_on(&mut self, dependencies: Dependencies) -> Result<(), String> {
+        let library = dependencies
+            .provide(&self.toolchain, &self.cache, &|line| {
+                self.pump.show(Event::Stderr(format!("{line}\n")));
+            })
+            .map_err(|error| error.to_string())?;
+        self.compiler.libraries.clone_from(&self.own_libraries);
+        self.compiler.libraries.push(library);
+        self.dependencies = dependencies;
+        // Other crates, another library of items.
+        self.session.version += 1;
+        Ok(())
+    }
+
+    /// `extern crate x;` is a dependency on any version of it, unless it is there.
+    fn extern_crates(&mut self, cell: &Cell) -> Result<(), CellError> {
+        for item in &cell.items {
+            let cell::What::ExternCrate(name) = &item.what else {
+                continue;
+            };
+            let known = ["std", "core", "alloc", "proc_macro", "test", "self"]
+                .contains(&name.as_str())
+                || self.knows_crate(name);
+            if !known {
+                self.add_dependency(name)
+                    .map_err(|words| report::message("CompileError", &words))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waiting for futures takes a runtime.
+    fn provide_tokio(&mut self) -> Result<(), CellError> {
+        if self.knows_crate("tokio") {
+            return Ok(());
+        }
+        self.add_dependency("tokio = { version = \"1\", features = [\"rt\", \"rt-multi-thread\"] }")
+            .map_err(|words| report::message("CompileError", &words))
+    }
+
+    fn knows_crate(&self, name: &str) -> bool {
+        self.compiler
+            .libraries
+            .iter()
+            .any(|library| library.crates.iter().any(|(known, _)| known == name))
+    }
+
+    /// Forgets everything that cells have left.
+    fn clear(&mut self) -> Result<(), String> {
+        self.session = Session {
+            // Libraries that are loaded keep their names for themselves.
+            version: self.session.version + 1,
+            ..Session::default()
+        };
+        self.dependencies = Dependencies {
+            offline: self.dependencies.offline,
+            ..Dependencies::default()
+        };
+        self.compiler.libraries.clone_from(&self.own_libraries);
+        self.start_process()
+    }
+
+    /// Starts a new cell process; variables are lost.
+    fn restart(&mut self) -> Result<(), String> {
+        self.session.variables.clear();
+        self.start_process()
+    }
+
+    fn start_process(&mut self) -> Result<(), String> {
+        self.process = None;
+        let process = Process::start(&self.recipe).map_err(|error| {
+            format!("the cell process cannot be started: {error}\nhint: restart the kernel")
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn set_environment(&mut self, name: &str, value: &str) {
+        let environment = &mut self.recipe.environment;
+        environment.retain(|(known, _)| known != name);
+        environment.push((name.into(), value.into()));
+    }
+
+    fn documentation(&mut self, name: &str) -> Option<MimeBundle> {
+        let context = self.context();
+        self.analyst.inspect(&context, name, name.chars().count())
+    }
+
+    /// What completion and inspection must know of earlier cells, as a cell.
+    fn context(&self) -> String {
+        analysis::context(&self.session, &self.dependencies)
+    }
+}
+
+impl Evaluator for RustcEvaluator {
+    fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
+        self.pump.shared.begin();
+        let outcome = self.pump.forwarder().forward(events, || {
+            catch_unwind(AssertUnwindSafe(|| self.cell(code)))
+                .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
+        });
+        self.pump.shared.lock().busy = false;
+        outcome
+    }
+
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if let Some(completions) = analysis::complete_command(code, cursor) {
+            return completions;
+        }
+        let context = self.context();
+        self.analyst.complete(&context, code, cursor)
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        let context = self.context();
+        self.analyst.inspect(&context, code, cursor)
+    }
+
+    fn variables(&self) -> Vec<Variable> {
+        self.session
+            .variables
+            .iter()
+            .map(|(name, variable)| Variable {
+                name: name.clone(),
+                type_name: short(&variable.type_name),
+            })
+            .collect()
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        interrupt::interrupter(&self.pump.shared)
+    }
+}
+
+/// Adds a command's answer to those before it.
+fn append(answered: &mut MimeBundle, answer: MimeBundle) {
+    for (mime_type, content) in answer {
+        match (answered.get_mut(&mime_type), content) {
+            (Some(serde_json::Value::String(before)), serde_json::Value::String(content)) => {
+                before.push('\n');
+                before.push_str(&content);
+            }
+            (_, content) => {
+                answered.insert(mime_type, content);
+            }
+        }
+    }
+}
+
+/// An error when a variable has a type that no later cell could write.
+fn unnamed(
+    cell: &Cell,
+    code: &str,
+    types: &BTreeMap<String, VariableType>,
+) -> Result<(), CellError> {
+    for local in &cell.locals {
+        let Some(VariableType::Unnamed(type_name)) = types.get(&local.name) else {
+            continue;
+        };
+        let name = &local.name;
+        let (message, way_out) = if type_name.starts_with("{closure") {
+            (
+                format!("The variable `{name}` is a closure, which cannot be persisted."),
+                "You can however persist closures if you box them. e.g.:\nlet f: Box<dyn Fn()> = Box::new(|| {println!(\"foo\")});".to_owned(),
+            )
+        } else if let Some(pointer) = type_name
+            .strip_suffix('}')
+            .and_then(|text| text.rsplit_once(" {"))
+        {
+            (
+                format!("The variable `{name}` is a function, whose own type cannot be persisted."),
+                format!(
+                    "Give it the type of a pointer: let {name}: {} = {};",
+                    pointer.0, pointer.1
+                ),
+            )
+        } else {
+            (
+                format!(
+                    "The variable `{name}` has a type without a name, which cannot be persisted: {type_name}"
+                ),
+                "Box it, e.g. as `Box<dyn Iterator<Item = i32>>`, or collect it.".to_owned(),
+            )
+        };
+        let diagnostic = Diagnostic {
+            level: "error".to_owned(),
+            message,
+            labels: vec![label_of(local, code, "lives on after the cell")],
+            notes: vec![
+                way_out,
+                "hint: to use it in this cell alone, put the code in braces: { … }".to_owned(),
+            ],
+            ..Diagnostic::default()
+        };
+        return Err(report::compile_errors(code, &[diagnostic]));
+    }
+    Ok(())
+}
+
+fn label_of(local: &cell::Local, code: &str, text: &str) -> Label {
+    Label {
+        start: line_and_column(code, local.place.start),
+        end: line_and_column(code, local.place.end),
+        text: text.to_owned(),
+        primary: true,
+    }
+}
+
+/// A variable that borrows from something that does not live on.
+fn borrows(name: &str, cell: &Cell, code: &str, errors: &[&Message]) -> CellError {
+    let label = cell
+        .locals
+        .iter()
+        .find(|local| local.name == name)
+        .map(|local| label_of(local, code, "borrows from what this cell owns"));
+    let said = errors
+        .first()
+        .map(|message| message.text())
+        .unwrap_or_default();
+    let diagnostic = Diagnostic {
+        level: "error".to_owned(),
+        code: errors.first().map(|message| message.code().to_owned()),
+        message: format!(
+            "The variable `{name}` contains a reference with a non-static lifetime so can't be persisted."
+        ),
+        labels: label.into_iter().collect(),
+        notes: vec![
+            format!("the compiler says: {said}"),
+            "what lives on between cells must own its data".to_owned(),
+            format!(
+                "hint: own it (`let {name} = ….to_owned();`), clone it, leak it (`Box::leak`), or put the code in braces: {{ … }}"
+            ),
+        ],
+        ..Diagnostic::default()
+    };
+    report::compile_errors(code, &[diagnostic])
+}
+
+/// The compiler has failed without an error of its own.
+fn compiler_failed(compiled: &Compiled) -> CellError {
+    let words = compiled.noise.trim();
+    report::message(
+        "CompileError",
+        &format!(
+            "the compiler failed on this cell\n{words}\nhint: write it differently; `azureml-kernel doctor` checks the compiler"
+        ),
+    )
+}

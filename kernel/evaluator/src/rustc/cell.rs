@@ -1,0 +1,595 @@
+//! A cell taken apart: commands, items, statements, and what it defines.
+
+use std::ops::Range;
+
+use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
+
+/// What goes before the code so that it can be parsed as statements.
+const PRELUDE: &str = "fn cell() {\n";
+
+/// A cell's parts, as ranges of bytes of its code.
+#[derive(Debug, Default)]
+pub(super) struct Cell {
+    /// The lines before the Rust code that speak to the evaluator (`:dep …`) or to the shell (`!ls`).
+    pub(super) commands: Vec<Command>,
+    /// Where the Rust code is.
+    pub(super) rust: Range<usize>,
+    /// Attributes of the whole crate (`#![feature(…)]`).
+    pub(super) attributes: Vec<Range<usize>>,
+    pub(super) items: Vec<Item>,
+    /// The statements in their order, without the last expression.
+    pub(super) statements: Vec<Range<usize>>,
+    /// The last expression.
+    pub(super) tail: Option<Range<usize>>,
+    /// The variables that the statements define; of several with one name the last.
+    pub(super) locals: Vec<Local>,
+    /// Whether the statements wait for futures.
+    pub(super) awaits: bool,
+    /// Whether the code could not be taken apart: the compiler will say why.
+    pub(super) broken: bool,
+}
+
+/// A line that begins with `:` or `!`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Command {
+    /// `:dep`, or `!`.
+    pub(super) name: String,
+    pub(super) arguments: String,
+    pub(super) line: usize,
+}
+
+/// A variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Local {
+    pub(super) name: String,
+    pub(super) mutable: bool,
+    /// Its name in the pattern.
+    pub(super) place: Range<usize>,
+}
+
+/// A definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) what: What,
+    pub(super) range: Range<usize>,
+    /// What it takes to be seen from another crate: `pub ` at each of these places of the code.
+    pub(super) private: Vec<usize>,
+}
+
+/// What an item defines, by which a later one takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// `use`, split into single imports.
+    Use(Vec<Import>),
+    /// `extern crate`.
+    ExternCrate(String),
+    /// `macro_rules!`.
+    Macro(String),
+    /// Something in the namespace of types.
+    Type(String),
+    /// Something in the namespace of values.
+    Value(String),
+    /// `impl`: everything before its body, without white space, and what stands in its body.
+    Impl {
+        header: String,
+        type_name: String,
+        members: Vec<Member>,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// A single import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Import {
+    /// The name that it brings; `None` for all of a module, and for `_`.
+    pub(super) name: Option<String>,
+    /// As a declaration of its own.
+    pub(super) code: String,
+}
+
+/// A function, constant or type in an `impl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) range: Range<usize>,
+}
+
+impl Cell {
+    /// Takes a cell apart.
+    pub(super) fn parse(code: &str) -> Self {
+        let (commands, start) = commands(code);
+        let mut cell = Self {
+            commands,
+            rust: start..code.len(),
+            ..Self::default()
+        };
+        let rust = &code[start..];
+        if rust.trim().is_empty() {
+            return cell;
+        }
+        let wrapped = format!("{PRELUDE}{rust}\n}}");
+        let parsed = SourceFile::parse(&wrapped, Edition::Edition2024);
+        cell.broken = !parsed.errors().is_empty();
+        let statements = parsed
+            .tree()
+            .syntax()
+            .children()
+            .find_map(ast::Fn::cast)
+            .and_then(|function| function.body())
+            .and_then(|body| body.stmt_list());
+        let Some(statements) = statements else {
+            cell.broken = true;
+            return cell;
+        };
+        let back = Offset {
+            by: start as isize - PRELUDE.len() as isize,
+        };
+        let tail = statements.tail_expr();
+        for node in statements.syntax().children() {
+            cell.add(&node, back, tail.as_ref());
+        }
+        cell
+    }
+
+    fn add(&mut self, node: &SyntaxNode, back: Offset, tail: Option<&ast::Expr>) {
+        let range = back.range(node);
+        if let Some(item) = ast::Item::cast(node.clone()) {
+            self.items.push(Item {
+                what: what(&item, back),
+                range,
+                private: private(&item, back),
+            });
+            return;
+        }
+        if ast::Attr::can_cast(node.kind()) {
+            self.attributes.push(range);
+            return;
+        }
+        self.awaits = self.awaits || awaits(node);
+        if let Some(binding) = ast::LetStmt::cast(node.clone())
+            && let Some(pattern) = binding.pat()
+        {
+            for local in locals(&pattern, back) {
+                self.locals.retain(|earlier| earlier.name != local.name);
+                self.locals.push(local);
+            }
+        }
+        if tail.is_some_and(|tail| tail.syntax() == node) {
+            self.tail = Some(range);
+        } else {
+            self.statements.push(range);
+        }
+    }
+
+    /// Whether there is nothing to compile.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.broken
+            && self.attributes.is_empty()
+            && self.items.is_empty()
+            && self.statements.is_empty()
+            && self.tail.is_none()
+    }
+}
+
+/// From places in the parsed text to places in the cell.
+#[derive(Clone, Copy)]
+struct Offset {
+    by: isize,
+}
+
+impl Offset {
+    fn range(self, node: &SyntaxNode) -> Range<usize> {
+        let range = node.text_range();
+        self.place(range.start().into())..self.place(range.end().into())
+    }
+
+    fn place(self, place: usize) -> usize {
+        place.saturating_add_signed(self.by)
+    }
+}
+
+/// The commands at the top of a cell, and where the Rust code begins.
+fn commands(code: &str) -> (Vec<Command>, usize) {
+    let mut commands = Vec::new();
+    let mut start = 0;
+    for (index, line) in code.split_inclusive('\n').enumerate() {
+        let text = line.trim();
+        if let Some(shell) = line.strip_prefix('!') {
+            commands.push(Command {
+                name: "!".to_owned(),
+                arguments: shell.trim().to_owned(),
+                line: index + 1,
+            });
+        } else if text.starts_with(':') && !text.starts_with("::") {
+            let (name, arguments) = text.split_once(' ').unwrap_or((text, ""));
+            commands.push(Command {
+                name: name.to_owned(),
+                arguments: arguments.trim().to_owned(),
+                line: index + 1,
+            });
+        } else if !text.is_empty() && !text.starts_with("//") {
+            break;
+        }
+        start += line.len();
+    }
+    (commands, start)
+}
+
+fn what(item: &ast::Item, back: Offset) -> What {
+    let named = |name: Option<ast::Name>, kind: fn(String) -> What| {
+        name.map_or(What::Other, |name| kind(name.text().to_string()))
+    };
+    match item {
+        ast::Item::Use(import) => {
+            let mut imports = Vec::new();
+            let attributes: String = import
+                .attrs()
+                .map(|attribute| attribute.syntax().text().to_string() + " ")
+                .collect();
+            if let Some(tree) = import.use_tree() {
+                single_imports(&tree, "", &attributes, &mut imports);
+            }
+            What::Use(imports)
+        }
+        ast::Item::ExternCrate(extern_crate) => {
+            extern_crate.name_ref().map_or(What::Other, |name| {
+                What::ExternCrate(name.text().to_string())
+            })
+        }
+        ast::Item::MacroRules(item) => named(item.name(), What::Macro),
+        ast::Item::MacroDef(item) => named(item.name(), What::Macro),
+        ast::Item::Fn(item) => named(item.name(), What::Value),
+        ast::Item::Const(item) => named(item.name(), What::Value),
+        ast::Item::Static(item) => named(item.name(), What::Value),
+        ast::Item::Struct(item) => named(item.name(), What::Type),
+        ast::Item::Enum(item) => named(item.name(), What::Type),
+        ast::Item::Union(item) => named(item.name(), What::Type),
+        ast::Item::Trait(item) => named(item.name(), What::Type),
+        ast::Item::TypeAlias(item) => named(item.name(), What::Type),
+        ast::Item::Module(item) => named(item.name(), What::Type),
+        ast::Item::Impl(item) => implementation(item, back),
+        _ => What::Other,
+    }
+}
+
+fn implementation(item: &ast::Impl, back: Offset) -> What {
+    let Some(list) = item.assoc_item_list() else {
+        return What::Other;
+    };
+    let mut header = String::new();
+    let parts = item
+        .syntax()
+        .children_with_tokens()
+        .take_while(|part| part.as_node() != Some(list.syntax()))
+        .filter(|part| {
+            part.as_node()
+                .is_none_or(|node| !ast::Attr::can_cast(node.kind()))
+        });
+    for part in parts {
+        header.extend(
+            part.to_string()
+                .chars()
+                .filter(|character| !character.is_whitespace()),
+        );
+    }
+    let members = list.assoc_items().filter_map(|member| {
+        let name = match &member {
+            ast::AssocItem::Fn(item) => item.name(),
+            ast::AssocItem::Const(item) => item.name(),
+            ast::AssocItem::TypeAlias(item) => item.name(),
+            ast::AssocItem::MacroCall(_) => None,
+        }?;
+        Some(Member {
+            name: name.text().to_string(),
+            range: back.range(member.syntax()),
+        })
+    });
+    What::Impl {
+        header,
+        type_name: item
+            .self_ty()
+            .map(|self_type| last_name(&self_type))
+            .unwrap_or_default(),
+        members: members.collect(),
+    }
+}
+
+/// The name at the end of a type's path: `Point` of `geometry::Point<f64>`.
+fn last_name(self_type: &ast::Type) -> String {
+    match self_type {
+        ast::Type::PathType(path) => path
+            .path()
+            .and_then(|path| path.segment())
+            .and_then(|segment| segment.name_ref())
+            .map(|name| name.text().to_string())
+            .unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+fn single_imports(tree: &ast::UseTree, prefix: &str, attributes: &str, found: &mut Vec<Import>) {
+    let path: String = tree
+        .path()
+        .map(|path| path.syntax().text().to_string())
+        .unwrap_or_default()
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .collect();
+    let global = tree.path().is_none() && prefix.is_empty() && tree.coloncolon_token().is_some();
+    let mut full = match (prefix.is_empty(), path.is_empty()) {
+        (true, _) if global => "::".to_owned(),
+        (true, _) => path,
+        (false, true) => prefix.to_owned(),
+        (false, false) if prefix.ends_with("::") => format!("{prefix}{path}"),
+        (false, false) => format!("{prefix}::{path}"),
+    };
+    if let Some(list) = tree.use_tree_list() {
+        for tree in list.use_trees() {
+            single_imports(&tree, &full, attributes, found);
+        }
+        return;
+    }
+    if tree.star_token().is_some() {
+        found.push(Import {
+            name: None,
+            code: format!("{attributes}use {full}::*;"),
+        });
+        return;
+    }
+    if let Some(module) = full.strip_suffix("::self") {
+        full = module.to_owned();
+    }
+    let renamed = tree.rename().map(|rename| {
+        rename
+            .name()
+            .map_or_else(|| "_".to_owned(), |name| name.text().to_string())
+    });
+    let last = full.rsplit("::").next().unwrap_or_default().to_owned();
+    let name = renamed.clone().unwrap_or(last);
+    let code = match renamed {
+        Some(name) => format!("{attributes}use {full} as {name};"),
+        None => format!("{attributes}use {full};"),
+    };
+    found.push(Import {
+        name: (name != "_").then_some(name),
+        code,
+    });
+}
+
+/// The places at which an item lacks `pub` to be used from another crate as freely as from its own.
+fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut open = |node: &SyntaxNode| {
+        let visible = node.children().find_map(ast::Visibility::cast);
+        let first = node
+            .children_with_tokens()
+            .find(|part| {
+                !part.kind().is_trivia()
+                    && part
+                        .as_node()
+                        .is_none_or(|node| !ast::Attr::can_cast(node.kind()))
+            })
+            .map(|part| part.text_range().start().into());
+        if let (None, Some(first)) = (visible, first) {
+            places.push(back.place(first));
+        }
+    };
+    match item {
+        ast::Item::Fn(_)
+        | ast::Item::Const(_)
+        | ast::Item::Static(_)
+        | ast::Item::Enum(_)
+        | ast::Item::Trait(_)
+        | ast::Item::TypeAlias(_)
+        | ast::Item::Module(_) => open(item.syntax()),
+        ast::Item::Struct(_) | ast::Item::Union(_) => {
+            open(item.syntax());
+            for node in item.syntax().descendants() {
+                if matches!(
+                    node.kind(),
+                    SyntaxKind::RECORD_FIELD | SyntaxKind::TUPLE_FIELD
+                ) {
+                    open(&node);
+                }
+            }
+        }
+        ast::Item::Impl(implementation) if implementation.trait_().is_none() => {
+            let members = implementation
+                .assoc_item_list()
+                .into_iter()
+                .flat_map(|list| list.assoc_items());
+            for member in members {
+                if !matches!(member, ast::AssocItem::MacroCall(_)) {
+                    open(member.syntax());
+                }
+            }
+        }
+        _ => {}
+    }
+    places.sort_unstable();
+    places
+}
+
+/// The variables that a pattern binds.
+fn locals(pattern: &ast::Pat, back: Offset) -> Vec<Local> {
+    pattern
+        .syntax()
+        .descendants()
+        .filter_map(ast::IdentPat::cast)
+        .filter_map(|binding| {
+            let name = binding.name()?;
+            let text = name.text().to_string();
+            // `None` and `MAX` are parsed as bindings, too.
+            let constant = text.starts_with(char::is_uppercase)
+                && binding.mut_token().is_none()
+                && binding.pat().is_none();
+            (!constant).then(|| Local {
+                name: text,
+                mutable: binding.mut_token().is_some(),
+                place: back.range(name.syntax()),
+            })
+        })
+        .collect()
+}
+
+/// Whether code waits for a future outside of an `async` part of its own.
+fn awaits(node: &SyntaxNode) -> bool {
+    node.descendants_with_tokens()
+        .filter_map(ra_ap_syntax::SyntaxElement::into_token)
+        .filter(|token| token.kind() == SyntaxKind::AWAIT_KW || token.text() == "await")
+        .any(|token| {
+            let parents = token.parent_ancestors().take_while(|parent| parent != node);
+            !parents.chain([node.clone()]).any(|parent| {
+                let is_async = |kind| {
+                    parent
+                        .children_with_tokens()
+                        .take_while(|part| part.as_token() != Some(&token))
+                        .any(|part| part.kind() == kind)
+                };
+                match parent.kind() {
+                    SyntaxKind::BLOCK_EXPR | SyntaxKind::CLOSURE_EXPR | SyntaxKind::FN => {
+                        is_async(SyntaxKind::ASYNC_KW)
+                    }
+                    // In a macro there are only tokens to go by.
+                    SyntaxKind::TOKEN_TREE => is_async(SyntaxKind::ASYNC_KW),
+                    _ => false,
+                }
+            })
+        })
+}
+
+/// Whether a text holds a name as a word.
+pub(super) fn mentions(text: &str, name: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(name).any(|(start, _)| {
+        let before = text[..start].chars().next_back();
+        let after = text[start + name.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(code: &str, ranges: &[Range<usize>]) -> Vec<String> {
+        ranges
+            .iter()
+            .map(|range| code[range.clone()].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_cell_is_taken_apart() {
+        let code = ":dep x = \"1\"\n// words\n!ls -l\nuse std::fmt;\nlet (a, mut b) = (1, 2);\nfn f() {}\nfor i in 0..3 {}\na + b // sum";
+        let cell = Cell::parse(code);
+        let names: Vec<_> = cell
+            .commands
+            .iter()
+            .map(|command| {
+                (
+                    command.name.as_str(),
+                    command.arguments.as_str(),
+                    command.line,
+                )
+            })
+            .collect();
+        assert_eq!(names, [(":dep", "x = \"1\"", 1), ("!", "ls -l", 3)]);
+        assert_eq!(
+            texts(code, &cell.statements),
+            ["let (a, mut b) = (1, 2);", "for i in 0..3 {}"]
+        );
+        assert_eq!(&code[cell.tail.expect("it has one")], "a + b");
+        assert_eq!(cell.items.len(), 2);
+        let locals: Vec<_> = cell
+            .locals
+            .iter()
+            .map(|local| {
+                (
+                    local.name.as_str(),
+                    local.mutable,
+                    &code[local.place.clone()],
+                )
+            })
+            .collect();
+        assert_eq!(locals, [("a", false, "a"), ("b", true, "b")]);
+        assert!(!cell.broken && !cell.awaits);
+    }
+
+    #[test]
+    fn imports_are_split() {
+        let cell = Cell::parse(
+            "use std::{collections::{self, hash_map::HashMap as Map, *}, fmt::Write as _, io};",
+        );
+        let What::Use(imports) = &cell.items[0].what else {
+            panic!("not an import: {:?}", cell.items[0]);
+        };
+        let seen: Vec<_> = imports
+            .iter()
+            .map(|import| (import.name.as_deref(), import.code.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (Some("collections"), "use std::collections;"),
+                (
+                    Some("Map"),
+                    "use std::collections::hash_map::HashMap as Map;"
+                ),
+                (None, "use std::collections::*;"),
+                (None, "use std::fmt::Write as _;"),
+                (Some("io"), "use std::io;"),
+            ]
+        );
+    }
+
+    #[test]
+    fn private_parts_are_found() {
+        let code = "#[derive(Debug)] struct P { x: i32, pub y: i32 }\nimpl P { fn new() -> P { P { x: 1, y: 2 } } const N: u8 = 1; }\nimpl Drop for P { fn drop(&mut self) {} }\nstruct T(u8, pub(crate) u8);\nmod m { fn hidden() {} }";
+        let cell = Cell::parse(code);
+        let mut opened = code.to_owned();
+        let places: Vec<_> = cell
+            .items
+            .iter()
+            .flat_map(|item| item.private.clone())
+            .collect();
+        for place in places.iter().rev() {
+            opened.insert_str(*place, "pub ");
+        }
+        assert_eq!(
+            opened,
+            "#[derive(Debug)] pub struct P { pub x: i32, pub y: i32 }\nimpl P { pub fn new() -> P { P { x: 1, y: 2 } } pub const N: u8 = 1; }\nimpl Drop for P { fn drop(&mut self) {} }\npub struct T(pub u8, pub(crate) u8);\npub mod m { fn hidden() {} }"
+        );
+    }
+
+    #[test]
+    fn waiting_is_seen_where_it_happens() {
+        let awaits = |code| Cell::parse(code).awaits;
+        assert!(awaits("let x = f().await;"));
+        assert!(awaits("println!(\"{}\", f().await);"));
+        assert!(awaits("if true { f().await }"));
+        assert!(!awaits("let x = async { f().await };"));
+        assert!(!awaits("async fn g() { f().await }"));
+        assert!(!awaits("spawn(async move { f().await; });"));
+        assert!(!awaits("tokio::join!(async { f().await });"));
+        assert!(!awaits("let y = async || f().await;"));
+    }
+
+    #[test]
+    fn words_are_whole() {
+        assert!(mentions("a + bb", "bb"));
+        assert!(mentions("\"{값}\"", "값"));
+        assert!(!mentions("abba", "bb"));
+        assert!(!mentions("값들", "값"));
+    }
+
+    #[test]
+    fn broken_code_is_known_as_such() {
+        assert!(Cell::parse("let x = ;").broken);
+        assert!(Cell::parse("fn f( {").broken);
+        assert!(Cell::parse("").is_empty());
+        assert!(Cell::parse("// nothing").is_empty());
+    }
+}

@@ -1,0 +1,286 @@
+//! The lines that begin with `:` or `!`, as notebooks for `evcxr` use them.
+
+use std::process::Command as Program;
+
+use super::RustcEvaluator;
+use super::cell::Command;
+use super::plan::Format;
+use super::types::short;
+use crate::MimeBundle;
+
+/// What a command is called and what it does.
+const COMMANDS: &[(&str, &str)] = &[
+    (
+        ":build_env",
+        "Set an environment variable for compiling (key=value)",
+    ),
+    (":clear", "Forget variables, items and dependencies"),
+    (":dep", "Add a dependency, e.g. :dep regex = \"1.0\""),
+    (":doc", "Show the documentation of a name"),
+    (
+        ":env",
+        "Set an environment variable (key=value); :restart for a process that has it",
+    ),
+    (":explain", "Explain the last error"),
+    (":fmt", "How values are shown: {:?} (default), {:#?} or {}"),
+    (":help", "Show this list"),
+    (":last_compile_dir", "Show the folder of the generated code"),
+    (":offline", "Whether cargo may use the network (0/1)"),
+    (
+        ":opt",
+        "How well cells are optimised (0 to 3); no number switches between 0 and 2",
+    ),
+    (
+        ":restart",
+        "Start the cells' process again: forgets variables",
+    ),
+    (":show_deps", "Show the dependencies"),
+    (":t", "Short for :type"),
+    (":timing", "Show how long cells take, on and off"),
+    (":type", "Show the type of a variable"),
+    (":types", "Show the types of values, on and off"),
+    (":vars", "Show the variables and their types"),
+    (
+        ":version",
+        "Show the version of the kernel and of the compiler",
+    ),
+];
+
+/// Commands of `evcxr` that have no effect here: what they set is done otherwise, or always.
+const WITHOUT_EFFECT: &[&str] = &[
+    ":allow_static_linking",
+    ":cache",
+    ":clear_cache",
+    ":codegen_backend",
+    ":efmt",
+    ":internal_debug",
+    ":last_error_json",
+    ":linker",
+    ":load_config",
+    ":preserve_vars_on_panic",
+    ":quit",
+    ":sccache",
+    ":time_passes",
+    ":toolchain",
+];
+
+/// The names of all commands that begin so, with what they do.
+pub(super) fn beginning_with(start: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS
+        .iter()
+        .copied()
+        .filter(move |(name, _)| name.starts_with(start))
+}
+
+/// Carries out a command; gives what it answers, or the words of an error.
+pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<MimeBundle, String> {
+    let arguments = command.arguments.as_str();
+    let on = |now: bool| match arguments {
+        "" => !now,
+        value => value == "1",
+    };
+    match command.name.as_str() {
+        "!" => shell(arguments),
+        ":dep" => evaluator
+            .add_dependency(arguments)
+            .map(|()| MimeBundle::new()),
+        ":vars" => Ok(variables(evaluator)),
+        ":type" | ":t" => type_of(evaluator, arguments),
+        ":clear" => evaluator.clear().map(|()| MimeBundle::new()),
+        ":restart" => {
+            evaluator.restart()?;
+            Ok(text("Child process restarted"))
+        }
+        ":show_deps" => {
+            let lines: Vec<_> = evaluator
+                .dependencies
+                .lines
+                .iter()
+                .map(|(name, specification)| format!("{name} = {specification}"))
+                .collect();
+            Ok(text_unless_empty(&lines.join("\n")))
+        }
+        ":opt" => {
+            let level = match (arguments, evaluator.compiler.opt_level.as_str()) {
+                ("", "0") => "2",
+                ("", _) => "0",
+                (level, _) => level,
+            };
+            if !["0", "1", "2", "3", "s", "z"].contains(&level) {
+                return Err(format!(
+                    "`{level}` is no level of optimisation\nhint: 0, 1, 2, 3, s or z"
+                ));
+            }
+            level.clone_into(&mut evaluator.compiler.opt_level);
+            Ok(text(&format!("Optimization: {level}")))
+        }
+        ":fmt" => {
+            evaluator.show.format = match arguments {
+                "" | "{:?}" => Format::Debug,
+                "{:#?}" => Format::Pretty,
+                "{}" => Format::Display,
+                other => {
+                    return Err(format!(
+                        "`{other}` is no format\nhint: {{:?}}, {{:#?}} or {{}}"
+                    ));
+                }
+            };
+            Ok(text(&format!("Output format: {arguments}")))
+        }
+        ":types" => {
+            evaluator.show.types = on(evaluator.show.types);
+            Ok(text(&format!("Types: {}", evaluator.show.types)))
+        }
+        ":timing" => {
+            evaluator.timing = on(evaluator.timing);
+            Ok(text(&format!("Timing: {}", evaluator.timing)))
+        }
+        ":offline" => {
+            evaluator.dependencies.offline = on(evaluator.dependencies.offline);
+            Ok(text(&format!(
+                "Offline mode: {}",
+                evaluator.dependencies.offline
+            )))
+        }
+        ":explain" => explain(evaluator),
+        ":build_env" => {
+            let (name, value) = key_and_value(arguments)?;
+            evaluator
+                .compiler
+                .environment
+                .push((name.clone(), value.clone()));
+            Ok(text(&format!("Set {name}={value} for build")))
+        }
+        ":env" => {
+            let (name, value) = key_and_value(arguments)?;
+            evaluator.set_environment(&name, &value);
+            Ok(text(&format!(
+                "Set {name}={value} (use :restart command to reload child process)"
+            )))
+        }
+        ":version" => Ok(text(&format!(
+            "{} with {}",
+            env!("CARGO_PKG_VERSION"),
+            evaluator.toolchain.short_version()
+        ))),
+        ":last_compile_dir" => Ok(text(&format!("{}", evaluator.compiler.folder().display()))),
+        ":doc" => evaluator
+            .documentation(arguments)
+            .ok_or_else(|| format!("nothing is known of `{arguments}`")),
+        ":help" => Ok(help()),
+        name if WITHOUT_EFFECT.contains(&name) => {
+            Ok(text(&format!("{name} has no effect in this kernel")))
+        }
+        name => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!("Unrecognised command {name}\nhint: `:help` shows all commands")
+}
+
+fn shell(script: &str) -> Result<MimeBundle, String> {
+    let output = Program::new("sh")
+        .args(["-c", script])
+        .output()
+        .map_err(|error| format!("the shell cannot be started: {error}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!(
+            "`{script}` failed: {}\n{complained}",
+            output.status
+        ));
+    }
+    Ok(text_unless_empty(
+        format!("{printed}{complained}").trim_end_matches('\n'),
+    ))
+}
+
+fn variables(evaluator: &RustcEvaluator) -> MimeBundle {
+    let mut plain = String::new();
+    let mut html = String::from("<table><tr><th>Variable</th><th>Type</th></tr>");
+    for (name, variable) in &evaluator.session.variables {
+        let type_name = short(&variable.type_name);
+        plain.push_str(&format!("{name}: {type_name}\n"));
+        html.push_str(&format!(
+            "<tr><td>{}</td><td>{}</td></tr>",
+            escaped(name),
+            escaped(&type_name)
+        ));
+    }
+    html.push_str("</table>");
+    MimeBundle::from([
+        ("text/plain".to_owned(), plain.trim_end().into()),
+        ("text/html".to_owned(), html.into()),
+    ])
+}
+
+fn type_of(evaluator: &RustcEvaluator, name: &str) -> Result<MimeBundle, String> {
+    let variable = evaluator
+        .session
+        .variables
+        .get(name)
+        .ok_or_else(|| format!("Variable does not exist: {name}"))?;
+    Ok(text(&format!("{name}: {}", short(&variable.type_name))))
+}
+
+fn explain(evaluator: &RustcEvaluator) -> Result<MimeBundle, String> {
+    let Some(code) = &evaluator.last_error else {
+        return Err("No last error to explain".to_owned());
+    };
+    let output = Program::new(&evaluator.toolchain.rustc)
+        .args(["--explain", code])
+        .output()
+        .map_err(|error| format!("the compiler cannot be started: {error}"))?;
+    let explanation = String::from_utf8_lossy(&output.stdout).into_owned();
+    if explanation.is_empty() {
+        return Err(format!("the compiler has no explanation of {code}"));
+    }
+    Ok(MimeBundle::from([
+        ("text/plain".to_owned(), explanation.trim_end().into()),
+        ("text/markdown".to_owned(), explanation.into()),
+    ]))
+}
+
+fn help() -> MimeBundle {
+    let mut plain = String::new();
+    let mut html = String::from("<table>");
+    for (name, what) in COMMANDS {
+        plain.push_str(&format!("{name:<17} {what}\n"));
+        html.push_str(&format!(
+            "<tr><td>{name}</td><td>{}</td></tr>",
+            escaped(what)
+        ));
+    }
+    html.push_str("</table>");
+    MimeBundle::from([
+        ("text/plain".to_owned(), plain.trim_end().into()),
+        ("text/html".to_owned(), html.into()),
+    ])
+}
+
+fn key_and_value(arguments: &str) -> Result<(String, String), String> {
+    arguments
+        .split_once('=')
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| "Please supply key=value".to_owned())
+}
+
+fn text(words: &str) -> MimeBundle {
+    MimeBundle::from([("text/plain".to_owned(), words.into())])
+}
+
+fn text_unless_empty(words: &str) -> MimeBundle {
+    if words.is_empty() {
+        MimeBundle::new()
+    } else {
+        text(words)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}

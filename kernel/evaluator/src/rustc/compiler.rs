@@ -1,0 +1,166 @@
+//! Calling `rustc`, without cargo: one crate a cell.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::diagnostics::Message;
+use crate::env;
+use crate::toolchain::Toolchain;
+
+/// The edition of cells.
+const EDITION: &str = "2024";
+
+/// A name that goes into the identity of every type of a cell, so that it must be the same in all of them.
+const METADATA: &str = "-Cmetadata=cells";
+
+/// The compiler with what all cells have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Compiler {
+    rustc: PathBuf,
+    folder: PathBuf,
+    /// Libraries that cells link to.
+    pub(super) libraries: Vec<Library>,
+    pub(super) opt_level: String,
+    /// Variables for what macros read while compiling (`:build_env`).
+    pub(super) environment: Vec<(String, String)>,
+}
+
+/// Crates that cells can use, finished.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Library {
+    /// Names and files.
+    pub(super) crates: Vec<(String, PathBuf)>,
+    /// Where what they depend on is found, by the compiler and by the loader.
+    pub(super) folders: Vec<PathBuf>,
+    /// A crate that must be named for its library to be linked.
+    pub(super) umbrella: Option<String>,
+}
+
+/// What the compiler is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output<'a> {
+    /// Only whether the code is right.
+    Check,
+    /// A library that is loaded and run.
+    Cell {
+        /// Where it goes.
+        library: &'a Path,
+        /// Where the types of its variables go, when they are wanted.
+        types: Option<&'a Path>,
+    },
+    /// A library that later cells link to.
+    Items {
+        /// Where it goes.
+        library: &'a Path,
+    },
+}
+
+/// What the compiler has made of a source.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) success: bool,
+    pub(super) messages: Vec<Message>,
+    /// What it printed besides, such as the word of a crash.
+    pub(super) noise: String,
+}
+
+impl Compiler {
+    pub(super) fn new(toolchain: &Toolchain, folder: PathBuf) -> Self {
+        Self {
+            rustc: toolchain.rustc.clone(),
+            folder,
+            libraries: Vec::new(),
+            opt_level: "0".to_owned(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Where sources and libraries of cells are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Compiles a source file of the folder as the crate `name`.
+    pub(super) fn compile(
+        &self,
+        name: &str,
+        file: &str,
+        extra: &[&Library],
+        output: Output<'_>,
+    ) -> std::io::Result<Compiled> {
+        let mut command = Command::new(&self.rustc);
+        for variable in env::BUILD_SETTINGS {
+            command.env_remove(variable);
+        }
+        command
+            .current_dir(&self.folder)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .args(["--crate-name", name, "--edition", EDITION, METADATA])
+            .args([
+                "--error-format=json",
+                "--json=artifacts",
+                "-Cprefer-dynamic",
+            ])
+            .arg(format!("-Copt-level={}", self.opt_level))
+            .args(["-Cdebuginfo=0", "-Ccodegen-units=1"]);
+        match output {
+            Output::Check => {
+                command
+                    .args(["--crate-type=rlib", "--emit=metadata", "-o"])
+                    .arg(self.folder.join(format!("lib{name}-check.rmeta")));
+            }
+            Output::Cell { library, types } => {
+                let mut emit = with("--emit=link=", library);
+                if let Some(types) = types {
+                    emit.push(with(",mir=", types));
+                }
+                command.arg("--crate-type=cdylib").arg(emit);
+            }
+            Output::Items { library } => {
+                command
+                    .arg("--crate-type=dylib")
+                    .arg(with("--emit=link=", library));
+            }
+        }
+        for library in self.libraries.iter().chain(extra.iter().copied()) {
+            for (name, file) in &library.crates {
+                command.arg("--extern").arg(with(&format!("{name}="), file));
+            }
+            for folder in &library.folders {
+                command
+                    .arg(with("-Ldependency=", folder))
+                    .arg(with("-Clink-arg=-Wl,-rpath,", folder));
+            }
+        }
+        let mut child = command
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut said = String::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            let mut bytes = Vec::new();
+            stderr.read_to_end(&mut bytes)?;
+            said = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        let success = child.wait()?.success();
+        let noise: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with("{\"$message_type\""))
+            .collect();
+        Ok(Compiled {
+            success,
+            messages: Message::read(&said),
+            noise: noise.join("\n"),
+        })
+    }
+}
+
+fn with(prefix: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from(prefix);
+    argument.push(path);
+    argument
+}

@@ -1,0 +1,536 @@
+//! `:dep`: crates built once by cargo into the cache, as one dynamic library a set, and found there by every later kernel.
+//!
+//! A set is a folder named by what it was made of: the compiler and the lines of `:dep`. It holds the library of all crates of the set and the
+//! metadata that the compiler reads when a cell uses them. Kernels share finished sets, never a build: cargo locks its own folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::compiler::Library;
+use crate::cache::Key;
+use crate::env;
+use crate::toolchain::Toolchain;
+
+/// The file that makes a folder a set; written last.
+const MANIFEST: &str = "set.json";
+
+/// How well dependencies are optimised: what is heavy in a notebook is in a crate.
+const OPT_LEVEL: u8 = 2;
+
+/// Lines of cargo's output that an error shows.
+const SHOWN: usize = 40;
+
+/// The dependencies of a notebook: names, and what stands behind `=` in a Cargo.toml.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Dependencies {
+    pub(super) lines: BTreeMap<String, String>,
+    /// Whether cargo may not use the network.
+    pub(super) offline: bool,
+}
+
+/// Why dependencies are not there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The line says nothing that could be understood.
+    #[error(
+        "`:dep {0}` names no crate\nhint: write `:dep serde = \"1\"`, `:dep serde = {{ version = \"1\", features = [\"derive\"] }}`, or the path of a local crate"
+    )]
+    Line(String),
+    /// The folder of a local crate has no package.
+    #[error("{} holds no Cargo package\nhint: name the folder of its Cargo.toml", .0.display())]
+    NoPackage(PathBuf),
+    /// Cargo failed.
+    #[error("the dependencies do not build:\n{0}\nhint: {1}")]
+    Cargo(String, &'static str),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}\nhint: make room there, or set AZUREML_KERNEL_CACHE to another folder", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl Dependencies {
+    /// Adds what stands behind `:dep`.
+    pub(super) fn add(&mut self, arguments: &str) -> Result<(), Error> {
+        let (name, specification) = match arguments.split_once('=') {
+            Some((name, specification)) => (name.trim(), specification.trim()),
+            None => (arguments.trim(), ""),
+        };
+        if name.starts_with(['.', '/']) && specification.is_empty() {
+            let folder = fs::canonicalize(name).map_err(|_| Error::NoPackage(name.into()))?;
+            let name = package_name(&folder)?;
+            // A string of JSON is one of TOML.
+            let path = serde_json::json!(folder.to_string_lossy());
+            self.lines.insert(name, format!("{{ path = {path} }}"));
+            return Ok(());
+        }
+        let is_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
+        if name.is_empty() || !name.chars().all(is_name) {
+            return Err(Error::Line(arguments.to_owned()));
+        }
+        let specification = if specification.is_empty() {
+            "\"*\""
+        } else {
+            specification
+        };
+        self.lines
+            .insert(name.to_owned(), with_whole_path(specification));
+        Ok(())
+    }
+
+    /// The finished crates; builds them when this machine has not built them before. `progress` is told what cargo says.
+    pub(super) fn provide(
+        &self,
+        toolchain: &Toolchain,
+        cache: &Path,
+        progress: &dyn Fn(&str),
+    ) -> Result<Library, Error> {
+        if self.lines.is_empty() {
+            return Ok(Library::default());
+        }
+        let cache = cache.join("dependencies");
+        let mut key = Key::new();
+        key.add(&toolchain.version).add(OPT_LEVEL.to_string());
+        for (name, specification) in &self.lines {
+            key.add(name).add(specification);
+            if let Some(range) = local_path(specification) {
+                add_sources(&mut key, Path::new(&specification[range]));
+            }
+        }
+        let name = key.finish();
+        let set = cache.join(&name);
+        if let Some(library) = read_set(&set) {
+            return Ok(library);
+        }
+        let package = cache.join("packages").join(&name);
+        self.write_package(&package, &name)?;
+        let names = self.names(toolchain, &package)?;
+        let messages = self.build(toolchain, &package, &cache.join("target"), progress)?;
+        collect(&cache, &set, &Built::read(&messages, &names))?;
+        read_set(&set).ok_or_else(|| {
+            Error::Cargo(
+                format!("{} cannot be read", set.display()),
+                "run the cell again",
+            )
+        })
+    }
+
+    fn write_package(&self, folder: &Path, name: &str) -> Result<(), Error> {
+        let mut manifest = format!(
+            "[package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[lib]\ncrate-type = [\"dylib\"]\n\n[workspace]\n\n\
+             [profile.release]\nopt-level = {OPT_LEVEL}\ndebug = false\nstrip = \"debuginfo\"\ncodegen-units = 16\n\n[dependencies]\n",
+            umbrella(name)
+        );
+        for (name, specification) in &self.lines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(manifest, "{name} = {specification}");
+        }
+        let sources = folder.join("src");
+        fs::create_dir_all(&sources).map_err(file_error("create", &sources))?;
+        let path = folder.join("Cargo.toml");
+        fs::write(&path, manifest).map_err(file_error("write", &path))?;
+        // Cargo wants a root to be there before it says anything about the package.
+        write_root(folder, &HashMap::new())
+    }
+
+    fn build(
+        &self,
+        toolchain: &Toolchain,
+        package: &Path,
+        target: &Path,
+        progress: &dyn Fn(&str),
+    ) -> Result<String, Error> {
+        let mut cargo = self.cargo(toolchain, package);
+        cargo
+            .args([
+                "build",
+                "--release",
+                "--message-format=json-render-diagnostics",
+            ])
+            // So that the flags are for the crates alone, not for build scripts and macros.
+            .args(["--target", &toolchain.host])
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Cprefer-dynamic")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = cargo.spawn().map_err(file_error("run", &toolchain.cargo))?;
+        let stdout = child.stdout.take();
+        let messages = std::thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(mut stdout) = stdout {
+                stdout.read_to_string(&mut text).ok();
+            }
+            text
+        });
+        let mut said = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                progress(&line);
+                said.push(line);
+            }
+        }
+        let success = child.wait().is_ok_and(|status| status.success());
+        if !success {
+            return Err(failed(&said));
+        }
+        Ok(messages.join().unwrap_or_default())
+    }
+
+    /// Under which name each package is known to cells, by the package's id. Names all of them in the package's root.
+    fn names(
+        &self,
+        toolchain: &Toolchain,
+        package: &Path,
+    ) -> Result<HashMap<String, String>, Error> {
+        let output = self
+            .cargo(toolchain, package)
+            .args(["metadata", "--format-version=1"])
+            .output()
+            .map_err(file_error("run", &toolchain.cargo))?;
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            failed(&said.lines().map(str::to_owned).collect::<Vec<_>>())
+        })?;
+        let root = metadata.resolve.root;
+        let dependencies = metadata
+            .resolve
+            .nodes
+            .into_iter()
+            .find(|node| Some(&node.id) == root.as_ref())
+            .map(|node| node.deps)
+            .unwrap_or_default();
+        let names = dependencies
+            .into_iter()
+            .map(|dependency| (dependency.pkg, dependency.name))
+            .collect();
+        write_root(package, &names)?;
+        Ok(names)
+    }
+
+    fn cargo(&self, toolchain: &Toolchain, package: &Path) -> Command {
+        let mut cargo = Command::new(&toolchain.cargo);
+        for variable in env::BUILD_SETTINGS {
+            cargo.env_remove(variable);
+        }
+        if self.offline {
+            cargo.arg("--offline");
+        }
+        cargo.current_dir(package).env("RUSTC", &toolchain.rustc);
+        cargo
+    }
+}
+
+/// Writes the root of the package, which names every crate, so that the library holds it.
+fn write_root(package: &Path, names: &HashMap<String, String>) -> Result<(), Error> {
+    let mut lines: Vec<_> = names
+        .values()
+        .map(|name| format!("pub use {name};\n"))
+        .collect();
+    lines.sort_unstable();
+    let path = package.join("src/lib.rs");
+    fs::write(&path, lines.concat()).map_err(file_error("write", &path))
+}
+
+/// Where the path of a local crate stands in what is written behind `=`.
+fn local_path(specification: &str) -> Option<std::ops::Range<usize>> {
+    let (before, rest) = specification.split_once("path")?;
+    let inner = rest
+        .trim_start()
+        .strip_prefix('=')?
+        .trim_start()
+        .strip_prefix('"')?;
+    if !before.trim_end().ends_with(['{', ',']) {
+        return None;
+    }
+    let start = specification.len() - inner.len();
+    Some(start..start + inner.find('"')?)
+}
+
+/// The same with a path that does not depend on the folder of the notebook.
+fn with_whole_path(specification: &str) -> String {
+    let whole = local_path(specification).and_then(|range| {
+        let path = fs::canonicalize(&specification[range.clone()]).ok()?;
+        let mut whole = specification.to_owned();
+        whole.replace_range(range, &path.to_string_lossy());
+        Some(whole)
+    });
+    whole.unwrap_or_else(|| specification.to_owned())
+}
+
+/// Adds what shows that the sources of a local crate have changed.
+fn add_sources(key: &mut Key, folder: &Path) {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Ok(about) = entry.metadata() else {
+            continue;
+        };
+        if name.starts_with('.') || name == "target" {
+            continue;
+        }
+        key.add(name.as_bytes());
+        if about.is_dir() {
+            add_sources(key, &entry.path());
+        } else {
+            let changed = about
+                .modified()
+                .ok()
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .unwrap_or_default();
+            key.add(about.len().to_le_bytes())
+                .add(changed.as_nanos().to_le_bytes());
+        }
+    }
+}
+
+/// What cargo has built.
+struct Built {
+    /// The crates that cells name.
+    crates: Vec<(String, PathBuf)>,
+    /// The library of all of them.
+    umbrella: Option<(String, PathBuf)>,
+    /// All files that cells need.
+    files: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    root: Option<String>,
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    pkg: String,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    package_id: String,
+    target: Target,
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+impl Built {
+    fn read(messages: &str, names: &HashMap<String, String>) -> Self {
+        let mut built = Self {
+            crates: Vec::new(),
+            umbrella: None,
+            files: Vec::new(),
+        };
+        let artifacts = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+            .filter(|artifact| {
+                !artifact
+                    .target
+                    .kind
+                    .iter()
+                    .any(|kind| kind == "custom-build")
+            });
+        for artifact in artifacts {
+            let files = artifact.filenames.into_iter().filter(|file| {
+                file.extension()
+                    .is_some_and(|end| end == "rlib" || end == "rmeta" || end == "so")
+            });
+            let files: Vec<PathBuf> = files.collect();
+            let main = files
+                .iter()
+                .find(|file| file.extension().is_some_and(|end| end != "rmeta"));
+            if let Some(main) = main {
+                if let Some(name) = names.get(&artifact.package_id) {
+                    built.crates.push((name.clone(), main.clone()));
+                } else if artifact.target.kind.iter().any(|kind| kind == "dylib") {
+                    built.umbrella = Some((artifact.target.name.replace('-', "_"), main.clone()));
+                }
+            }
+            built.files.extend(files);
+        }
+        built
+    }
+}
+
+/// What a set's manifest holds; files are names in the set's folder.
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    umbrella: String,
+    crates: Vec<(String, PathBuf)>,
+}
+
+/// Copies what was built into a set that appears at once, whole.
+fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
+    let staging = tempfile::Builder::new()
+        .prefix("unfinished-")
+        .tempdir_in(cache)
+        .map_err(file_error("create", cache))?;
+    for file in &built.files {
+        let target = staging.path().join(file.file_name().unwrap_or_default());
+        // Cargo writes new files and never into old ones, so a second name is as good as a copy.
+        if fs::hard_link(file, &target).is_err() {
+            fs::copy(file, &target).map_err(file_error("write", &target))?;
+        }
+    }
+    let name = |file: &Path| PathBuf::from(file.file_name().unwrap_or_default());
+    let Some((umbrella, library)) = &built.umbrella else {
+        return Err(Error::Cargo(
+            "cargo has built no library".to_owned(),
+            "run the cell again",
+        ));
+    };
+    let mut crates: Vec<_> = built
+        .crates
+        .iter()
+        .map(|(crate_name, file)| (crate_name.clone(), name(file)))
+        .collect();
+    crates.push((umbrella.clone(), name(library)));
+    let manifest = Manifest {
+        umbrella: umbrella.clone(),
+        crates,
+    };
+    let path = staging.path().join(MANIFEST);
+    // A struct of strings and paths always serializes.
+    let text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    fs::write(&path, text).map_err(file_error("write", &path))?;
+    match fs::rename(staging.path(), set) {
+        // Another kernel may have been faster.
+        Err(error) if read_set(set).is_none() => Err(file_error("create", set)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn read_set(folder: &Path) -> Option<Library> {
+    let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
+    let crates: Vec<_> = manifest
+        .crates
+        .into_iter()
+        .map(|(name, file)| (name, folder.join(file)))
+        .collect();
+    crates
+        .iter()
+        .all(|(_, file)| file.is_file())
+        .then(|| Library {
+            crates,
+            folders: vec![folder.to_owned()],
+            umbrella: Some(manifest.umbrella),
+        })
+}
+
+/// The name of the crate of a set; sets that are loaded one after the other must differ in it.
+fn umbrella(key: &str) -> String {
+    format!("dependencies-{key}")
+}
+
+fn package_name(folder: &Path) -> Result<String, Error> {
+    let none = || Error::NoPackage(folder.to_owned());
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).map_err(|_| none())?;
+    let mut in_package = false;
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            in_package = line == "[package]";
+        } else if in_package
+            && let Some((key, value)) = line.split_once('=')
+            && key.trim() == "name"
+        {
+            let name = value.trim().trim_matches(['"', '\'']);
+            return Ok(name.to_owned());
+        }
+    }
+    Err(none())
+}
+
+/// What cargo said, as an error.
+fn failed(said: &[String]) -> Error {
+    let start = said.len().saturating_sub(SHOWN);
+    let text = said[start..].join("\n");
+    let contains = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let hint = if contains(&["No space left on device"]) {
+        "make room on the disk of the cache, or set AZUREML_KERNEL_CACHE to another folder"
+    } else if contains(&[
+        "Could not resolve host",
+        "download of config.json failed",
+        "Couldn't connect",
+        "spurious network",
+    ]) {
+        "there is no way to the registry: connect, or use a crate that this machine has (`:offline 1`, or a path)"
+    } else if contains(&["no matching package", "failed to select a version"]) {
+        "check the name, the version and the features"
+    } else {
+        "the crate's own page says what it needs"
+    };
+    Error::Cargo(text, hint)
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read() {
+        let mut dependencies = Dependencies::default();
+        dependencies.add("serde").expect("a name");
+        dependencies
+            .add("rand = { version = \"0.9\", features = [\"std\"] }")
+            .expect("a table");
+        assert_eq!(
+            dependencies.lines.into_iter().collect::<Vec<_>>(),
+            [
+                (
+                    "rand".to_owned(),
+                    "{ version = \"0.9\", features = [\"std\"] }".to_owned()
+                ),
+                ("serde".to_owned(), "\"*\"".to_owned())
+            ]
+        );
+        assert_eq!(
+            local_path("{ version = \"1\", path = \"/a b/c\" }"),
+            Some(25..31)
+        );
+        assert_eq!(local_path("{ features = [\"path\"] }"), None);
+        let nonsense = Dependencies::default().add("a b c");
+        assert!(matches!(nonsense, Err(Error::Line(_))));
+        let nowhere = Dependencies::default().add("/nowhere/at/all");
+        assert!(matches!(nowhere, Err(Error::NoPackage(_))));
+    }
+}

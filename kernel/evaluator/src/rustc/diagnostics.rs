@@ -1,0 +1,181 @@
+//! What the compiler says, from its JSON to the cell's coordinates.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::source::{Origin, Source, line_and_column};
+use crate::report::{Diagnostic, Label};
+
+/// A message of the compiler.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Message {
+    message: String,
+    code: Option<Code>,
+    level: String,
+    spans: Vec<Span>,
+    #[serde(default)]
+    children: Value,
+    rendered: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Code {
+    code: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Span {
+    file_name: String,
+    byte_start: usize,
+    byte_end: usize,
+    is_primary: bool,
+    label: Option<String>,
+    expansion: Option<Box<Expansion>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Expansion {
+    span: Span,
+}
+
+impl Message {
+    /// The messages among the lines that the compiler has printed.
+    pub(super) fn read(output: &str) -> Vec<Self> {
+        output
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|message: &Self| !message.is_summary())
+            .collect()
+    }
+
+    /// `aborting due to 2 previous errors` and the like.
+    fn is_summary(&self) -> bool {
+        self.spans.is_empty()
+            && (self.message.starts_with("aborting due to")
+                || self.message.starts_with("For more information about")
+                || self.message.starts_with("Some errors have detailed")
+                || self.message.ends_with("warning emitted")
+                || self.message.ends_with("warnings emitted"))
+    }
+
+    pub(super) fn is_error(&self) -> bool {
+        self.level.starts_with("error")
+    }
+
+    pub(super) fn is_warning(&self) -> bool {
+        self.level == "warning"
+    }
+
+    pub(super) fn code(&self) -> &str {
+        self.code.as_ref().map_or("", |code| code.code.as_str())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.message
+    }
+
+    /// What the message is about, as far as it stands in this source.
+    pub(super) fn origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
+        self.spans
+            .iter()
+            .filter_map(|span| span.inside(file))
+            .filter_map(|span| Some(source.origin(span.byte_start)?.0))
+            .collect()
+    }
+
+    /// The same message in the lines of the cell.
+    pub(super) fn in_cell(
+        &self,
+        source: &Source,
+        file: &str,
+        number: u64,
+        code: &str,
+    ) -> Diagnostic {
+        let mut labels = Vec::new();
+        let mut notes = Vec::new();
+        for span in &self.spans {
+            let Some(inside) = span.inside(file) else {
+                continue;
+            };
+            match source.in_cell(inside.byte_start) {
+                Some((cell, start)) if cell == number => {
+                    let end = source
+                        .in_cell(inside.byte_end)
+                        .filter(|(cell, _)| *cell == number)
+                        .map_or(start, |(_, end)| end);
+                    labels.push(Label {
+                        start: line_and_column(code, start),
+                        end: line_and_column(code, end),
+                        text: span.label.clone().unwrap_or_default(),
+                        primary: span.is_primary,
+                    });
+                }
+                Some(_) => {
+                    let (line, _) = line_and_column(&source.text, inside.byte_start);
+                    let text = source.text.lines().nth(line - 1).unwrap_or_default().trim();
+                    let what = span.label.clone().unwrap_or_default();
+                    let colon = if what.is_empty() { "" } else { ": " };
+                    notes.push(format!("in an earlier cell: `{text}`{colon}{what}"));
+                }
+                None => {}
+            }
+        }
+        notes.extend(Diagnostic::notes_of(&self.children));
+        Diagnostic {
+            level: if self.is_error() { "error" } else { "warning" }.to_owned(),
+            code: self.code.as_ref().map(|code| code.code.clone()),
+            message: self.message.clone(),
+            labels,
+            notes,
+            rendered: self.rendered.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Span {
+    /// This span, or the outermost use of the macro that it comes from, in this file.
+    fn inside(&self, file: &str) -> Option<&Self> {
+        let mut span = self;
+        while let Some(expansion) = &span.expansion {
+            if span.file_name == file && !expansion.span.file_name.ends_with(file) {
+                break;
+            }
+            span = &expansion.span;
+        }
+        (span.file_name == file).then_some(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_to_its_cell() {
+        let code = "let 가 = 1;\nlet b: i32 = \"x\";";
+        let mut source = Source::default();
+        source
+            .generated("fn run() {\n")
+            .cell(2, code, 0..code.len());
+        let start = source.text.find("\"x\"").expect("it is there");
+        let json = serde_json::json!({
+            "$message_type": "diagnostic", "message": "mismatched types", "level": "error",
+            "code": { "code": "E0308", "explanation": null },
+            "spans": [{
+                "file_name": "cell.rs", "byte_start": start, "byte_end": start + 3,
+                "line_start": 3, "line_end": 3, "column_start": 14, "column_end": 17,
+                "is_primary": true, "text": [], "label": "expected `i32`, found `&str`",
+                "suggested_replacement": null, "suggestion_applicability": null, "expansion": null
+            }],
+            "children": [], "rendered": "error"
+        });
+        let output =
+            format!("{json}\n{{\"$message_type\":\"artifact\",\"artifact\":\"x\"}}\nnoise\n");
+        let messages = Message::read(&output);
+        assert_eq!(messages.len(), 1);
+        let diagnostic = messages[0].in_cell(&source, "cell.rs", 2, code);
+        assert_eq!(diagnostic.labels[0].start, (2, 14));
+        assert_eq!(diagnostic.labels[0].end, (2, 17));
+        assert_eq!(diagnostic.code.as_deref(), Some("E0308"));
+    }
+}

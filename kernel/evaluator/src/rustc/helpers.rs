@@ -1,0 +1,78 @@
+//! The helper crates as the compiler is given them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use azureml_kernel_helpers::Helpers;
+
+use super::compiler::Library;
+use crate::cache::Key;
+use crate::env;
+use crate::toolchain::Toolchain;
+
+/// The crates of a set under their own names: each passes on what the set's library holds. Compiled once a set.
+pub(super) fn library(
+    helpers: &Helpers,
+    toolchain: &Toolchain,
+    cache: &Path,
+) -> std::io::Result<Library> {
+    let key = Key::new()
+        .add(&toolchain.version)
+        .add(helpers.folder().as_os_str().as_encoded_bytes())
+        .finish();
+    let folder = cache.join("facades").join(key);
+    let mut crates = Vec::new();
+    for facade in helpers.facades() {
+        let name = facade.name.replace('-', "_");
+        let file = folder.join(format!("lib{name}.rlib"));
+        if !file.is_file() {
+            std::fs::create_dir_all(&folder)?;
+            compile(helpers, toolchain, &name, &file)?;
+        }
+        crates.push((name, file));
+    }
+    Ok(Library {
+        crates,
+        folders: vec![helpers.library_folder(), folder],
+        umbrella: None,
+    })
+}
+
+fn compile(
+    helpers: &Helpers,
+    toolchain: &Toolchain,
+    name: &str,
+    file: &PathBuf,
+) -> std::io::Result<()> {
+    let staging = tempfile::tempdir_in(file.parent().unwrap_or(Path::new(".")))?;
+    let built = staging.path().join("built.rlib");
+    let (umbrella, library) = helpers.library();
+    let mut rustc = Command::new(&toolchain.rustc);
+    for variable in env::BUILD_SETTINGS {
+        rustc.env_remove(variable);
+    }
+    let output = rustc
+        .args([
+            "--crate-name",
+            name,
+            "--crate-type=rlib",
+            "--edition=2024",
+            "-Cprefer-dynamic",
+        ])
+        .arg("--extern")
+        .arg(format!("{umbrella}={}", library.display()))
+        .arg(format!(
+            "-Ldependency={}",
+            helpers.library_folder().display()
+        ))
+        .arg("-o")
+        .arg(&built)
+        .arg(helpers.stand_in(name))
+        .output()?;
+    if !output.status.success() {
+        return Err(std::io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ));
+    }
+    std::fs::rename(&built, file)
+}

@@ -1,0 +1,119 @@
+//! The items of earlier cells as a library, compiled while nobody waits, so that the cells to come need not compile them again.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::compiler::{Compiler, Library, Output};
+use super::plan;
+use super::session::Session;
+use super::source::Source;
+
+/// The newest library, and the one that is being compiled.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Libraries {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    finished: Option<Finished>,
+    /// The version of the session that a thread is compiling.
+    running: Option<u64>,
+    /// The versions that do not compile as a library: such items are used as they are.
+    refused: Option<u64>,
+}
+
+/// A finished library.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    version: u64,
+    pub(super) library: Library,
+    /// The name of its source, and the source.
+    pub(super) file: String,
+    pub(super) source: Arc<Source>,
+}
+
+impl Libraries {
+    /// The library with the items of this session, when it is finished.
+    pub(super) fn of(&self, session: &Session) -> Option<Finished> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state
+            .finished
+            .clone()
+            .filter(|finished| finished.version == session.version)
+    }
+
+    /// Compiles the items of a session in a thread, unless that was done.
+    pub(super) fn prepare(&self, session: &Session, compiler: &Compiler, umbrellas: &[String]) {
+        let version = session.version;
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = state.running == Some(version)
+                || state.refused == Some(version)
+                || state.finished.as_ref().map(|finished| finished.version) == Some(version);
+            // One at a time: the next cell asks again.
+            if known || session.items.is_empty() || state.running.is_some() {
+                return;
+            }
+            state.running = Some(version);
+        }
+        let source = plan::library(session, umbrellas);
+        let compiler = compiler.clone();
+        let state = Arc::clone(&self.state);
+        let compile = move || {
+            let finished = compile(&compiler, version, source);
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.running = None;
+            match finished {
+                Some(finished) => state.finished = Some(finished),
+                None => state.refused = Some(version),
+            }
+        };
+        if std::thread::Builder::new()
+            .name("items".to_owned())
+            .spawn(compile)
+            .is_err()
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.running = None;
+        }
+    }
+}
+
+fn compile(compiler: &Compiler, version: u64, source: Source) -> Option<Finished> {
+    let name = format!("{}_{version}", plan::WITH_ITEMS);
+    let file = format!("{name}.rs");
+    let library: PathBuf = compiler.folder().join(format!("lib{name}.so"));
+    std::fs::write(compiler.folder().join(&file), &source.text).ok()?;
+    let compiled = compiler
+        .compile(
+            plan::WITH_ITEMS,
+            &file,
+            &[],
+            Output::Items { library: &library },
+        )
+        .ok()?;
+    if !compiled.success {
+        for message in compiled
+            .messages
+            .iter()
+            .filter(|message| message.is_error())
+        {
+            tracing::debug!(
+                message = message.text(),
+                "the items of the cells make no library"
+            );
+        }
+        return None;
+    }
+    Some(Finished {
+        version,
+        library: Library {
+            crates: vec![(plan::WITH_ITEMS.to_owned(), library)],
+            folders: vec![compiler.folder().to_owned()],
+            umbrella: None,
+        },
+        file,
+        source: Arc::new(source),
+    })
+}

@@ -1,0 +1,95 @@
+//! The process that runs cells, as the kernel holds it.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::env;
+
+/// What the process says when a function has returned.
+const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
+
+/// How cell processes are started.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    /// The binary that calls [`child_hook`](crate::child_hook).
+    pub(super) program: PathBuf,
+    /// Where the process finds the kernel.
+    pub(super) socket: PathBuf,
+    /// The library that cells share.
+    pub(super) runtime: PathBuf,
+    /// The environment in which the kernel was started, with what the user has set since (`:env`).
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// The process has ended.
+#[derive(Debug)]
+pub(super) struct Ended(pub(super) String);
+
+impl Process {
+    pub(super) fn start(recipe: &Recipe) -> std::io::Result<Self> {
+        let mut child = Command::new(&recipe.program)
+            .env_clear()
+            .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
+            .env(env::ROLE, env::ROLE_CELL)
+            .env(env::EVCXR_IS_RUNTIME, "1")
+            .env(env::LINK, &recipe.socket)
+            .env(env::CELL_RUNTIME, &recipe.runtime)
+            // Signals to the kernel's group are the kernel's affair.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let missing = || std::io::Error::other("the cell process has no pipes");
+        Ok(Self {
+            commands: child.stdin.take().ok_or_else(missing)?,
+            answers: BufReader::new(child.stdout.take().ok_or_else(missing)?),
+            child,
+        })
+    }
+
+    /// Loads a library and runs a function of it to its end.
+    pub(super) fn run(&mut self, library: &Path, function: &str) -> Result<(), Ended> {
+        let command = format!("LOAD_AND_RUN {} {function}\n", library.display());
+        if self.commands.write_all(command.as_bytes()).is_err() {
+            return Err(self.ended());
+        }
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match self.answers.read_line(&mut line) {
+                Ok(length) if length > 0 => {
+                    if line.trim_end() == EXECUTION_COMPLETE {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(self.ended()),
+            }
+        }
+    }
+
+    fn ended(&mut self) -> Ended {
+        Ended(self.child.wait().map_or_else(
+            |error| error.to_string(),
+            |status: ExitStatus| status.to_string(),
+        ))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

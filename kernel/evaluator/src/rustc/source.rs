@@ -1,0 +1,134 @@
+//! A generated crate root that remembers where each of its bytes comes from.
+
+use std::ops::Range;
+
+/// Text for the compiler, and the way back to the cells.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Source {
+    pub(super) text: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+struct Piece {
+    range: Range<usize>,
+    origin: Origin,
+}
+
+/// Where a piece of the source comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// From a cell, by its number, beginning at this byte of it.
+    Cell { cell: u64, start: usize },
+    /// The statement that keeps a new variable.
+    Store(String),
+    /// The statement that keeps a variable of an earlier cell again.
+    Keep(String),
+    /// What shows the value of the last expression.
+    Show,
+}
+
+impl Source {
+    /// Adds code of the kernel's own.
+    pub(super) fn generated(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds code that has an origin.
+    pub(super) fn piece(&mut self, origin: Origin, text: &str) -> &mut Self {
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.pieces.push(Piece {
+            range: start..self.text.len(),
+            origin,
+        });
+        self
+    }
+
+    /// Adds a part of a cell.
+    pub(super) fn cell(&mut self, cell: u64, code: &str, range: Range<usize>) -> &mut Self {
+        let origin = Origin::Cell {
+            cell,
+            start: range.start,
+        };
+        self.piece(origin, &code[range])
+    }
+
+    /// What stands at a byte, and how far the byte is from the start of that piece.
+    pub(super) fn origin(&self, place: usize) -> Option<(&Origin, usize)> {
+        self.pieces
+            .iter()
+            .find(|piece| piece.range.contains(&place) || piece.range.end == place)
+            .map(|piece| (&piece.origin, place - piece.range.start))
+    }
+
+    /// The byte of the cell that stands at a byte of the source, and the number of the cell.
+    pub(super) fn in_cell(&self, place: usize) -> Option<(u64, usize)> {
+        match self.origin(place)? {
+            (Origin::Cell { cell, start }, offset) => Some((*cell, start + offset)),
+            _ => None,
+        }
+    }
+
+    /// The byte at a line and column, both from 1, the column in code points.
+    pub(super) fn place(&self, line: usize, column: usize) -> Option<usize> {
+        let start = line_start(&self.text, line)?;
+        let rest = &self.text[start..];
+        let offset = rest
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or(rest.len(), |(offset, _)| offset);
+        Some(start + offset)
+    }
+}
+
+/// Where a line begins; lines count from 1.
+fn line_start(text: &str, line: usize) -> Option<usize> {
+    if line <= 1 {
+        return Some(0);
+    }
+    text.match_indices('\n')
+        .nth(line - 2)
+        .map(|(end, _)| end + 1)
+}
+
+/// The line and column of a byte, both from 1, the column in code points.
+pub(super) fn line_and_column(text: &str, place: usize) -> (usize, usize) {
+    let mut place = place.min(text.len());
+    while !text.is_char_boundary(place) {
+        place -= 1;
+    }
+    let before = &text[..place];
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_found() {
+        let code = "let 이름 = 1;\n이름 + x";
+        let mut source = Source::default();
+        source
+            .generated("fn run() {\n")
+            .cell(3, code, 0..17)
+            .generated("\n")
+            .cell(3, code, 18..code.len())
+            .piece(Origin::Keep("x".to_owned()), " keep(x);");
+        let at = source.text.find("+ x").expect("it is there") + 2;
+        let (cell, place) = source.in_cell(at).expect("it comes from the cell");
+        assert_eq!(cell, 3);
+        assert_eq!(line_and_column(code, place), (2, 6));
+        assert_eq!(source.place(3, 6), Some(at));
+        let kept = source.text.find("keep").expect("it is there");
+        assert_eq!(
+            source.origin(kept),
+            Some((&Origin::Keep("x".to_owned()), 1))
+        );
+        assert_eq!(source.origin(2), None);
+    }
+}
