@@ -1,8 +1,5 @@
 //! The environment variables that this crate reads or sets, in one place.
 
-/// Where finished libraries are kept between kernels; see [`crate::cache::root`].
-pub(crate) const CACHE: &str = "AZUREML_KERNEL_CACHE";
-
 /// Where the standard library's sources are, for rust-analyzer.
 pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 

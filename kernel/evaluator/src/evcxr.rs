@@ -99,8 +99,8 @@ impl EvcxrEvaluator {
         let runtime = cell_runtime(&toolchain, &cache)?;
         let rust_src = RustSrc::find(&toolchain);
         let helpers = match &options.helpers {
-            Some(folder) => Helpers::open(folder),
-            None => Helpers::current(),
+            Some(folder) => Helpers::open(folder, &toolchain),
+            None => Helpers::current(&toolchain),
         };
         let in_folder = |source| StartError::Folder {
             place: std::env::temp_dir(),

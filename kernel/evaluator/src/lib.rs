@@ -10,8 +10,8 @@ mod env;
 pub mod evcxr;
 mod link;
 pub mod rust_src;
-pub mod toolchain;
 
+pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook};
 pub use completeness::{Completeness, is_complete};
 
@@ -65,6 +65,13 @@ pub enum Event {
 pub trait Events: Send + Sync {
     /// Takes the next event. Never blocks on the front end.
     fn emit(&self, event: Event);
+}
+
+/// Shows nothing.
+pub struct Discard;
+
+impl Events for Discard {
+    fn emit(&self, _event: Event) {}
 }
 
 /// How a cell ended.

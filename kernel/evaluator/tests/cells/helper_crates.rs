@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use azureml_kernel_evaluator::Evaluator;
+use azureml_kernel_evaluator::toolchain::Toolchain;
 use azureml_kernel_helpers::build_in;
 use serde_json::json;
 
@@ -95,8 +96,9 @@ fn missing_helpers_are_explained(cache: &Path) {
 fn helper_crates_are_there_and_share_their_statics(cache: &Path) {
     let root = tempfile::tempdir().expect("a temporary folder");
     let surface = crates(root.path());
-    let helpers =
-        build_in(&cache.join("helpers"), &[surface], &|_| {}).expect("the crates compile");
+    let toolchain = Toolchain::find().expect("Rust is installed");
+    let helpers = build_in(&cache.join("helpers"), &toolchain, &[surface], &|_| {})
+        .expect("the crates compile");
     // The library stands for itself: its sources may go.
     drop(root);
 
