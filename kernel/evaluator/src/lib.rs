@@ -56,9 +56,22 @@ pub enum Event {
         prompt: String,
         /// Whether to hide what is typed.
         password: bool,
-        /// Takes the line, without its newline; dropped when the front end has no standard input.
-        reply: Sender<String>,
+        /// Takes the answer; dropped without one, it is [`InputAnswer::Unavailable`].
+        reply: Sender<InputAnswer>,
     },
+}
+
+/// What comes of a question to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputAnswer {
+    /// A line, without its newline.
+    Line(String),
+    /// The user ended the input: reading gives nothing, as at the end of a file.
+    End,
+    /// There is nobody to ask: reading fails, and the reader of the notebook is told why.
+    Unavailable,
+    /// The cell is being stopped, or is over: reading fails.
+    Cancelled,
 }
 
 /// Where the events of a running cell go.

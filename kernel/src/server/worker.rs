@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use azureml_kernel_evaluator::{Evaluator, Events, Outcome};
+use azureml_kernel_evaluator::{Discard, Evaluator, Events, Outcome};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use super::channel::Request;
 use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
-use super::output::{CellOutput, Discard};
+use super::output::CellOutput;
 use super::queue::{Job, RunningCell, Work};
 use super::replies;
 use crate::protocol::content::{CursorRequest, ExecuteRequest};

@@ -1,7 +1,7 @@
 //! Questions about code, and questions to the user.
 
 use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
-use azureml_kernel_evaluator::{Evaluator, Outcome};
+use azureml_kernel_evaluator::{Evaluator, InputAnswer, Outcome};
 
 use crate::support::{Check, Recorder, value};
 
@@ -23,6 +23,14 @@ pub const CHECKS: &[Check] = &[
     (
         "without_input_reading_fails_with_words",
         without_input_reading_fails_with_words,
+    ),
+    (
+        "the_end_of_the_input_is_no_error",
+        the_end_of_the_input_is_no_error,
+    ),
+    (
+        "a_cancelled_question_fails_without_words",
+        a_cancelled_question_fails_without_words,
     ),
 ];
 
@@ -117,4 +125,25 @@ fn without_input_reading_fails_with_words(evaluator: &mut EvcxrEvaluator) {
         "{:?}",
         recorder.seen()
     );
+}
+
+fn the_end_of_the_input_is_no_error(evaluator: &mut EvcxrEvaluator) {
+    let answers = [InputAnswer::Line("one".to_owned()), InputAnswer::End];
+    let recorder = Recorder::giving(answers.into_iter());
+    let code = "std::io::stdin().lines().map(Result::unwrap).collect::<Vec<_>>()";
+    let Outcome::Ok(Some(value)) = evaluator.execute(code, &recorder) else {
+        panic!("the cell has a value: {:?}", recorder.seen());
+    };
+    assert_eq!(value["text/plain"], "[\"one\"]");
+    assert_eq!(recorder.text("err"), "");
+}
+
+fn a_cancelled_question_fails_without_words(evaluator: &mut EvcxrEvaluator) {
+    let recorder = Recorder::giving([InputAnswer::Cancelled].into_iter());
+    let code = "{ let mut line = String::new(); std::io::stdin().read_line(&mut line).is_err() }";
+    let Outcome::Ok(Some(value)) = evaluator.execute(code, &recorder) else {
+        panic!("the cell has a value");
+    };
+    assert_eq!(value["text/plain"], "true");
+    assert_eq!(recorder.text("err"), "");
 }

@@ -6,7 +6,9 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use azureml_kernel_evaluator::evcxr::{EvcxrEvaluator, Options};
-use azureml_kernel_evaluator::{CellError, Evaluator, Event, Events, MimeBundle, Outcome};
+use azureml_kernel_evaluator::{
+    CellError, Evaluator, Event, Events, InputAnswer, MimeBundle, Outcome,
+};
 use azureml_kernel_helpers::Helpers;
 
 /// A check with the evaluator that all share.
@@ -82,19 +84,28 @@ pub fn start_with(cache: &Path, helpers: Option<&Helpers>) -> EvcxrEvaluator {
     EvcxrEvaluator::start(options).expect("the evaluator starts")
 }
 
-/// What a cell showed, in order; asked for input, it answers with the next line.
+/// What a cell showed, in order; asked for input, it gives the next answer.
 #[derive(Debug, Default)]
 pub struct Recorder {
     seen: Mutex<Vec<String>>,
     changed: Condvar,
-    lines: Mutex<Vec<String>>,
+    answers: Mutex<Vec<InputAnswer>>,
 }
 
 impl Recorder {
     /// A recorder that can answer.
     pub fn answering(lines: &[&str]) -> Self {
+        Self::giving(
+            lines
+                .iter()
+                .map(|line| InputAnswer::Line((*line).to_owned())),
+        )
+    }
+
+    /// A recorder that gives these answers.
+    pub fn giving(answers: impl DoubleEndedIterator<Item = InputAnswer>) -> Self {
         Self {
-            lines: Mutex::new(lines.iter().rev().map(|line| (*line).to_owned()).collect()),
+            answers: Mutex::new(answers.rev().collect()),
             ..Self::default()
         }
     }
@@ -166,15 +177,15 @@ impl Events for Recorder {
                     "input",
                     &format!("{prompt}{}", if password { " (hidden)" } else { "" }),
                 );
-                // Without a line the reply is dropped, as by a front end that has no input.
-                if let Some(line) = self
-                    .lines
+                // Without an answer the reply is dropped, as by a front end that has no input.
+                if let Some(answer) = self
+                    .answers
                     .lock()
                     .expect("no check panics while it holds this")
                     .pop()
                 {
                     reply
-                        .send(line)
+                        .send(answer)
                         .expect("the evaluator waits for the answer");
                 }
             }
