@@ -40,10 +40,28 @@ pub fn play_victim() {
 
 fn a_killed_kernel_leaves_nothing_behind(cache: &Path) {
     let temporary = tempfile::tempdir().expect("a temporary folder");
+    kill_one(cache, temporary.path());
+    let left = folders(temporary.path());
+    assert_eq!(left.len(), 1, "{left:?}");
+    // The next kernel tidies up, and is killed in turn.
+    kill_one(cache, temporary.path());
+    let new = folders(temporary.path());
+    assert_eq!(new.len(), 1, "{new:?}");
+    assert_ne!(new, left);
+}
+
+/// What lies in a folder.
+fn folders(parent: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent).expect("it is there");
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// Starts a kernel with these temporary files, kills it while a cell runs, and waits until the cell has gone too.
+fn kill_one(cache: &Path, temporary: &Path) {
     let program = std::env::current_exe().expect("this program has a path");
     let mut victim = Command::new(program)
         .env(VICTIM, cache)
-        .env("TMPDIR", temporary.path())
+        .env("TMPDIR", temporary)
         .stdout(Stdio::piped())
         .spawn()
         .expect("this program can be started");

@@ -1,5 +1,7 @@
 //! The stop button.
 
+use std::time::{Duration, Instant};
+
 use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
 use azureml_kernel_evaluator::{CellError, Evaluator, Outcome};
 
@@ -106,10 +108,13 @@ fn a_compile_is_stopped(evaluator: &mut EvcxrEvaluator) {
     let interrupt = evaluator.interrupter();
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !started.exists() {
+            let begin = Instant::now();
+            while !started.exists() && begin.elapsed() < Duration::from_mins(1) {
                 std::thread::yield_now();
             }
+            // Also when it did not start: the cell ends then, and the check fails.
             interrupt();
+            assert!(started.exists(), "the build did not start");
         });
         evaluator.execute(&code, &recorder)
     });
