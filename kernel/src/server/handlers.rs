@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use azureml_kernel_evaluator::{Completeness, Completions};
+use azureml_kernel_evaluator::{CellError, Completeness, Completions};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -36,6 +36,17 @@ enum BadRequest {
     TooLarge(usize),
 }
 
+impl From<BadRequest> for CellError {
+    fn from(error: BadRequest) -> Self {
+        let text = error.to_string();
+        Self {
+            ename: "BadRequest".to_owned(),
+            evalue: text.lines().next().unwrap_or_default().to_owned(),
+            traceback: text.lines().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// Handles one request; returns when it is answered or waits for the evaluator.
 pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
     match request.message.header.msg_type.as_str() {
@@ -57,12 +68,26 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
                     beside(kernel, &request, || request.reply(&content));
                 }
                 Ok(work) => kernel.queue.push(request, work),
+                Err(error) if request.message.header.msg_type == "execute_request" => {
+                    tracing::warn!(%error, "refused a cell");
+                    kernel.queue.push(request, Work::Refuse(error.into()));
+                }
                 Err(error) => beside(kernel, &request, || refuse(&request, &error)),
             }
         }
         "kernel_info_request" => {
-            let content = info::content(kernel.language_version.clone()).await;
-            beside(kernel, &request, || request.reply(&content));
+            let known = info::is_known(&kernel.language_version);
+            let kernel = kernel.clone();
+            let answer = async move {
+                let content = info::content(kernel.language_version.clone()).await;
+                beside(&kernel, &request, || request.reply(&content));
+            };
+            if known {
+                answer.await;
+            } else {
+                // It waits for the version, for which nothing else must wait.
+                tokio::spawn(answer);
+            }
         }
         _ => beside(kernel, &request, || {
             if let Err(error) = answer(kernel, &request) {
