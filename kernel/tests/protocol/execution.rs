@@ -1,5 +1,7 @@
 //! Cells: what they show, in which order, and what their replies say.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::client::{Kernel, Received};
@@ -314,4 +316,46 @@ async fn two_front_ends_get_their_own_replies() {
     assert_eq!(first.reply().await.parent, from_first);
     assert_eq!(second.reply().await.parent, from_second);
     assert_eq!(kinds(&first.broadcasts(&from_second).await).len(), 2);
+}
+
+#[tokio::test]
+async fn a_front_end_that_reads_nothing_keeps_no_other_waiting() {
+    let kernel = Kernel::start();
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        stalled.push(kernel.connect().await);
+    }
+    let mut client = kernel.connect().await;
+    // More than fits into what lies between the kernel and a front end.
+    let (text, begin) = ("x".repeat(1 << 20), Instant::now());
+    for _ in 0..40 {
+        let (reply, shown) = client.run(&format!("value {text}")).await;
+        assert_eq!(reply["status"], "ok");
+        assert_eq!(kinds(&shown), ["execute_input", "execute_result"]);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20), "{begin:?}");
+    // What they have not read is still there.
+    for mut client in stalled {
+        while client.iopub().await.msg_type != "execute_result" {}
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_answered_on_a_page() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let (reply, shown) = client.run("?한글").await;
+    assert_eq!(reply["status"], "ok");
+    assert_eq!(
+        reply["payload"],
+        json!([{ "source": "page", "data": { "text/plain": "글" }, "start": 0 }])
+    );
+    assert_eq!(kinds(&shown), ["execute_input"]);
+    let (complete, _) = client
+        .ask("is_complete_request", json!({ "code": "?한글" }))
+        .await;
+    assert_eq!(complete["status"], "complete");
+    let (reply, shown) = client.run("?").await;
+    assert_eq!(reply["ename"], "NotFound");
+    assert_eq!(kinds(&shown), ["execute_input", "error"]);
 }
