@@ -11,6 +11,7 @@ use super::comm;
 use super::info;
 use super::kernel::Kernel;
 use super::lifetime::End;
+use super::question;
 use super::queue::Work;
 use super::replies;
 use crate::protocol::content::{CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest};
@@ -188,6 +189,9 @@ fn answer(kernel: &Kernel, request: &Request) -> Result<(), BadRequest> {
 fn is_complete(kernel: &Kernel, request: &Request, code: &str) {
     if code.len() > LARGEST_CELL {
         return request.reply(&json!({ "status": "unknown" }));
+    }
+    if question::asked(code).is_some() {
+        return request.reply(&json!({ "status": "complete" }));
     }
     request.reply(&match (kernel.is_complete)(code) {
         Completeness::Complete => json!({ "status": "complete" }),

@@ -14,6 +14,7 @@ mod info;
 mod kernel;
 mod lifetime;
 mod output;
+mod question;
 mod queue;
 mod replies;
 mod stdin;

@@ -16,6 +16,7 @@ use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
 use super::output::CellOutput;
+use super::question;
 use super::queue::{Job, Work};
 use super::replies;
 use super::unrun;
@@ -115,8 +116,17 @@ impl Worker {
             "execute_input",
             &json!({ "code": code, "execution_count": count }),
         );
+        let mut payload = Vec::new();
         let outcome = if blank {
             Outcome::Ok(None)
+        } else if let Some(name) = question::asked(code) {
+            match self.evaluator.inspect(name, question::cursor(name)) {
+                Some(data) => {
+                    payload.push(question::page(&data));
+                    Outcome::Ok(None)
+                }
+                None => Outcome::Error(question::unknown(name)),
+            }
         } else {
             self.evaluate(code, &output)
         };
@@ -144,7 +154,7 @@ impl Worker {
                     "status": "ok",
                     "execution_count": count,
                     "user_expressions": expressions,
-                    "payload": [],
+                    "payload": payload,
                 }));
                 Vec::new()
             }
