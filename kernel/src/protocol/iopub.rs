@@ -60,6 +60,10 @@ struct FrontEnd {
 impl IoPub {
     /// Starts the tasks that send to whoever connects to `listener`.
     pub fn start(session: Arc<Session>, listener: Listener) -> Self {
+        Self::start_with(session, listener, SEND_LIMIT)
+    }
+
+    fn start_with(session: Arc<Session>, listener: Listener, limit: Duration) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         let shared = Arc::<Shared>::default();
         let (opened, subscription) = watch::channel(false);
@@ -69,6 +73,7 @@ impl IoPub {
             listener,
             shared.clone(),
             Arc::new(opened),
+            limit,
         ));
         Self {
             session,
@@ -153,6 +158,7 @@ async fn accept(
     listener: Listener,
     shared: Arc<Shared>,
     opened: Arc<watch::Sender<bool>>,
+    limit: Duration,
 ) {
     loop {
         match listener.accept().await {
@@ -169,6 +175,7 @@ async fn accept(
                     items,
                     waiting,
                     opened.clone(),
+                    limit,
                 ));
             }
             Err(error) => {
@@ -187,6 +194,7 @@ async fn send_all(
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
     opened: Arc<watch::Sender<bool>>,
+    limit: Duration,
 ) {
     loop {
         // Cancelling any of these loses nothing.
@@ -196,7 +204,8 @@ async fn send_all(
             event = subscriber.socket.recv() => match event {
                 Ok(event) => match subscription(&event) {
                     Some(topic) => {
-                        let sent = welcome(&session, &mut subscriber.socket, topic).await;
+                        let message = welcome(&session, topic);
+                        let sent = send(&mut subscriber.socket, message, limit).await;
                         opened.send_replace(true);
                         sent
                     }
@@ -210,7 +219,7 @@ async fn send_all(
             item = items.recv() => match item {
                 Some(Item::Message(message)) => {
                     let size = size(&message);
-                    let sent = send(&mut subscriber.socket, message).await;
+                    let sent = send(&mut subscriber.socket, message, limit).await;
                     waiting.fetch_sub(size, Ordering::Relaxed);
                     sent
                 }
@@ -232,16 +241,15 @@ fn subscription(event: &ZmqMessage) -> Option<&[u8]> {
     event.get(0)?.strip_prefix(&[1])
 }
 
-async fn welcome(session: &Session, socket: &mut XPubSocket, topic: &[u8]) -> bool {
+fn welcome(session: &Session, topic: &[u8]) -> ZmqMessage {
     let topic = Bytes::copy_from_slice(topic);
     let content = json!({ "subscription": String::from_utf8_lossy(&topic) });
-    let message = session.encode(&[topic], "iopub_welcome", None, &content);
-    send(socket, message).await
+    session.encode(&[topic], "iopub_welcome", None, &content)
 }
 
 /// Sends a message; false when the front end has left or reads nothing.
-async fn send(socket: &mut XPubSocket, message: ZmqMessage) -> bool {
-    match timeout(SEND_LIMIT, socket.send(message)).await {
+async fn send(socket: &mut XPubSocket, message: ZmqMessage, limit: Duration) -> bool {
+    match timeout(limit, socket.send(message)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::warn!(%error, "a broadcast was not sent");
@@ -251,5 +259,58 @@ async fn send(socket: &mut XPubSocket, message: ZmqMessage) -> bool {
             tracing::warn!("a front end does not read its output; it is cut off");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+    use zeromq::{Socket, SubSocket};
+
+    /// After so long something hangs.
+    const HANGS: Duration = Duration::from_mins(1);
+
+    async fn subscriber(path: &std::path::Path) -> SubSocket {
+        let mut socket = SubSocket::new();
+        let endpoint = format!("ipc://{}", path.display());
+        socket.connect(&endpoint).await.expect("somebody listens");
+        socket.subscribe("").await.expect("it is sent");
+        socket
+    }
+
+    #[tokio::test]
+    async fn a_front_end_that_reads_nothing_is_cut_off_and_the_next_one_is_served() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("iopub");
+        let listener = Listener::Ipc(UnixListener::bind(&path).expect("the folder is ours"));
+        let session = Arc::new(Session::new("key"));
+        let iopub = IoPub::start_with(session, listener, Duration::from_millis(100));
+        let silent = subscriber(&path).await;
+        // More than fits into what lies between.
+        let large = json!({ "text": "x".repeat(16 << 20) });
+        let cut_off = async {
+            loop {
+                iopub.publish(None, "stream", &large);
+                iopub.flush(HANGS).await;
+                // One that has gone is noticed by the next message.
+                iopub.status(None, "idle");
+                iopub.flush(HANGS).await;
+                if iopub.shared.front_ends().is_empty() {
+                    return;
+                }
+            }
+        };
+        timeout(HANGS, cut_off).await.expect("it is cut off");
+        assert_eq!(iopub.waiting(), 0);
+        let mut reading = subscriber(&path).await;
+        let welcomed = timeout(HANGS, reading.recv()).await.expect("in time");
+        let content = welcomed.expect("a message").into_vec().pop();
+        assert_eq!(content.as_deref(), Some(&br#"{"subscription":""}"#[..]));
+        iopub.publish(None, "stream", &json!({ "text": "again" }));
+        let heard = timeout(HANGS, reading.recv()).await.expect("in time");
+        let content = heard.expect("a message").into_vec().pop();
+        assert_eq!(content.as_deref(), Some(&br#"{"text":"again"}"#[..]));
+        drop(silent);
     }
 }
