@@ -32,6 +32,9 @@ pub const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 /// The toolchain that rustup's proxies run, when it is not the default one.
 pub const RUSTUP_TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
+/// Where rustup keeps toolchains; `~/.rustup` when unset.
+pub const RUSTUP_HOME: &str = "RUSTUP_HOME";
+
 /// Where cargo and rustup live; `~/.cargo` when unset.
 pub const CARGO_HOME: &str = "CARGO_HOME";
 

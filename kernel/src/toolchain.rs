@@ -48,10 +48,11 @@ pub fn version_line(program: &str) -> Option<String> {
     text.lines().next().map(|line| line.trim().to_owned())
 }
 
-/// The version of Rust, such as `1.95.0`.
+/// The version of the Rust that compiles cells, such as `1.95.0`.
 pub fn rust_version() -> Option<String> {
-    let line = version_line("rustc")?;
-    line.split(' ').nth(1).map(str::to_owned)
+    let toolchain = Toolchain::find().ok()?;
+    let version = toolchain.short_version().split(' ').nth(1)?;
+    Some(version.to_owned())
 }
 
 /// Where the sources of the standard library are; the evaluator needs them to know the types of variables.

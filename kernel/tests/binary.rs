@@ -1,9 +1,12 @@
 //! The binary from outside: its commands, and how its process ends.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -26,19 +29,27 @@ fn kernel(home: &Path) -> Command {
         command.env_remove(name);
     }
     let environment = home.join("python");
-    let own_home = std::env::home_dir().unwrap_or_default();
-    for (name, folder) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
-        if std::env::var_os(name).is_none() {
-            command.env(name, own_home.join(folder));
-        }
-    }
     command
         .env("HOME", home)
+        .env("RUSTUP_HOME", rustup_home())
+        .env("CARGO_HOME", rust_home("CARGO_HOME", ".cargo"))
         .env("VIRTUAL_ENV", environment)
         // What kernels share is built once for all tests.
         .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null());
     command
+}
+
+fn rustup_home() -> String {
+    rust_home("RUSTUP_HOME", ".rustup")
+}
+
+/// Where a part of Rust is, as a variable says or else in the home folder.
+fn rust_home(variable: &str, folder: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        let home = std::env::home_dir().unwrap_or_default();
+        home.join(folder).display().to_string()
+    })
 }
 
 fn run(command: &mut Command) -> (Output, String, String) {
@@ -98,6 +109,7 @@ fn what_is_installed_is_what_jupyter_needs_and_uninstall_takes_it_away() {
         assert_eq!(spec["language"], "rust");
         assert_eq!(spec["interrupt_mode"], "message");
         assert_eq!(spec["argv"][3], "{connection_file}");
+        assert_eq!(spec["env"]["RUSTUP_HOME"], rustup_home());
         for logo in ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"] {
             assert!(place.join(logo).is_file(), "{logo}");
         }
@@ -132,6 +144,135 @@ fn installing_where_nothing_can_be_written_is_a_clear_error() {
     assert_eq!(out, "");
     assert!(err.starts_with("error: cannot create "), "{err}");
     assert!(err.contains("\nhint: "), "{err}");
+}
+
+#[test]
+fn an_installation_that_is_killed_leaves_nothing_that_jupyter_lists() {
+    let home = tempfile::tempdir().expect("a folder");
+    // The copy of the binary breaks the limit, for which the system kills the process.
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 1; exec \"$0\" install --user --no-crates"])
+        .arg(env!("CARGO_BIN_EXE_azureml-kernel"))
+        .env("HOME", home.path())
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("JUPYTER_DATA_DIR");
+    let status = limited.status().expect("a shell");
+    assert_eq!(status.signal(), Some(Signal::XFSZ.as_raw()), "{status}");
+    let kernels = home.path().join(".local/share/jupyter/kernels");
+    assert!(kernels.is_dir());
+    assert_eq!(files(&kernels), [""; 0].map(PathBuf::from));
+}
+
+/// A toolchain whose compiler only says who it is, and has no sources of the standard library.
+fn bare_toolchain(folder: &Path) {
+    for (name, answer) in [
+        ("cargo", "echo cargo 1.0.0"),
+        (
+            "rustc",
+            "case $1 in -vV) echo rustc 1.0.0; echo host: here;; *) echo /nowhere; echo /nowhere;; esac",
+        ),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{answer}\n")).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("our file");
+    }
+}
+
+#[test]
+fn install_says_that_rust_src_is_missing_and_how_to_get_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    bare_toolchain(home.path());
+    let (output, _, err) = run(kernel(home.path())
+        .args(["install", "--user", "--no-crates"])
+        .env("PATH", home.path())
+        .env_remove("RUST_SRC_PATH"));
+    assert!(output.status.success(), "{err}");
+    assert!(
+        err.contains("warning: the sources of the standard library (rust-src) are missing"),
+        "{err}"
+    );
+    assert!(err.contains("\nhint: "), "{err}");
+    for way in [
+        "rustup component add rust-src",
+        "rust-web-src",
+        "RUST_SRC_PATH",
+    ] {
+        assert!(err.contains(way), "{way}: {err}");
+    }
+}
+
+/// Installs with one crate and a binary that lies in no checkout, so that nothing else is built.
+fn install_one_crate(home: &Path, name: &str) -> Command {
+    let write = |file: &str, text: String| {
+        let path = home.join(name).join(file);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    write(
+        "Cargo.toml",
+        format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nname = \"lib_{name}\"\n[workspace]\n"
+        ),
+    );
+    write("src/lib.rs", "pub fn answer() -> u32 { 42 }".to_owned());
+    let binary = home.join("azureml-kernel");
+    std::fs::copy(env!("CARGO_BIN_EXE_azureml-kernel"), &binary).expect("a copy");
+    let mut command = kernel(home);
+    let environment: Vec<_> = command
+        .get_envs()
+        .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+        .collect();
+    command = Command::new(binary);
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+        .env("AZUREML_KERNEL_CACHE", home.join("cache"))
+        .current_dir(home)
+        .args(["install", "--user", "--crate"])
+        .arg(home.join(name));
+    command
+}
+
+#[test]
+fn install_tries_the_crates_that_it_has_built() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (output, _, err) = run(&mut install_one_crate(home.path(), "first"));
+    assert!(output.status.success(), "{err}");
+    assert!(
+        err.contains("warning: crates/azureml was not found"),
+        "{err}"
+    );
+    assert!(err.contains("hint: run this in a checkout"), "{err}");
+    assert!(err.contains("Built first in "), "{err}");
+    assert!(err.ends_with("It works.\n"), "{err}");
+
+    // A set whose library is gone is found, and does not work.
+    let sets = home.path().join("cache/helpers");
+    let library = files(&sets)
+        .into_iter()
+        .find(|file| file.ends_with("deps/libhelpers.so"))
+        .expect("a library");
+    assert!(!library.starts_with("target"), "{}", library.display());
+    std::fs::write(sets.join(&library), "not a library").expect("our file");
+    let (_, _, err) = run(&mut install_one_crate(home.path(), "first"));
+    let (_, tried) = err.split_once("Trying a cell\n").expect("it is tried");
+    assert!(tried.contains("warning: "), "{err}");
+    assert!(tried.contains("`helpers`"), "{err}");
+    assert!(!tried.contains("It works."), "{err}");
+
+    // The last kernelspec takes everything that was built for it away.
+    let mut uninstall = kernel(home.path());
+    uninstall
+        .env("AZUREML_KERNEL_CACHE", home.path().join("cache"))
+        .args(["uninstall", "--user"]);
+    let (output, _, err) = run(&mut uninstall);
+    assert!(output.status.success(), "{err}");
+    assert_eq!(files(&sets), [Path::new("lock")]);
 }
 
 #[test]
@@ -208,10 +349,25 @@ fn connection_file(home: &Path) -> PathBuf {
 
 /// Waits until the kernel listens on its last socket, or has ended.
 fn wait_until_it_serves(home: &Path, child: &mut Child) {
-    while !home.join("socket-2").exists() {
+    wait_for("the kernel's sockets", || {
         assert!(
             child.try_wait().expect("a child").is_none(),
             "the kernel has ended"
+        );
+        home.join("socket-2").exists().then_some(())
+    });
+}
+
+/// Waits until `poll` gives something; fails when it does not.
+fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = poll() {
+            return found;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_mins(1),
+            "{what} did not come"
         );
         std::thread::yield_now();
     }
@@ -230,11 +386,12 @@ fn sigterm_ends_the_process_properly() {
     let log = home.path().join(".local/state/azureml-kernel/logs");
     // Once the log says so, signals are handled.
     let log = log.join(format!("kernel-{}.log", child.id()));
-    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("the kernel serves")) {
-        std::thread::yield_now();
-    }
+    wait_for("a line in the log", || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("the kernel serves").then_some(())
+    });
     kill_process(Pid::from_child(&child), Signal::TERM).expect("a process");
-    let status = child.wait().expect("a child");
+    let status = wait_for("its end", || child.try_wait().expect("a child"));
     assert!(status.success(), "{status}");
 }
 
@@ -263,7 +420,12 @@ fn the_kernel_ends_when_who_started_it_is_gone() {
     parent.kill().expect("it is killed");
     parent.wait().expect("a child");
     // The kernel holds the other end of the pipe until it ends.
-    let mut rest = String::new();
-    lines.read_line(&mut rest).expect("the end");
-    assert_eq!(rest, "");
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut rest = String::new();
+        lines.read_line(&mut rest).expect("the end");
+        ended.send(rest)
+    });
+    let rest = end.recv_timeout(Duration::from_mins(1));
+    assert_eq!(rest.as_deref(), Ok(""));
 }

@@ -1,25 +1,8 @@
 //! Where finished libraries are kept between kernels, and how they are named.
 
-use std::path::PathBuf;
-
 use sha2::{Digest, Sha256};
 
-use crate::env;
-
-/// The folder of everything that kernels share: `$AZUREML_KERNEL_CACHE`, or `azureml-kernel` in the user's cache.
-///
-/// `None` when the environment names neither a cache nor a home.
-pub fn root() -> Option<PathBuf> {
-    let named = |variable| {
-        std::env::var_os(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    named(env::CACHE).or_else(|| {
-        let user_cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
-        Some(user_cache.join("azureml-kernel"))
-    })
-}
+pub use azureml_kernel_helpers::cache_root as root;
 
 /// Names content by what it was made of.
 #[derive(Clone)]

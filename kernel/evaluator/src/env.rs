@@ -1,10 +1,10 @@
 //! The environment variables that this crate reads or sets, in one place.
 
-/// Where finished libraries are kept between kernels; see [`crate::cache::root`].
-pub(crate) const CACHE: &str = "AZUREML_KERNEL_CACHE";
-
 /// Where the standard library's sources are, for rust-analyzer.
 pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
+
+/// What evaluates cells: `rustc` (default) or `evcxr`.
+pub(crate) const ENGINE: &str = "AZUREML_KERNEL_ENGINE";
 
 /// Which part this binary plays when it is started by the evaluator: [`ROLE_CELL`].
 pub(crate) const ROLE: &str = "AZUREML_KERNEL_ROLE";

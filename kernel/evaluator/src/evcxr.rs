@@ -4,21 +4,22 @@ mod diagnostic;
 
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
-use crate::child::{CellRuntimeError, cell_runtime};
+use crate::child::cell_runtime;
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::env;
 use crate::folder::Folder;
 use crate::position;
 use crate::rust_src::RustSrc;
+use crate::start::{Options, StartError};
 use crate::stream::{PRELUDE, Pump};
-use crate::toolchain::{Toolchain, ToolchainError};
+use crate::toolchain::Toolchain;
 use crate::{
     CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
     Variable, interrupt, report,
@@ -30,52 +31,8 @@ use crate::{
 /// optimised in any case.
 const OPT_LEVEL: &str = "0";
 
-/// How to start an evaluator.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Options {
-    /// Where finished libraries are; by default [`cache::root`](crate::cache::root).
-    pub cache: Option<PathBuf>,
-    /// The set of helper crates; by default the one that the environment names.
-    pub helpers: Option<PathBuf>,
-    /// The binary that calls [`child_hook`](crate::child_hook); by default the one that runs.
-    pub program: Option<PathBuf>,
-}
-
-/// Why an evaluator could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// There is no compiler.
-    #[error(transparent)]
-    Toolchain(#[from] ToolchainError),
-    /// The kernel's part of the cell process could not be built.
-    #[error(transparent)]
-    CellRuntime(#[from] CellRuntimeError),
-    /// There is no place for the cache.
-    #[error(
-        "there is no place for finished libraries\nhint: set HOME, or AZUREML_KERNEL_CACHE to a folder"
-    )]
-    NoCache,
-    /// The folder of this kernel could not be set up.
-    #[error(
-        "cannot set up a folder in {place}: {source}\nhint: make room there, or set TMPDIR to another folder"
-    )]
-    Folder {
-        /// Where it should be.
-        place: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The user's configuration gives all kernels one folder.
-    #[error(
-        "`tmpdir` in evcxr.toml would make kernels share a folder, where one runs the other's cells\nhint: remove that line"
-    )]
-    SharedFolder,
-    /// `evcxr` could not set itself up.
-    #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
-    Evcxr(String),
-}
+/// Code whose completion needs to know the standard library.
+const WARM_UP: &str = "let warm = vec![1]; warm.l";
 
 /// Compiles and runs cells by `evcxr`.
 pub struct EvcxrEvaluator {
@@ -100,8 +57,8 @@ impl EvcxrEvaluator {
         let runtime = cell_runtime(&toolchain, &cache)?;
         let rust_src = RustSrc::find(&toolchain);
         let helpers = match &options.helpers {
-            Some(folder) => Helpers::open(folder),
-            None => Helpers::current(),
+            Some(folder) => Helpers::open(folder, &toolchain),
+            None => Helpers::current(&toolchain),
         };
         let in_folder = |source| StartError::Folder {
             place: std::env::temp_dir(),
@@ -150,16 +107,6 @@ impl EvcxrEvaluator {
             return Err(StartError::SharedFolder);
         }
         Ok(evaluator)
-    }
-
-    /// The helper crates that cells can use, or why there are none.
-    pub fn helpers(&self) -> Result<&Helpers, &HelpersError> {
-        self.helpers.as_ref()
-    }
-
-    /// Where the standard library's sources are.
-    pub fn rust_src(&self) -> &RustSrc {
-        &self.rust_src
     }
 
     /// Whether `evcxr` works in the folder that it was given; its configuration can name another one.
@@ -328,6 +275,10 @@ impl Evaluator for EvcxrEvaluator {
             ("text/plain".to_owned(), plain.into()),
             ("text/html".to_owned(), html.into()),
         ]))
+    }
+
+    fn warm_up(&mut self) {
+        self.complete(WARM_UP, WARM_UP.chars().count());
     }
 
     fn variables(&self) -> Vec<Variable> {

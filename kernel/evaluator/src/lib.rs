@@ -1,6 +1,6 @@
 //! The seam between the Jupyter layer and whatever compiles and runs cells.
 //!
-//! The kernel knows [`Evaluator`] and [`Event`]; `evcxr` is behind them.
+//! The kernel knows [`Evaluator`] and [`Event`]; behind them are an evaluator of its own, which calls `rustc`, and the crate `evcxr`.
 //! An evaluator is driven from one thread; [`Interrupter`] is the only part that other threads touch.
 
 pub mod cache;
@@ -8,19 +8,21 @@ mod child;
 mod completeness;
 mod ending;
 mod env;
-pub mod evcxr;
+mod evcxr;
 mod folder;
 mod interrupt;
 mod link;
 mod position;
 mod report;
 pub mod rust_src;
-pub mod rustc;
+mod rustc;
+mod start;
 mod stream;
-pub mod toolchain;
 
+pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook};
 pub use completeness::{Completeness, is_complete};
+pub use start::{Engine, Options, StartError, start};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,15 +65,35 @@ pub enum Event {
         prompt: String,
         /// Whether to hide what is typed.
         password: bool,
-        /// Takes the line, without its newline; dropped when the front end has no standard input.
-        reply: Sender<String>,
+        /// Takes the answer; dropped without one, it is [`InputAnswer::Unavailable`].
+        reply: Sender<InputAnswer>,
     },
+}
+
+/// What comes of a question to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputAnswer {
+    /// A line, without its newline.
+    Line(String),
+    /// The user ended the input: reading gives nothing, as at the end of a file.
+    End,
+    /// There is nobody to ask: reading fails, and the reader of the notebook is told why.
+    Unavailable,
+    /// The cell is being stopped, or is over: reading fails.
+    Cancelled,
 }
 
 /// Where the events of a running cell go.
 pub trait Events: Send + Sync {
     /// Takes the next event. Never blocks on the front end.
     fn emit(&self, event: Event);
+}
+
+/// Shows nothing.
+pub struct Discard;
+
+impl Events for Discard {
+    fn emit(&self, _event: Event) {}
 }
 
 /// How a cell ended.
@@ -138,6 +160,9 @@ pub trait Evaluator: Send {
 
     /// Describes what stands at `cursor`, in code points; `None` when there is nothing to say.
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle>;
+
+    /// Does while nobody waits what the first question would have to wait for.
+    fn warm_up(&mut self) {}
 
     /// The variables that live on, by name.
     fn variables(&self) -> Vec<Variable>;

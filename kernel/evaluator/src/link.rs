@@ -85,3 +85,9 @@ pub(crate) const INPUT_UNAVAILABLE: u8 = 0;
 
 /// Answer to [`Frame::Input`]: a line follows.
 pub(crate) const INPUT_LINE: u8 = 1;
+
+/// Answer to [`Frame::Input`]: the input has ended.
+pub(crate) const INPUT_END: u8 = 2;
+
+/// Answer to [`Frame::Input`]: the cell is being stopped.
+pub(crate) const INPUT_CANCELLED: u8 = 3;

@@ -30,9 +30,9 @@ use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CELL_RUNTIME, cell_runtime};
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
-use crate::evcxr::{Options, StartError};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
+use crate::start::{Engine, Options, StartError};
 use crate::stream::{Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
@@ -102,8 +102,8 @@ impl RustcEvaluator {
             .ok_or(StartError::NoCache)?;
         let runtime = cell_runtime(&toolchain, &cache)?;
         let helpers = match &options.helpers {
-            Some(folder) => Helpers::open(folder),
-            None => Helpers::current(),
+            Some(folder) => Helpers::open(folder, &toolchain),
+            None => Helpers::current(&toolchain),
         };
         let in_folder = |source| StartError::Folder {
             place: std::env::temp_dir(),
@@ -145,6 +145,7 @@ impl RustcEvaluator {
         Ok(Self {
             process: Some(process),
             analyst: Analyst::new(Options {
+                engine: Engine::Evcxr,
                 cache: Some(cache.clone()),
                 helpers: helpers
                     .as_ref()

@@ -2,10 +2,12 @@
 
 use crate::error::{Error, io};
 use crate::facade::{self, Package};
-use crate::set::{self, Helpers, Manifest};
+use crate::set::{self, Helpers, Manifest, Named};
+use crate::toolchain::Toolchain;
 use crate::{UMBRELLA, env};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,13 +15,22 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Sets that are kept: the newest ones. Each is some ten megabytes.
-const KEPT: usize = 4;
+/// The file in the cache that is locked by who changes what is in it.
+pub(crate) const LOCK: &str = "lock";
+
+/// The folder of cargo's build, which makes the next set in less time.
+pub(crate) const TARGET: &str = "target";
+
+/// The folder of the package that depends on all helper crates.
+pub(crate) const UMBRELLA_FOLDER: &str = "umbrella";
+
+/// How the folder of a set is called that is not finished.
+pub(crate) const UNFINISHED: &str = "unfinished-";
 
 /// Lines of cargo's output that an error shows.
 const SHOWN: usize = 40;
 
-/// Builds the crates in these folders into a set, unless the same set is there already.
+/// Builds the crates in these folders into a set by the compiler that is in force here, unless the same set is there already.
 ///
 /// `progress` is told what cargo is doing, a line at a time. Two that build at once wait for each other; one that is
 /// killed half-way leaves nothing that anyone would use.
@@ -27,25 +38,25 @@ const SHOWN: usize = 40;
 /// # Errors
 /// When a crate is not there or does not build, when there is no toolchain, and when the cache cannot be written.
 pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Error> {
-    build_in(&set::cache()?, crates, progress)
+    build_in(&set::cache()?, &Toolchain::find()?, crates, progress)
 }
 
-/// As [`build`], with the sets in a folder of one's own.
+/// As [`build`], with the sets in a folder of one's own and by a compiler of one's own.
 ///
 /// # Errors
 /// As [`build`].
 pub fn build_in(
     cache: &Path,
+    toolchain: &Toolchain,
     crates: &[PathBuf],
     progress: &dyn Fn(&str),
 ) -> Result<Helpers, Error> {
     fs::create_dir_all(cache).map_err(io("create", cache))?;
-    let lock = cache.join("lock");
+    let lock = cache.join(LOCK);
     let lock_file = File::create(&lock).map_err(io("create", &lock))?;
     lock_file.lock().map_err(io("lock", &lock))?;
 
-    let rustc = set::rustc_version()?;
-    let umbrella = Umbrella::write(&cache.join("umbrella"), crates)?;
+    let umbrella = Umbrella::write(&cache.join(UMBRELLA_FOLDER), toolchain, crates)?;
     let packages = umbrella.packages()?;
     let facades: Vec<&Package> = packages
         .iter()
@@ -53,23 +64,30 @@ pub fn build_in(
         .collect();
     umbrella.write_root(&facades)?;
 
-    let folder = cache.join(umbrella.hash(&rustc, &facades)?);
-    if let Ok(helpers) = Helpers::open(&folder) {
+    let folder = cache.join(umbrella.hash(&facades)?);
+    if let Ok(helpers) = Helpers::open(&folder, toolchain) {
         return Ok(helpers);
     }
     let files = umbrella.compile(cache, progress)?;
 
     let unfinished = tempfile::Builder::new()
-        .prefix("unfinished-")
+        .prefix(UNFINISHED)
         .tempdir_in(cache)
         .map_err(io("create", cache))?;
     collect(&files, unfinished.path())?;
     for package in &facades {
         package.write_facade(unfinished.path(), &facades)?;
     }
+    let named = |name: &String| {
+        let package = facades.iter().find(|package| &package.name == name)?;
+        Some(Named {
+            package: name.clone(),
+            library: package.crate_name(),
+        })
+    };
     let manifest = Manifest {
-        rustc,
-        crates: umbrella.names.clone(),
+        rustc: toolchain.label(),
+        crates: umbrella.names.iter().filter_map(named).collect(),
     };
     set::finish(unfinished.path(), &manifest)?;
     if folder.exists() {
@@ -77,24 +95,27 @@ pub fn build_in(
         fs::remove_dir_all(&folder).map_err(io("remove", &folder))?;
     }
     fs::rename(unfinished.keep(), &folder).map_err(io("create", &folder))?;
-    prune(cache, &folder);
-    Helpers::open(&folder)
+    Helpers::open(&folder, toolchain)
 }
 
 /// The package that depends on all helper crates and becomes the one dynamic library.
-struct Umbrella {
+struct Umbrella<'a> {
     folder: PathBuf,
+    toolchain: &'a Toolchain,
     names: Vec<String>,
+    /// The manifests of the workspaces that the helper crates are members of: they inherit from these.
+    workspaces: BTreeSet<PathBuf>,
 }
 
 /// What `cargo metadata` answers.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
+    workspace_root: PathBuf,
 }
 
-impl Umbrella {
-    fn write(folder: &Path, crates: &[PathBuf]) -> Result<Self, Error> {
+impl<'a> Umbrella<'a> {
+    fn write(folder: &Path, toolchain: &'a Toolchain, crates: &[PathBuf]) -> Result<Self, Error> {
         let mut manifest = format!(
             "[package]\nname = {UMBRELLA:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
              [lib]\ncrate-type = [\"dylib\"]\n\n[workspace]\n\n\
@@ -103,9 +124,11 @@ impl Umbrella {
              [dependencies]\n"
         );
         let mut names = Vec::new();
+        let mut workspaces = BTreeSet::new();
         for folder in crates {
             let folder = fs::canonicalize(folder).map_err(|_| Error::NoPackage(folder.clone()))?;
-            let package = own_package(&folder)?;
+            let (package, workspace) = own_package(&folder, toolchain)?;
+            workspaces.insert(workspace.join("Cargo.toml"));
             // Writing to a String cannot fail.
             let _ = writeln!(manifest, "{}", facade::dependency(&package.name, &folder));
             names.push(package.name);
@@ -120,13 +143,15 @@ impl Umbrella {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            toolchain,
             names,
+            workspaces,
         })
     }
 
     /// All packages behind the helper crates.
     fn packages(&self) -> Result<Vec<Package>, Error> {
-        let mut cargo = cargo(&self.folder);
+        let mut cargo = cargo(&self.folder, self.toolchain);
         cargo.args(["metadata", "--format-version=1"]);
         Ok(metadata(cargo)?.packages)
     }
@@ -152,18 +177,19 @@ impl Umbrella {
     }
 
     /// The name of the set: a hash of all that goes into it.
-    fn hash(&self, rustc: &str, facades: &[&Package]) -> Result<String, Error> {
+    fn hash(&self, facades: &[&Package]) -> Result<String, Error> {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
-        add(rustc.as_bytes());
+        add(self.toolchain.label().as_bytes());
         let mut files = vec![
             self.folder.join("Cargo.toml"),
             self.folder.join("Cargo.lock"),
         ];
+        files.extend(self.workspaces.iter().cloned());
         for package in facades {
             files.push(package.folder().join("Cargo.toml"));
             if let Some(sources) = package.sources() {
@@ -184,14 +210,14 @@ impl Umbrella {
 
     /// Compiles everything; gives the files that cells need: the library, metadata, procedural macros.
     fn compile(&self, cache: &Path, progress: &dyn Fn(&str)) -> Result<Vec<PathBuf>, Error> {
-        let mut child = cargo(&self.folder)
+        let mut child = cargo(&self.folder, self.toolchain)
             .args([
                 "build",
                 "--release",
                 "--message-format=json-render-diagnostics",
             ])
-            .args(["--target", &host()?])
-            .env("CARGO_TARGET_DIR", cache.join("target"))
+            .args(["--target", &self.toolchain.host])
+            .env("CARGO_TARGET_DIR", cache.join(TARGET))
             // Cells share the toolchain's own standard library. The metadata keeps these crates apart from
             // the same ones that a cell adds by `:dep`.
             .env(
@@ -201,7 +227,7 @@ impl Umbrella {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(no_cargo)?;
+            .map_err(|source| self.no_cargo(source))?;
         let stdout = child.stdout.take();
         let artifacts = std::thread::spawn(move || stdout.map(artifacts).unwrap_or_default());
         let mut said = Vec::new();
@@ -211,7 +237,7 @@ impl Umbrella {
                 said.push(line);
             }
         }
-        let status = child.wait().map_err(no_cargo)?;
+        let status = child.wait().map_err(|source| self.no_cargo(source))?;
         // The thread only reads lines; it has nothing to panic about, and no files are found if it did.
         let files = artifacts.join().unwrap_or_default();
         if status.success() {
@@ -221,6 +247,13 @@ impl Umbrella {
         Err(Error::Build {
             output: said[from..].join("\n"),
         })
+    }
+
+    fn no_cargo(&self, source: std::io::Error) -> Error {
+        Error::NoCargo {
+            program: self.toolchain.cargo.clone(),
+            source,
+        }
     }
 }
 
@@ -253,23 +286,28 @@ fn collect(files: &[PathBuf], set: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The package in `folder`.
-fn own_package(folder: &Path) -> Result<Package, Error> {
+/// The package in `folder`, and the root of its workspace.
+fn own_package(folder: &Path, toolchain: &Toolchain) -> Result<(Package, PathBuf), Error> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
         return Err(Error::NoPackage(folder.to_owned()));
     }
-    let mut cargo = cargo(folder);
+    let mut cargo = cargo(folder, toolchain);
     cargo.args(["metadata", "--format-version=1", "--no-deps"]);
-    metadata(cargo)?
+    let metadata = metadata(cargo)?;
+    let package = metadata
         .packages
         .into_iter()
         .find(|package| package.folder() == folder)
-        .ok_or_else(|| Error::NoPackage(folder.to_owned()))
+        .ok_or_else(|| Error::NoPackage(folder.to_owned()))?;
+    Ok((package, metadata.workspace_root))
 }
 
 fn metadata(mut cargo: Command) -> Result<Metadata, Error> {
-    let output = cargo.output().map_err(no_cargo)?;
+    let output = cargo.output().map_err(|source| Error::NoCargo {
+        program: cargo.get_program().into(),
+        source,
+    })?;
     if !output.status.success() {
         return Err(Error::Build {
             output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -280,9 +318,10 @@ fn metadata(mut cargo: Command) -> Result<Metadata, Error> {
     })
 }
 
-/// Cargo, without anything that the person's environment says about other builds.
-fn cargo(folder: &Path) -> Command {
-    let mut cargo = Command::new("cargo");
+/// Cargo with this compiler, whatever a toolchain file in `folder` says, and without anything that the person's environment says
+/// about other builds.
+fn cargo(folder: &Path, toolchain: &Toolchain) -> Command {
+    let mut cargo = Command::new(&toolchain.cargo);
     cargo.current_dir(folder).stdin(Stdio::null());
     for variable in [
         "RUSTFLAGS",
@@ -297,19 +336,8 @@ fn cargo(folder: &Path) -> Command {
     ] {
         cargo.env_remove(variable);
     }
+    cargo.env("RUSTC", &toolchain.rustc);
     cargo
-}
-
-fn no_cargo(source: std::io::Error) -> Error {
-    Error::Toolchain {
-        program: "cargo",
-        source,
-    }
-}
-
-fn host() -> Result<String, Error> {
-    let version = set::rustc_version()?;
-    Ok(version.rsplit(' ').next().unwrap_or_default().to_owned())
 }
 
 /// The Cargo.lock that `folder` is built with.
@@ -345,21 +373,4 @@ fn link(from: &Path, to: &Path) -> Result<(), Error> {
     fs::hard_link(from, to)
         .or_else(|_| fs::copy(from, to).map(drop))
         .map_err(io("write", to))
-}
-
-/// Removes all but the newest sets. One that cannot be removed stays; it is only room.
-fn prune(cache: &Path, newest: &Path) {
-    let Ok(entries) = fs::read_dir(cache) else {
-        return;
-    };
-    let mut sets: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.path() != newest && entry.path().join("facades").is_dir())
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
-    sets.sort();
-    let surplus = sets.len().saturating_sub(KEPT - 1);
-    for (_, set) in &sets[..surplus] {
-        let _ = fs::remove_dir_all(set);
-    }
 }

@@ -1,5 +1,6 @@
 //! Why there is no usable set of helper crates.
 
+use crate::toolchain::ToolchainError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,13 +30,14 @@ pub enum Error {
     /// A helper crate is not there.
     #[error("{} holds no Cargo package\nhint: name the folder of a crate's Cargo.toml", .0.display())]
     NoPackage(PathBuf),
-    /// A program of the toolchain could not be run.
-    #[error(
-        "`{program}` could not be started: {source}\nhint: install Rust (https://rustup.rs) and put its `bin` folder on PATH"
-    )]
-    Toolchain {
-        /// `cargo` or `rustc`.
-        program: &'static str,
+    /// There is no compiler.
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// Cargo could not be run.
+    #[error("{} could not be started: {source}\nhint: check that `cargo --version` works in a terminal", .program.display())]
+    NoCargo {
+        /// Cargo.
+        program: PathBuf,
         /// Why.
         source: io::Error,
     },

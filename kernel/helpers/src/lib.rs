@@ -14,19 +14,22 @@
 mod build;
 mod error;
 mod facade;
+mod prune;
 mod set;
+pub mod toolchain;
 mod wrapper;
 
 pub use build::{build, build_in};
 pub use error::Error;
-pub use set::{Facade, Helpers};
+pub use prune::{prune, remove};
+pub use set::{Facade, Helpers, cache_root};
 pub use wrapper::rustc_wrapper_hook;
 
 /// Environment variables of this crate; declared here and nowhere else.
 pub mod env {
     /// The folder of the set that a kernel uses; the kernelspec carries it.
     pub const HELPERS: &str = "AZUREML_KERNEL_HELPERS";
-    /// The folder that all sets are kept in; default: `azureml-kernel` in the user's cache.
+    /// Where finished libraries are kept between kernels, see [`cache_root`](crate::cache_root).
     pub const CACHE: &str = "AZUREML_KERNEL_CACHE";
     /// Set for cargo's children alone: this process stands in for the compiler.
     pub(crate) const WRAPPER: &str = "AZUREML_KERNEL_RUSTC_WRAPPER";

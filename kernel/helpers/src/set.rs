@@ -1,20 +1,24 @@
 //! A finished set of helper crates, and where sets are kept.
 
 use crate::error::{Error, io};
+use crate::toolchain::Toolchain;
 use crate::{UMBRELLA, env};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::Arc;
 
 /// The file in a set's folder that says what is in it; written last.
-const MANIFEST: &str = "set.json";
+pub(crate) const MANIFEST: &str = "set.json";
 
-/// A finished set of helper crates.
+/// A finished set of helper crates. It is not removed as long as a process holds this.
 #[derive(Debug, Clone)]
 pub struct Helpers {
     folder: PathBuf,
     facades: Vec<Facade>,
+    /// The manifest, locked: see [`crate::prune`].
+    _in_use: Arc<File>,
 }
 
 /// A helper crate, as a cell's crate depends on it.
@@ -22,6 +26,8 @@ pub struct Helpers {
 pub struct Facade {
     /// The package's name.
     pub name: String,
+    /// The name that code uses.
+    pub crate_name: String,
     /// The folder of its Cargo.toml.
     pub path: PathBuf,
 }
@@ -29,48 +35,65 @@ pub struct Facade {
 /// What [`MANIFEST`] holds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// The first line of `rustc --version --verbose` and its commit, of the compiler that built the set.
+    /// The label of the compiler that built the set.
     pub(crate) rustc: String,
     /// The crates that were asked for; what they depend on by path has a facade, too, but is not named to cells.
-    pub(crate) crates: Vec<String>,
+    pub(crate) crates: Vec<Named>,
+}
+
+/// A helper crate by its names.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Named {
+    /// The package's.
+    pub(crate) package: String,
+    /// The one that code uses.
+    pub(crate) library: String,
 }
 
 impl Helpers {
-    /// The set that the environment names ([`env::HELPERS`]), when the compiler of today can use it.
+    /// The set that the environment names ([`env::HELPERS`]), when `toolchain` can use it.
     ///
     /// # Errors
     /// [`Error::Missing`] or [`Error::Stale`], each with the way out.
-    pub fn current() -> Result<Self, Error> {
+    pub fn current(toolchain: &Toolchain) -> Result<Self, Error> {
         match std::env::var_os(env::HELPERS) {
-            Some(folder) if !folder.is_empty() => Self::open(Path::new(&folder)),
+            Some(folder) if !folder.is_empty() => Self::open(Path::new(&folder), toolchain),
             _ => Err(Error::Missing { folder: None }),
         }
     }
 
-    /// The set in `folder`, when the compiler of today can use it.
+    /// The set in `folder`, when `toolchain` can use it.
     ///
     /// # Errors
     /// As [`Helpers::current`].
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path, toolchain: &Toolchain) -> Result<Self, Error> {
         let missing = || Error::Missing {
             folder: Some(folder.to_owned()),
         };
-        let manifest = fs::read(folder.join(MANIFEST)).map_err(|_| missing())?;
-        let manifest: Manifest = serde_json::from_slice(&manifest).map_err(|_| missing())?;
-        let current = rustc_version()?;
+        let mut file = File::open(folder.join(MANIFEST)).map_err(|_| missing())?;
+        if let Err(fs::TryLockError::WouldBlock) = file.try_lock_shared() {
+            // It is being removed. Any other error: a file system without locks, where nothing is removed.
+            return Err(missing());
+        }
+        let mut manifest = String::new();
+        file.read_to_string(&mut manifest).map_err(|_| missing())?;
+        let manifest: Manifest = serde_json::from_str(&manifest).map_err(|_| missing())?;
+        let current = toolchain.label();
         if manifest.rustc != current {
             return Err(Error::Stale {
                 built_by: manifest.rustc,
                 current,
             });
         }
-        let facade = |name: String| Facade {
-            path: facades_folder(folder).join(&name),
-            name,
+        let facade = |named: Named| Facade {
+            path: facades_folder(folder).join(&named.package),
+            name: named.package,
+            crate_name: named.library,
         };
         Ok(Self {
             folder: folder.to_owned(),
             facades: manifest.crates.into_iter().map(facade).collect(),
+            _in_use: Arc::new(file),
         })
     }
 
@@ -141,32 +164,23 @@ pub(crate) fn finish(set: &Path, manifest: &Manifest) -> Result<(), Error> {
     fs::write(&path, text).map_err(io("write", &path))
 }
 
-/// The folder that all sets are kept in.
-pub(crate) fn cache() -> Result<PathBuf, Error> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set(env::CACHE)
-        .map(PathBuf::from)
-        .or_else(|| set("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("azureml-kernel")))
-        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache/azureml-kernel")))
-        .map(|cache| cache.join("helpers"))
-        .ok_or(Error::NoCache)
+/// The folder of everything that kernels share: [`env::CACHE`], or `azureml-kernel` in the user's cache.
+///
+/// `None` when the environment names neither a cache nor a home; a relative path names none.
+pub fn cache_root() -> Option<PathBuf> {
+    let named = |variable| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    named(env::CACHE).or_else(|| {
+        let user_cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
+        Some(user_cache.join("azureml-kernel"))
+    })
 }
 
-/// Which compiler this is: two that differ here do not understand each other's libraries.
-pub(crate) fn rustc_version() -> Result<String, Error> {
-    let output = Command::new("rustc")
-        .arg("--version")
-        .arg("--verbose")
-        .output()
-        .map_err(|source| Error::Toolchain {
-            program: "rustc",
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.lines().next().unwrap_or_default();
-    let host = text
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .unwrap_or_default();
-    Ok(format!("{version} {host}"))
+/// The folder that all sets are kept in.
+pub(crate) fn cache() -> Result<PathBuf, Error> {
+    let root = cache_root().ok_or(Error::NoCache)?;
+    Ok(root.join("helpers"))
 }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use azureml_kernel_helpers::toolchain::Toolchain;
 use azureml_kernel_helpers::{Error, Helpers, build_in};
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -49,6 +51,11 @@ fn crates(folder: &Path) -> PathBuf {
         "#[derive(Debug, PartialEq)] pub struct Count(pub u32);\n",
     );
     folder.join("counter")
+}
+
+/// The compiler of this machine.
+fn toolchain() -> Toolchain {
+    Toolchain::find().unwrap()
 }
 
 /// The program under test that stands in for the compiler.
@@ -101,9 +108,14 @@ fn a_cell_uses_helper_crates_without_building_them() {
     {
         let cache = folder.path().join("cache");
         let said = Mutex::new(Vec::new());
-        let helpers = build_in(&cache, std::slice::from_ref(&counter), &|line| {
-            said.lock().unwrap().push(line.to_owned());
-        })
+        let helpers = build_in(
+            &cache,
+            &toolchain(),
+            std::slice::from_ref(&counter),
+            &|line| {
+                said.lock().unwrap().push(line.to_owned());
+            },
+        )
         .unwrap();
         assert!(
             said.lock()
@@ -121,18 +133,87 @@ fn a_cell_uses_helper_crates_without_building_them() {
         assert_eq!(printed, "{\"a\":1} 2 Counter\n");
 
         // Nothing has changed: the same set, and cargo is not asked to build.
-        let again = build_in(&cache, std::slice::from_ref(&counter), &|line| {
-            panic!("{line}")
-        })
+        let again = build_in(
+            &cache,
+            &toolchain(),
+            std::slice::from_ref(&counter),
+            &|line| panic!("{line}"),
+        )
         .unwrap();
         assert_eq!(again.folder(), helpers.folder());
 
         // A changed source is another set, and the old one is still whole.
         write(&counter, "src/inner.rs", "pub struct Counter;");
-        let changed = build_in(&cache, &[counter], &|_| {}).unwrap();
+        let changed = build_in(&cache, &toolchain(), &[counter], &|_| {}).unwrap();
         assert_ne!(changed.folder(), helpers.folder());
-        assert!(Helpers::open(helpers.folder()).is_ok());
+        assert!(Helpers::open(helpers.folder(), &toolchain()).is_ok());
     }
+}
+
+#[test]
+fn a_set_is_built_by_the_compiler_that_it_is_labelled_with() {
+    let folder = TempDir::new().unwrap();
+    let counter = crates(folder.path());
+    // A file that would have rustup choose another compiler, above the folder in which cargo works.
+    write(
+        folder.path(),
+        "rust-toolchain.toml",
+        "[toolchain]\nchannel = \"no-such-channel\"\n",
+    );
+    // A compiler that writes down what it compiles.
+    let mut toolchain = toolchain();
+    let log = folder.path().join("compiled.log");
+    write(
+        folder.path(),
+        "bin/rustc",
+        &format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n",
+            log.display(),
+            toolchain.rustc.display()
+        ),
+    );
+    toolchain.rustc = folder.path().join("bin/rustc");
+    fs::set_permissions(&toolchain.rustc, fs::Permissions::from_mode(0o755)).unwrap();
+    let helpers = build_in(
+        &folder.path().join("cache"),
+        &toolchain,
+        &[counter],
+        &|_| {},
+    )
+    .unwrap();
+    let compiled = fs::read_to_string(log).unwrap();
+    for name in ["serde_json", "wire_types", "counter", "helpers"] {
+        assert!(
+            compiled.contains(&format!("--crate-name {name} ")),
+            "{name}"
+        );
+    }
+    let manifest = fs::read_to_string(helpers.folder().join("set.json")).unwrap();
+    assert!(manifest.contains(&toolchain.label()), "{manifest}");
+}
+
+#[test]
+fn a_changed_workspace_is_another_set() {
+    let folder = TempDir::new().unwrap();
+    let workspace = |version: &str| {
+        let text = format!(
+            "[workspace]\nresolver = \"3\"\nmembers = [\"member\"]\n[workspace.package]\nedition = \"{version}\"\n"
+        );
+        write(folder.path(), "Cargo.toml", &text);
+    };
+    write(
+        folder.path(),
+        "member/Cargo.toml",
+        "[package]\nname = \"member\"\nversion = \"0.1.0\"\nedition.workspace = true\n",
+    );
+    write(folder.path(), "member/src/lib.rs", "");
+    let member = folder.path().join("member");
+    let cache = folder.path().join("cache");
+    workspace("2021");
+    let old = build_in(&cache, &toolchain(), std::slice::from_ref(&member), &|_| {}).unwrap();
+    workspace("2024");
+    let new = build_in(&cache, &toolchain(), &[member], &|_| {}).unwrap();
+    assert_ne!(old.folder(), new.folder());
 }
 
 #[test]
@@ -142,7 +223,7 @@ fn a_crate_that_does_not_build_says_why() {
     write(&counter, "src/lib.rs", "pub fn wrong() -> u32 { \"text\" }");
     {
         let cache = folder.path().join("cache");
-        let error = build_in(&cache, &[counter], &|_| {})
+        let error = build_in(&cache, &toolchain(), &[counter], &|_| {})
             .unwrap_err()
             .to_string();
         assert!(
@@ -157,7 +238,8 @@ fn a_folder_without_a_crate_is_named() {
     let folder = TempDir::new().unwrap();
     {
         let cache = folder.path().join("cache");
-        let error = build_in(&cache, &[folder.path().to_owned()], &|_| {}).unwrap_err();
+        let error =
+            build_in(&cache, &toolchain(), &[folder.path().to_owned()], &|_| {}).unwrap_err();
         assert!(matches!(error, Error::NoPackage(_)), "{error}");
     }
 }
@@ -166,7 +248,7 @@ fn a_folder_without_a_crate_is_named() {
 fn a_set_that_is_gone_or_of_another_compiler_is_not_used() {
     let folder = TempDir::new().unwrap();
     assert!(matches!(
-        Helpers::open(folder.path()).unwrap_err(),
+        Helpers::open(folder.path(), &toolchain()).unwrap_err(),
         Error::Missing { .. }
     ));
     write(
@@ -174,7 +256,7 @@ fn a_set_that_is_gone_or_of_another_compiler_is_not_used() {
         "set.json",
         "{\"rustc\": \"rustc 1.0.0\", \"crates\": []}",
     );
-    let error = Helpers::open(folder.path()).unwrap_err();
+    let error = Helpers::open(folder.path(), &toolchain()).unwrap_err();
     assert!(
         error
             .to_string()

@@ -215,7 +215,8 @@ fn log() -> Finding {
 
 fn cell() -> Finding {
     let started = Instant::now();
-    match trial::run() {
+    let set = installed().and_then(|(spec, _)| helpers::set_of(&spec));
+    match trial::run(set.as_deref()) {
         Ok(()) => Good(format!(
             "`{}` ran {:.1} s after the start",
             trial::CODE,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use azureml_kernel_helpers::toolchain::Toolchain;
 use azureml_kernel_helpers::{self as helpers, Helpers};
 use jupyter_protocol::JupyterKernelspec;
 
@@ -24,7 +25,7 @@ pub fn build(running: &Path, further: &[PathBuf]) -> Result<BTreeMap<String, Str
     let own = own_crates(running);
     if own.is_empty() {
         eprintln!(
-            "warning: {} was not found, so cells cannot use it\nhint: name the folder of the crate with `--crate`, or install from a checkout of the repository",
+            "warning: {} was not found, so cells cannot use it\nhint: run this in a checkout of the repository, or name the folder of the crate with `--crate`",
             OWN_CRATES[0]
         );
     }
@@ -63,12 +64,12 @@ fn show(terminal: bool, line: &str) {
     }
 }
 
-/// The repository's crates: of the checkout that the binary lies in, or else of the one that it was built from.
+/// The repository's crates: of the checkout that the binary lies in, or else of the one that the command is run in.
 fn own_crates(running: &Path) -> Vec<PathBuf> {
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::current_dir().unwrap_or_default();
     running
         .ancestors()
-        .chain(built_from.ancestors())
+        .chain(here.ancestors())
         .map(|root| OWN_CRATES.map(|name| root.join(name)))
         .find(|crates| crates.iter().all(|path| path.join("Cargo.toml").is_file()))
         .map(Vec::from)
@@ -90,7 +91,7 @@ pub fn check(set: &Path) -> Result<Vec<String>, Failure> {
             .map(|facade| facade.name.clone())
             .collect()
     };
-    Ok(names(Helpers::open(set)?))
+    Ok(names(Helpers::open(set, &Toolchain::find()?)?))
 }
 
 /// Writes down that the kernelspec in `place` uses the crates in a folder.
@@ -100,22 +101,27 @@ pub fn add_user(set: &Path, place: &Path) -> std::io::Result<()> {
     write_users(set, &users)
 }
 
-/// Removes the crates in a folder unless a kernelspec other than the one in `place` uses them; returns whether they are gone.
-pub fn remove_user(set: &Path, place: &Path) -> std::io::Result<bool> {
+/// Removes the sets that neither a kernelspec nor a process uses any more, but for the newest ones.
+pub fn prune() {
+    helpers::prune(&|set| users(set).iter().any(|user| uses(user, set)));
+}
+
+/// Removes the crates in a folder unless a kernelspec other than the one in `place` or a process uses them; returns whether they
+/// are gone.
+pub fn remove_user(set: &Path, place: &Path) -> Result<bool, Failure> {
     let mut users = users(set);
     if !users.remove(place) {
         // Not what this program has written.
         return Ok(false);
     }
-    users.retain(|user| {
-        folder::read(user).is_some_and(|spec| set_of(&spec).as_deref() == Some(set))
-    });
-    if users.is_empty() {
-        std::fs::remove_dir_all(set)?;
-        return Ok(true);
-    }
+    users.retain(|user| uses(user, set));
     write_users(set, &users)?;
-    Ok(false)
+    Ok(users.is_empty() && helpers::remove(set)?)
+}
+
+/// Whether the kernelspec in a folder still uses the crates in another.
+fn uses(place: &Path, set: &Path) -> bool {
+    folder::read(place).is_some_and(|spec| set_of(&spec).as_deref() == Some(set))
 }
 
 /// The kernelspec folders that use the crates in a folder.
@@ -154,11 +160,18 @@ mod tests {
         place
     }
 
+    /// A set as far as it matters here.
+    fn set_in(root: &Path) -> PathBuf {
+        let set = root.join("set");
+        std::fs::create_dir(&set).expect("a folder");
+        std::fs::write(set.join("set.json"), "{}").expect("a file");
+        set
+    }
+
     #[test]
     fn crates_stay_as_long_as_a_kernelspec_uses_them() {
         let root = tempfile::tempdir().expect("a folder");
-        let set = root.path().join("set");
-        std::fs::create_dir(&set).expect("a folder");
+        let set = set_in(root.path());
         let first = installed(root.path(), "first", &set);
         let second = installed(root.path(), "second", &set);
         folder::remove(&root.path().join("first")).expect("it is there");
@@ -172,8 +185,7 @@ mod tests {
     #[test]
     fn a_kernelspec_that_went_away_by_itself_uses_nothing() {
         let root = tempfile::tempdir().expect("a folder");
-        let set = root.path().join("set");
-        std::fs::create_dir(&set).expect("a folder");
+        let set = set_in(root.path());
         let gone = installed(root.path(), "gone", &set);
         std::fs::remove_dir_all(gone).expect("it is there");
         let place = installed(root.path(), "place", &set);

@@ -29,11 +29,17 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
         folder::path(&kernels).display()
     );
     eprintln!("It starts {}", started.display());
-    if let Some(set) = variables.get(azureml_kernel_helpers::env::HELPERS) {
-        // Without the note nobody removes the crates, which is no reason to fail.
-        if let Err(error) = helpers::add_user(Path::new(set), &folder::path(&kernels)) {
-            eprintln!("warning: cannot note in {set} who uses it: {error}");
+    let set = variables.get(azureml_kernel_helpers::env::HELPERS);
+    let set = set.map(Path::new);
+    if let Some(set) = set {
+        // Without the note the crates may be removed too early or never, which is no reason to fail.
+        if let Err(error) = helpers::add_user(set, &folder::path(&kernels)) {
+            eprintln!(
+                "warning: cannot note in {} who uses it: {error}",
+                set.display()
+            );
         }
+        helpers::prune();
     }
     if toolchain::find("rustc").is_none() || toolchain::find("cargo").is_none() {
         eprintln!(
@@ -48,7 +54,7 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     }
     if !no_crates {
         eprintln!("Trying a cell");
-        match trial::run() {
+        match trial::run(set) {
             Ok(()) => eprintln!("It works."),
             Err(error) => eprintln!("warning: {error}"),
         }

@@ -4,8 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use azureml_kernel_evaluator::evcxr::{self, EvcxrEvaluator};
-use azureml_kernel_evaluator::{CellError, Evaluator, is_complete};
+use azureml_kernel_evaluator::{self as evaluator, CellError, Engine as Evaluation, is_complete};
 use tokio::sync::watch;
 
 use super::Failure;
@@ -76,9 +75,10 @@ fn engine() -> Engine {
         version.send_replace(Some(toolchain::rust_version().unwrap_or_default()));
     });
     Engine {
-        start: Box::new(|| match EvcxrEvaluator::start(evcxr::Options::default()) {
-            Ok(evaluator) => Ok(Box::new(evaluator) as Box<dyn Evaluator>),
-            Err(error) => Err(start_error(&error.to_string())),
+        start: Box::new(|| {
+            let mut options = evaluator::Options::default();
+            options.engine = Evaluation::from_environment();
+            evaluator::start(options).map_err(|error| start_error(&error.to_string()))
         }),
         is_complete,
         language_version,

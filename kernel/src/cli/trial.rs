@@ -1,24 +1,32 @@
 //! A cell on trial: shows that cells run on this machine, and leaves everything that kernels share in the cache.
 
-use azureml_kernel_evaluator::evcxr::{EvcxrEvaluator, Options};
-use azureml_kernel_evaluator::{Evaluator, Event, Events, Outcome};
+use std::path::Path;
+
+use azureml_kernel_evaluator::toolchain::Toolchain;
+use azureml_kernel_evaluator::{Discard, Engine, Options, Outcome, start};
+use azureml_kernel_helpers::Helpers;
 
 /// The cell.
 pub const CODE: &str = "1 + 1";
 
-struct Ignore;
-
-impl Events for Ignore {
-    fn emit(&self, _event: Event) {}
-}
-
-/// Runs the cell. The error says what went wrong and, where that is known, the way out.
-pub fn run() -> Result<(), String> {
-    let mut evaluator =
-        EvcxrEvaluator::start(Options::default()).map_err(|error| error.to_string())?;
-    match evaluator.execute(CODE, &Ignore) {
+/// Runs the cell, which uses all crates of `set` when there is one. The error says what went wrong and, where that is known, the way out.
+pub fn run(set: Option<&Path>) -> Result<(), String> {
+    let mut options = Options::default();
+    options.helpers = set.map(Path::to_owned);
+    options.engine = Engine::from_environment();
+    let mut evaluator = start(options).map_err(|error| error.to_string())?;
+    let mut code = String::new();
+    if let Some(set) = set {
+        let toolchain = Toolchain::find().map_err(|error| error.to_string())?;
+        let helpers = Helpers::open(set, &toolchain).map_err(|error| error.to_string())?;
+        for facade in helpers.facades() {
+            code.extend(["use ", &facade.crate_name, ";\n"]);
+        }
+    }
+    code += CODE;
+    match evaluator.execute(&code, &Discard) {
         Outcome::Ok(Some(data)) if data.get("text/plain").is_some_and(|text| text == "2") => Ok(()),
-        Outcome::Ok(_) => Err(format!("`{CODE}` did not give 2")),
-        Outcome::Error(error) => Err(format!("`{CODE}` failed: {}", error.evalue)),
+        Outcome::Ok(_) => Err(format!("`{code}` did not give 2")),
+        Outcome::Error(error) => Err(format!("`{code}` failed: {}", error.evalue)),
     }
 }

@@ -20,6 +20,7 @@ pub fn run(location: &Location) -> Result<ExitCode, Failure> {
                 Err(error) => eprintln!("warning: cannot remove {}: {error}", set.display()),
             }
         }
+        helpers::prune();
         if place.exists() {
             eprintln!("It holds files that were not installed, so the folder itself stays.");
         }

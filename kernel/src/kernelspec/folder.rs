@@ -1,6 +1,7 @@
 //! Writing, replacing and removing a kernelspec folder.
 //!
-//! A folder is made beside its place and then takes it in one step, so that Jupyter never sees half of one. It lists its own files,
+//! A folder is made outside of where Jupyter looks and then takes its place in one step, so that Jupyter never sees half of one, nor
+//! two when the installation is killed. It lists its own files,
 //! so that removing it takes away what was installed and nothing else.
 
 use std::collections::BTreeMap;
@@ -78,10 +79,13 @@ pub fn install(
 ) -> Result<PathBuf, FolderError> {
     fs::create_dir_all(kernels).map_err(failed("create", kernels))?;
     let place = path(kernels);
+    // One folder up, on the same file system also where the folder of kernelspecs is a link.
+    let kernels = &kernels.canonicalize().map_err(failed("read", kernels))?;
+    let staging = kernels.parent().unwrap_or(kernels);
     let new = tempfile::Builder::new()
         .prefix(&format!(".{NAME}-"))
-        .tempdir_in(kernels)
-        .map_err(failed("write to", kernels))?;
+        .tempdir_in(staging)
+        .map_err(failed("write to", staging))?;
     let started = fill(new.path(), &place, binary, variables)?;
     fs::set_permissions(
         new.path(),

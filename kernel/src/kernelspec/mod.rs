@@ -18,7 +18,12 @@ pub const NAME: &str = "rust-azureml";
 pub const DISPLAY_NAME: &str = "Rust (Azure ML)";
 
 /// The variables of the installing shell that the kernel needs as well, when they are set: Jupyter may be started from elsewhere.
-const KEPT_VARIABLES: [&str; 3] = [env::RUST_SRC_PATH, env::RUSTUP_TOOLCHAIN, env::CARGO_HOME];
+const KEPT_VARIABLES: [&str; 4] = [
+    env::RUST_SRC_PATH,
+    env::RUSTUP_TOOLCHAIN,
+    env::RUSTUP_HOME,
+    env::CARGO_HOME,
+];
 
 /// The logos, by file name.
 pub const LOGOS: [(&str, &[u8]); 3] = [

@@ -1,29 +1,37 @@
-//! The broadcast channel: a queue that anyone may put messages into, and the task that sends them.
+//! The broadcast channel: a queue that anyone may put messages into, and a task for each front end that sends them on.
 //!
 //! Nothing is sent before the first front end has subscribed (or a short while has passed), so that the first outputs of a kernel
-//! are not lost. Each subscription is answered with `iopub_welcome`.
+//! are not lost. Each subscription is answered with `iopub_welcome`. A front end that reads nothing is cut off after a
+//! while, and keeps no other waiting.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use zeromq::{SocketRecv, SocketSend, XPubSocket, ZmqMessage};
 
+use super::listener::{Listener, Subscriber};
 use super::message::{Parent, Session};
 
 /// How long messages wait for the first subscriber.
 const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
 
-/// How long one message may take to go out. A subscriber that reads nothing for so long is skipped for this message.
+/// How long one message may take to go out. A front end that reads nothing for so long is cut off; `ZeroMQ` connects again, and to
+/// what it then missed applies what applies to one that comes late.
 const SEND_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long to wait after a connection that failed.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
 enum Item {
     Message(ZmqMessage),
-    Flush(oneshot::Sender<()>),
+    /// Dropped once everything before it has been sent.
+    Flush(mpsc::UnboundedSender<()>),
 }
 
 /// Puts messages into the broadcast queue; cheap to clone, never blocks.
@@ -31,19 +39,46 @@ enum Item {
 pub struct IoPub {
     session: Arc<Session>,
     queue: mpsc::UnboundedSender<Item>,
+    shared: Arc<Shared>,
+}
+
+/// What the queue and the tasks know.
+#[derive(Default)]
+struct Shared {
+    /// The bytes that wait for all front ends.
+    waiting: AtomicUsize,
+    front_ends: Mutex<Vec<FrontEnd>>,
+}
+
+/// A front end that is connected.
+struct FrontEnd {
+    queue: mpsc::UnboundedSender<Item>,
+    /// The bytes that wait for this one.
     waiting: Arc<AtomicUsize>,
 }
 
 impl IoPub {
-    /// Starts the task that sends on `socket`.
-    pub fn start(session: Arc<Session>, socket: XPubSocket) -> Self {
+    /// Starts the tasks that send to whoever connects to `listener`.
+    pub fn start(session: Arc<Session>, listener: Listener) -> Self {
+        Self::start_with(session, listener, SEND_LIMIT)
+    }
+
+    fn start_with(session: Arc<Session>, listener: Listener, limit: Duration) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(run(session.clone(), socket, items, waiting.clone()));
+        let shared = Arc::<Shared>::default();
+        let (opened, subscription) = watch::channel(false);
+        tokio::spawn(distribute(items, shared.clone(), subscription));
+        tokio::spawn(accept(
+            session.clone(),
+            listener,
+            shared.clone(),
+            Arc::new(opened),
+            limit,
+        ));
         Self {
             session,
             queue,
-            waiting,
+            shared,
         }
     }
 
@@ -51,7 +86,8 @@ impl IoPub {
     pub fn publish(&self, parent: Option<&Parent>, msg_type: &str, content: &Value) {
         let topic = Bytes::from(format!("kernel.{}.{msg_type}", self.session.id()));
         let message = self.session.encode(&[topic], msg_type, parent, content);
-        self.waiting.fetch_add(size(&message), Ordering::Relaxed);
+        let size = size(&message);
+        self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         // The task only ends with the process.
         let _ = self.queue.send(Item::Message(message));
     }
@@ -61,17 +97,31 @@ impl IoPub {
         self.publish(parent, "status", &json!({ "execution_state": state }));
     }
 
-    /// The bytes that wait to be sent.
+    /// The bytes that wait to be sent to the slowest front end.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        let front_ends = self.shared.front_ends();
+        let each = front_ends
+            .iter()
+            .map(|front_end| front_end.waiting.load(Ordering::Relaxed));
+        self.shared.waiting.load(Ordering::Relaxed) + each.max().unwrap_or(0)
     }
 
     /// Waits until all that was published so far has been sent, but no longer than `limit`.
     pub async fn flush(&self, limit: Duration) {
-        let (done, flushed) = oneshot::channel();
-        if self.queue.send(Item::Flush(done)).is_ok() && timeout(limit, flushed).await.is_err() {
+        let (sending, mut sent) = mpsc::unbounded_channel();
+        if self.queue.send(Item::Flush(sending)).is_ok()
+            && timeout(limit, sent.recv()).await.is_err()
+        {
             tracing::warn!("the last messages were not read by a front end in time");
         }
+    }
+}
+
+impl Shared {
+    fn front_ends(&self) -> MutexGuard<'_, Vec<FrontEnd>> {
+        self.front_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,41 +129,109 @@ fn size(message: &ZmqMessage) -> usize {
     message.iter().map(Bytes::len).sum()
 }
 
-async fn run(
+/// Gives each message to every front end, once there is one that listens.
+async fn distribute(
+    mut items: mpsc::UnboundedReceiver<Item>,
+    shared: Arc<Shared>,
+    mut subscription: watch::Receiver<bool>,
+) {
+    let first = subscription.wait_for(|open| *open);
+    if timeout(FIRST_SUBSCRIBER, first).await.is_err() {
+        tracing::info!("no front end has subscribed yet; output is sent from now on");
+    }
+    while let Some(item) = items.recv().await {
+        let size = match &item {
+            Item::Message(message) => size(message),
+            Item::Flush(_) => 0,
+        };
+        shared.front_ends().retain(|front_end| {
+            front_end.waiting.fetch_add(size, Ordering::Relaxed);
+            front_end.queue.send(item.clone()).is_ok()
+        });
+        shared.waiting.fetch_sub(size, Ordering::Relaxed);
+    }
+}
+
+/// Starts a task for each front end that connects.
+async fn accept(
     session: Arc<Session>,
-    mut socket: XPubSocket,
+    listener: Listener,
+    shared: Arc<Shared>,
+    opened: Arc<watch::Sender<bool>>,
+    limit: Duration,
+) {
+    loop {
+        match listener.accept().await {
+            Ok(subscriber) => {
+                let (queue, items) = mpsc::unbounded_channel();
+                let waiting = Arc::<AtomicUsize>::default();
+                shared.front_ends().push(FrontEnd {
+                    queue,
+                    waiting: waiting.clone(),
+                });
+                tokio::spawn(send_all(
+                    session.clone(),
+                    subscriber,
+                    items,
+                    waiting,
+                    opened.clone(),
+                    limit,
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a front end could not connect to iopub");
+                // Mostly a lack of descriptors, which takes a moment to go away.
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Sends to one front end until it leaves, or is cut off.
+async fn send_all(
+    session: Arc<Session>,
+    mut subscriber: Subscriber,
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
+    opened: Arc<watch::Sender<bool>>,
+    limit: Duration,
 ) {
-    let patience = Instant::now() + FIRST_SUBSCRIBER;
-    let mut subscribed = false;
     loop {
-        // The queue is looked at only once somebody listens; cancelling either future loses nothing.
-        tokio::select! {
+        // Cancelling any of these loses nothing.
+        let sent = tokio::select! {
             biased;
-            event = socket.recv() => match event {
-                Ok(event) => {
-                    if let Some(topic) = subscription(&event) {
-                        subscribed = true;
-                        welcome(&session, &mut socket, topic).await;
+            () = subscriber.bridge.ended() => return,
+            event = subscriber.socket.recv() => match event {
+                Ok(event) => match subscription(&event) {
+                    Some(topic) => {
+                        let message = welcome(&session, topic);
+                        let sent = send(&mut subscriber.socket, message, limit).await;
+                        opened.send_replace(true);
+                        sent
                     }
+                    None => true,
+                },
+                Err(error) => {
+                    tracing::debug!(%error, "an iopub subscriber left");
+                    return;
                 }
-                Err(error) => tracing::debug!(%error, "an iopub subscriber left"),
             },
-            item = items.recv(), if subscribed => match item {
+            item = items.recv() => match item {
                 Some(Item::Message(message)) => {
-                    waiting.fetch_sub(size(&message), Ordering::Relaxed);
-                    send(&mut socket, message).await;
+                    let size = size(&message);
+                    let sent = send(&mut subscriber.socket, message, limit).await;
+                    waiting.fetch_sub(size, Ordering::Relaxed);
+                    sent
                 }
-                Some(Item::Flush(done)) => {
-                    let _ = done.send(());
+                Some(Item::Flush(sent)) => {
+                    drop(sent);
+                    true
                 }
                 None => return,
             },
-            () = tokio::time::sleep_until(patience), if !subscribed => {
-                subscribed = true;
-                tracing::info!("no front end has subscribed yet; output is sent from now on");
-            }
+        };
+        if !sent {
+            return;
         }
     }
 }
@@ -123,17 +241,76 @@ fn subscription(event: &ZmqMessage) -> Option<&[u8]> {
     event.get(0)?.strip_prefix(&[1])
 }
 
-async fn welcome(session: &Session, socket: &mut XPubSocket, topic: &[u8]) {
+fn welcome(session: &Session, topic: &[u8]) -> ZmqMessage {
     let topic = Bytes::copy_from_slice(topic);
     let content = json!({ "subscription": String::from_utf8_lossy(&topic) });
-    let message = session.encode(&[topic], "iopub_welcome", None, &content);
-    send(socket, message).await;
+    session.encode(&[topic], "iopub_welcome", None, &content)
 }
 
-async fn send(socket: &mut XPubSocket, message: ZmqMessage) {
-    match timeout(SEND_LIMIT, socket.send(message)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "a broadcast was not sent"),
-        Err(_) => tracing::warn!("a front end does not read its output; a broadcast was skipped"),
+/// Sends a message; false when the front end has left or reads nothing.
+async fn send(socket: &mut XPubSocket, message: ZmqMessage, limit: Duration) -> bool {
+    match timeout(limit, socket.send(message)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a broadcast was not sent");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("a front end does not read its output; it is cut off");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+    use zeromq::{Socket, SubSocket};
+
+    /// After so long something hangs.
+    const HANGS: Duration = Duration::from_mins(1);
+
+    async fn subscriber(path: &std::path::Path) -> SubSocket {
+        let mut socket = SubSocket::new();
+        let endpoint = format!("ipc://{}", path.display());
+        socket.connect(&endpoint).await.expect("somebody listens");
+        socket.subscribe("").await.expect("it is sent");
+        socket
+    }
+
+    #[tokio::test]
+    async fn a_front_end_that_reads_nothing_is_cut_off_and_the_next_one_is_served() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("iopub");
+        let listener = Listener::Ipc(UnixListener::bind(&path).expect("the folder is ours"));
+        let session = Arc::new(Session::new("key"));
+        let iopub = IoPub::start_with(session, listener, Duration::from_millis(100));
+        let silent = subscriber(&path).await;
+        // More than fits into what lies between.
+        let large = json!({ "text": "x".repeat(16 << 20) });
+        let cut_off = async {
+            loop {
+                iopub.publish(None, "stream", &large);
+                iopub.flush(HANGS).await;
+                // One that has gone is noticed by the next message.
+                iopub.status(None, "idle");
+                iopub.flush(HANGS).await;
+                if iopub.shared.front_ends().is_empty() {
+                    return;
+                }
+            }
+        };
+        timeout(HANGS, cut_off).await.expect("it is cut off");
+        assert_eq!(iopub.waiting(), 0);
+        let mut reading = subscriber(&path).await;
+        let welcomed = timeout(HANGS, reading.recv()).await.expect("in time");
+        let content = welcomed.expect("a message").into_vec().pop();
+        assert_eq!(content.as_deref(), Some(&br#"{"subscription":""}"#[..]));
+        iopub.publish(None, "stream", &json!({ "text": "again" }));
+        let heard = timeout(HANGS, reading.recv()).await.expect("in time");
+        let content = heard.expect("a message").into_vec().pop();
+        assert_eq!(content.as_deref(), Some(&br#"{"text":"again"}"#[..]));
+        drop(silent);
     }
 }

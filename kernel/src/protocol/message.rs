@@ -153,6 +153,10 @@ impl Session {
         self.verify(signature, [header, parent_header, metadata, content])?;
         let json = |frame| move |source| DecodeError::Json { frame, source };
         let read: Header = serde_json::from_slice(header).map_err(json("header"))?;
+        // Not used, but a sender whose JSON is broken is not to be trusted with the rest.
+        for (frame, bytes) in [("parent header", parent_header), ("metadata", metadata)] {
+            serde_json::from_slice::<Value>(bytes).map_err(json(frame))?;
+        }
         let content: serde_json::Map<String, Value> =
             serde_json::from_slice(content).map_err(json("content"))?;
         Ok(Message {

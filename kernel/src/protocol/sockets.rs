@@ -1,7 +1,9 @@
 //! The five sockets, bound as the connection file says.
 
 use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
-use zeromq::{RouterSocket, Socket, XPubSocket, ZmqError};
+use zeromq::{RouterSocket, Socket};
+
+use super::listener::Listener;
 
 /// A socket could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +13,7 @@ use zeromq::{RouterSocket, Socket, XPubSocket, ZmqError};
 pub struct BindError {
     channel: &'static str,
     endpoint: String,
-    source: ZmqError,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// The five sockets of a kernel.
@@ -24,8 +26,8 @@ pub struct Sockets {
     pub stdin: RouterSocket,
     /// Echoes. A router, because it can return every frame as it came, whoever connected.
     pub heartbeat: RouterSocket,
-    /// Broadcasts; tells when a front end subscribes.
-    pub iopub: XPubSocket,
+    /// Broadcasts.
+    pub iopub: Listener,
 }
 
 /// Binds the five sockets.
@@ -35,7 +37,13 @@ pub async fn bind(connection: &ConnectionInfo) -> Result<Sockets, BindError> {
         control: bind_one("control", connection, connection.control_port).await?,
         stdin: bind_one("stdin", connection, connection.stdin_port).await?,
         heartbeat: bind_one("heartbeat", connection, connection.hb_port).await?,
-        iopub: bind_one("iopub", connection, connection.iopub_port).await?,
+        iopub: Listener::bind(connection, connection.iopub_port)
+            .await
+            .map_err(|source| BindError {
+                channel: "iopub",
+                endpoint: endpoint(connection, connection.iopub_port),
+                source: source.into(),
+            })?,
     })
 }
 
@@ -49,7 +57,7 @@ async fn bind_one<S: Socket>(
     socket.bind(&endpoint).await.map_err(|source| BindError {
         channel,
         endpoint,
-        source,
+        source: source.into(),
     })?;
     Ok(socket)
 }

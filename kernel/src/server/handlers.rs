@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use azureml_kernel_evaluator::{Completeness, Completions};
+use azureml_kernel_evaluator::{CellError, Completeness, Completions};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use super::comm;
 use super::info;
 use super::kernel::Kernel;
 use super::lifetime::End;
+use super::question;
 use super::queue::Work;
 use super::replies;
 use crate::protocol::content::{CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest};
@@ -36,6 +37,17 @@ enum BadRequest {
     TooLarge(usize),
 }
 
+impl From<BadRequest> for CellError {
+    fn from(error: BadRequest) -> Self {
+        let text = error.to_string();
+        Self {
+            ename: "BadRequest".to_owned(),
+            evalue: text.lines().next().unwrap_or_default().to_owned(),
+            traceback: text.lines().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// Handles one request; returns when it is answered or waits for the evaluator.
 pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
     match request.message.header.msg_type.as_str() {
@@ -57,12 +69,26 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
                     beside(kernel, &request, || request.reply(&content));
                 }
                 Ok(work) => kernel.queue.push(request, work),
+                Err(error) if request.message.header.msg_type == "execute_request" => {
+                    tracing::warn!(%error, "refused a cell");
+                    kernel.queue.push(request, Work::Refuse(error.into()));
+                }
                 Err(error) => beside(kernel, &request, || refuse(&request, &error)),
             }
         }
         "kernel_info_request" => {
-            let content = info::content(kernel.language_version.clone()).await;
-            beside(kernel, &request, || request.reply(&content));
+            let known = info::is_known(&kernel.language_version);
+            let kernel = kernel.clone();
+            let answer = async move {
+                let content = info::content(kernel.language_version.clone()).await;
+                beside(&kernel, &request, || request.reply(&content));
+            };
+            if known {
+                answer.await;
+            } else {
+                // It waits for the version, for which nothing else must wait.
+                tokio::spawn(answer);
+            }
         }
         _ => beside(kernel, &request, || {
             if let Err(error) = answer(kernel, &request) {
@@ -163,6 +189,9 @@ fn answer(kernel: &Kernel, request: &Request) -> Result<(), BadRequest> {
 fn is_complete(kernel: &Kernel, request: &Request, code: &str) {
     if code.len() > LARGEST_CELL {
         return request.reply(&json!({ "status": "unknown" }));
+    }
+    if question::asked(code).is_some() {
+        return request.reply(&json!({ "status": "complete" }));
     }
     request.reply(&match (kernel.is_complete)(code) {
         Completeness::Complete => json!({ "status": "complete" }),

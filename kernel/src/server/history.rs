@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,25 +31,24 @@ struct Entry {
 pub struct History {
     session: i64,
     entries: Vec<Entry>,
-    file: Option<File>,
+    store: Option<Store>,
 }
 
 impl History {
     /// Opens the history in `path`; without one, or when it is of no use, history is what this session remembers.
     pub fn open(path: Option<PathBuf>) -> Self {
-        let (entries, file) = match path.map(|path| open(&path)) {
-            Some(Ok((entries, file))) => (entries, Some(file)),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the history of earlier sessions is not available");
-                (Vec::new(), None)
-            }
-            None => (Vec::new(), None),
-        };
+        let mut store = path.map(|path| Store { path });
+        let entries = store.as_ref().map_or_else(|| Ok(Vec::new()), Store::open);
+        let entries = entries.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the history of earlier sessions is not available");
+            store = None;
+            Vec::new()
+        });
         Self {
             // Grows from kernel to kernel, and two kernels at once do not share it.
             session: chrono::Utc::now().timestamp_millis(),
             entries,
-            file,
+            store,
         }
     }
 
@@ -61,11 +60,11 @@ impl History {
             input: input.to_owned(),
             output: None,
         };
-        if let Some(file) = &mut self.file
-            && let Err(error) = append(file, &entry)
+        if let Some(store) = &self.store
+            && let Err(error) = store.append(&entry)
         {
             tracing::warn!(%error, "the history is not written any more");
-            self.file = None;
+            self.store = None;
         }
         self.entries.push(entry);
     }
@@ -165,41 +164,76 @@ fn last(mut entries: Vec<&Entry>, count: usize) -> Vec<&Entry> {
     entries.split_off(entries.len().saturating_sub(count))
 }
 
-fn open(path: &Path) -> std::io::Result<(Vec<Entry>, File)> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let options = || {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        options
-    };
-    let mut file = options().open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(REMEMBERED)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    // The first line may be cut, and a line of a killed kernel may be too: those are left out.
-    let entries: Vec<Entry> = bytes
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect();
-    if length > 4 * REMEMBERED {
-        let mut shorter = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        for entry in &entries {
-            append(shorter.as_file_mut(), entry)?;
-        }
-        shorter.persist(path).map_err(|error| error.error)?;
-        file = options().open(path)?;
-    }
-    Ok((entries, file))
+/// The file that kernels share. It is opened anew for each entry, because another kernel may have put a shorter one in its place.
+struct Store {
+    path: PathBuf,
 }
 
-fn append(file: &mut File, entry: &Entry) -> std::io::Result<()> {
+impl Store {
+    /// Reads the newest entries, and cuts the file down when it has grown large.
+    fn open(&self) -> io::Result<Vec<Entry>> {
+        std::fs::create_dir_all(self.folder())?;
+        let _turn = self.lock();
+        let mut file = self.file()?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(REMEMBERED)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // The first line may be cut, and a line of a killed kernel may be too: those are left out.
+        let entries: Vec<Entry> = bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        if length > 4 * REMEMBERED {
+            let mut shorter = tempfile::NamedTempFile::new_in(self.folder())?;
+            for entry in &entries {
+                shorter.write_all(&line(entry)?)?;
+            }
+            shorter.persist(&self.path).map_err(|error| error.error)?;
+        }
+        Ok(entries)
+    }
+
+    /// Writes an entry at the end.
+    fn append(&self, entry: &Entry) -> io::Result<()> {
+        let _turn = self.lock();
+        let mut file = self.file()?;
+        let mut text = line(entry)?;
+        if file.metadata()?.len() > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                // A kernel was killed, or the disk was full, in the middle of a line, which must not take this one with it.
+                text.insert(0, b'\n');
+            }
+        }
+        file.write_all(&text)
+    }
+
+    fn file(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        options.open(&self.path)
+    }
+
+    /// Kernels take turns until the answer is dropped. Where nothing can be locked they do without.
+    fn lock(&self) -> Option<File> {
+        let path = self.path.with_extension("lock");
+        let file = File::create(path).ok()?;
+        file.lock().ok()?;
+        Some(file)
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+fn line(entry: &Entry) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');
-    // In one piece, so that kernels that share the file do not mix their lines.
-    file.write_all(&line)
+    Ok(line)
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character.
@@ -294,5 +328,46 @@ mod tests {
         let history = History::open(Some(path));
         assert_eq!(history.entries.len(), 1);
         assert_eq!(history.entries[0].input, "kept");
+    }
+
+    /// The inputs that a new kernel finds.
+    fn inputs(path: &Path) -> Vec<String> {
+        let history = History::open(Some(path.to_owned()));
+        let inputs = history.entries.iter();
+        inputs.map(|entry| entry.input.clone()).collect()
+    }
+
+    #[test]
+    fn a_torn_line_does_not_take_the_next_cell_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        History::open(Some(path.clone())).add(1, "before");
+        let mut text = std::fs::read(&path).expect("a file");
+        text.extend_from_slice(b"{\"session\":1,\"li");
+        std::fs::write(&path, text).expect("a file");
+        History::open(Some(path.clone())).add(1, "after");
+        assert_eq!(inputs(&path), ["before", "after"]);
+    }
+
+    #[test]
+    fn cells_are_kept_when_another_kernel_cuts_the_file_down() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let mut running = History::open(Some(path.clone()));
+        let long = "x".repeat(64 << 10);
+        for number in 0..80 {
+            running.add(number, &long);
+        }
+        running.add(81, "the last before");
+        let length = || std::fs::metadata(&path).expect("a file").len();
+        assert!(length() > 4 * REMEMBERED);
+        drop(History::open(Some(path.clone())));
+        assert!(length() <= REMEMBERED);
+        running.add(82, "the first after");
+        let inputs = inputs(&path);
+        assert_eq!(
+            inputs[inputs.len() - 2..],
+            ["the last before", "the first after"]
+        );
     }
 }

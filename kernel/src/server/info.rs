@@ -11,6 +11,11 @@ use crate::protocol;
 /// How long an answer waits for the language's version; asking `rustc` takes a tenth of this.
 const VERSION_LIMIT: Duration = Duration::from_secs(1);
 
+/// Whether [`content`] gives its answer at once.
+pub fn is_known(language_version: &watch::Receiver<Option<String>>) -> bool {
+    language_version.borrow().is_some()
+}
+
 /// The content of `kernel_info_reply`.
 pub async fn content(mut language_version: watch::Receiver<Option<String>>) -> Value {
     let version =

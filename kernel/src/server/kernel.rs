@@ -1,5 +1,6 @@
 //! What the channels share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use azureml_kernel_evaluator::{Completeness, Interrupter};
@@ -9,6 +10,7 @@ use super::activity::Activity;
 use super::lifetime::End;
 use super::queue::Queue;
 use super::stdin::Stdin;
+use super::unrun;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Session;
 
@@ -24,6 +26,8 @@ pub struct Kernel {
     pub queue: Queue,
     /// What the evaluator works on.
     pub activity: Activity,
+    /// The number of the last cell that counted; only the evaluator's thread changes it.
+    pub executed: AtomicU64,
     /// Stops the running cell, once there is an evaluator.
     pub interrupter: OnceLock<Interrupter>,
     /// Judges whether a cell is complete.
@@ -35,17 +39,14 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Stops the running cell; returns at once.
+    /// Stops the running cell or, when the evaluator is not ready for one yet, those that wait; returns at once.
     pub fn interrupt(&self) {
         self.stdin.cancel();
-        match self.interrupter.get() {
-            Some(interrupter) => {
-                let interrupter = interrupter.clone();
-                // Stopping a process may take a moment, in which control must answer.
-                tokio::task::spawn_blocking(move || interrupter());
-            }
-            // The evaluator still starts: the cells that wait for it are what there is to stop.
-            None => self.queue.abort_waiting(),
+        if let Some(waiting) = self.queue.take_cells_unless_one_runs() {
+            unrun::interrupt(self, &waiting);
+        } else if let Some(interrupter) = self.interrupter.get().cloned() {
+            // Stopping a process may take a moment, in which control must answer.
+            tokio::task::spawn_blocking(move || interrupter());
         }
     }
 }

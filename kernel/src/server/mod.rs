@@ -14,9 +14,11 @@ mod info;
 mod kernel;
 mod lifetime;
 mod output;
+mod question;
 mod queue;
 mod replies;
 mod stdin;
+mod unrun;
 mod worker;
 
 use std::path::PathBuf;
@@ -77,19 +79,19 @@ pub async fn serve(
     iopub.status(None, "starting");
 
     let (ended, mut end) = watch::channel(None);
-    let (queue, jobs) = queue::channel();
     let kernel = Arc::new(Kernel {
         session: session.clone(),
         iopub,
         stdin: stdin::start(session, sockets.stdin),
-        queue,
+        queue: queue::Queue::default(),
         activity: activity::Activity::default(),
+        executed: std::sync::atomic::AtomicU64::new(0),
         interrupter: std::sync::OnceLock::new(),
         is_complete: engine.is_complete,
         language_version: engine.language_version,
         ended,
     });
-    let stopped = worker::start(kernel.clone(), engine.start, jobs, options.history);
+    let stopped = worker::start(kernel.clone(), engine.start, options.history);
     tokio::spawn(heartbeat::run(sockets.heartbeat));
     tokio::spawn(channel::run(
         kernel.clone(),

@@ -48,7 +48,7 @@ struct Buffer {
 }
 
 impl CellOutput {
-    /// The output of the cell of `parent`. Without `stdin`, questions find the end of the input.
+    /// The output of the cell of `parent`. Without `stdin` there is nobody to ask.
     pub fn new(
         runtime: &Handle,
         iopub: IoPub,
@@ -139,6 +139,7 @@ impl Events for CellOutput {
                 reply,
             } => {
                 self.shared.flush(&mut self.shared.lock());
+                // Without an answer, the reply says by being dropped that there is nobody to ask.
                 if let Some(stdin) = &self.stdin {
                     stdin.ask(&self.shared.parent, prompt, password, reply);
                 }
@@ -181,11 +182,4 @@ impl Shared {
 fn display(data: &MimeBundle, id: Option<&str>) -> serde_json::Value {
     let transient = id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
     json!({ "data": data, "metadata": {}, "transient": transient })
-}
-
-/// Takes events and shows nothing.
-pub struct Discard;
-
-impl Events for Discard {
-    fn emit(&self, _event: Event) {}
 }

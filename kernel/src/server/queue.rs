@@ -1,9 +1,9 @@
-//! The queue to the evaluator, and which of its cells are aborted.
+//! The queue to the evaluator: what waits, and whether a cell runs.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use azureml_kernel_evaluator::CellError;
 
 use super::channel::Request;
 use crate::protocol::content::{CursorRequest, ExecuteRequest, HistoryRequest};
@@ -12,6 +12,8 @@ use crate::protocol::content::{CursorRequest, ExecuteRequest, HistoryRequest};
 pub enum Work {
     /// Run a cell.
     Execute(ExecuteRequest),
+    /// Fail a cell that cannot be run, in its turn.
+    Refuse(CellError),
     /// Complete at a cursor.
     Complete(CursorRequest),
     /// Describe what stands at a cursor.
@@ -20,96 +22,93 @@ pub enum Work {
     History(HistoryRequest),
 }
 
+impl Work {
+    fn is_cell(&self) -> bool {
+        matches!(self, Self::Execute(_) | Self::Refuse(_))
+    }
+}
+
 /// One entry of the queue.
 pub struct Job {
-    /// Grows by one with each job.
-    pub number: u64,
     /// Who asked.
     pub request: Request,
     /// What for.
     pub work: Work,
 }
 
-/// The end of the queue that jobs are put into.
+/// The queue.
+#[derive(Default)]
 pub struct Queue {
-    jobs: Mutex<mpsc::Sender<Job>>,
-    last: AtomicU64,
-    aborted: AtomicU64,
-    closed: AtomicBool,
-    cells: AtomicUsize,
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-/// A new queue.
-pub fn channel() -> (Queue, mpsc::Receiver<Job>) {
-    let (jobs, receiver) = mpsc::channel();
-    let queue = Queue {
-        jobs: Mutex::new(jobs),
-        last: AtomicU64::new(0),
-        aborted: AtomicU64::new(0),
-        closed: AtomicBool::new(false),
-        cells: AtomicUsize::new(0),
-    };
-    (queue, receiver)
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    cell_runs: bool,
+    closed: bool,
 }
 
 impl Queue {
     /// Puts work at the end.
     pub fn push(&self, request: Request, work: Work) {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
-        if matches!(work, Work::Execute(_)) {
-            self.cells.fetch_add(1, Ordering::SeqCst);
+        self.lock().waiting.push_back(Job { request, work });
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next job and takes it; `None` once the queue is closed. A cell runs until [`cell_ended`](Self::cell_ended).
+    pub fn next(&self) -> Option<Job> {
+        let mut state = self
+            .changed
+            .wait_while(self.lock(), |state| {
+                state.waiting.is_empty() && !state.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return None;
         }
-        // The thread at the other end only ends with the kernel.
-        let _ = jobs.send(Job {
-            number,
-            request,
-            work,
-        });
+        let job = state.waiting.pop_front()?;
+        state.cell_runs = job.work.is_cell();
+        Some(job)
+    }
+
+    /// The cell that was taken is over.
+    pub fn cell_ended(&self) {
+        self.lock().cell_runs = false;
     }
 
     /// Whether a cell runs or waits.
     pub fn has_cells(&self) -> bool {
-        self.cells.load(Ordering::SeqCst) > 0
+        let state = self.lock();
+        state.cell_runs || state.waiting.iter().any(|job| job.work.is_cell())
     }
 
-    /// Takes over a cell, which runs until the answer is dropped.
-    pub fn running_cell(&self) -> RunningCell<'_> {
-        RunningCell { queue: self }
+    /// Takes the cells that wait; what else waits goes on waiting.
+    pub fn take_cells(&self) -> Vec<Request> {
+        take_cells(&mut self.lock())
     }
 
-    /// Aborts the cells that wait now; later ones run.
-    pub fn abort_waiting(&self) {
-        self.aborted
-            .store(self.last.load(Ordering::SeqCst), Ordering::SeqCst);
-    }
-
-    /// Whether a cell with this number was aborted.
-    pub fn is_aborted(&self, number: u64) -> bool {
-        number <= self.aborted.load(Ordering::SeqCst)
+    /// As [`take_cells`](Self::take_cells), unless a cell runs: then `None`.
+    pub fn take_cells_unless_one_runs(&self) -> Option<Vec<Request>> {
+        let mut state = self.lock();
+        (!state.cell_runs).then(|| take_cells(&mut state))
     }
 
     /// Ends the queue: what waits is not worked on any more.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        // Wakes the thread that may wait for the next job.
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        *jobs = mpsc::channel().0;
+        self.lock().closed = true;
+        self.changed.notify_one();
     }
 
-    /// Whether the queue has ended.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A cell that runs.
-pub struct RunningCell<'a> {
-    queue: &'a Queue,
-}
-
-impl Drop for RunningCell<'_> {
-    fn drop(&mut self) {
-        self.queue.cells.fetch_sub(1, Ordering::SeqCst);
-    }
+fn take_cells(state: &mut State) -> Vec<Request> {
+    let all = std::mem::take(&mut state.waiting);
+    let (cells, others): (VecDeque<_>, _) = all.into_iter().partition(|job| job.work.is_cell());
+    state.waiting = others;
+    cells.into_iter().map(|job| job.request).collect()
 }

@@ -42,6 +42,16 @@ pub fn inspect(found: Option<MimeBundle>) -> Value {
     })
 }
 
+/// `execute_reply` of a cell that failed.
+pub fn execute_error(failed: &CellError, count: u64) -> Value {
+    let mut reply = error(failed);
+    reply["status"] = json!("error");
+    reply["execution_count"] = json!(count);
+    reply["user_expressions"] = json!({});
+    reply["payload"] = json!([]);
+    reply
+}
+
 /// `error`, and what an error adds to an `execute_reply`.
 pub fn error(error: &CellError) -> Value {
     json!({

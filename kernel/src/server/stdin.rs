@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use azureml_kernel_evaluator::InputAnswer;
 use serde_json::json;
 use tokio::sync::mpsc;
 use zeromq::{RouterSendHalf, RouterSocket, SocketRecv, SocketSend, ZmqMessage};
@@ -18,7 +19,7 @@ enum Command {
         parent: Parent,
         prompt: String,
         password: bool,
-        reply: Sender<String>,
+        reply: Sender<InputAnswer>,
     },
     Cancel,
 }
@@ -30,8 +31,8 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Asks the front end that sent `parent`. `reply` is dropped when there will be no answer.
-    pub fn ask(&self, parent: &Parent, prompt: String, password: bool, reply: Sender<String>) {
+    /// Asks the front end that sent `parent`.
+    pub fn ask(&self, parent: &Parent, prompt: String, password: bool, reply: Sender<InputAnswer>) {
         // The task that reads only ends with the process.
         let _ = self.commands.send(Command::Ask {
             parent: parent.clone(),
@@ -60,7 +61,7 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let (mut send_half, mut recv_half) = socket.split();
-    let mut waiting: Option<Sender<String>> = None;
+    let mut waiting: Option<Sender<InputAnswer>> = None;
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -71,10 +72,15 @@ async fn run(
                         Some(&parent),
                         &json!({ "prompt": prompt, "password": password }),
                     );
-                    // Without a front end on this channel the sender is dropped: no answer will come.
-                    waiting = ask(&mut send_half, question).await.then_some(reply);
+                    finish(&mut waiting, InputAnswer::Cancelled);
+                    waiting = Some(reply);
+                    if !ask(&mut send_half, question).await {
+                        finish(&mut waiting, InputAnswer::Unavailable);
+                    }
                 }
-                Some(Command::Cancel) => waiting = None,
+                Some(Command::Cancel) => {
+                    finish(&mut waiting, InputAnswer::Cancelled);
+                }
                 None => return,
             },
             frames = recv_half.recv() => match frames {
@@ -98,7 +104,16 @@ async fn ask(half: &mut RouterSendHalf, question: ZmqMessage) -> bool {
     }
 }
 
-fn answer(session: &Session, frames: ZmqMessage, waiting: &mut Option<Sender<String>>) {
+/// Answers the question that waits, if any; says whether there was one.
+fn finish(waiting: &mut Option<Sender<InputAnswer>>, answer: InputAnswer) -> bool {
+    waiting.take().is_some_and(|sender| {
+        // The cell may have ended in the meantime.
+        let _ = sender.send(answer);
+        true
+    })
+}
+
+fn answer(session: &Session, frames: ZmqMessage, waiting: &mut Option<Sender<InputAnswer>>) {
     let message = match session.decode(frames) {
         Ok(message) => message,
         Err(error) => return tracing::warn!(%error, "dropped a message on stdin"),
@@ -110,14 +125,16 @@ fn answer(session: &Session, frames: ZmqMessage, waiting: &mut Option<Sender<Str
         );
     }
     match serde_json::from_value::<InputReply>(message.content) {
-        Ok(reply) => match waiting.take() {
-            Some(sender) if reply.value != END_OF_INPUT => {
-                // The cell may have ended in the meantime.
-                let _ = sender.send(reply.value);
+        Ok(reply) => {
+            let answer = if reply.value == END_OF_INPUT {
+                InputAnswer::End
+            } else {
+                InputAnswer::Line(reply.value)
+            };
+            if !finish(waiting, answer) {
+                tracing::warn!("dropped an input_reply that nobody asked for");
             }
-            Some(_) => {}
-            None => tracing::warn!("dropped an input_reply that nobody asked for"),
-        },
+        }
         Err(error) => tracing::warn!(%error, "dropped an input_reply"),
     }
 }

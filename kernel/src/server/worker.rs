@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
 
-use azureml_kernel_evaluator::{Evaluator, Events, Outcome};
+use azureml_kernel_evaluator::{Discard, Evaluator, Events, Outcome};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,25 +15,19 @@ use super::channel::Request;
 use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
-use super::output::{CellOutput, Discard};
-use super::queue::{Job, RunningCell, Work};
+use super::output::CellOutput;
+use super::question;
+use super::queue::{Job, Work};
 use super::replies;
+use super::unrun;
 use crate::protocol::content::{CursorRequest, ExecuteRequest};
 use crate::protocol::message::Parent;
-
-/// Code whose completion needs to know the standard library.
-const WARM_UP: &str = "let warm = vec![1]; warm.l";
 
 /// Resolves when the thread has ended and the evaluator is gone.
 pub type Stopped = oneshot::Receiver<()>;
 
 /// Starts the thread, which starts the evaluator.
-pub fn start(
-    kernel: Arc<Kernel>,
-    start: StartEvaluator,
-    jobs: mpsc::Receiver<Job>,
-    history: Option<PathBuf>,
-) -> Stopped {
+pub fn start(kernel: Arc<Kernel>, start: StartEvaluator, history: Option<PathBuf>) -> Stopped {
     let (stopping, stopped) = oneshot::channel();
     let runtime = Handle::current();
     std::thread::spawn(move || {
@@ -45,13 +39,9 @@ pub fn start(
             runtime,
             evaluator,
             history: History::open(history),
-            executed: 0,
         };
         worker.warm_up();
-        for job in jobs {
-            if worker.kernel.queue.is_closed() {
-                break;
-            }
+        while let Some(job) = worker.kernel.queue.next() {
             worker.work(job);
         }
         drop(worker);
@@ -66,40 +56,34 @@ struct Worker {
     runtime: Handle,
     evaluator: Box<dyn Evaluator>,
     history: History,
-    /// The number of the last cell that counted.
-    executed: u64,
 }
 
 impl Worker {
     fn work(&mut self, job: Job) {
-        let Job {
-            number,
-            request,
-            work,
-        } = job;
+        let Job { request, work } = job;
         let kernel = self.kernel.clone();
         kernel
             .activity
             .begin(&kernel.iopub, &request.message.parent);
+        let mut aborted = Vec::new();
         let worked = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Execute(cell) => {
-                let running = kernel.queue.running_cell();
-                if kernel.queue.is_aborted(number) {
-                    drop(running);
-                    self.abort(&request);
-                } else {
-                    self.execute(&request, &cell, running);
-                }
+            Work::Execute(cell) => aborted = self.execute(&request, &cell),
+            Work::Refuse(error) => {
+                aborted = kernel.queue.take_cells();
+                kernel.queue.cell_ended();
+                unrun::fail(&kernel, &request, &error);
             }
             Work::Complete(asked) => self.complete(&request, &asked),
             Work::Inspect(asked) => self.inspect(&request, &asked),
             Work::History(asked) => request.reply(&self.history.reply(&asked)),
         }));
         if let Err(panic) = worked {
+            kernel.queue.cell_ended();
             let error = panicked(&*panic);
             request.reply_error(&error.ename, &error.evalue);
         }
         kernel.activity.end(&kernel.iopub);
+        unrun::abort(&kernel, &aborted);
     }
 
     /// Lets the evaluator read the standard library while nobody waits, which the first completion or variable would do otherwise.
@@ -109,7 +93,7 @@ impl Worker {
         }
         let evaluator = &mut self.evaluator;
         let warmed = catch_unwind(AssertUnwindSafe(|| {
-            evaluator.complete(WARM_UP, WARM_UP.chars().count())
+            evaluator.warm_up();
         }));
         if let Err(panic) = warmed {
             let error = panicked(&*panic);
@@ -117,29 +101,35 @@ impl Worker {
         }
     }
 
-    fn abort(&self, request: &Request) {
-        request.reply(&json!({ "status": "aborted", "execution_count": self.executed }));
-    }
-
-    fn execute(&mut self, request: &Request, cell: &ExecuteRequest, running: RunningCell<'_>) {
+    /// Runs a cell; returns the cells that it aborts.
+    fn execute(&mut self, request: &Request, cell: &ExecuteRequest) -> Vec<Request> {
         let code = cell.code.as_str();
         let counts = !cell.silent && cell.store_history.unwrap_or(true);
         // A cell that does not count shows the number that the next one will have.
-        let count = self.executed + 1;
+        let count = self.kernel.executed.load(Ordering::SeqCst) + 1;
         let blank = code.trim().is_empty();
         let output = self.output(&request.message.parent, cell);
         output.publish(
             "execute_input",
             &json!({ "code": code, "execution_count": count }),
         );
+        let mut payload = Vec::new();
         let outcome = if blank {
             Outcome::Ok(None)
+        } else if let Some(name) = question::asked(code) {
+            match self.evaluator.inspect(name, question::cursor(name)) {
+                Some(data) => {
+                    payload.push(question::page(&data));
+                    Outcome::Ok(None)
+                }
+                None => Outcome::Error(question::unknown(name)),
+            }
         } else {
             self.evaluate(code, &output)
         };
         self.kernel.stdin.cancel();
         if counts && !blank {
-            self.executed = count;
+            self.kernel.executed.store(count, Ordering::SeqCst);
             self.history.add(count, code);
         }
         match outcome {
@@ -156,27 +146,26 @@ impl Worker {
                 output.finish();
                 let expressions = self.user_expressions(cell);
                 // Before the reply, after which a front end may ask for completions.
-                drop(running);
+                self.kernel.queue.cell_ended();
                 request.reply(&json!({
                     "status": "ok",
                     "execution_count": count,
                     "user_expressions": expressions,
-                    "payload": [],
+                    "payload": payload,
                 }));
+                Vec::new()
             }
             Outcome::Error(error) => {
                 output.publish("error", &replies::error(&error));
                 output.finish();
-                if cell.stop_on_error && !cell.silent {
-                    self.kernel.queue.abort_waiting();
-                }
-                let mut reply = replies::error(&error);
-                reply["status"] = json!("error");
-                reply["execution_count"] = json!(count);
-                reply["user_expressions"] = json!({});
-                reply["payload"] = json!([]);
-                drop(running);
-                request.reply(&reply);
+                let aborted = if cell.stop_on_error && !cell.silent {
+                    self.kernel.queue.take_cells()
+                } else {
+                    Vec::new()
+                };
+                self.kernel.queue.cell_ended();
+                request.reply(&replies::execute_error(&error, count));
+                aborted
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Messages that are no messages: each is dropped or refused, and the kernel answers the next one.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 
 use azureml_kernel::protocol::message::Session;
 use bytes::Bytes;
@@ -88,6 +89,12 @@ async fn signed_nonsense_is_dropped() {
         (2, b"[]"),
         (2, br#"{"msg_id": 5, "msg_type": "x"}"#),
         (2, br#"{"msg_id": "1"}"#),
+        (3, b"{broken"),
+        (3, b""),
+        (3, b"\xff"),
+        (4, b"{\"open\": "),
+        (4, b""),
+        (4, b"{} {}"),
         (5, b"{broken"),
         (5, b"\xff\xfe{}"),
         (5, b"[1]"),
@@ -153,12 +160,102 @@ async fn a_cell_does_not_run_on_control() {
 async fn a_huge_cell_is_refused() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
-    let (reply, _) = client.run(&"x".repeat(100 << 20)).await;
+    client.run("value 1").await;
+    let (reply, shown) = client.run(&"x".repeat(100 << 20)).await;
     assert_eq!(reply["status"], "error");
-    assert!(
-        reply["evalue"]
-            .as_str()
-            .is_some_and(|text| text.contains("hint:"))
-    );
+    assert_eq!(reply["execution_count"], 2);
+    // Nothing but this message is shown in the notebook.
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert_eq!(shown[0].msg_type, "error");
+    for content in [&reply, &shown[0].content] {
+        assert_eq!(content["ename"], "BadRequest");
+        assert!(
+            content["traceback"][1]
+                .as_str()
+                .is_some_and(|text| text.starts_with("hint: "))
+        );
+    }
     client.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_refused_cell_is_answered_in_its_turn_and_aborts_those_behind_it() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let first = client.send_cell("wait").await;
+    let refused = client
+        .send("execute_request", json!({ "code": 7, "silent": true }))
+        .await;
+    let third = client.send_cell("value 3").await;
+    client.assert_read().await;
+    kernel.gate.open();
+    for (id, status) in [(first, "ok"), (refused, "error"), (third, "aborted")] {
+        let reply = client.reply().await;
+        assert_eq!(reply.parent, id);
+        assert_eq!(reply.content["status"], status);
+        assert!(
+            client
+                .broadcasts(&id)
+                .await
+                .iter()
+                .all(|message| { message.msg_type != "error" })
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_logged() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer({
+                let log = log.clone();
+                move || log.clone()
+            })
+            .finish(),
+    );
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let good = signed(&kernel, "kernel_info_request", &json!({}));
+    for (frame, bytes, line) in [
+        (1, &b"00"[..], "the signature is wrong"),
+        (2, b"{", "the header is not valid"),
+        (3, b"{", "the parent header is not valid"),
+        (4, b"{", "the metadata is not valid"),
+        (5, b"{", "the content is not valid"),
+    ] {
+        let mut frames = good.clone();
+        frames[frame] = Bytes::from_static(bytes);
+        if frame > 1 {
+            sign_again(&kernel, &mut frames);
+        }
+        send(&mut client, frames).await;
+        assert_both_channels_live(&mut client).await;
+        let text = log.text();
+        let lines: Vec<&str> = text.lines().filter(|text| text.contains(line)).collect();
+        assert_eq!(lines.len(), 2, "one for each channel:\n{text}");
+        assert!(lines[0].contains("WARN"), "{}", lines[0]);
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -54,6 +54,8 @@ pub struct Kernel {
     pub serving: JoinHandle<End>,
     /// Holds back the cells that `wait`.
     pub gate: Arc<Gate>,
+    /// The version of the language; known from the start unless a test wants otherwise.
+    pub version: watch::Sender<Option<String>>,
     _folder: tempfile::TempDir,
 }
 
@@ -66,6 +68,15 @@ impl Kernel {
     /// Starts a kernel with an evaluator that starts as `start` does.
     pub fn start_with(
         start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
+    ) -> Self {
+        let version = watch::Sender::new(Some("1.2.3".to_owned()));
+        Self::start_as(start, version)
+    }
+
+    /// As [`start_with`](Self::start_with), with the version of the language when it is known.
+    pub fn start_as(
+        start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
+        version: watch::Sender<Option<String>>,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = connection_in(folder.path());
@@ -83,7 +94,7 @@ impl Kernel {
                 "panic" => panic!("as the test asked"),
                 _ => Completeness::Complete,
             },
-            language_version: watch::channel(Some("1.2.3".to_owned())).1,
+            language_version: version.subscribe(),
         };
         let serving = tokio::spawn({
             let connection = connection.clone();
@@ -97,6 +108,7 @@ impl Kernel {
             connection,
             serving,
             gate,
+            version,
             _folder: folder,
         }
     }
@@ -245,6 +257,12 @@ impl Client {
         assert_eq!(reply.parent, id);
         assert_eq!(reply.msg_type, msg_type.replace("_request", "_reply"));
         (reply.content, self.broadcasts(&id).await)
+    }
+
+    /// Returns once the kernel has read all that was sent on shell before.
+    pub async fn assert_read(&mut self) {
+        self.send("comm_info_request", json!({})).await;
+        assert_eq!(self.reply().await.msg_type, "comm_info_reply");
     }
 
     /// Asserts that the kernel still answers.

@@ -1,8 +1,11 @@
 //! Cells: what they show, in which order, and what their replies say.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::client::{Kernel, Received};
+use crate::scripted::Scripted;
 
 /// The kinds of the messages.
 fn kinds(messages: &[Received]) -> Vec<&str> {
@@ -139,9 +142,7 @@ async fn an_error_aborts_the_cells_that_wait_and_only_those() {
     client.send_cell("wait\nfail now").await;
     let second = client.send_cell("print never").await;
     client.send_cell("print never either").await;
-    // Answered only once what was sent before has been read by the kernel.
-    client.send("comm_info_request", json!({})).await;
-    assert_eq!(client.reply().await.msg_type, "comm_info_reply");
+    client.assert_read().await;
     kernel.gate.open();
     assert_eq!(client.reply().await.content["status"], "error");
     assert_eq!(client.reply().await.content["status"], "aborted");
@@ -159,8 +160,7 @@ async fn cells_run_on_after_an_error_when_they_are_asked_to() {
     let failing = json!({ "code": "wait\nfail now", "stop_on_error": false });
     client.send("execute_request", failing).await;
     client.send_cell("value 1").await;
-    client.send("comm_info_request", json!({})).await;
-    assert_eq!(client.reply().await.msg_type, "comm_info_reply");
+    client.assert_read().await;
     kernel.gate.open();
     assert_eq!(client.reply().await.content["status"], "error");
     assert_eq!(client.reply().await.content["status"], "ok");
@@ -247,8 +247,7 @@ async fn an_interrupt_stops_the_cell_and_what_waits_behind_it() {
     let mut client = kernel.connect().await;
     let id = client.send_cell("print started\nwait").await;
     client.send_cell("print never").await;
-    client.send("comm_info_request", json!({})).await;
-    assert_eq!(client.reply().await.msg_type, "comm_info_reply");
+    client.assert_read().await;
     while client.iopub().await.msg_type != "stream" {}
     client.send_control("interrupt_request", json!({})).await;
     assert_eq!(client.control_reply().await.content["status"], "ok");
@@ -261,6 +260,53 @@ async fn an_interrupt_stops_the_cell_and_what_waits_behind_it() {
 }
 
 #[tokio::test]
+async fn a_cell_that_waits_for_the_evaluator_is_stopped_at_once() {
+    // Neither before the evaluator has started nor while it warms up.
+    for warming_up in [false, true] {
+        let kernel = Kernel::start_with(move |gate| {
+            if !warming_up {
+                gate.pass();
+            }
+            Ok(Box::new(Scripted { gate }))
+        });
+        let mut client = kernel.connect().await;
+        if warming_up {
+            // An evaluator that is busy with what no cell asked for.
+            client
+                .send(
+                    "complete_request",
+                    json!({ "code": "wait", "cursor_pos": 4 }),
+                )
+                .await;
+        }
+        let first = client.send_cell("print never").await;
+        let second = client.send_cell("print never either").await;
+        client.assert_read().await;
+        client.send_control("interrupt_request", json!({})).await;
+        assert_eq!(client.control_reply().await.content["status"], "ok");
+        let reply = client.reply().await;
+        assert_eq!(reply.parent, first);
+        assert_eq!(reply.content["status"], "error");
+        assert_eq!(reply.content["ename"], "Interrupted");
+        assert_eq!(reply.content["execution_count"], 1);
+        assert_eq!(kinds(&client.broadcasts(&first).await), ["error"]);
+        let reply = client.reply().await;
+        assert_eq!(reply.parent, second);
+        assert_eq!(reply.content["status"], "aborted");
+        let third = client.send_cell("value 3").await;
+        client.assert_read().await;
+        kernel.gate.open();
+        if warming_up {
+            assert_eq!(client.reply().await.msg_type, "complete_reply");
+        }
+        let reply = client.reply().await;
+        assert_eq!(reply.parent, third);
+        assert_eq!(reply.content["status"], "ok");
+        assert_eq!(reply.content["execution_count"], 1);
+    }
+}
+
+#[tokio::test]
 async fn two_front_ends_get_their_own_replies() {
     let kernel = Kernel::start();
     let mut first = kernel.connect().await;
@@ -270,4 +316,46 @@ async fn two_front_ends_get_their_own_replies() {
     assert_eq!(first.reply().await.parent, from_first);
     assert_eq!(second.reply().await.parent, from_second);
     assert_eq!(kinds(&first.broadcasts(&from_second).await).len(), 2);
+}
+
+#[tokio::test]
+async fn a_front_end_that_reads_nothing_keeps_no_other_waiting() {
+    let kernel = Kernel::start();
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        stalled.push(kernel.connect().await);
+    }
+    let mut client = kernel.connect().await;
+    // More than fits into what lies between the kernel and a front end.
+    let (text, begin) = ("x".repeat(1 << 20), Instant::now());
+    for _ in 0..40 {
+        let (reply, shown) = client.run(&format!("value {text}")).await;
+        assert_eq!(reply["status"], "ok");
+        assert_eq!(kinds(&shown), ["execute_input", "execute_result"]);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20), "{begin:?}");
+    // What they have not read is still there.
+    for mut client in stalled {
+        while client.iopub().await.msg_type != "execute_result" {}
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_answered_on_a_page() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let (reply, shown) = client.run("?한글").await;
+    assert_eq!(reply["status"], "ok");
+    assert_eq!(
+        reply["payload"],
+        json!([{ "source": "page", "data": { "text/plain": "글" }, "start": 0 }])
+    );
+    assert_eq!(kinds(&shown), ["execute_input"]);
+    let (complete, _) = client
+        .ask("is_complete_request", json!({ "code": "?한글" }))
+        .await;
+    assert_eq!(complete["status"], "complete");
+    let (reply, shown) = client.run("?").await;
+    assert_eq!(reply["ename"], "NotFound");
+    assert_eq!(kinds(&shown), ["execute_input", "error"]);
 }

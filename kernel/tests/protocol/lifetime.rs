@@ -51,12 +51,15 @@ async fn shutdown_is_heard_on_shell_as_well() {
 async fn the_first_front_end_hears_what_was_said_before_it_came() {
     let kernel = Kernel::start();
     // Wait for the sockets, on a connection that does not subscribe.
-    while jupyter_zmq_client::create_client_control_connection(&kernel.connection, "probe")
-        .await
-        .is_err()
-    {
-        tokio::task::yield_now().await;
-    }
+    soon("the sockets", async {
+        while jupyter_zmq_client::create_client_control_connection(&kernel.connection, "probe")
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let mut client = Client::connect(&kernel.connection).await;
     assert_eq!(client.iopub().await.msg_type, "iopub_welcome");
     let first = client.iopub().await;

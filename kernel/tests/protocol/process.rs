@@ -2,13 +2,13 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jupyter_protocol::ConnectionInfo;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 
-use crate::client::{Client, connection_in};
+use crate::client::{Client, connection_in, soon};
 
 /// A kernel process whose files are all below one folder.
 struct Process {
@@ -47,12 +47,30 @@ impl Process {
 
     async fn connect(&mut self) -> Client {
         // The last socket that is bound.
-        while !Path::new(self.connection.iopub_url().trim_start_matches("ipc://")).exists() {
-            let ended = self.child.try_wait().expect("a child");
-            assert!(ended.is_none(), "the kernel has ended");
-            tokio::task::yield_now().await;
-        }
+        let url = self.connection.iopub_url();
+        let socket = Path::new(url.trim_start_matches("ipc://"));
+        soon("the kernel's sockets", async {
+            while !socket.exists() {
+                let ended = self.child.try_wait().expect("a child");
+                assert!(ended.is_none(), "the kernel has ended");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         Client::connect(&self.connection).await
+    }
+
+    /// Waits for the end of the process.
+    async fn ended(&mut self) -> ExitStatus {
+        soon("the end of the kernel", async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("a child") {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
     }
 
     fn signal(&self, signal: Signal) {
@@ -84,9 +102,12 @@ async fn run_for_ever(client: &mut Client) -> Pid {
 }
 
 async fn wait_until_gone(pid: Pid) {
-    while test_kill_process(pid).is_ok() {
-        tokio::task::yield_now().await;
-    }
+    soon("the end of the cell", async {
+        while test_kill_process(pid).is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -98,7 +119,7 @@ async fn cells_run_and_sigterm_leaves_nothing_behind() {
     assert_eq!(shown[1].content["data"]["text/plain"], "21");
     let cell = run_for_ever(&mut client).await;
     process.signal(Signal::TERM);
-    let status = process.child.wait().expect("a child");
+    let status = process.ended().await;
     assert!(status.success(), "{status}");
     wait_until_gone(cell).await;
     let left: Vec<_> = std::fs::read_dir(process.folder.path().join("tmp"))
@@ -118,7 +139,7 @@ async fn shutdown_while_a_cell_runs_leaves_no_process_behind() {
         .send_control("shutdown_request", json!({ "restart": true }))
         .await;
     assert_eq!(client.control_reply().await.content["restart"], true);
-    let status = process.child.wait().expect("a child");
+    let status = process.ended().await;
     assert!(status.success(), "{status}");
     wait_until_gone(cell).await;
 }
@@ -129,6 +150,6 @@ async fn the_cell_does_not_outlive_a_killed_kernel() {
     let mut client = process.connect().await;
     let cell = run_for_ever(&mut client).await;
     process.signal(Signal::KILL);
-    process.child.wait().expect("a child");
+    process.ended().await;
     wait_until_gone(cell).await;
 }

@@ -1,7 +1,9 @@
 //! Everything that a front end asks besides running cells.
 
+use azureml_kernel_evaluator::Evaluator;
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::watch;
 use zeromq::{DealerSocket, ReqSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use crate::client::{Kernel, soon};
@@ -31,6 +33,20 @@ async fn kernel_info_is_answered_before_the_evaluator_is_up() {
     let reply = client.reply().await;
     assert_eq!(reply.parent, cell);
     assert_eq!(reply.content["execution_count"], 1);
+}
+
+#[tokio::test]
+async fn nothing_waits_for_the_version_of_the_language() {
+    let start = |gate| Ok(Box::new(Scripted { gate }) as Box<dyn Evaluator>);
+    let kernel = Kernel::start_as(start, watch::Sender::new(None));
+    let mut client = kernel.connect().await;
+    let asked = client.send("kernel_info_request", json!({})).await;
+    let later = client.send("comm_info_request", json!({})).await;
+    assert_eq!(client.reply().await.parent, later);
+    kernel.version.send_replace(Some("2.0.0".to_owned()));
+    let reply = client.reply().await;
+    assert_eq!(reply.parent, asked);
+    assert_eq!(reply.content["language_info"]["version"], "2.0.0");
 }
 
 #[tokio::test]

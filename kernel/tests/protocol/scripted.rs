@@ -3,8 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use azureml_kernel_evaluator::{
-    CellError, Completion, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
-    Variable,
+    CellError, Completion, Completions, Evaluator, Event, Events, InputAnswer, Interrupter,
+    MimeBundle, Outcome, Variable,
 };
 use serde_json::json;
 
@@ -93,9 +93,10 @@ impl Evaluator for Scripted {
                         password: false,
                         reply,
                     });
-                    let answer = answer
-                        .recv()
-                        .unwrap_or_else(|_| "(end of input)".to_owned());
+                    let answer = match answer.recv() {
+                        Ok(InputAnswer::Line(line)) => line,
+                        other => format!("{other:?}"),
+                    };
                     events.emit(Event::Stdout(format!("{answer}\n")));
                 }
                 "wait" => {
@@ -113,6 +114,9 @@ impl Evaluator for Scripted {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if code == "wait" {
+            self.gate.pass();
+        }
         // What is before the cursor, once more: shows how cursors are counted.
         let before: String = code.chars().take(cursor).collect();
         Completions {

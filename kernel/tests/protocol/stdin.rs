@@ -27,13 +27,26 @@ async fn the_answer_reaches_the_cell() {
 }
 
 #[tokio::test]
-async fn a_front_end_that_takes_no_questions_means_the_end_of_the_input() {
+async fn a_front_end_that_takes_no_questions_is_not_asked() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     let cell = json!({ "code": "ask name?", "allow_stdin": false });
     let (reply, shown) = client.ask("execute_request", cell).await;
     assert_eq!(reply["status"], "ok");
-    assert_eq!(shown[1].text(), "(end of input)\n");
+    // Nobody answers, which is not the end of the input.
+    assert_eq!(shown[1].text(), "Err(RecvError)\n");
+}
+
+#[tokio::test]
+async fn ctrl_d_is_the_end_of_the_input() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let id = client.send_cell("ask name?").await;
+    client.question().await;
+    let answer = message("input_reply", json!({ "value": "\u{4}" }));
+    client.stdin.send(answer).await.expect("it is sent");
+    assert_eq!(client.reply().await.content["status"], "ok");
+    assert_eq!(client.broadcasts(&id).await[1].text(), "Ok(End)\n");
 }
 
 #[tokio::test]
@@ -45,7 +58,7 @@ async fn an_interrupt_ends_the_wait_for_an_answer() {
     client.send_control("interrupt_request", json!({})).await;
     assert_eq!(client.reply().await.parent, id);
     let shown = client.broadcasts(&id).await;
-    assert_eq!(shown[1].text(), "(end of input)\n");
+    assert_eq!(shown[1].text(), "Ok(Cancelled)\n");
 }
 
 #[tokio::test]

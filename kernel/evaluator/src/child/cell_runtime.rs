@@ -77,9 +77,9 @@ thread_local! {
 /// Says in the compiled cell which type a variable has; the kernel reads it there.
 pub struct Stored<T>(PhantomData<T>);
 
-/// Keeps a new variable.
+/// Keeps a new variable. The name is `'static` so that it stands in the call as it is.
 #[inline(never)]
-pub fn store<T: 'static>(name: &str, value: T) -> Stored<T> {
+pub fn store<T: 'static>(name: &'static str, value: T) -> Stored<T> {
     keep(name, value);
     Stored(PhantomData)
 }

@@ -284,9 +284,16 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
         let answer = line.first().copied();
         line.truncate(length);
         READ.store(1, Ordering::Relaxed);
-        if answer != Some(link::INPUT_LINE) {
-            line.clear();
-            return Err(Errno::OPNOTSUPP);
+        match answer {
+            Some(link::INPUT_LINE) => {}
+            other => {
+                line.clear();
+                return match other {
+                    Some(link::INPUT_END) => Ok(0),
+                    Some(link::INPUT_CANCELLED) => Err(Errno::CANCELED),
+                    _ => Err(Errno::OPNOTSUPP),
+                };
+            }
         }
     }
     let start = READ.load(Ordering::Relaxed).min(line.len());

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use super::commands;
 use super::dependencies::Dependencies;
 use super::session::Session;
-use crate::evcxr::{EvcxrEvaluator, Options, StartError};
+use crate::evcxr::EvcxrEvaluator;
+use crate::start::{Options, StartError};
 use crate::{Completion, Completions, Evaluator, MimeBundle};
 
 /// Answers questions about code.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
+use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
 /// What goes before the code so that it can be parsed as statements.

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 use super::assembler::{Assembler, RunEnd};
 use crate::ending::is_unit;
 use crate::link::{self, Frame};
-use crate::{Event, Events, MimeBundle};
+use crate::{Event, Events, InputAnswer, MimeBundle};
 
 /// How long text that may be the error of a failed `?` waits for the word that it is.
 const HOLD: Timespec = Timespec {
@@ -428,7 +428,7 @@ impl Worker {
             .and_then(|connection| connection.passed.as_ref())
             .and_then(|passed| passed[2].try_clone().ok());
         let Some(input) = input else { return };
-        let (reply, answer) = channel::<String>();
+        let (reply, answer) = channel();
         let event = Event::Input {
             prompt,
             password,
@@ -437,18 +437,23 @@ impl Worker {
         self.sender.send(Message::Event(event)).ok();
         let sender = self.sender.clone();
         let pass_on = move || {
-            let packet = if let Ok(line) = answer.recv() {
-                let mut packet = vec![link::INPUT_LINE];
-                packet.extend_from_slice(line.as_bytes());
-                packet.truncate(link::MAX_INPUT - 1);
-                packet.push(b'\n');
-                packet
-            } else {
-                let text = "this cell reads standard input, which this front end does not offer\n\
-                            hint: give the value in the cell, or run the notebook in JupyterLab\n";
-                let event = Event::Stderr(text.to_owned());
-                sender.send(Message::Event(event)).ok();
-                vec![link::INPUT_UNAVAILABLE]
+            let packet = match answer.recv().unwrap_or(InputAnswer::Unavailable) {
+                InputAnswer::Line(line) => {
+                    let mut packet = vec![link::INPUT_LINE];
+                    packet.extend_from_slice(line.as_bytes());
+                    packet.truncate(link::MAX_INPUT - 1);
+                    packet.push(b'\n');
+                    packet
+                }
+                InputAnswer::End => vec![link::INPUT_END],
+                InputAnswer::Cancelled => vec![link::INPUT_CANCELLED],
+                InputAnswer::Unavailable => {
+                    let text = "this cell reads standard input, which this front end does not offer\n\
+                                hint: give the value in the cell, or run the notebook in JupyterLab\n";
+                    let event = Event::Stderr(text.to_owned());
+                    sender.send(Message::Event(event)).ok();
+                    vec![link::INPUT_UNAVAILABLE]
+                }
             };
             rustix::net::send(&input, &packet, SendFlags::NOSIGNAL).ok();
         };

@@ -1,7 +1,6 @@
 //! Questions about code, and questions to the user.
 
-use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
-use azureml_kernel_evaluator::{Evaluator, Outcome};
+use azureml_kernel_evaluator::{Evaluator, InputAnswer, Outcome};
 
 use crate::support::{Check, Recorder, value};
 
@@ -24,9 +23,17 @@ pub const CHECKS: &[Check] = &[
         "without_input_reading_fails_with_words",
         without_input_reading_fails_with_words,
     ),
+    (
+        "the_end_of_the_input_is_no_error",
+        the_end_of_the_input_is_no_error,
+    ),
+    (
+        "a_cancelled_question_fails_without_words",
+        a_cancelled_question_fails_without_words,
+    ),
 ];
 
-fn completion_counts_code_points(evaluator: &mut EvcxrEvaluator) {
+fn completion_counts_code_points(evaluator: &mut dyn Evaluator) {
     value(evaluator, "let completed = vec![1];");
     // The scientist is one sign on the screen and three code points.
     let code = "let 이름 = \"한🧑‍🔬\"; completed.is_em";
@@ -41,14 +48,14 @@ fn completion_counts_code_points(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(found.matches[0].kind, "function");
 }
 
-fn commands_are_completed(evaluator: &mut EvcxrEvaluator) {
+fn commands_are_completed(evaluator: &mut dyn Evaluator) {
     let found = evaluator.complete(":va", 3);
     assert_eq!((found.start, found.end), (0, 3));
     let texts: Vec<_> = found.matches.iter().map(|one| one.text.as_str()).collect();
     assert_eq!(texts, [":vars"]);
 }
 
-fn what_stands_at_the_cursor_is_described(evaluator: &mut EvcxrEvaluator) {
+fn what_stands_at_the_cursor_is_described(evaluator: &mut dyn Evaluator) {
     let code = "// 한🧑‍🔬\nlet documented = Vec::<u8>::with_capacity(3);";
     let cursor = code.chars().count() - "capacity(3);".len();
     let found = evaluator.inspect(code, cursor).expect("it is documented");
@@ -58,7 +65,7 @@ fn what_stands_at_the_cursor_is_described(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(evaluator.inspect("", 0), None);
 }
 
-fn standard_input_asks(evaluator: &mut EvcxrEvaluator) {
+fn standard_input_asks(evaluator: &mut dyn Evaluator) {
     let recorder = Recorder::answering(&["한글", "second"]);
     let code = r#"
         print!("who? ");
@@ -81,7 +88,7 @@ fn standard_input_asks(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn evcxr_input_asks_with_its_prompt(evaluator: &mut EvcxrEvaluator) {
+fn evcxr_input_asks_with_its_prompt(evaluator: &mut dyn Evaluator) {
     // What the crate `evcxr_input` does.
     let code = r#"
         for marker in ["EVCXR_INPUT_REQUEST", "EVCXR_INPUT_REQUEST_PASSWORD"] {
@@ -105,7 +112,7 @@ fn evcxr_input_asks_with_its_prompt(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn without_input_reading_fails_with_words(evaluator: &mut EvcxrEvaluator) {
+fn without_input_reading_fails_with_words(evaluator: &mut dyn Evaluator) {
     let recorder = Recorder::default();
     let code = "{ let mut line = String::new(); std::io::stdin().read_line(&mut line).is_err() }";
     let Outcome::Ok(Some(value)) = evaluator.execute(code, &recorder) else {
@@ -117,4 +124,25 @@ fn without_input_reading_fails_with_words(evaluator: &mut EvcxrEvaluator) {
         "{:?}",
         recorder.seen()
     );
+}
+
+fn the_end_of_the_input_is_no_error(evaluator: &mut dyn Evaluator) {
+    let answers = [InputAnswer::Line("one".to_owned()), InputAnswer::End];
+    let recorder = Recorder::giving(answers.into_iter());
+    let code = "std::io::stdin().lines().map(Result::unwrap).collect::<Vec<_>>()";
+    let Outcome::Ok(Some(value)) = evaluator.execute(code, &recorder) else {
+        panic!("the cell has a value: {:?}", recorder.seen());
+    };
+    assert_eq!(value["text/plain"], "[\"one\"]");
+    assert_eq!(recorder.text("err"), "");
+}
+
+fn a_cancelled_question_fails_without_words(evaluator: &mut dyn Evaluator) {
+    let recorder = Recorder::giving([InputAnswer::Cancelled].into_iter());
+    let code = "{ let mut line = String::new(); std::io::stdin().read_line(&mut line).is_err() }";
+    let Outcome::Ok(Some(value)) = evaluator.execute(code, &recorder) else {
+        panic!("the cell has a value");
+    };
+    assert_eq!(value["text/plain"], "true");
+    assert_eq!(recorder.text("err"), "");
 }

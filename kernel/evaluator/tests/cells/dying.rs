@@ -1,7 +1,6 @@
 //! Cells that take their process with them.
 
 use azureml_kernel_evaluator::Evaluator;
-use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
 
 use crate::support::{Check, error, plain, value};
 
@@ -18,7 +17,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// Runs a cell that ends the process; checks that the kernel goes on with its definitions.
-fn dies(evaluator: &mut EvcxrEvaluator, code: &str, how: &str) {
+fn dies(evaluator: &mut dyn Evaluator, code: &str, how: &str) {
     value(evaluator, "fn defined() -> i32 { 5 } let gone = 1;");
     let (seen, error) = error(
         evaluator,
@@ -32,16 +31,16 @@ fn dies(evaluator: &mut EvcxrEvaluator, code: &str, how: &str) {
     assert_eq!(value(evaluator, "defined() + 1"), "6");
 }
 
-fn exiting_is_an_error_that_says_so(evaluator: &mut EvcxrEvaluator) {
+fn exiting_is_an_error_that_says_so(evaluator: &mut dyn Evaluator) {
     dies(evaluator, "std::process::exit(3)", "exit code 3");
     dies(evaluator, "std::process::exit(0)", "exit code 0");
 }
 
-fn aborting_names_the_signal(evaluator: &mut EvcxrEvaluator) {
+fn aborting_names_the_signal(evaluator: &mut dyn Evaluator) {
     dies(evaluator, "std::process::abort()", "SIGABRT");
 }
 
-fn a_segmentation_fault_names_the_signal(evaluator: &mut EvcxrEvaluator) {
+fn a_segmentation_fault_names_the_signal(evaluator: &mut dyn Evaluator) {
     dies(
         evaluator,
         "unsafe { std::ptr::null_mut::<i32>().with_addr(8).write_volatile(1) }",

@@ -1,6 +1,6 @@
 //! Cells that fail, and what a reader is told.
 
-use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
+use azureml_kernel_evaluator::Evaluator;
 
 use crate::support::{Check, error, ok, plain, value};
 
@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
     ),
 ];
 
-fn a_compile_error_is_shown_once_with_its_place(evaluator: &mut EvcxrEvaluator) {
+fn a_compile_error_is_shown_once_with_its_place(evaluator: &mut dyn Evaluator) {
     let (seen, error) = error(evaluator, "let a = 1;\nlet b: i32 = \"text\";");
     assert_eq!(seen, [""; 0]);
     assert_eq!(error.ename, "CompileError");
@@ -60,7 +60,7 @@ fn a_compile_error_is_shown_once_with_its_place(evaluator: &mut EvcxrEvaluator) 
     assert_eq!(text.matches("mismatched types").count(), 1, "{text}");
 }
 
-fn a_compile_error_beside_hangul_is_marked(evaluator: &mut EvcxrEvaluator) {
+fn a_compile_error_beside_hangul_is_marked(evaluator: &mut dyn Evaluator) {
     let (_, error) = error(evaluator, "let 이름 = \"가나\"; 없음(이름)");
     let text = plain(&error);
     let lines: Vec<_> = text.lines().collect();
@@ -76,7 +76,7 @@ fn a_compile_error_beside_hangul_is_marked(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn a_closure_and_an_unknown_type_are_explained(evaluator: &mut EvcxrEvaluator) {
+fn a_closure_and_an_unknown_type_are_explained(evaluator: &mut dyn Evaluator) {
     let (_, closure) = error(evaluator, "let add = |x: i32| x + 1;");
     assert_eq!(closure.ename, "CompileError");
     assert_eq!(
@@ -92,12 +92,12 @@ fn a_closure_and_an_unknown_type_are_explained(evaluator: &mut EvcxrEvaluator) {
     assert!(plain(&unknown).contains("type"), "{}", plain(&unknown));
 }
 
-fn an_unknown_command_is_explained(evaluator: &mut EvcxrEvaluator) {
+fn an_unknown_command_is_explained(evaluator: &mut dyn Evaluator) {
     let (_, error) = error(evaluator, ":nonsense");
     assert_eq!(error.evalue, "Unrecognised command :nonsense");
 }
 
-fn a_panic_is_an_error(evaluator: &mut EvcxrEvaluator) {
+fn a_panic_is_an_error(evaluator: &mut dyn Evaluator) {
     let (seen, error) = error(
         evaluator,
         "print!(\"before\");\nlet values = vec![1];\nlet index = 3; let found = values[index];",
@@ -115,7 +115,7 @@ fn a_panic_is_an_error(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn a_panic_keeps_variables(evaluator: &mut EvcxrEvaluator) {
+fn a_panic_keeps_variables(evaluator: &mut dyn Evaluator) {
     value(
         evaluator,
         "let survivor = vec![1, 2]; fn go_wrong() { panic!(\"wrong {}\", 1 + 1) }",
@@ -130,7 +130,7 @@ fn a_panic_keeps_variables(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(value(evaluator, "survivor"), "[1, 2]");
 }
 
-fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut EvcxrEvaluator) {
+fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut dyn Evaluator) {
     // A thread that never stops printing, and a value that prints when the panic drops it.
     let code = r#"
         struct Loud;
@@ -164,7 +164,7 @@ fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut EvcxrEvaluator) 
     );
 }
 
-fn a_panic_that_is_caught_is_none(evaluator: &mut EvcxrEvaluator) {
+fn a_panic_that_is_caught_is_none(evaluator: &mut dyn Evaluator) {
     let (seen, result) = ok(
         evaluator,
         "let caught = std::panic::catch_unwind(|| panic!(\"thrown\")).is_err(); println!(\"on\"); caught",
@@ -178,7 +178,7 @@ fn a_panic_that_is_caught_is_none(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(seen[1..], ["out:on\n"]);
 }
 
-fn a_panic_of_another_thread_is_text(evaluator: &mut EvcxrEvaluator) {
+fn a_panic_of_another_thread_is_text(evaluator: &mut dyn Evaluator) {
     let (seen, result) = ok(
         evaluator,
         "std::thread::spawn(|| panic!(\"over there\")).join().is_err()",
@@ -192,7 +192,7 @@ fn a_panic_of_another_thread_is_text(evaluator: &mut EvcxrEvaluator) {
     assert!(seen[0].contains("over there"), "{seen:?}");
 }
 
-fn a_failed_question_mark_is_an_error(evaluator: &mut EvcxrEvaluator) {
+fn a_failed_question_mark_is_an_error(evaluator: &mut dyn Evaluator) {
     let code = "eprintln!(\"mine\");\nlet number: i32 = \"가\".parse::<i32>()?;\nprintln!(\"not reached\");";
     let (seen, error) = error(evaluator, code);
     assert_eq!(seen, ["err:mine\n"]);
@@ -211,7 +211,7 @@ fn a_failed_question_mark_is_an_error(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn an_error_that_is_printed_is_none(evaluator: &mut EvcxrEvaluator) {
+fn an_error_that_is_printed_is_none(evaluator: &mut dyn Evaluator) {
     let (seen, _) = ok(
         evaluator,
         r#"let error = "handled"; eprintln!("{}", error); println!("on");"#,

@@ -1,6 +1,5 @@
 //! What cells write: whole, in order, and apart from the evaluator's own talk.
 
-use azureml_kernel_evaluator::evcxr::EvcxrEvaluator;
 use azureml_kernel_evaluator::{Evaluator, Outcome};
 
 use crate::support::{Check, Recorder, ok, value};
@@ -32,7 +31,7 @@ pub const CHECKS: &[Check] = &[
     ("threads_write_too", threads_write_too),
 ];
 
-fn streams_keep_their_order(evaluator: &mut EvcxrEvaluator) {
+fn streams_keep_their_order(evaluator: &mut dyn Evaluator) {
     let (seen, _) = ok(
         evaluator,
         r#"for i in 0..300 { println!("line {i}"); eprintln!("error {i}"); print!("part {i},"); eprint!("{}", i); }"#,
@@ -59,7 +58,7 @@ fn streams_keep_their_order(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(seen, expected);
 }
 
-fn part_of_a_line_comes_at_once(evaluator: &mut EvcxrEvaluator) {
+fn part_of_a_line_comes_at_once(evaluator: &mut dyn Evaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let go = folder.path().join("go").display().to_string();
     let code = format!(
@@ -79,12 +78,12 @@ fn part_of_a_line_comes_at_once(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(recorder.seen(), ["out:half of a line\n"]);
 }
 
-fn part_of_a_line_stays_in_its_cell(evaluator: &mut EvcxrEvaluator) {
+fn part_of_a_line_stays_in_its_cell(evaluator: &mut dyn Evaluator) {
     assert_eq!(ok(evaluator, r#"print!("no end")"#).0, ["out:no end"]);
     assert_eq!(ok(evaluator, r#"println!("next")"#).0, ["out:next\n"]);
 }
 
-fn words_of_the_protocol_disturb_nothing(evaluator: &mut EvcxrEvaluator) {
+fn words_of_the_protocol_disturb_nothing(evaluator: &mut dyn Evaluator) {
     let words = [
         "EVCXR_EXECUTION_COMPLETE",
         "EVCXR_PANIC_NOTIFICATION",
@@ -108,7 +107,7 @@ fn words_of_the_protocol_disturb_nothing(evaluator: &mut EvcxrEvaluator) {
     assert_eq!(ok(evaluator, r#"println!("mine")"#).0, ["out:mine\n"]);
 }
 
-fn bytes_that_are_no_utf8_disturb_nothing(evaluator: &mut EvcxrEvaluator) {
+fn bytes_that_are_no_utf8_disturb_nothing(evaluator: &mut dyn Evaluator) {
     let code = r#"{
         use std::io::Write;
         let mut out = std::io::stdout();
@@ -122,7 +121,7 @@ fn bytes_that_are_no_utf8_disturb_nothing(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn large_output_is_whole(evaluator: &mut EvcxrEvaluator) {
+fn large_output_is_whole(evaluator: &mut dyn Evaluator) {
     let (seen, _) = ok(
         evaluator,
         r#"print!("{}", "가".repeat(400_000)); for i in 0..20_000 { println!("{i}"); }"#,
@@ -135,7 +134,7 @@ fn large_output_is_whole(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn started_programs_write_in_order(evaluator: &mut EvcxrEvaluator) {
+fn started_programs_write_in_order(evaluator: &mut dyn Evaluator) {
     let code = r#"
         for i in 0..20 {
             println!("before {i}");
@@ -151,7 +150,7 @@ fn started_programs_write_in_order(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn a_redirected_stream_goes_where_it_is_sent(evaluator: &mut EvcxrEvaluator) {
+fn a_redirected_stream_goes_where_it_is_sent(evaluator: &mut dyn Evaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("out.txt").display().to_string();
     let code = format!(
@@ -175,7 +174,7 @@ fn a_redirected_stream_goes_where_it_is_sent(evaluator: &mut EvcxrEvaluator) {
     );
 }
 
-fn threads_write_too(evaluator: &mut EvcxrEvaluator) {
+fn threads_write_too(evaluator: &mut dyn Evaluator) {
     let code = r#"
         let workers: Vec<_> = (0..4).map(|_| std::thread::spawn(|| for _ in 0..100 { println!("out"); eprintln!("err"); })).collect();
         for worker in workers { worker.join().unwrap(); }

@@ -5,36 +5,45 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use azureml_kernel_evaluator::evcxr::{EvcxrEvaluator, Options};
-use azureml_kernel_evaluator::{CellError, Evaluator, Event, Events, MimeBundle, Outcome};
+use azureml_kernel_evaluator::{
+    CellError, Engine, Evaluator, Event, Events, InputAnswer, MimeBundle, Options, Outcome,
+};
 use azureml_kernel_helpers::Helpers;
 
 /// A check with the evaluator that all share.
-pub type Check = (&'static str, fn(&mut EvcxrEvaluator));
+pub type Check = (&'static str, fn(&mut dyn Evaluator));
 
 /// A check that starts evaluators of its own, with a cache of its own.
-pub type OwnCheck = (&'static str, fn(&Path));
+pub type OwnCheck = (&'static str, fn(Engine, &Path));
+
+/// The engines, each of which has to pass every check.
+const ENGINES: [(Engine, &str); 2] = [(Engine::Rustc, "rustc"), (Engine::Evcxr, "evcxr")];
 
 /// Runs the checks whose names hold the first argument, all without one.
 pub fn run(checks: &[Check], own: &[OwnCheck]) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
-    let checks: Vec<_> = checks.iter().filter(|(name, _)| wanted(name)).collect();
-    let own: Vec<_> = own.iter().filter(|(name, _)| wanted(name)).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        for name in checks
+    let names = |engine: &str| -> Vec<String> {
+        checks
             .iter()
             .map(|check| check.0)
             .chain(own.iter().map(|check| check.0))
-        {
-            println!("{name}: test");
+            .map(|name| format!("{engine}::{name}"))
+            .filter(|name| filter.is_none_or(|filter| name.contains(filter.as_str())))
+            .collect()
+    };
+    if arguments.iter().any(|argument| argument == "--list") {
+        for (_, engine) in ENGINES {
+            for name in names(engine) {
+                println!("{name}: test");
+            }
         }
         return;
     }
     let cache = tempfile::tempdir().expect("a temporary folder");
     let mut failed = Vec::new();
-    let mut judge = |name: &'static str, check: &mut dyn FnMut()| {
+    let mut count = 0;
+    let mut judge = |name: &str, check: &mut dyn FnMut()| {
         let begin = Instant::now();
         let passed = catch_unwind(AssertUnwindSafe(check)).is_ok();
         let verdict = if passed { "ok" } else { "FAILED" };
@@ -42,20 +51,30 @@ pub fn run(checks: &[Check], own: &[OwnCheck]) {
             "test {name} ... {verdict} ({:.2} s)",
             begin.elapsed().as_secs_f32()
         );
+        count += 1;
         if !passed {
-            failed.push(name);
+            failed.push(name.to_owned());
         }
     };
-    if !checks.is_empty() {
-        let mut evaluator = start(cache.path());
-        for (name, check) in &checks {
-            judge(name, &mut || check(&mut evaluator));
+    for (engine, engine_name) in ENGINES {
+        let wanted = names(engine_name);
+        let name_of = |name: &str| {
+            Some(format!("{engine_name}::{name}")).filter(|name| wanted.contains(name))
+        };
+        let mut evaluator = None;
+        for (name, check) in checks {
+            if let Some(name) = name_of(name) {
+                let evaluator = evaluator.get_or_insert_with(|| start(engine, cache.path()));
+                judge(&name, &mut || check(&mut **evaluator));
+            }
+        }
+        drop(evaluator);
+        for (name, check) in own {
+            if let Some(name) = name_of(name) {
+                judge(&name, &mut || check(engine, cache.path()));
+            }
         }
     }
-    for (name, check) in &own {
-        judge(name, &mut || check(cache.path()));
-    }
-    let count = checks.len() + own.len();
     // In the words of Rust's own harness, which whoever adds up results reads.
     println!(
         "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
@@ -70,31 +89,41 @@ pub fn run(checks: &[Check], own: &[OwnCheck]) {
 }
 
 /// An evaluator with this cache.
-pub fn start(cache: &Path) -> EvcxrEvaluator {
-    start_with(cache, None)
+pub fn start(engine: Engine, cache: &Path) -> Box<dyn Evaluator> {
+    start_with(engine, cache, None)
 }
 
 /// An evaluator with this cache and these helper crates.
-pub fn start_with(cache: &Path, helpers: Option<&Helpers>) -> EvcxrEvaluator {
+pub fn start_with(engine: Engine, cache: &Path, helpers: Option<&Helpers>) -> Box<dyn Evaluator> {
     let mut options = Options::default();
+    options.engine = engine;
     options.cache = Some(cache.to_owned());
     options.helpers = helpers.map(|helpers| helpers.folder().to_owned());
-    EvcxrEvaluator::start(options).expect("the evaluator starts")
+    azureml_kernel_evaluator::start(options).expect("the evaluator starts")
 }
 
-/// What a cell showed, in order; asked for input, it answers with the next line.
+/// What a cell showed, in order; asked for input, it gives the next answer.
 #[derive(Debug, Default)]
 pub struct Recorder {
     seen: Mutex<Vec<String>>,
     changed: Condvar,
-    lines: Mutex<Vec<String>>,
+    answers: Mutex<Vec<InputAnswer>>,
 }
 
 impl Recorder {
     /// A recorder that can answer.
     pub fn answering(lines: &[&str]) -> Self {
+        Self::giving(
+            lines
+                .iter()
+                .map(|line| InputAnswer::Line((*line).to_owned())),
+        )
+    }
+
+    /// A recorder that gives these answers.
+    pub fn giving(answers: impl DoubleEndedIterator<Item = InputAnswer>) -> Self {
         Self {
-            lines: Mutex::new(lines.iter().rev().map(|line| (*line).to_owned()).collect()),
+            answers: Mutex::new(answers.rev().collect()),
             ..Self::default()
         }
     }
@@ -166,15 +195,15 @@ impl Events for Recorder {
                     "input",
                     &format!("{prompt}{}", if password { " (hidden)" } else { "" }),
                 );
-                // Without a line the reply is dropped, as by a front end that has no input.
-                if let Some(line) = self
-                    .lines
+                // Without an answer the reply is dropped, as by a front end that has no input.
+                if let Some(answer) = self
+                    .answers
                     .lock()
                     .expect("no check panics while it holds this")
                     .pop()
                 {
                     reply
-                        .send(line)
+                        .send(answer)
                         .expect("the evaluator waits for the answer");
                 }
             }
@@ -183,7 +212,7 @@ impl Events for Recorder {
 }
 
 /// Runs a cell that must succeed; what it showed, and its value as text.
-pub fn ok(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Option<String>) {
+pub fn ok(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<String>) {
     let (seen, value) = ok_bundle(evaluator, code);
     let text = value.map(|value| {
         value["text/plain"]
@@ -195,7 +224,7 @@ pub fn ok(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Option<St
 }
 
 /// The same with the value in all its forms.
-pub fn ok_bundle(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Option<MimeBundle>) {
+pub fn ok_bundle(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<MimeBundle>) {
     let recorder = Recorder::default();
     match evaluator.execute(code, &recorder) {
         Outcome::Ok(value) => (recorder.seen(), value),
@@ -208,14 +237,14 @@ pub fn ok_bundle(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, Op
 }
 
 /// The value of a cell that shows nothing else.
-pub fn value(evaluator: &mut EvcxrEvaluator, code: &str) -> String {
+pub fn value(evaluator: &mut dyn Evaluator, code: &str) -> String {
     let (seen, value) = ok(evaluator, code);
     assert_eq!(seen, [""; 0], "`{code}` showed something");
     value.unwrap_or_default()
 }
 
 /// Runs a cell that must fail; what it showed, and the error.
-pub fn error(evaluator: &mut EvcxrEvaluator, code: &str) -> (Vec<String>, CellError) {
+pub fn error(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, CellError) {
     let recorder = Recorder::default();
     match evaluator.execute(code, &recorder) {
         Outcome::Error(error) => (recorder.seen(), error),

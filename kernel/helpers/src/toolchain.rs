@@ -1,4 +1,4 @@
-//! The compiler that compiles cells.
+//! The compiler that compiles cells, and the helper crates for them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,6 +71,11 @@ impl Toolchain {
     /// The version in one line, as `rustc --version` prints it.
     pub fn short_version(&self) -> &str {
         self.version.lines().next().unwrap_or_default()
+    }
+
+    /// The version and the machine in one line: two compilers that differ here do not understand each other's libraries.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.short_version(), self.host)
     }
 }
 

@@ -1,0 +1,89 @@
+//! Starting an evaluator.
+
+use std::path::PathBuf;
+
+use crate::Evaluator;
+use crate::child::CellRuntimeError;
+use crate::env;
+use crate::evcxr::EvcxrEvaluator;
+use crate::rustc::RustcEvaluator;
+use crate::toolchain::ToolchainError;
+
+/// What evaluates cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The kernel's own: `rustc` for each cell.
+    #[default]
+    Rustc,
+    /// The crate `evcxr`.
+    Evcxr,
+}
+
+impl Engine {
+    /// The one that the environment names, or the default.
+    pub fn from_environment() -> Self {
+        match std::env::var(env::ENGINE).as_deref() {
+            Ok("evcxr") => Self::Evcxr,
+            _ => Self::Rustc,
+        }
+    }
+}
+
+/// How to start an evaluator.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Which one.
+    pub engine: Engine,
+    /// Where finished libraries are; by default [`cache::root`](crate::cache::root).
+    pub cache: Option<PathBuf>,
+    /// The set of helper crates; by default the one that the environment names.
+    pub helpers: Option<PathBuf>,
+    /// The binary that calls [`child_hook`](crate::child_hook); by default the one that runs.
+    pub program: Option<PathBuf>,
+}
+
+/// Why an evaluator could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no compiler.
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// The kernel's part of the cell process could not be built.
+    #[error(transparent)]
+    CellRuntime(#[from] CellRuntimeError),
+    /// There is no place for the cache.
+    #[error(
+        "there is no place for finished libraries\nhint: set HOME, or AZUREML_KERNEL_CACHE to a folder"
+    )]
+    NoCache,
+    /// The folder of this kernel could not be set up.
+    #[error(
+        "cannot set up a folder in {place}: {source}\nhint: make room there, or set TMPDIR to another folder"
+    )]
+    Folder {
+        /// Where it should be.
+        place: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The user's configuration gives all kernels one folder.
+    #[error(
+        "`tmpdir` in evcxr.toml would make kernels share a folder, where one runs the other's cells\nhint: remove that line"
+    )]
+    SharedFolder,
+    /// `evcxr` could not set itself up.
+    #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
+    Evcxr(String),
+}
+
+/// Starts an evaluator and its cell process.
+///
+/// May set environment variables of this process, as `evcxr` does: call it before other threads use C code that reads them.
+pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
+    Ok(match options.engine {
+        Engine::Rustc => Box::new(RustcEvaluator::start(options)?),
+        Engine::Evcxr => Box::new(EvcxrEvaluator::start(options)?),
+    })
+}

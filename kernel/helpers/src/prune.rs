@@ -1,0 +1,172 @@
+//! Removing sets that nobody needs any more.
+//!
+//! A set is needed while a process holds it (its manifest is locked then) and while something names it that starts processes
+//! later, which only the caller can know.
+
+use crate::build::{LOCK, TARGET, UMBRELLA_FOLDER, UNFINISHED};
+use crate::error::{Error, io};
+use crate::set::{self, MANIFEST};
+use std::fs::{self, File};
+use std::path::Path;
+
+/// The newest sets are kept although nobody needs them: going back to one takes no time. Each is some ten megabytes.
+const KEPT: usize = 4;
+
+/// Removes all but the newest sets and those that are needed, and what builds left that were killed; when no set is left, the
+/// folders of the build as well. `named` tells whether something names the set in a folder.
+///
+/// Does nothing while something is built. What cannot be removed stays; it is only room.
+pub fn prune(named: &dyn Fn(&Path) -> bool) {
+    if let Ok(cache) = set::cache() {
+        prune_in(&cache, named);
+    }
+}
+
+fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
+    let lock = File::options().write(true).open(cache.join(LOCK));
+    let Some(_lock) = lock.ok().filter(|lock| lock.try_lock().is_ok()) else {
+        return;
+    };
+    let mut sets = Vec::new();
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        let name = entry.file_name();
+        let unfinished = name.to_string_lossy().starts_with(UNFINISHED);
+        if folder.join(MANIFEST).is_file() && !unfinished {
+            if let Ok(modified) = entry.metadata().and_then(|data| data.modified()) {
+                sets.push((modified, folder));
+            }
+        } else if unfinished || set::facades_folder(&folder).is_dir() {
+            // Whoever made or removed it was killed.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+    sets.sort();
+    let surplus = sets.len().saturating_sub(KEPT);
+    for (_, folder) in &sets[..surplus] {
+        if !named(folder) {
+            // What stays is tried again the next time.
+            let _ = remove(folder);
+        }
+    }
+    if sets.is_empty() {
+        for folder in [TARGET, UMBRELLA_FOLDER] {
+            let _ = fs::remove_dir_all(cache.join(folder));
+        }
+    }
+}
+
+/// Removes the set in a folder unless a process holds it; returns whether it is gone.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove(folder: &Path) -> Result<bool, Error> {
+    let manifest = folder.join(MANIFEST);
+    let file = File::open(&manifest).map_err(io("read", &manifest))?;
+    if file.try_lock().is_err() {
+        return Ok(false);
+    }
+    // Without its manifest it is no set any more, should this be killed half-way.
+    fs::remove_file(&manifest).map_err(io("remove", &manifest))?;
+    fs::remove_dir_all(folder).map_err(io("remove", folder))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set::{Helpers, Manifest};
+    use crate::toolchain::Toolchain;
+    use std::time::{Duration, SystemTime};
+
+    fn toolchain() -> Toolchain {
+        Toolchain {
+            rustc: "rustc".into(),
+            cargo: "cargo".into(),
+            version: "rustc 1.0.0".to_owned(),
+            host: "here".to_owned(),
+            sysroot: "/".into(),
+            libdir: "/".into(),
+        }
+    }
+
+    /// A cache with so many sets, the first of which is the oldest.
+    fn cache_with(count: u64) -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
+        let cache = tempfile::tempdir().expect("a folder");
+        fs::write(cache.path().join(LOCK), "").expect("a file");
+        for folder in [TARGET, UMBRELLA_FOLDER] {
+            fs::create_dir(cache.path().join(folder)).expect("a folder");
+        }
+        let sets = (0..count).map(|number| {
+            let folder = cache.path().join(number.to_string());
+            fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+            let manifest = Manifest {
+                rustc: toolchain().label(),
+                crates: Vec::new(),
+            };
+            set::finish(&folder, &manifest).expect("the folder is ours");
+            let age = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
+            let opened = File::open(&folder).expect("it is there");
+            opened.set_modified(age).expect("the folder is ours");
+            folder
+        });
+        let sets = sets.collect();
+        (cache, sets)
+    }
+
+    #[test]
+    fn the_newest_sets_and_those_that_are_needed_stay() {
+        let (cache, sets) = cache_with(8);
+        let held = Helpers::open(&sets[1], &toolchain()).expect("a set");
+        prune_in(cache.path(), &|set| set == sets[2]);
+        let left = || -> Vec<bool> { sets.iter().map(|set| set.exists()).collect() };
+        let expected = [false, true, true, false, true, true, true, true];
+        assert_eq!(left(), expected);
+        drop(held);
+        prune_in(cache.path(), &|set| set == sets[2]);
+        let expected = [false, false, true, false, true, true, true, true];
+        assert_eq!(left(), expected);
+        assert!(cache.path().join(TARGET).exists());
+    }
+
+    #[test]
+    fn what_killed_builds_left_is_no_set_and_goes() {
+        let (cache, sets) = cache_with(4);
+        for name in ["unfinished-a", "unfinished-b", "half-removed"] {
+            let folder = cache.path().join(name);
+            fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+        }
+        prune_in(cache.path(), &|_| false);
+        assert!(sets.iter().all(|set| set.exists()));
+        let left = fs::read_dir(cache.path()).expect("a folder").count();
+        assert_eq!(left, sets.len() + 3, "the lock and the build's two folders");
+    }
+
+    #[test]
+    fn nothing_goes_while_something_is_built() {
+        let (cache, sets) = cache_with(5);
+        let build = File::open(cache.path().join(LOCK)).expect("it is there");
+        build.lock().expect("nobody else has it");
+        prune_in(cache.path(), &|_| false);
+        assert!(sets.iter().all(|set| set.exists()));
+    }
+
+    #[test]
+    fn the_last_set_takes_the_build_folders_with_it() {
+        let (cache, sets) = cache_with(1);
+        assert!(remove(&sets[0]).expect("the folder is ours"));
+        prune_in(cache.path(), &|_| false);
+        assert!(!cache.path().join(TARGET).exists());
+        assert!(!cache.path().join(UMBRELLA_FOLDER).exists());
+    }
+
+    #[test]
+    fn a_set_that_a_process_holds_is_not_removed() {
+        let (_cache, sets) = cache_with(1);
+        let held = Helpers::open(&sets[0], &toolchain()).expect("a set");
+        assert!(!remove(&sets[0]).expect("nothing to do"));
+        drop(held);
+        assert!(remove(&sets[0]).expect("the folder is ours"));
+        assert!(!sets[0].exists());
+    }
+}
