@@ -106,7 +106,10 @@ impl Compiler {
             .arg(format!("-Copt-level={}", self.opt_level))
             .args(["-Cdebuginfo=0", "-Ccodegen-units=1"])
             // The compiler's own files: two crates of one name may be compiled at once.
-            .arg(format!("-Cextra-filename=-{}", file.trim_end_matches(".rs")));
+            .arg(format!(
+                "-Cextra-filename=-{}",
+                file.trim_end_matches(".rs")
+            ));
         match output {
             Output::Check => {
                 command

@@ -115,9 +115,9 @@ mod tests {
         let mut source = Source::default();
         source
             .generated("fn run() {\n")
-            .cell(3, code, 0..17)
+            .cell(3, code, 0..15)
             .generated("\n")
-            .cell(3, code, 18..code.len())
+            .cell(3, code, 16..code.len())
             .piece(Origin::Keep("x".to_owned()), " keep(x);");
         let at = source.text.find("+ x").expect("it is there") + 2;
         let (cell, place) = source.in_cell(at).expect("it comes from the cell");

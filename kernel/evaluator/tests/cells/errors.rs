@@ -143,13 +143,16 @@ fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut dyn Evaluator) {
                 if !GO_ON.load(std::sync::atomic::Ordering::Relaxed) { break; }
             }
         });
-        struct Stop;
+        struct Stop(Option<std::thread::JoinHandle<()>>);
         impl Drop for Stop {
-            fn drop(&mut self) { GO_ON.store(false, std::sync::atomic::Ordering::Relaxed); }
+            fn drop(&mut self) {
+                GO_ON.store(false, std::sync::atomic::Ordering::Relaxed);
+                self.0.take().map(std::thread::JoinHandle::join);
+            }
         }
-        let _stop = Stop;
+        let stop = Stop(Some(printing));
         let _loud = Loud;
-        if printing.thread().id() != std::thread::current().id() { panic!("over all of it"); }
+        if stop.0.is_some() { panic!("over all of it"); }
     "#;
     let (seen, error) = error(evaluator, code);
     assert_eq!(error.ename, "Panic");
