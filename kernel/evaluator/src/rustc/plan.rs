@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::cell::{Cell, What};
 use super::diagnostics::Message;
-use super::session::{Session, Variable};
+use super::session::{Definition, Session, Variable};
 use super::source::{Origin, Source};
 
 /// The crate of cells that hold the items of earlier cells themselves, and of the library that holds them for the others. One
@@ -307,16 +307,10 @@ pub(super) fn library(session: &Session, umbrellas: &[String]) -> Source {
         source.generated(&import.code).generated("\n");
     }
     for item in &session.items {
-        // Lines stay the same, so a panic is found in them.
-        source
-            .piece(
-                Origin::Cell {
-                    cell: item.cell,
-                    start: item.start,
-                },
-                &item.public(),
-            )
-            .generated("\n");
+        if let What::Macro(_) = item.what {
+            source.generated("#[macro_export] ");
+        }
+        definition(&mut source, item);
     }
     source
 }
@@ -377,16 +371,21 @@ fn preamble(source: &mut Source, session: &Session, umbrellas: &[String]) {
     }
 }
 
-fn definition(source: &mut Source, item: &super::session::Definition) {
-    source
-        .piece(
-            Origin::Cell {
-                cell: item.cell,
-                start: item.start,
-            },
-            &item.text,
-        )
-        .generated("\n");
+/// An item as another crate must see it, also in its own crate: what is visible is part of a type's identity.
+fn definition(source: &mut Source, item: &Definition) {
+    let mut start = 0;
+    for end in item.private.iter().copied().chain([item.text.len()]) {
+        let origin = Origin::Cell {
+            cell: item.cell,
+            start: item.start + start,
+        };
+        source.piece(origin, &item.text[start..end]);
+        if end < item.text.len() {
+            source.generated("pub ");
+        }
+        start = end;
+    }
+    source.generated("\n");
 }
 
 /// A cell of items and imports alone, to be checked.

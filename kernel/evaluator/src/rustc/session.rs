@@ -192,18 +192,6 @@ impl Definition {
         self.text = String::from_utf8(text).unwrap_or_default();
         !own.is_empty() || taken_out.is_empty() && !members.is_empty()
     }
-
-    /// The text as another crate must see it.
-    pub(super) fn public(&self) -> String {
-        let mut text = self.text.clone();
-        for place in self.private.iter().rev() {
-            text.insert_str(*place, "pub ");
-        }
-        if let What::Macro(_) = self.what {
-            text.insert_str(0, "#[macro_export] ");
-        }
-        text
-    }
 }
 
 impl What {
@@ -290,10 +278,7 @@ mod tests {
                 "impl  S { fn a() { } }"
             ]
         );
-        assert_eq!(
-            session.items[1].public(),
-            "impl S {           pub fn b() {} }"
-        );
+        assert_eq!(session.items[1].private, [19]);
         define(&mut session, 4, "impl S { fn b() {} }");
         assert_eq!(session.items.len(), 4);
         define(&mut session, 5, "impl Drop for S { fn drop(&mut self) {} }");

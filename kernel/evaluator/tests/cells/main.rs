@@ -4,6 +4,7 @@
 //! serves many checks, for it takes seconds to start.
 
 mod asking;
+mod building;
 mod dying;
 mod errors;
 mod helper_crates;
@@ -27,5 +28,8 @@ fn main() {
         stopping::CHECKS,
     ]
     .concat();
-    support::run(&checks, &[helper_crates::CHECKS, killed::CHECKS].concat());
+    support::run(
+        &checks,
+        &[helper_crates::CHECKS, killed::CHECKS, building::CHECKS].concat(),
+    );
 }

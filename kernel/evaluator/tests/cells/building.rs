@@ -1,0 +1,342 @@
+//! Cells that build on earlier ones, as the kernel's own evaluator compiles them.
+
+use azureml_kernel_evaluator::{Engine, Evaluator};
+
+use crate::support::{OwnCheck, error, ok, plain, start, value};
+
+pub const CHECKS: &[OwnCheck] = &[
+    (
+        "later_cells_add_to_earlier_items",
+        later_cells_add_to_earlier_items,
+    ),
+    (
+        "items_from_the_library_are_as_open_as_their_own",
+        items_from_the_library_are_as_open_as_their_own,
+    ),
+    (
+        "items_keep_their_state_between_cells",
+        items_keep_their_state_between_cells,
+    ),
+    ("variables_move_and_stay", variables_move_and_stay),
+    (
+        "an_early_return_keeps_what_was_there",
+        an_early_return_keeps_what_was_there,
+    ),
+    (
+        "macros_and_imports_reach_later_cells",
+        macros_and_imports_reach_later_cells,
+    ),
+    ("what_borrows_is_explained", what_borrows_is_explained),
+    (
+        "a_warning_is_shown_and_the_cell_runs",
+        a_warning_is_shown_and_the_cell_runs,
+    ),
+    ("futures_are_awaited", futures_are_awaited),
+    (
+        "a_crate_with_macros_is_a_dependency_of_every_kernel",
+        a_crate_with_macros_is_a_dependency_of_every_kernel,
+    ),
+    ("commands_answer", commands_answer),
+];
+
+fn own(engine: Engine) -> bool {
+    engine == Engine::Rustc
+}
+
+/// Waits until items come from the library, or are known to make none: the cell itself would compile either way.
+fn settle(evaluator: &mut dyn Evaluator) {
+    for _ in 0..20 {
+        value(evaluator, "();");
+    }
+}
+
+fn later_cells_add_to_earlier_items(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "#[derive(Debug, Clone, PartialEq)]\nstruct Point { x: f64, y: f64 }",
+    );
+    value(evaluator, "let p = Point { x: 3.0, y: 4.0 };");
+    value(
+        evaluator,
+        "impl Point { fn norm(&self) -> f64 { self.x.hypot(self.y) } }",
+    );
+    value(
+        evaluator,
+        "trait Area { fn area(&self) -> f64; }\nimpl Area for Point { fn area(&self) -> f64 { self.x * self.y } }",
+    );
+    value(
+        evaluator,
+        "impl std::ops::Add for Point { type Output = Point; fn add(self, o: Point) -> Point { Point { x: self.x + o.x, y: self.y + o.y } } }",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "(p.norm(), p.area())"), "(5.0, 12.0)");
+    assert_eq!(
+        value(evaluator, "p.clone() + p.clone()"),
+        "Point { x: 6.0, y: 8.0 }"
+    );
+    if own(engine) {
+        // Run again, as a person does who has changed a line.
+        value(
+            evaluator,
+            "impl Point { fn norm(&self) -> f64 { self.x.abs().max(self.y.abs()) } }",
+        );
+        assert_eq!(value(evaluator, "p.norm()"), "4.0");
+        settle(evaluator);
+        assert_eq!(value(evaluator, "p.norm()"), "4.0");
+    }
+    value(evaluator, "fn twice(n: i32) -> i32 { n * 2 }");
+    assert_eq!(value(evaluator, "twice(4)"), "8");
+    value(evaluator, "fn twice(n: i32) -> i32 { n * 200 }");
+    assert_eq!(value(evaluator, "twice(4)"), "800");
+    settle(evaluator);
+    assert_eq!(value(evaluator, "twice(4)"), "800");
+}
+
+fn items_from_the_library_are_as_open_as_their_own(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "mod deep { pub struct Inner { pub open: u8, hidden: u8 } impl Inner { pub fn new() -> Self { Inner { open: 1, hidden: 2 } } pub fn sum(&self) -> u8 { self.open + self.hidden } } }\n\
+         enum Shape { Circle(f64), Square { side: f64 } }\nstruct Pair(i32, i32);\nconst LIMIT: usize = 3;\nstatic NAME: &str = \"n\";\n\
+         type Row = [u8; LIMIT];\nfn generic<T: Default + std::fmt::Debug>() -> String { format!(\"{:?}\", T::default()) }",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "deep::Inner::new().sum()"), "3");
+    assert_eq!(
+        value(evaluator, "let pair = Pair(1, 2); pair.0 + pair.1"),
+        "3"
+    );
+    assert_eq!(
+        value(
+            evaluator,
+            "match (Shape::Square { side: 2.0 }) { Shape::Circle(r) => r, Shape::Square { side } => side }"
+        ),
+        "2.0"
+    );
+    assert_eq!(
+        value(
+            evaluator,
+            "let row: Row = [7; LIMIT]; (row.len(), NAME, generic::<u8>())"
+        ),
+        "(3, \"n\", \"0\")"
+    );
+    assert_eq!(value(evaluator, "(pair.1, row)"), "(2, [7, 7, 7])");
+    // What a module hides stays hidden.
+    let (_, hidden) = error(evaluator, "deep::Inner::new().hidden");
+    assert!(plain(&hidden).contains("E0616"), "{}", plain(&hidden));
+}
+
+fn items_keep_their_state_between_cells(engine: Engine, cache: &std::path::Path) {
+    if !own(engine) {
+        return;
+    }
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "use std::sync::atomic::{AtomicUsize, Ordering};\nstatic CALLS: AtomicUsize = AtomicUsize::new(0);\nfn count() -> usize { CALLS.fetch_add(1, Ordering::Relaxed) + 1 }",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "count()"), "1");
+    assert_eq!(value(evaluator, "count()"), "2");
+    assert_eq!(value(evaluator, "let three = count(); three"), "3");
+}
+
+fn variables_move_and_stay(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "let mut list = vec![1]; let text = \"가\".to_string(); let kept = 5;",
+    );
+    value(evaluator, "list.push(2);");
+    assert_eq!(value(evaluator, "list.push(3); list.len()"), "3");
+    assert_eq!(value(evaluator, "let moved = text; moved.len()"), "3");
+    let (_, gone) = error(evaluator, "text");
+    assert!(plain(&gone).contains("E0425"), "{}", plain(&gone));
+    assert_eq!(value(evaluator, "let list = list.len(); list"), "3");
+    assert_eq!(value(evaluator, "list as i32 + kept"), "8");
+    value(evaluator, "let scratch = vec![1]; drop(scratch);");
+    assert!(
+        evaluator
+            .variables()
+            .iter()
+            .all(|variable| variable.name != "scratch")
+    );
+    let handle = "let handle = std::thread::spawn(move || kept + 1); handle.join().unwrap()";
+    assert_eq!(value(evaluator, handle), "6");
+    assert_eq!(value(evaluator, "kept"), "5");
+    let (_, fixed) = error(evaluator, "kept = 6;");
+    assert!(plain(&fixed).contains("let mut"), "{}", plain(&fixed));
+    assert_eq!(
+        value(
+            evaluator,
+            "let Some(inside) = Some(4) else { panic!() }; inside"
+        ),
+        "4"
+    );
+    assert_eq!(
+        value(evaluator, "format!(\"{inside} {kept:>3}\")"),
+        "\"4   5\""
+    );
+}
+
+fn an_early_return_keeps_what_was_there(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(evaluator, "let number = 1; let list = vec![1, 2];");
+    let (_, failed) = error(
+        evaluator,
+        "let number = \"x\".parse::<i32>()?; let other = list.len();",
+    );
+    assert_eq!(failed.ename, "Error");
+    assert_eq!(value(evaluator, "list.len()"), "2");
+    if own(engine) {
+        assert_eq!(value(evaluator, "number"), "1");
+    }
+    let (_, panicked) = error(evaluator, "let other = list[0]; panic!(\"here\")");
+    assert_eq!(panicked.evalue, "here (line 1, column 22)");
+    assert_eq!(value(evaluator, "list"), "[1, 2]");
+}
+
+fn macros_and_imports_reach_later_cells(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "macro_rules! square { ($x:expr) => { $x * $x }; }\nuse std::collections::{BTreeMap as Map, HashSet};\nuse std::fmt::Write as _;",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "square!(7)"), "49");
+    assert_eq!(
+        value(evaluator, "let mut m = Map::new(); m.insert(1, 'a'); m"),
+        "{1: 'a'}"
+    );
+    value(
+        evaluator,
+        "fn squared(n: i32) -> i32 { square!(n) }\nfn words(n: i32) -> String { let mut s = String::new(); write!(s, \"{n}\").unwrap(); s }",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "(squared(3), words(4))"), "(9, \"4\")");
+    assert_eq!(
+        value(
+            evaluator,
+            "use std::collections::HashMap as Map; let empty: Map<u8, u8> = Map::new(); empty.len()"
+        ),
+        "0"
+    );
+    // The earlier variable keeps its own type.
+    assert_eq!(value(evaluator, "m.len()"), "1");
+}
+
+fn what_borrows_is_explained(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(evaluator, "let owner = String::from(\"o\");");
+    let (_, borrowed) = error(evaluator, "let view = owner.as_str();");
+    assert!(plain(&borrowed).contains("`view`"), "{}", plain(&borrowed));
+    assert!(
+        borrowed.evalue.contains("non-static lifetime"),
+        "{}",
+        borrowed.evalue
+    );
+    assert_eq!(value(evaluator, "owner"), "\"o\"");
+    let (_, own) = error(evaluator, "let text = String::new(); let view = &text;");
+    assert!(own.evalue.contains("`view`"), "{}", own.evalue);
+    assert_eq!(
+        value(evaluator, "{ let view = owner.as_str(); view.len() }"),
+        "1"
+    );
+    assert_eq!(
+        value(evaluator, "let literal = \"still\"; literal.len()"),
+        "5"
+    );
+    assert_eq!(value(evaluator, "literal"), "\"still\"");
+}
+
+fn a_warning_is_shown_and_the_cell_runs(engine: Engine, cache: &std::path::Path) {
+    if !own(engine) {
+        return;
+    }
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    let (seen, shown) = ok(evaluator, "\"1\".parse::<i32>();\nlet unused = 1;\n2");
+    assert_eq!(shown.as_deref(), Some("2"));
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(
+        seen[0].contains("unused `Result` that must be used"),
+        "{seen:?}"
+    );
+    assert!(seen[0].contains("line 1, column 1"), "{seen:?}");
+}
+
+fn futures_are_awaited(engine: Engine, cache: &std::path::Path) {
+    if !own(engine) {
+        return;
+    }
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "async fn later(n: i32) -> Result<i32, String> { if n > 0 { Ok(n) } else { Err(\"not yet\".to_owned()) } }",
+    );
+    let (_, waited) = ok(evaluator, "let n = later(3).await?; n + 1");
+    assert_eq!(waited.as_deref(), Some("4"));
+    let (_, failed) = error(evaluator, "later(0).await?;");
+    assert_eq!(failed.evalue, "not yet");
+    assert_eq!(value(evaluator, "n"), "3");
+    assert_eq!(
+        value(
+            evaluator,
+            "let task = tokio::spawn(async move { n * 2 }); task.await.unwrap()"
+        ),
+        "6"
+    );
+}
+
+fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &std::path::Path) {
+    if !own(engine) {
+        return;
+    }
+    let code = ":dep serde = { version = \"1\", features = [\"derive\"] }\n:dep serde_json = \"1\"\n\
+                #[derive(serde::Serialize, serde::Deserialize, Debug)]\nstruct Row { name: String, n: u8 }\n\
+                let row: Row = serde_json::from_str(r#\"{\"name\":\"a\",\"n\":1}\"#)?;\nserde_json::to_string(&row)?";
+    let mut first = start(engine, cache);
+    let (_, shown) = ok(&mut *first, code);
+    assert_eq!(shown.as_deref(), Some(r#""{\"name\":\"a\",\"n\":1}""#));
+    settle(&mut *first);
+    assert_eq!(value(&mut *first, "row.n"), "1");
+    let mut second = start(engine, cache);
+    // Nothing is built again: cargo, which would say so, is not even called.
+    let (seen, _) = ok(&mut *second, code);
+    assert_eq!(seen, [""; 0]);
+    let (_, no_crate) = error(&mut *second, ":dep no-such-crate-at-all-x = \"1\"");
+    assert!(plain(&no_crate).contains("hint: "), "{}", plain(&no_crate));
+    assert_eq!(value(&mut *second, "row.name"), "\"a\"");
+}
+
+fn commands_answer(engine: Engine, cache: &std::path::Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(evaluator, "let v = vec![1, 2];");
+    assert!(value(evaluator, ":type v").contains("Vec<i32>"));
+    assert!(value(evaluator, ":help").contains(":dep"));
+    value(evaluator, ":fmt {:#?}");
+    assert_eq!(value(evaluator, "v"), "[\n    1,\n    2,\n]");
+    value(evaluator, ":fmt {}");
+    assert_eq!(value(evaluator, "\"text\""), "text");
+    value(evaluator, ":fmt {:?}");
+    error(evaluator, "let x: i32 = \"\";");
+    assert!(value(evaluator, ":explain").contains("did not match"));
+    assert_eq!(value(evaluator, ":restart"), "Child process restarted");
+    assert_eq!(evaluator.variables(), []);
+    let (_, failed) = error(evaluator, "!exit 3");
+    assert!(plain(&failed).contains('3'), "{}", plain(&failed));
+    if own(engine) {
+        let (_, late) = error(evaluator, "thisisnotthere");
+        assert!(plain(&late).contains("E0425"));
+    }
+}
