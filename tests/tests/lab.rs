@@ -193,11 +193,23 @@ fn a_cell_that_fails_is_told_and_stops_the_notebook() {
             "println!(\"too far\");",
         ],
     );
+    let kernel = root().join("target/venv/lab/share/jupyter/kernels/rust-azureml/kernel.json");
+    let installed = || {
+        std::fs::metadata(&kernel)
+            .and_then(|file| file.modified())
+            .expect("the installed kernel")
+    };
+    let before = installed();
     let output = xtask(&workspace)
         .arg("lab")
         .arg(&notebook)
         .output()
         .expect("xtask starts");
+    assert_eq!(
+        installed(),
+        before,
+        "a kernel that is current is not installed again"
+    );
     let told = String::from_utf8_lossy(&output.stderr);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{told}");

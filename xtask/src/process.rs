@@ -38,7 +38,7 @@ impl Running {
     }
 
     /// Whether they have been stopped.
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.state().stopped
     }
 

@@ -167,44 +167,52 @@ impl Step {
 
     /// Ends it, with what came out.
     pub fn done(self, result: &str) {
-        lock(&self.state).finish(self.id, Some(result));
+        lock(&self.state).finish(self.id, Ok(result));
     }
 }
 
 impl Drop for Step {
     fn drop(&mut self) {
+        // Another one's failure ends this one's programs; that is none of its own.
+        let word = if self.running.stopped() {
+            "stopped"
+        } else {
+            "failed"
+        };
         // Nothing happens when `done` has ended it.
-        lock(&self.state).finish(self.id, None);
+        lock(&self.state).finish(self.id, Err(word));
     }
 }
 
 impl State {
-    fn finish(&mut self, id: usize, result: Option<&str>) {
+    fn finish(&mut self, id: usize, result: Result<&str, &str>) {
         let Some(at) = self.steps.iter().position(|step| step.id == id) else {
             return;
         };
         let step = self.steps.remove(at);
         let took = step.since.elapsed();
         let mark = match (result, self.colours) {
-            (Some(_), true) => "\u{1b}[32m✓\u{1b}[0m",
-            (Some(_), false) => "✓",
-            (None, true) => "\u{1b}[31m✗\u{1b}[0m",
-            (None, false) => "✗",
+            (Ok(_), true) => "\u{1b}[32m✓\u{1b}[0m",
+            (Ok(_), false) => "✓",
+            (Err(_), true) => "\u{1b}[31m✗\u{1b}[0m",
+            (Err(_), false) => "✗",
         };
         let mut line = format!("{mark} {}", step.title);
         if !step.announced && !step.why.is_empty() {
             let _ = write!(line, ": {}", step.why);
         }
         match result {
-            Some("") => {}
-            Some(result) => {
+            Ok("") => {}
+            Ok(result) => {
                 let _ = write!(line, "; {result}");
             }
-            None => line.push_str(" failed"),
+            Err(word) => {
+                let _ = write!(line, " {word}");
+            }
         }
         let _ = write!(line, " ({})", seconds(took));
         self.print(&line);
-        if result.is_some() {
+        if result.is_ok() {
             self.finished.push((step.title, took));
         }
     }
