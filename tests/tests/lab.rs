@@ -1,7 +1,9 @@
 //! Lab 02 as a learner meets it: the notebook runs from top to bottom, and what it made can be used by others.
 
+use azureml_wire::local;
+use end_to_end::notebook::KERNEL;
 use end_to_end::{LocalWorkspace, binary, env, judge, python, root};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -18,22 +20,15 @@ struct Lab {
 impl Lab {
     fn run() -> Self {
         let workspace = LocalWorkspace::new();
-        let mut command = Command::new(binary("xtask"));
-        workspace.apply(&mut command);
-        let output = command
-            .arg("lab")
-            .current_dir(root())
-            .output()
-            .expect("xtask starts");
+        let output = xtask(&workspace).arg("lab").output().expect("xtask starts");
         let summary = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
             "{summary}\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let path = root().join("target/lab/02-train-model.ipynb");
         Self {
-            notebook: read(&path),
+            notebook: read(&executed("02-train-model.ipynb")),
             workspace,
             summary,
         }
@@ -60,6 +55,37 @@ impl Lab {
     }
 }
 
+/// The chores' program, where the README's commands are run.
+fn xtask(workspace: &LocalWorkspace) -> Command {
+    let mut command = Command::new(binary("xtask"));
+    workspace.apply(&mut command);
+    command.current_dir(root());
+    command
+}
+
+/// A notebook with the outputs of its last run.
+fn executed(name: &str) -> PathBuf {
+    root().join("target/lab").join(name)
+}
+
+/// Writes a notebook with these cells.
+fn write_notebook(path: &Path, cells: &[&str]) {
+    let cells: Vec<Value> = (0..)
+        .zip(cells)
+        .map(|(number, source)| {
+            json!({
+                "cell_type": "code", "id": format!("cell-{number}"), "metadata": {},
+                "execution_count": null, "outputs": [], "source": source,
+            })
+        })
+        .collect();
+    let kernel = json!({ "name": KERNEL, "display_name": "Rust (Azure ML)", "language": "rust" });
+    let notebook = json!({
+        "cells": cells, "metadata": { "kernelspec": kernel }, "nbformat": 4, "nbformat_minor": 5,
+    });
+    std::fs::write(path, notebook.to_string()).expect("a file");
+}
+
 /// Notebook text: a string or a list of lines.
 fn text(value: &Value) -> String {
     match value {
@@ -80,20 +106,181 @@ fn every_cell_ends_well() {
         .filter(|output| output["output_type"] == "error")
         .collect();
     assert!(errors.is_empty(), "{errors:?}");
-    let cells = LAB.notebook["cells"].as_array().expect("cells");
+    let cells = cells(&LAB.notebook);
+    assert!(!cells.is_empty());
     for cell in cells.iter().filter(|cell| cell["cell_type"] == "code") {
         assert!(cell["execution_count"].is_u64(), "not run: {cell}");
     }
 }
 
+const STATUSES: [&str; 5] = ["Queued", "Preparing", "Running", "Finalizing", "Completed"];
+
 #[test]
 fn the_statuses_come_in_order() {
     let printed = LAB.printed();
-    let mut from = 0;
-    for status in ["Queued", "Preparing", "Running", "Finalizing", "Completed"] {
-        let found = printed[from..].find(status);
-        from += found.unwrap_or_else(|| panic!("{status} after byte {from} of:\n{printed}"));
+    let statuses: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| {
+            let (status, rest) = line.split_once(' ')?;
+            rest.trim_start().starts_with("after ").then_some(status)
+        })
+        .collect();
+    // The training, and the job that reads the drawings.
+    assert_eq!(statuses, [STATUSES, STATUSES].concat(), "{printed}");
+}
+
+#[test]
+fn the_drawn_digits_are_recognised() {
+    let recognised = "Recognised: 2 7 9 8";
+    let printed = LAB.printed();
+    assert!(printed.lines().any(|line| line == recognised), "{printed}");
+    let shown = LAB.outputs().any(|output| {
+        let data = &output["data"];
+        text(&data["text/plain"]) == recognised
+            && text(&data["text/html"]).matches("<figcaption>").count() == 4
+    });
+    assert!(shown, "no cell shows the drawings with the answers");
+}
+
+#[test]
+fn the_summary_tells_what_came_out() {
+    let from = LAB.summary.find("\nrun         train-model_");
+    let summary = &LAB.summary[from.expect("a summary")..];
+    let values = |name: &str| -> Vec<&str> {
+        let name = format!("{name:<12}");
+        let lines = summary.lines();
+        lines.filter_map(|line| line.strip_prefix(&name)).collect()
+    };
+    assert_eq!(values("status"), [&*STATUSES.join(" → "); 2], "{summary}");
+    let phases = values("");
+    assert_eq!(phases.len(), 2, "{summary}");
+    for phase in phases {
+        assert!(
+            phase.starts_with("Queued ") && phase.ends_with(" in all"),
+            "{phase}"
+        );
+        assert!(phase.contains(", Running "), "{phase}");
     }
+    for (epoch, least) in [("epoch 1", 95.0), ("epoch 2", 98.0)] {
+        let [accuracy] = values(epoch)[..] else {
+            panic!("one line of {epoch} in {summary}");
+        };
+        let percent = accuracy
+            .strip_prefix("accuracy ")
+            .and_then(|rest| rest.strip_suffix(" %"));
+        let percent: f64 = percent
+            .and_then(|number| number.parse().ok())
+            .expect(accuracy);
+        assert!(percent >= least, "{epoch}: {accuracy}");
+    }
+    assert_eq!(values("model"), ["target/lab/model"]);
+    assert_eq!(values("notebook"), ["target/lab/02-train-model.ipynb"]);
+    for times in ["set-up", "cells"] {
+        assert_eq!(values(times).len(), 1, "{times} in {summary}");
+    }
+}
+
+#[test]
+fn a_cell_that_fails_is_told_and_stops_the_notebook() {
+    let workspace = LocalWorkspace::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let notebook = folder.path().join("failing.ipynb");
+    write_notebook(
+        &notebook,
+        &[
+            "use azureml::prelude::*;\nlet ws = Workspace::local()?;",
+            "ComputeTarget::get(&ws, \"cc-aml-gpus\")?",
+            "println!(\"too far\");",
+        ],
+    );
+    let kernel = root().join("target/venv/lab/share/jupyter/kernels/rust-azureml/kernel.json");
+    let installed = || {
+        std::fs::metadata(&kernel)
+            .and_then(|file| file.modified())
+            .expect("the installed kernel")
+    };
+    let before = installed();
+    let output = xtask(&workspace)
+        .arg("lab")
+        .arg(&notebook)
+        .output()
+        .expect("xtask starts");
+    assert_eq!(
+        installed(),
+        before,
+        "a kernel that is current is not installed again"
+    );
+    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for line in [
+        "compute target `cc-aml-gpus` is not in workspace `local`",
+        "hint: did you mean `cc-aml-gpu`?",
+    ] {
+        assert!(printed.contains(line), "{line} in\n{printed}");
+    }
+    assert!(!printed.contains("too far"), "{printed}");
+    let (_, last) = told.rsplit_once("\nerror: ").expect("an error");
+    let path = executed("failing.ipynb");
+    assert_eq!(
+        last,
+        format!(
+            "failing.ipynb stopped in a cell\nhint: the notebook as far as it came is {}; after the cause is gone, run this command again\n",
+            path.display()
+        )
+    );
+    // What came before the error is kept, and the error with it.
+    let cells = read(&path);
+    assert_eq!(cells["cells"][1]["outputs"][0]["output_type"], "error");
+    assert_eq!(cells["cells"][2]["execution_count"], Value::Null);
+}
+
+#[test]
+fn jobs_get_the_libtorch_that_the_user_names() {
+    let workspace = LocalWorkspace::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let notebook = folder.path().join("own-libtorch.ipynb");
+    let lab = root().join("notebooks/02-train-model");
+    let submit = format!(
+        "use azureml::prelude::*;
+let ws = Workspace::local()?;
+let env = Environment::get(&ws, \"rust-tch-gpu\")?;
+let src = ScriptRunConfig::new({:?})
+    .script(\"train.rs\")
+    .arguments([\"--dry-run\", \"--epochs\", \"1\", \"--data\", {:?}])
+    .compute_target(\"cpu-cluster\")
+    .environment(&env);
+Experiment::new(&ws, \"own-libtorch\").submit(&src)?.wait_for_completion(true)?;",
+        lab.join("script"),
+        lab.join("data"),
+    );
+    write_notebook(&notebook, &[&submit]);
+    let cache = folder.path().join("cache");
+    let kernel_cache = local::cache()
+        .expect("HOME is set")
+        .with_file_name("azureml-kernel");
+    let output = xtask(&workspace)
+        .arg("lab")
+        .arg(&notebook)
+        // Relative to where the command runs; nothing is in this cache, and nothing comes into it.
+        .env("LIBTORCH", "target/libtorch/torch")
+        .env_remove(local::env::LIBTORCH)
+        .env("XDG_CACHE_HOME", &cache)
+        .env("AZUREML_KERNEL_CACHE", kernel_cache)
+        .output()
+        .expect("xtask starts");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}\n{told}");
+    assert!(printed.contains("Test set: Average loss"), "{printed}");
+    let link = cache.join("azureml/libtorch");
+    let named = root().join("target/libtorch/torch").canonicalize();
+    assert_eq!(
+        std::fs::read_link(&link).expect("a link"),
+        named.expect("libtorch")
+    );
+    let entries = std::fs::read_dir(cache.join("azureml")).expect("a folder");
+    assert_eq!(entries.count(), 1, "nothing was fetched");
 }
 
 #[test]
@@ -138,7 +325,12 @@ fn mlflow_reads_what_the_training_logged() {
 fn nothing_of_this_machine_is_stored() {
     let notebook = LAB.notebook.to_string();
     let home = LAB.workspace.home().display().to_string();
-    for path in [root().display().to_string(), home] {
+    let user = std::env::home_dir().expect("HOME is set");
+    for path in [
+        root().display().to_string(),
+        home,
+        format!("{}/", user.display()),
+    ] {
         assert!(!notebook.contains(&path), "{path} is in the notebook");
     }
     let token = LAB.workspace.server().map(|server| server.token);
@@ -153,18 +345,54 @@ fn every_exchange_follows_the_schema() {
     assert!(LAB.workspace.validate_trace() > 10);
 }
 
+/// The lab's notebooks as they are in the repository.
+fn stored() -> [Value; 2] {
+    ["02-train-model.ipynb", "02-train-model.ko.ipynb"]
+        .map(|name| read(&root().join("notebooks/02-train-model").join(name)))
+}
+
+fn cells(notebook: &Value) -> &[Value] {
+    notebook["cells"].as_array().map_or(&[], Vec::as_slice)
+}
+
 #[test]
 fn both_languages_run_the_same_cells() {
-    let code = |name: &str| -> Vec<String> {
-        let notebook = read(&root().join("notebooks/02-train-model").join(name));
-        let cells = notebook["cells"].as_array().cloned().unwrap_or_default();
-        let code = cells.iter().filter(|cell| cell["cell_type"] == "code");
+    let [english, korean] = stored();
+    let code = |notebook: &Value| -> Vec<String> {
+        let code = cells(notebook)
+            .iter()
+            .filter(|cell| cell["cell_type"] == "code");
         code.map(|cell| without_comments(&text(&cell["source"])))
             .collect()
     };
-    let english = code("02-train-model.ipynb");
-    assert!(english.len() > 8, "the notebook has cells");
-    assert_eq!(english, code("02-train-model.ko.ipynb"));
+    let ids = |notebook: &Value| -> Vec<Value> {
+        cells(notebook)
+            .iter()
+            .map(|cell| cell["id"].clone())
+            .collect()
+    };
+    assert!(code(&english).len() > 8, "the notebook has cells");
+    assert_eq!(code(&english), code(&korean));
+    assert_eq!(ids(&english), ids(&korean));
+}
+
+/// JupyterLab saves what a cell has shown; paths and addresses of whoever ran it are not for others.
+#[test]
+fn the_stored_notebooks_hold_no_outputs() {
+    for notebook in stored() {
+        let kernel = &notebook["metadata"]["kernelspec"];
+        assert_eq!(kernel["language"], "rust", "{kernel}");
+        assert_eq!(kernel["name"], KERNEL, "{kernel}");
+        for cell in cells(&notebook) {
+            let way_out = "in JupyterLab: Edit, Clear Outputs of All Cells, and save";
+            let id = &cell["id"];
+            assert!(id.is_string(), "a cell without an id: {cell}");
+            if cell["cell_type"] == "code" {
+                assert_eq!(cell["outputs"], json!([]), "{id}; {way_out}");
+                assert_eq!(cell["execution_count"], Value::Null, "{id}; {way_out}");
+            }
+        }
+    }
 }
 
 /// Comments are translated, too.

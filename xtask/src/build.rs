@@ -4,12 +4,16 @@
 //! packages one command selects. So there are two selections, used by every step: with others, the same several
 //! hundred crates would be compiled again.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::place;
 use crate::process;
 use crate::python::Environment;
 use crate::report::Step;
-use std::path::Path;
+use crate::tools::Tools;
+use serde_json::Value;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages that are selected together.
@@ -63,12 +67,19 @@ pub fn all(step: &Step, selection: Selection) -> Result<()> {
     process::run(step, "build-tests", tests)
 }
 
-/// Installs the kernel into `environment`; its helper crates are built the first time.
+/// Installs the kernel into `environment`, unless what is there is what would be installed; its helper crates are built
+/// the first time.
 pub fn install_kernel(
     step: &Step,
     environment: Environment,
+    tools: &Tools,
     rust_src: Option<&Path>,
 ) -> Result<()> {
+    let stamp = environment.folder().join("kernel-made-from.txt");
+    let made_from = made_from(tools, rust_src)?;
+    if fs::read_to_string(&stamp).is_ok_and(|last| last == made_from) && is_installed(environment) {
+        return Ok(());
+    }
     let mut install = process::command(place::program("azureml-kernel"));
     install
         .args(["install", "--sys-prefix"])
@@ -79,5 +90,67 @@ pub fn install_kernel(
         step,
         &format!("install-kernel-{}", environment.name),
         install,
-    )
+    )?;
+    fs::write(&stamp, made_from).map_err(Error::io("write", &stamp))
+}
+
+/// Whether the kernel is there with the helper crates that it names.
+fn is_installed(environment: Environment) -> bool {
+    let spec = environment
+        .folder()
+        .join("share/jupyter/kernels/rust-azureml/kernel.json");
+    let helpers = || {
+        let spec: Value = serde_json::from_slice(&fs::read(&spec).ok()?).ok()?;
+        let folder = spec["env"]["AZUREML_KERNEL_HELPERS"].as_str()?;
+        Some(Path::new(folder).join("set.json").is_file())
+    };
+    helpers().unwrap_or_default()
+}
+
+/// All that the installed kernel comes from: the compiler, variables that it keeps, its programs, and the sources of
+/// its helper crates.
+fn made_from(tools: &Tools, rust_src: Option<&Path>) -> Result<String> {
+    let mut lines = vec![
+        tools.rustc_version.clone(),
+        format!("rust-src {rust_src:?}"),
+    ];
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO_HOME"] {
+        lines.push(format!("{variable} {:?}", env::var_os(variable)));
+    }
+    let mut files = vec![
+        place::program("azureml-kernel"),
+        place::program("azureml-local"),
+    ];
+    for part in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "crates/azureml",
+        "crates/azureml-wire",
+        "crates/notebook",
+    ] {
+        list(&place::root().join(part), &mut files)?;
+    }
+    files.sort();
+    for file in files {
+        let metadata = fs::metadata(&file).map_err(Error::io("read", &file))?;
+        let modified = metadata.modified().map_err(Error::io("read", &file))?;
+        lines.push(format!(
+            "{} {} {modified:?}",
+            file.display(),
+            metadata.len()
+        ));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// Adds the files at and below `path`.
+fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(Error::io("read", path))? {
+        list(&entry.map_err(Error::io("read", path))?.path(), files)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::notebook::{self, Executed};
+use crate::process::Running;
 use crate::python::{self, Environment};
 use crate::report::{Report, seconds};
 use crate::tools::{self, Tools};
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const SETTINGS: &str = r#"{"@jupyterlab/apputils-extension:notification": {"fetc
 /// How to run the lab.
 #[derive(Args)]
 pub struct Options {
+    /// Another notebook than the lab's
+    #[arg(conflicts_with = "lang")]
+    notebook: Option<PathBuf>,
     /// Open JupyterLab on the notebook instead of running it here
     #[arg(long)]
     open: bool,
@@ -46,6 +50,16 @@ impl Language {
     }
 }
 
+impl Options {
+    /// The notebook to run or to open.
+    fn notebook(&self) -> Result<PathBuf> {
+        match &self.notebook {
+            Some(named) => fs::canonicalize(named).map_err(Error::io("open", named)),
+            None => Ok(place::lab().join(self.lang.notebook())),
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
@@ -55,24 +69,24 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else {
         python::LAB
     };
+    let notebook = options.notebook()?;
     let tools = find_tools(&report)?;
     let rust_src = provide_rust_src(&report)?;
-    thread::scope(|scope| {
-        // pip waits for the network while the compiler keeps the processors busy.
-        let python = scope.spawn(|| provide_python(&report, environment, &tools));
-        let built = build_kernel(&report);
-        join(python).and(built)
-    })?;
+    // pip waits for the network while the compiler keeps the processors busy.
+    both(
+        report.running(),
+        || provide_python(&report, environment, &tools),
+        || build_kernel(&report),
+    )?;
     build_trainer(&report)?;
-    install_kernel(&report, environment, rust_src.as_deref())?;
+    install_kernel(&report, environment, &tools, rust_src.as_deref())?;
     let ready = started.elapsed();
 
-    let name = options.lang.notebook();
     if options.open {
-        return open(&report, environment, name, rust_src.as_deref());
+        return open(&report, environment, &notebook, rust_src.as_deref());
     }
-    let executed = notebook::execute(&report, environment, name, rust_src.as_deref())?;
-    let model = keep_model()?;
+    let executed = notebook::execute(&report, environment, &notebook, rust_src.as_deref())?;
+    let model = keep_model(&notebook)?;
     summarize(&report, &executed, ready, model.as_deref());
     Ok(ExitCode::SUCCESS)
 }
@@ -107,9 +121,7 @@ pub fn provide_python(report: &Report, environment: Environment, tools: &Tools) 
         "libtorch",
         "PyTorch's C++ library, which the training program uses",
     );
-    let folder = libtorch::provide(&place::root(), &environment.program("python"), &|line| {
-        step.status(line.trim_start_matches("libtorch: "));
-    })?;
+    let folder = libtorch::provide(&step, &environment.program("python"))?;
     step.done(&format!(
         "{} in {}",
         libtorch::version(&folder).unwrap_or_default(),
@@ -141,13 +153,14 @@ pub fn build_kernel(report: &Report) -> Result<()> {
 pub fn install_kernel(
     report: &Report,
     environment: Environment,
+    tools: &Tools,
     rust_src: Option<&Path>,
 ) -> Result<()> {
     let step = report.step(
         &format!("kernel in {}", environment.name),
         "`Rust (Azure ML)`, with the SDK compiled ahead so that no cell waits for it",
     );
-    build::install_kernel(&step, environment, rust_src)?;
+    build::install_kernel(&step, environment, tools, rust_src)?;
     step.done("");
     Ok(())
 }
@@ -162,18 +175,32 @@ fn build_trainer(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// A thread's result; a thread that panicked takes this one with it.
-pub fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// Does both at once. The first failure ends the other one's programs and is the one that is told.
+pub fn both(
+    running: &Running,
+    one: impl FnOnce() -> Result<()> + Send,
+    other: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (one, other) = thread::scope(|scope| {
+        let one = scope.spawn(|| one().inspect_err(|_| running.stop()));
+        let other = other().inspect_err(|_| running.stop());
+        let one = one.join();
+        (
+            one.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            other,
+        )
+    });
+    match (one, other) {
+        (Err(Error::Stopped), Err(told)) | (Err(told), _) => Err(told),
+        (Ok(()), other) => other,
+    }
 }
 
 /// Opens JupyterLab and stays until it ends.
 fn open(
     report: &Report,
     environment: Environment,
-    notebook: &str,
+    notebook: &Path,
     rust_src: Option<&Path>,
 ) -> Result<ExitCode> {
     let settings = environment
@@ -181,17 +208,20 @@ fn open(
         .join("share/jupyter/lab/settings/overrides.json");
     write!(process::create(&settings)?, "{SETTINGS}").map_err(Error::io("write", &settings))?;
     report.say("opening JupyterLab; Ctrl+C here ends it, jobs go on");
-    let mut jupyter = process::command(environment.program("python"));
+    let python = environment.program("python");
+    let mut jupyter = process::command(&python);
     jupyter
         .args(["-m", "jupyterlab", "--ip=127.0.0.1"])
         .arg(notebook)
-        .current_dir(place::lab())
+        .current_dir(notebook.parent().unwrap_or(notebook))
+        // It asks before it ends.
+        .stdin(Stdio::inherit())
         .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     if tools::is_root() {
         jupyter.arg("--allow-root");
     }
     let status = jupyter.status().map_err(|source| Error::Start {
-        program: "JupyterLab".to_owned(),
+        program: python,
         source,
     })?;
     Ok(if status.success() {
@@ -202,9 +232,9 @@ fn open(
 }
 
 /// Where the notebook's download of the model is kept.
-fn keep_model() -> Result<Option<PathBuf>> {
+fn keep_model(notebook: &Path) -> Result<Option<PathBuf>> {
     let downloaded = place::lab().join("model");
-    if !downloaded.is_dir() {
+    if !notebook.starts_with(place::lab()) || !downloaded.is_dir() {
         return Ok(None);
     }
     let kept = place::root().join("target/lab/model");
@@ -263,5 +293,38 @@ fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Optio
     for cell in &executed.cells {
         let code: String = cell.code.chars().take(60).collect();
         println!("  {:<34}{:>12}  {code}", cell.section, seconds(cell.took));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_failure_ends_what_runs_beside_it() {
+        let running = Running::default();
+        let (started, starts) = mpsc::channel();
+        let failed = both(
+            &running,
+            move || {
+                starts.recv().expect("the other one starts");
+                Err(Error::Missing {
+                    what: "no network".to_owned(),
+                    hint: String::new(),
+                })
+            },
+            || {
+                let mut forever = process::command("sh");
+                forever.args(["-c", "echo started; exec sleep 3600"]);
+                process::follow(&running, "both", forever, |_| {
+                    started.send(()).expect("the first one waits");
+                })
+            },
+        );
+        assert_eq!(failed.expect_err("an error").to_string(), "no network");
+        // Nothing starts afterwards.
+        let late = process::follow(&running, "both-late", process::command("true"), |_| {});
+        assert!(matches!(late, Err(Error::Stopped)));
     }
 }

@@ -3,10 +3,17 @@
 //! Each command is a list of steps; a step that is done already costs milliseconds. What a step prints goes to a
 //! file under `target/logs`, and the terminal shows one line per step with its seconds.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the labs run on Linux only\nhint: use WSL on Windows, or a container, or a compute instance of Azure ML"
+);
+
 mod build;
+mod cause;
 mod error;
 mod lab;
 mod libtorch;
+mod lock;
 mod notebook;
 mod place;
 mod process;

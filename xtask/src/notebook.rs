@@ -7,6 +7,7 @@ use crate::place;
 use crate::process::{self, plain};
 use crate::python::Environment;
 use crate::report::{Report, Step};
+use azureml_wire::job::JobStatus;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,13 +51,14 @@ pub struct Run {
     pub accuracies: Vec<f64>,
 }
 
-/// Executes a notebook of the lab in its own folder; the notebook itself stays as it is.
+/// Executes a notebook in its own folder; the notebook itself stays as it is.
 pub fn execute(
     report: &Report,
     environment: Environment,
-    name: &str,
+    notebook: &Path,
     rust_src: Option<&Path>,
 ) -> Result<Executed> {
+    let name = notebook.file_name().unwrap_or_default();
     let mut executed = Executed {
         path: place::root().join("target/lab").join(name),
         ..Executed::default()
@@ -64,7 +66,7 @@ pub fn execute(
     let mut python = process::command(environment.program("python"));
     python
         .arg(place::root().join("xtask/python/execute.py"))
-        .arg(place::lab().join(name))
+        .arg(notebook)
         .arg(&executed.path)
         .arg(place::root())
         .env("PYTHONUNBUFFERED", "1")
@@ -76,12 +78,14 @@ pub fn execute(
         rest: String::new(),
         failed: false,
     };
-    let ended = process::follow("notebook", python, |line| follower.event(line));
+    let ended = process::follow(report.running(), "notebook", python, |line| {
+        follower.event(line);
+    });
     let failed = follower.failed;
     match ended {
         Ok(()) => Ok(executed),
         Err(Error::Failed { .. }) if failed => Err(Error::Notebook {
-            notebook: name.to_owned(),
+            notebook: name.to_string_lossy().into_owned(),
             executed: executed.path,
         }),
         Err(error) => Err(error),
@@ -188,10 +192,11 @@ fn read(line: &str, runs: &mut Vec<Run>) {
 
 /// The status, from `Running     after 2 s`.
 fn status(line: &str) -> Option<&str> {
-    let (status, rest) = line.split_once(' ')?;
-    let is_word = status.chars().all(|c| c.is_ascii_alphabetic())
-        && status.starts_with(|c: char| c.is_ascii_uppercase());
-    (is_word && rest.trim_start().starts_with("after ")).then_some(status)
+    let (word, rest) = line.split_once(' ')?;
+    // Any other word is taken for this one.
+    let is_status = serde_json::from_value::<JobStatus>(word.into())
+        .is_ok_and(|status| status != JobStatus::Unknown);
+    (is_status && rest.trim_start().starts_with("after ")).then_some(word)
 }
 
 /// Percent, from `Test set: Average loss: 0.0455, Accuracy: 9853/10000 (99%)`.
@@ -222,6 +227,7 @@ mod tests {
             Streaming user_logs/std_log.txt
             ===============================
 
+            Saved after 3 tries
             Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.3
             Test set: Average loss: 0.0455, Accuracy: 9846/10000 (98%)
             Completed   after 50 s

@@ -1,5 +1,7 @@
 //! Where things are: the repository, the build folder, the user's cache.
 
+use crate::error::{Error, Result};
+use azureml_wire::local;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +18,12 @@ pub fn target() -> PathBuf {
 
 /// A program that this workspace builds.
 pub fn program(name: &str) -> PathBuf {
-    target()
-        .join("release")
-        .join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    target().join("release").join(name)
+}
+
+/// The folder of the steps' logs; our own tests leave those of real steps alone.
+pub fn logs() -> PathBuf {
+    target().join(if cfg!(test) { "test/logs" } else { "logs" })
 }
 
 /// The folder of a lab.
@@ -26,12 +31,14 @@ pub fn lab() -> PathBuf {
     root().join("notebooks/02-train-model")
 }
 
-/// The user's cache of this project; in the build folder where the user has no home.
-pub fn cache() -> PathBuf {
-    set("XDG_CACHE_HOME")
+/// The user's cache of this project, where jobs look for libtorch.
+pub fn cache() -> Result<PathBuf> {
+    local::cache()
         .filter(|cache| cache.is_absolute())
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map_or_else(|| target().join("cache"), |cache| cache.join("azureml"))
+        .ok_or_else(|| Error::Missing {
+            what: "there is no folder for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path".to_owned(),
+            hint: "set XDG_CACHE_HOME to a folder that can be written to".to_owned(),
+        })
 }
 
 /// `path` as a reader of the terminal wants it: relative to the repository where it lies there.

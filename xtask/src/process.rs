@@ -1,6 +1,7 @@
 //! Runs programs: their output in a log file, their last line as the step's status.
 
 use crate::error::{Error, Result};
+use crate::libtorch;
 use crate::place;
 use crate::report::Step;
 use std::collections::VecDeque;
@@ -9,16 +10,71 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many lines of a program that failed are shown.
 const TAIL: usize = 25;
 
-/// A program, without what cargo told us about our own package: it must not matter that cargo started us.
+/// The programs that run for a command, so that one step's failure can end those of the others.
+#[derive(Clone, Default)]
+pub struct Running(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    children: Vec<Arc<Mutex<Child>>>,
+}
+
+impl Running {
+    /// Ends all of them; none starts any more.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        for child in state.children.drain(..) {
+            // It may have ended by itself.
+            let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        }
+    }
+
+    /// Whether they have been stopped.
+    pub fn stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Starts one; `None` when they have been stopped.
+    fn start(&self, command: &mut Command) -> io::Result<Option<Arc<Mutex<Child>>>> {
+        let mut state = self.state();
+        if state.stopped {
+            return Ok(None);
+        }
+        let child = Arc::new(Mutex::new(command.spawn()?));
+        state.children.push(Arc::clone(&child));
+        Ok(Some(child))
+    }
+
+    /// Waits for the end of one that has closed its output.
+    fn wait(&self, child: &Arc<Mutex<Child>>) -> io::Result<ExitStatus> {
+        let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
+        let mut state = self.state();
+        state.children.retain(|other| !Arc::ptr_eq(other, child));
+        status
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A list of processes is whole after a panic, too.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A program with an empty standard input, and without what cargo told us about our own package: it must not matter that
+/// cargo started us. Nor is it told of a libtorch: there is one, and everybody looks for it where `libtorch::provide` has
+/// put the link.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for (name, value) in env::vars_os() {
-        if is_ours(&name, &value) {
+    command.stdin(Stdio::null());
+    for (name, _) in env::vars_os() {
+        if is_ours(&name) {
             command.env_remove(name);
         }
     }
@@ -42,13 +98,18 @@ pub fn cargo() -> Command {
     cargo
 }
 
-fn is_ours(name: &OsStr, value: &OsStr) -> bool {
+fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-        // `.cargo/config.toml` sets it for cargo's children, us among them; a user's own one is another folder.
-        || name == "LIBTORCH" && Path::new(value).starts_with(place::root().join("target/libtorch"))
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_PRIMARY_",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
+        || libtorch::VARIABLES.contains(&&*name)
 }
 
 fn is_cargos(path: &Path) -> bool {
@@ -57,17 +118,20 @@ fn is_cargos(path: &Path) -> bool {
 
 /// Runs a program to its end. Its output goes to `target/logs/{log}.log`, its last line becomes the step's status.
 pub fn run(step: &Step, log: &str, command: Command) -> Result<()> {
-    follow(log, command, |line| step.status(&status(line)))
+    follow(step.running(), log, command, |line| {
+        step.status(&status(line));
+    })
 }
 
 /// Runs a program to its end and gives each line to `each` as well as to the log.
-pub fn follow(log: &str, mut command: Command, mut each: impl FnMut(&str)) -> Result<()> {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let path = place::target().join("logs").join(format!("{log}.log"));
+pub fn follow(
+    running: &Running,
+    log: &str,
+    mut command: Command,
+    mut each: impl FnMut(&str),
+) -> Result<()> {
+    let program = PathBuf::from(command.get_program());
+    let path = place::logs().join(format!("{log}.log"));
     let mut file = create(&path)?;
     let started = |source| Error::Start {
         program: program.clone(),
@@ -76,8 +140,10 @@ pub fn follow(log: &str, mut command: Command, mut each: impl FnMut(&str)) -> Re
     writeln!(file, "{}", shown(&command)).map_err(Error::io("write to", &path))?;
     let (mut output, input) = io::pipe().map_err(started)?;
     let errors = input.try_clone().map_err(started)?;
-    command.stdin(Stdio::null()).stdout(input).stderr(errors);
-    let mut child = command.spawn().map_err(started)?;
+    command.stdout(input).stderr(errors);
+    let Some(child) = running.start(&mut command).map_err(started)? else {
+        return Err(Error::Stopped);
+    };
     // It holds our copies of the pipe's other end, and the pipe ends only when nobody does.
     drop(command);
 
@@ -85,13 +151,13 @@ pub fn follow(log: &str, mut command: Command, mut each: impl FnMut(&str)) -> Re
     let mut lines = Lines::default();
     let mut buffer = [0; 8192];
     loop {
-        let count = match output.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
+        let (read, at_end) = match output.read(&mut buffer) {
+            Ok(0) => (lines.end(), true),
+            Ok(count) => (lines.feed(&buffer[..count]), false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::io("write to", &path)(error)),
+            Err(error) => return Err(Error::io("read the output for", &path)(error)),
         };
-        for line in lines.feed(&buffer[..count]) {
+        for line in read {
             if line.complete {
                 writeln!(file, "{}", line.text).map_err(Error::io("write to", &path))?;
                 if tail.len() == TAIL {
@@ -103,13 +169,23 @@ pub fn follow(log: &str, mut command: Command, mut each: impl FnMut(&str)) -> Re
                 each(&line.text);
             }
         }
+        if at_end {
+            break;
+        }
     }
-    let status = child.wait().map_err(started)?;
+    let status = running.wait(&child).map_err(started)?;
     if status.success() {
         return Ok(());
     }
+    if running.stopped() {
+        return Err(Error::Stopped);
+    }
     Err(Error::Failed {
-        program,
+        program: program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         status: status.to_string(),
         tail: tail.into(),
         log: path,
@@ -118,11 +194,7 @@ pub fn follow(log: &str, mut command: Command, mut each: impl FnMut(&str)) -> Re
 
 /// What a short, quiet program says on standard output; `None` when it cannot be run or fails.
 pub fn ask(mut command: Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = command.stderr(Stdio::null()).output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| said.trim().to_owned())
 }
@@ -187,6 +259,15 @@ impl Lines {
         lines
     }
 
+    /// What came last, without the end of its line.
+    fn end(&mut self) -> Vec<Line> {
+        if self.rest.is_empty() {
+            Vec::new()
+        } else {
+            vec![self.take(true)]
+        }
+    }
+
     fn take(&mut self, complete: bool) -> Line {
         let text = plain(&String::from_utf8_lossy(&self.rest));
         self.rest.clear();
@@ -222,7 +303,19 @@ mod tests {
                     .map(|line| (line.text, line.complete)),
             );
         }
-        let expected = [("one", true), ("two", false), ("three", true)];
+        seen.extend(
+            lines
+                .end()
+                .into_iter()
+                .map(|line| (line.text, line.complete)),
+        );
+        assert!(lines.end().is_empty());
+        let expected = [
+            ("one", true),
+            ("two", false),
+            ("three", true),
+            ("four", true),
+        ];
         assert_eq!(
             seen,
             expected.map(|(text, complete)| (text.to_owned(), complete))

@@ -3,6 +3,7 @@
 //! On a terminal the running steps share one line that is rewritten. Where the output is kept (CI, a file), a step
 //! that takes long says where it is from time to time instead. All of this is talk and goes to standard error.
 
+use crate::process::Running;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -21,6 +22,7 @@ const WIDTH: usize = 100;
 
 /// The steps of a command, and the thread that keeps the terminal up to date.
 pub struct Report {
+    running: Running,
     state: Arc<Mutex<State>>,
     stop: Option<mpsc::Sender<()>>,
     ticker: Option<JoinHandle<()>>,
@@ -29,13 +31,13 @@ pub struct Report {
 struct State {
     terminal: bool,
     colours: bool,
-    running: Vec<Running>,
+    steps: Vec<Current>,
     finished: Vec<(String, Duration)>,
     drawn: bool,
     next: usize,
 }
 
-struct Running {
+struct Current {
     id: usize,
     title: String,
     why: String,
@@ -47,6 +49,7 @@ struct Running {
 
 /// A running step. Dropped without [`Step::done`], it has failed.
 pub struct Step {
+    running: Running,
     state: Arc<Mutex<State>>,
     id: usize,
 }
@@ -58,7 +61,7 @@ impl Report {
         let state = Arc::new(Mutex::new(State {
             terminal,
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-            running: Vec::new(),
+            steps: Vec::new(),
             finished: Vec::new(),
             drawn: false,
             next: 0,
@@ -71,6 +74,7 @@ impl Report {
             }
         });
         Self {
+            running: Running::default(),
             state,
             stop: Some(stop),
             ticker: Some(ticker),
@@ -83,7 +87,7 @@ impl Report {
         let id = state.next;
         state.next += 1;
         let now = Instant::now();
-        state.running.push(Running {
+        state.steps.push(Current {
             id,
             title: title.to_owned(),
             why: why.to_owned(),
@@ -93,6 +97,7 @@ impl Report {
             spoke: now,
         });
         Step {
+            running: self.running.clone(),
             state: Arc::clone(&self.state),
             id,
         }
@@ -108,6 +113,18 @@ impl Report {
     /// Says something between the steps.
     pub fn say(&self, line: &str) {
         lock(&self.state).print(line);
+    }
+
+    /// How far the running steps are.
+    #[cfg(test)]
+    pub fn statuses(&self) -> Vec<String> {
+        let state = lock(&self.state);
+        state.steps.iter().map(|step| step.status.clone()).collect()
+    }
+
+    /// The programs that run for the steps.
+    pub fn running(&self) -> &Running {
+        &self.running
     }
 
     /// The steps that are done, with the time each took.
@@ -128,11 +145,16 @@ impl Drop for Report {
 }
 
 impl Step {
+    /// The programs that run for this step and the others.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Says where it is.
     pub fn status(&self, status: &str) {
         let mut state = lock(&self.state);
-        if let Some(running) = state.running.iter_mut().find(|step| step.id == self.id) {
-            status.clone_into(&mut running.status);
+        if let Some(step) = state.steps.iter_mut().find(|step| step.id == self.id) {
+            status.clone_into(&mut step.status);
         }
     }
 
@@ -145,51 +167,59 @@ impl Step {
 
     /// Ends it, with what came out.
     pub fn done(self, result: &str) {
-        lock(&self.state).finish(self.id, Some(result));
+        lock(&self.state).finish(self.id, Ok(result));
     }
 }
 
 impl Drop for Step {
     fn drop(&mut self) {
+        // Another one's failure ends this one's programs; that is none of its own.
+        let word = if self.running.stopped() {
+            "stopped"
+        } else {
+            "failed"
+        };
         // Nothing happens when `done` has ended it.
-        lock(&self.state).finish(self.id, None);
+        lock(&self.state).finish(self.id, Err(word));
     }
 }
 
 impl State {
-    fn finish(&mut self, id: usize, result: Option<&str>) {
-        let Some(at) = self.running.iter().position(|step| step.id == id) else {
+    fn finish(&mut self, id: usize, result: Result<&str, &str>) {
+        let Some(at) = self.steps.iter().position(|step| step.id == id) else {
             return;
         };
-        let step = self.running.remove(at);
+        let step = self.steps.remove(at);
         let took = step.since.elapsed();
         let mark = match (result, self.colours) {
-            (Some(_), true) => "\u{1b}[32m✓\u{1b}[0m",
-            (Some(_), false) => "✓",
-            (None, true) => "\u{1b}[31m✗\u{1b}[0m",
-            (None, false) => "✗",
+            (Ok(_), true) => "\u{1b}[32m✓\u{1b}[0m",
+            (Ok(_), false) => "✓",
+            (Err(_), true) => "\u{1b}[31m✗\u{1b}[0m",
+            (Err(_), false) => "✗",
         };
         let mut line = format!("{mark} {}", step.title);
         if !step.announced && !step.why.is_empty() {
             let _ = write!(line, ": {}", step.why);
         }
         match result {
-            Some("") => {}
-            Some(result) => {
+            Ok("") => {}
+            Ok(result) => {
                 let _ = write!(line, "; {result}");
             }
-            None => line.push_str(" failed"),
+            Err(word) => {
+                let _ = write!(line, " {word}");
+            }
         }
         let _ = write!(line, " ({})", seconds(took));
         self.print(&line);
-        if result.is_some() {
+        if result.is_ok() {
             self.finished.push((step.title, took));
         }
     }
 
     fn announce(&mut self, id: usize) {
         let Some(step) = self
-            .running
+            .steps
             .iter_mut()
             .find(|step| step.id == id && !step.announced)
         else {
@@ -217,7 +247,7 @@ impl State {
     fn tick(&mut self) {
         let mut lines = Vec::new();
         let slow: Vec<usize> = self
-            .running
+            .steps
             .iter()
             .filter(|step| step.since.elapsed() > WORTH_A_WORD)
             .map(|step| step.id)
@@ -225,7 +255,7 @@ impl State {
         for id in slow {
             self.announce(id);
         }
-        for step in &mut self.running {
+        for step in &mut self.steps {
             if !self.terminal && step.announced && step.spoke.elapsed() > HEARTBEAT {
                 step.spoke = Instant::now();
                 lines.push(format!(
@@ -239,9 +269,9 @@ impl State {
         for line in lines {
             self.print(&line);
         }
-        if self.terminal && self.running.iter().any(|step| step.announced) {
+        if self.terminal && self.steps.iter().any(|step| step.announced) {
             let parts: Vec<String> = self
-                .running
+                .steps
                 .iter()
                 .filter(|step| step.announced)
                 .map(|step| {

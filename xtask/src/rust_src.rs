@@ -1,12 +1,12 @@
 //! The sources of Rust's standard library, from which the kernel reads the types of variables.
 
 use crate::error::{Error, Result};
-use crate::place;
 use crate::process::{self, ask, command, on_path};
 use crate::report::Step;
-use crate::tools;
+use crate::{lock, place, tools};
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The Debian package that carries them without belonging to a toolchain.
@@ -30,11 +30,16 @@ pub fn provide(step: &Step) -> Result<Option<PathBuf>> {
     if in_toolchain().is_some() || in_folder(Path::new("/usr/src")).is_some() {
         return Ok(None);
     }
-    let cache = place::cache().join(PACKAGE);
-    if let Some(found) = in_folder(&cache.join("usr/src")) {
+    let cache = place::cache()?.join(PACKAGE);
+    let cached = || in_folder(&cache.join("usr/src"));
+    if let Some(found) = cached() {
         return Ok(Some(found));
     }
-    fetch(step, &cache)
+    let _lock = lock::take(&cache.with_extension("lock"), step)?;
+    match cached() {
+        Some(found) => Ok(Some(found)),
+        None => fetch(step, &cache),
+    }
 }
 
 fn fetch(step: &Step, cache: &Path) -> Result<Option<PathBuf>> {
@@ -45,7 +50,7 @@ fn fetch(step: &Step, cache: &Path) -> Result<Option<PathBuf>> {
         match process::run(step, "rust-src-rustup", rustup) {
             Ok(()) if in_toolchain().is_some() => return Ok(None),
             Ok(()) => reasons.push("rustup added it to another toolchain".to_owned()),
-            Err(error) => reasons.push(first_line(&error)),
+            Err(error) => reasons.push(error.brief()),
         }
     }
     if on_path("apt-get") {
@@ -64,7 +69,7 @@ fn fetch(step: &Step, cache: &Path) -> Result<Option<PathBuf>> {
                 }
                 reasons.push(format!("{PACKAGE} holds no sources here"));
             }
-            Err(error) => reasons.push(first_line(&error)),
+            Err(error) => reasons.push(error.brief()),
         }
     }
     Err(Error::Missing {
@@ -77,7 +82,7 @@ fn fetch(step: &Step, cache: &Path) -> Result<Option<PathBuf>> {
             }
         ),
         hint: format!(
-            "run `rustup component add rust-src`, or install Debian's package {PACKAGE}, or set RUST_SRC_PATH to a copy of `library`"
+            "check the network and run this command again; or run `rustup component add rust-src`, or install Debian's package {PACKAGE}, or set RUST_SRC_PATH to a copy of `library`"
         ),
     })
 }
@@ -98,45 +103,50 @@ fn install(step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// As anyone else: lists, package and files in a folder of the user's own.
+/// As anyone else: in the user's own cache, where it appears when it is complete.
 fn unpack(step: &Step, cache: &Path) -> Result<()> {
-    let lists = cache.join("lists/partial");
-    let archives = cache.join("archives/partial");
-    for folder in [&lists, &archives] {
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let partial = cache.with_extension("partial");
+    remove(&partial)?;
+    let unpacked = partial.join("unpacked");
+    for folder in ["lists/partial", "archives/partial", "unpacked"] {
+        let folder = partial.join(folder);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     }
+    let set = |name: &str, folder: PathBuf| format!("{name}={}", folder.display());
     for (log, arguments) in [
         ("rust-src-apt-update", &["update"][..]),
         ("rust-src-apt", &["download", PACKAGE]),
     ] {
         let mut apt = command("apt-get");
-        apt.arg("-o")
-            .arg(format!(
-                "Dir::State::Lists={}",
-                cache.join("lists").display()
-            ))
-            .arg("-o")
-            .arg(format!("Dir::Cache={}", cache.display()))
+        apt.args(["-o", &set("Dir::State::Lists", partial.join("lists"))])
+            .args(["-o", &set("Dir::Cache", partial.clone())])
             .args(arguments)
-            .current_dir(cache);
+            .current_dir(&partial);
         process::run(step, log, apt)?;
     }
-    let package = fs::read_dir(cache)
-        .map_err(Error::io("read", cache))?
+    let package = fs::read_dir(&partial)
+        .map_err(Error::io("read", &partial))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .ok_or_else(|| Error::Content {
-            path: cache.to_owned(),
+            path: partial.clone(),
             reason: format!("apt-get left no {PACKAGE} there"),
         })?;
     let mut dpkg = command("dpkg-deb");
-    dpkg.arg("-x").arg(&package).arg(cache);
+    dpkg.arg("-x").arg(&package).arg(&unpacked);
     process::run(step, "rust-src-unpack", dpkg)?;
-    // A few tens of megabytes that nobody needs any more.
-    for left in [cache.join("lists"), cache.join("archives")] {
-        fs::remove_dir_all(&left).map_err(Error::io("remove", &left))?;
+    remove(cache)?;
+    fs::rename(&unpacked, cache).map_err(Error::io("create", cache))?;
+    remove(&partial)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io("remove", folder)(error))
+        }
+        _ => Ok(()),
     }
-    fs::remove_file(&package).map_err(Error::io("remove", &package))
 }
 
 fn in_toolchain() -> Option<PathBuf> {
@@ -160,19 +170,22 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
         .map(|path| path.join("library"))
         .filter(|library| is_library(library))
         .collect();
-    found.sort();
+    found.sort_by_key(|library| version(library));
     found.pop()
+}
+
+/// The numbers of the version in `…/rustc-1.96.0/library`.
+fn version(library: &Path) -> Vec<u32> {
+    let name = library.parent().and_then(Path::file_name);
+    let name = name.unwrap_or_default().to_string_lossy();
+    let numbers = name.split(|c: char| !c.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 fn is_library(folder: &Path) -> bool {
     ["core", "alloc", "std"]
         .iter()
         .all(|name| folder.join(name).join("src/lib.rs").is_file())
-}
-
-fn first_line(error: &Error) -> String {
-    let text = error.to_string();
-    text.split(';').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -183,9 +196,9 @@ mod tests {
     fn the_newest_whole_library_is_taken() {
         let folder = tempfile::tempdir().expect("a folder");
         for (version, crates) in [
-            ("rustc-1.90.0", 3),
             ("rustc-1.96.0", 3),
-            ("rustc-1.97.0", 2),
+            ("rustc-1.100.0", 3),
+            ("rustc-1.101.0", 2),
             ("other", 3),
         ] {
             for name in &["core", "alloc", "std"][..crates] {
@@ -200,6 +213,6 @@ mod tests {
             }
         }
         let found = in_folder(folder.path()).expect("a library");
-        assert_eq!(found, folder.path().join("rustc-1.96.0/library"));
+        assert_eq!(found, folder.path().join("rustc-1.100.0/library"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::build::{self, Selection};
 use crate::error::{Error, Result};
-use crate::lab::{self, join};
+use crate::lab;
 use crate::python::{self, Environment};
 use crate::report::{Report, Step, seconds};
 use crate::tools::Tools;
@@ -45,23 +45,24 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         fmt.args(["fmt", "--all", "--check"]);
         tally.check(&report, "rustfmt", "the code's layout", fmt)?;
     }
-    thread::scope(|scope| {
-        let (ready, libtorch) = mpsc::channel();
-        let (report, tools) = (&report, &tools);
-        let judges = scope.spawn(move || {
-            lab::provide_python(report, python::LAB, tools)?;
+    let (ready, libtorch) = mpsc::channel();
+    lab::both(
+        report.running(),
+        || {
+            lab::provide_python(&report, python::LAB, &tools)?;
             // Nobody waits for it when the build has failed.
             let _ = ready.send(());
-            provide_judges(report, tools)
-        });
-        let built = build_all(report, Selection::Main).and_then(|()| match libtorch.recv() {
-            Ok(()) => build_all(report, Selection::Training),
-            // The thread has ended early; it says why.
-            Err(mpsc::RecvError) => Ok(()),
-        });
-        join(judges).and(built)
-    })?;
-    lab::install_kernel(&report, python::LAB, rust_src.as_deref())?;
+            drop(ready);
+            provide_judges(&report, &tools)
+        },
+        || {
+            build_all(&report, Selection::Main)?;
+            // Where libtorch failed, that is what is told.
+            libtorch.recv().map_err(|_| Error::Stopped)?;
+            build_all(&report, Selection::Training)
+        },
+    )?;
+    lab::install_kernel(&report, python::LAB, &tools, rust_src.as_deref())?;
     if options.filter.is_none() {
         for (selection, title) in Selection::ALL
             .into_iter()
@@ -144,7 +145,7 @@ fn tests(
         }
         let step = report.step_now(title, "");
         let before = tally.failed;
-        let ended = process::follow(&title.replace(' ', "-"), cargo, |line| {
+        let ended = process::follow(step.running(), &title.replace(' ', "-"), cargo, |line| {
             step.status(line);
             step.print(line);
             tally.count(line);

@@ -29,8 +29,11 @@ pub fn find() -> Result<Tools> {
     let (python, python_version) = python()?;
     if !["c++", "g++", "clang++"].into_iter().any(on_path) && std::env::var_os("CXX").is_none() {
         return Err(Error::Missing {
-            what: "there is no C++ compiler on the PATH, which builds PyTorch's bindings".to_owned(),
-            hint: "install one (Debian and Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`; macOS: `xcode-select --install`)".to_owned(),
+            what: "there is no C++ compiler on the PATH, which builds PyTorch's bindings"
+                .to_owned(),
+            hint:
+                "install one (Debian and Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`)"
+                    .to_owned(),
         });
     }
     Ok(Tools {

@@ -51,7 +51,8 @@ struct Answers {
 }
 
 fn main() -> ExitCode {
-    error::exit(run(&Args::parse()))
+    let args = Args::parse();
+    error::exit(|| run(&args))
 }
 
 fn run(args: &Args) -> Result<(), Error> {

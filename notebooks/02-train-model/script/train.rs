@@ -64,7 +64,8 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    error::exit(run(&Args::parse()))
+    let args = Args::parse();
+    error::exit(|| run(&args))
 }
 
 fn run(args: &Args) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use azureml_wire::Bag;
 use azureml_wire::local;
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// What a job gets of the server's own environment: what tells a program where it is, and nothing that opens anything.
@@ -141,15 +142,63 @@ pub fn of_rank(rank: usize, nodes: usize, per_node: usize, port: u16) -> BTreeMa
     .collect()
 }
 
-/// The libtorch that stands for the environment's PyTorch: `$AZUREML_LIBTORCH`, else the one in the user's cache.
+/// The libtorch that stands for the environment's PyTorch: `$AZUREML_LIBTORCH`, else the one that `cargo xtask` has found
+/// or fetched, else `$LIBTORCH`.
 fn libtorch() -> Option<String> {
-    let set = env::var_os(local::env::LIBTORCH).filter(|value| !value.is_empty());
-    let folder = match set {
-        // It was asked for by name: the job is to say what is wrong with it.
-        Some(folder) => PathBuf::from(folder),
-        None => local::cache()
-            .map(|cache| cache.join("libtorch-2.11.0").join("torch"))
-            .filter(|folder: &PathBuf| Path::is_dir(folder))?,
-    };
+    let cache = local::cache();
+    find_libtorch(|variable| env::var_os(variable), cache.as_deref())
+}
+
+fn find_libtorch(
+    variable: impl Fn(&str) -> Option<OsString>,
+    cache: Option<&Path>,
+) -> Option<String> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    // It was asked for by name: the job is to say what is wrong with it.
+    let asked_for = set(local::env::LIBTORCH).map(PathBuf::from);
+    // A link, looked at for each job: this process may be older than what it leads to.
+    let found = || cache.map(|cache| cache.join("libtorch"));
+    let inherited = || set("LIBTORCH").map(PathBuf::from);
+    let folder = asked_for
+        .or_else(|| found().filter(|folder| folder.is_dir()))
+        .or_else(|| inherited().filter(|folder| folder.is_dir()))?;
+    // The job runs in a folder of its own, and should see where it really is.
+    let folder = std::path::absolute(folder.canonicalize().unwrap_or(folder)).ok()?;
     folder.into_os_string().into_string().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_libtorch_of_a_job_is_looked_up_when_it_starts() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        let cache = home.join("cache");
+        let [asked_for, found, inherited] = ["asked-for", "found", "inherited"].map(|name| {
+            std::fs::create_dir_all(home.join(name)).unwrap();
+            home.join(name)
+        });
+        std::fs::create_dir_all(&cache).unwrap();
+        let libtorch = |named: Option<&Path>, inherited: Option<&Path>| {
+            let value = |name: &str| {
+                let value = if name == "LIBTORCH" { inherited } else { named };
+                value.map(|path| path.as_os_str().to_owned())
+            };
+            find_libtorch(value, Some(&cache)).map(PathBuf::from)
+        };
+        assert_eq!(libtorch(None, None), None);
+        assert_eq!(libtorch(None, Some(&home.join("gone"))), None);
+        assert_eq!(libtorch(None, Some(&inherited)), Some(inherited.clone()));
+        // `cargo xtask` comes while the local workspace runs.
+        symlink(&found, cache.join("libtorch")).unwrap();
+        assert_eq!(libtorch(None, Some(&inherited)), Some(found.clone()));
+        assert_eq!(libtorch(Some(Path::new("")), None), Some(found));
+        assert_eq!(libtorch(Some(&asked_for), None), Some(asked_for));
+        // One that is not there is named all the same: the launcher says what is wrong with it.
+        let gone = home.join("gone");
+        assert_eq!(libtorch(Some(&gone), None), Some(gone));
+    }
 }

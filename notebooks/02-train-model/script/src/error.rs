@@ -1,7 +1,9 @@
 //! What can go wrong, each with a way out.
 
 use std::{
+    any::Any,
     io::{self, ErrorKind},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -104,7 +106,7 @@ impl Error {
                 "--data must name the folder of MNIST's four IDX files, unpacked or .gz".to_owned()
             }
             Self::BadData { .. } => {
-                "get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)".to_owned()
+                "get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole".to_owned()
             }
             Self::BadDigits { .. } => {
                 "give a JSON list of digits, each 28 strings of 28 characters (`#` is ink, `.` or a space is paper) or 784 numbers from 0 to 1".to_owned()
@@ -123,8 +125,8 @@ impl Error {
             Self::Write { .. } => {
                 "check that the folder can be written to, or name another one with --output".to_owned()
             }
-            Self::Torch { problem } if problem.contains("out of memory") => {
-                "try a smaller --batch-size and --test-batch-size, or --no-cuda".to_owned()
+            Self::Torch { problem } if is_out_of_memory(problem) => {
+                "try a smaller --batch-size and --test-batch-size; where it is the GPU's memory, --no-cuda trains without it".to_owned()
             }
             Self::Torch { .. } => "--no-cuda tells whether the GPU is the reason".to_owned(),
         }
@@ -163,15 +165,45 @@ impl From<tch::TchError> for Error {
 
 /// libtorch's reason: its first sentence, without advice and C++ frames.
 pub fn reason(error: &tch::TchError) -> String {
-    let text = error.to_string();
-    let text = text.trim_start_matches("Internal torch error: ");
+    first_sentence(
+        error
+            .to_string()
+            .trim_start_matches("Internal torch error: "),
+    )
+}
+
+fn first_sentence(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
+    // An assertion of C++ comes before what it means.
+    let line = line.map(|line| match line.strip_prefix("[enforce fail at ") {
+        Some(assertion) => assertion
+            .split_once(". ")
+            .map_or(line, |(_, meaning)| meaning),
+        None => line,
+    });
     let sentence = line.and_then(|line| line.split(". ").next());
     sentence.unwrap_or("it gave no reason").trim().to_owned()
 }
 
-/// How a program ends: an error goes to standard error with its way out.
-pub fn exit(result: Result<(), Error>) -> ExitCode {
+/// Runs a program to its end: an error goes to standard error with its way out.
+///
+/// tch's methods panic where libtorch fails (an operation that finds no memory, for one); here, such a panic is an
+/// error like the others. What else panics goes on as it would.
+pub fn exit(program: impl FnOnce() -> Result<(), Error>) -> ExitCode {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if torch_problem(panic.payload()).is_none() {
+            hook(panic);
+        }
+    }));
+    // The program is not looked at again after a panic, so nothing of it can be seen half-done.
+    let result =
+        panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(
+            |payload| match torch_problem(&*payload) {
+                Some(problem) => Err(Error::Torch { problem }),
+                None => panic::resume_unwind(payload),
+            },
+        );
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -181,10 +213,62 @@ pub fn exit(result: Result<(), Error>) -> ExitCode {
     }
 }
 
+/// libtorch's reason in the panic of a tch method, which unwraps a [`tch::TchError::Torch`].
+fn torch_problem(payload: &(dyn Any + Send)) -> Option<String> {
+    let message = payload.downcast_ref::<String>()?;
+    let (_, problem) = message.split_once("on an `Err` value: Torch(\"")?;
+    let problem = problem.trim_end_matches("\")");
+    // It is quoted there, line ends and all.
+    Some(first_sentence(
+        &problem.replace("\\n", "\n").replace("\\\"", "\""),
+    ))
+}
+
+/// In libtorch's words for a GPU's memory, for the machine's, and in those of C++.
+fn is_out_of_memory(problem: &str) -> bool {
+    ["out of memory", "can't allocate memory", "bad_alloc"]
+        .iter()
+        .any(|words| problem.contains(words))
+}
+
 fn list(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths
         .iter()
         .map(|path| path.display().to_string())
         .collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AssertUnwindSafe, Error, panic, torch_problem};
+
+    /// What a tch method does where libtorch says this.
+    fn panics(words: &str) -> Option<String> {
+        let fails = |words: &str| Err::<(), _>(tch::TchError::Torch(words.to_owned()));
+        let panic =
+            panic::catch_unwind(AssertUnwindSafe(|| fails(words).unwrap())).expect_err("a panic");
+        torch_problem(&*panic)
+    }
+
+    #[test]
+    fn too_little_memory_is_told_apart() {
+        let words = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has \"79\" GiB.\nException raised from malloc";
+        let problem = panics(words).expect("libtorch's reason");
+        assert_eq!(problem, "CUDA out of memory");
+        let hint = Error::Torch { problem }.hint();
+        assert!(hint.contains("--batch-size"), "{hint}");
+        let words = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12 (Cannot allocate memory)";
+        let problem = panics(words).expect("libtorch's reason");
+        assert_eq!(
+            problem,
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+        );
+        assert!(Error::Torch { problem }.hint().contains("--batch-size"));
+        let other =
+            panics("The size of tensor a (3) must match\nException raised").expect("a reason");
+        assert_eq!(other, "The size of tensor a (3) must match");
+        let panic = panic::catch_unwind(|| panic!("{}", words.len())).expect_err("a panic");
+        assert_eq!(torch_problem(&*panic), None);
+    }
 }

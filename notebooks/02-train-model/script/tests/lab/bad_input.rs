@@ -8,7 +8,7 @@ use std::{
 
 use insta::assert_snapshot;
 
-use crate::{PREDICT, TRAIN, TRAINED, idx, packed, run, small_data, stderr, train};
+use crate::{PREDICT, TRAIN, TRAINED, idx, packed, run, small_data, stderr, stdout, train};
 
 /// The error, with `folder` taken out of it.
 fn error(output: &Output, folder: &Path) -> String {
@@ -52,7 +52,7 @@ fn a_truncated_file() {
     });
     assert_snapshot!(text, @r"
     error: data/train-images-idx3-ubyte is not usable: it is truncated: 3136000 bytes should follow its header, 999984 do
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -68,6 +68,36 @@ fn a_truncated_archive() {
     assert!(text.starts_with("error: data/train-labels-idx0-ubyte.gz is not usable: it is truncated: 0000 bytes should follow"), "{text}");
 }
 
+/// What the hint of a truncated file names.
+#[test]
+fn the_checksums_tell_a_whole_file() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shipped = 0;
+    for entry in fs::read_dir(&data).expect("the lab's data") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("a copy");
+        shipped += usize::from(path.extension().is_some_and(|extension| extension == "gz"));
+    }
+    let check = || {
+        let mut command = Command::new("sha256sum");
+        command.args(["-c", "SHA256SUMS"]);
+        run(command.current_dir(folder.path()))
+    };
+    let whole = stdout(&check());
+    assert_eq!(whole.matches(": OK").count(), shipped, "{whole}");
+    let file = folder.path().join("train-labels-idx1-ubyte.gz");
+    let bytes = fs::read(&file).expect("a file");
+    fs::write(&file, &bytes[..bytes.len() / 2]).expect("a file");
+    let truncated = check();
+    assert!(!truncated.status.success());
+    let text = stdout(&truncated);
+    assert!(
+        text.contains("train-labels-idx1-ubyte.gz: FAILED"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_damaged_archive() {
     let text = train_with(|data| {
@@ -79,7 +109,7 @@ fn a_damaged_archive() {
     });
     assert_snapshot!(text, @r"
     error: data/t10k-labels-idx1-ubyte.gz is not usable: its gzip archive is damaged (corrupt gzip stream does not have a matching checksum)
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -94,7 +124,7 @@ fn an_archive_that_is_none() {
     });
     assert_snapshot!(text, @r"
     error: data/t10k-labels-idx1-ubyte.gz is not usable: its gzip archive is damaged (invalid gzip header)
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -109,7 +139,7 @@ fn a_file_of_another_kind() {
     });
     assert_snapshot!(text, @r"
     error: data/t10k-labels-idx1-ubyte is not usable: it starts with 0x00000803, an IDX file of labels with 0x00000801
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -121,7 +151,7 @@ fn labels_of_other_pictures() {
     });
     assert_snapshot!(text, @r"
     error: data/train-labels-idx1-ubyte.gz is not usable: it labels 3999 pictures, but train-images-idx3-ubyte holds 4000
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -134,7 +164,7 @@ fn a_label_that_is_no_digit() {
     });
     assert_snapshot!(text, @r"
     error: data/train-labels-idx1-ubyte.gz is not usable: label 77 is 12, not a digit
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -148,7 +178,7 @@ fn pictures_of_another_size() {
     });
     assert_snapshot!(text, @r"
     error: data/train-images-idx3-ubyte is not usable: its pictures are 32×32, not 28×28
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -162,7 +192,7 @@ fn more_than_the_header_says() {
     });
     assert_snapshot!(text, @r"
     error: data/train-images-idx3-ubyte is not usable: more than the 3136000 bytes of its 4000 entries follow its header
-    hint: get the file again; SHA256SUMS beside the lab's data tells a good one (`sha256sum -c SHA256SUMS`)
+    hint: get the file again; `sha256sum -c SHA256SUMS` in notebooks/02-train-model/data tells whether the lab's own are whole
     ");
 }
 
@@ -226,6 +256,29 @@ fn a_full_disk() {
     ");
     let left = fs::read_dir(folder.path().join("outputs/model")).expect("a folder");
     assert_eq!(left.count(), 0, "no half of a file is left");
+}
+
+#[test]
+fn too_little_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    // An address space that holds libtorch, but not what a network leaves behind for 4,000 pictures at once.
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -v 2000000; exec \"$0\" --dry-run --epochs 1 --no-cuda --batch-size 4000",
+        TRAIN,
+    ]);
+    command.env("OMP_NUM_THREADS", "1");
+    let output = run(command.current_dir(folder.path()));
+    let text = error(&output, folder.path());
+    // How many bytes were one too many depends on the machine.
+    assert!(text.starts_with("error: libtorch failed: "), "{text}");
+    assert!(text.contains("can't allocate memory"), "{text}");
+    assert!(
+        text.ends_with("\nhint: try a smaller --batch-size and --test-batch-size; where it is the GPU's memory, --no-cuda trains without it\n"),
+        "{text}"
+    );
 }
 
 #[test]
