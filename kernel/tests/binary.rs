@@ -262,7 +262,7 @@ fn install_tries_the_crates_that_it_has_built() {
     let (_, _, err) = run(&mut install_one_crate(home.path(), "first"));
     let (_, tried) = err.split_once("Trying a cell\n").expect("it is tried");
     assert!(tried.contains("warning: "), "{err}");
-    assert!(tried.contains("`helpers`"), "{err}");
+    assert!(tried.contains("failed: "), "{err}");
     assert!(!tried.contains("It works."), "{err}");
 
     // The last kernelspec takes everything that was built for it away.

@@ -48,7 +48,7 @@ use library::Libraries;
 use plan::{Change, Plan, Show};
 use process::{Ended, Process, Recipe};
 use session::Session;
-use source::{Source, line_and_column};
+use source::{Cells, Source, line_and_column};
 use types::{VariableType, short, stored_types};
 
 /// How often a cell is compiled in another way before the compiler's errors are the user's.
@@ -81,6 +81,7 @@ pub struct RustcEvaluator {
     number: u64,
     /// The sources of the newest cells and libraries, by the names of their files.
     sources: VecDeque<(String, Arc<Source>)>,
+    cells: Cells,
     _folder: Folder,
 }
 
@@ -168,6 +169,7 @@ impl RustcEvaluator {
             last_error: None,
             number: 0,
             sources: VecDeque::new(),
+            cells: Cells::default(),
             _folder: folder,
         })
     }
@@ -204,6 +206,7 @@ impl RustcEvaluator {
     fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
         self.number += 1;
         let number = self.number;
+        self.cells.add(number, code);
         if cell.broken
             && let Some(error) = self.broken(number, code, cell)
         {
@@ -341,7 +344,7 @@ impl RustcEvaluator {
                     .messages
                     .iter()
                     .filter(|message| message.is_warning())
-                    .map(|message| message.in_cell(&source, &file, number, code))
+                    .map(|message| message.in_cell(&source, &file, &self.cells, number))
                     .filter(|warning| !warning.labels.is_empty());
                 let warnings = warnings.collect();
                 let source = Arc::new(source);
@@ -390,7 +393,7 @@ impl RustcEvaluator {
                     .collect();
                 let in_cell = |message: &&&Message| {
                     !message
-                        .in_cell(&source, &file, number, code)
+                        .in_cell(&source, &file, &self.cells, number)
                         .labels
                         .is_empty()
                 };
@@ -505,13 +508,8 @@ impl RustcEvaluator {
                     text: code.lines().nth(line - 1).unwrap_or_default().to_owned(),
                 })
             }
-            _ => Some(Place::Earlier {
-                text: source
-                    .text
-                    .lines()
-                    .nth(line - 1)
-                    .unwrap_or_default()
-                    .to_owned(),
+            (cell, place) => Some(Place::Earlier {
+                text: self.cells.line(cell, place).to_owned(),
             }),
         }
     }
@@ -560,7 +558,7 @@ impl RustcEvaluator {
     ) -> CellError {
         let mut errors: Vec<Diagnostic> = messages
             .iter()
-            .map(|message| message.in_cell(source, file, number, code))
+            .map(|message| message.in_cell(source, file, &self.cells, number))
             .collect();
         if errors.iter().any(|error| !error.labels.is_empty()) {
             errors.retain(|error| !error.labels.is_empty());
@@ -732,6 +730,13 @@ impl Evaluator for RustcEvaluator {
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
         let context = self.context();
         self.analyst.inspect(&context, code, cursor)
+    }
+
+    fn warm_up(&mut self) {
+        let umbrellas = self.umbrellas();
+        self.libraries
+            .prepare(&self.session, &self.compiler, &umbrellas);
+        self.libraries.wait();
     }
 
     fn variables(&self) -> Vec<Variable> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::source::{Origin, Source, line_and_column};
+use super::source::{Cells, Origin, Source, line_and_column};
 use crate::report::{Diagnostic, Label};
 
 /// A message of the compiler.
@@ -88,9 +88,10 @@ impl Message {
         &self,
         source: &Source,
         file: &str,
+        cells: &Cells,
         number: u64,
-        code: &str,
     ) -> Diagnostic {
+        let code = cells.code(number);
         let mut labels = Vec::new();
         let mut notes = Vec::new();
         for span in &self.spans {
@@ -110,9 +111,8 @@ impl Message {
                         primary: span.is_primary,
                     });
                 }
-                Some(_) => {
-                    let (line, _) = line_and_column(&source.text, inside.byte_start);
-                    let text = source.text.lines().nth(line - 1).unwrap_or_default().trim();
+                Some((cell, start)) => {
+                    let text = cells.line(cell, start).trim();
                     let what = span.label.clone().unwrap_or_default();
                     let colon = if what.is_empty() { "" } else { ": " };
                     notes.push(format!("in an earlier cell: `{text}`{colon}{what}"));
@@ -171,9 +171,11 @@ mod tests {
         });
         let output =
             format!("{json}\n{{\"$message_type\":\"artifact\",\"artifact\":\"x\"}}\nnoise\n");
+        let mut cells = Cells::default();
+        cells.add(2, code);
         let messages = Message::read(&output);
         assert_eq!(messages.len(), 1);
-        let diagnostic = messages[0].in_cell(&source, "cell.rs", 2, code);
+        let diagnostic = messages[0].in_cell(&source, "cell.rs", &cells, 2);
         assert_eq!(diagnostic.labels[0].start, (2, 14));
         assert_eq!(diagnostic.labels[0].end, (2, 17));
         assert_eq!(diagnostic.code.as_deref(), Some("E0308"));

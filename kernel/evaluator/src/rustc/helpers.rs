@@ -23,7 +23,7 @@ pub(super) fn library(
     let folder = cache.join("facades").join(key);
     let mut crates = Vec::new();
     for facade in helpers.facades() {
-        let name = facade.name.replace('-', "_");
+        let name = facade.crate_name.clone();
         let file = folder.join(format!("lib{name}.rlib"));
         if !file.is_file() {
             std::fs::create_dir_all(&folder)?;

@@ -1,7 +1,7 @@
 //! The items of earlier cells as a library, compiled while nobody waits, so that the cells to come need not compile them again.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::compiler::{Compiler, Library, Output};
 use super::plan;
@@ -12,6 +12,7 @@ use super::source::Source;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Libraries {
     state: Arc<Mutex<State>>,
+    ended: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +61,7 @@ impl Libraries {
         let source = plan::library(session, umbrellas);
         let compiler = compiler.clone();
         let state = Arc::clone(&self.state);
+        let ended = Arc::clone(&self.ended);
         let compile = move || {
             let finished = compile(&compiler, version, source);
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +70,7 @@ impl Libraries {
                 Some(finished) => state.finished = Some(finished),
                 None => state.refused = Some(version),
             }
+            ended.notify_all();
         };
         if std::thread::Builder::new()
             .name("items".to_owned())
@@ -77,6 +80,16 @@ impl Libraries {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running = None;
         }
+    }
+
+    /// Waits until nothing is being compiled.
+    pub(super) fn wait(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(
+            self.ended
+                .wait_while(state, |state| state.running.is_some())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 

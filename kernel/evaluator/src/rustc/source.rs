@@ -1,6 +1,10 @@
 //! A generated crate root that remembers where each of its bytes comes from.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+
+/// Of so many cells the code is kept.
+const CELLS_KEPT: usize = 1000;
 
 /// Text for the compiler, and the way back to the cells.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +84,37 @@ impl Source {
             .nth(column.saturating_sub(1))
             .map_or(rest.len(), |(offset, _)| offset);
         Some(start + offset)
+    }
+}
+
+/// The code of the newest cells, to show lines of them.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    codes: VecDeque<(u64, String)>,
+}
+
+impl Cells {
+    /// Takes a cell in.
+    pub(super) fn add(&mut self, number: u64, code: &str) {
+        self.codes.push_back((number, code.to_owned()));
+        if self.codes.len() > CELLS_KEPT {
+            self.codes.pop_front();
+        }
+    }
+
+    /// The code of a cell; nothing when that is long ago.
+    pub(super) fn code(&self, number: u64) -> &str {
+        self.codes
+            .iter()
+            .find(|(cell, _)| *cell == number)
+            .map_or("", |(_, code)| code)
+    }
+
+    /// The line of a cell in which a byte stands.
+    pub(super) fn line(&self, number: u64, place: usize) -> &str {
+        let code = self.code(number);
+        let (line, _) = line_and_column(code, place);
+        code.lines().nth(line - 1).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Cells that build on earlier ones, as the kernel's own evaluator compiles them.
 
+use std::path::Path;
+
 use azureml_kernel_evaluator::{Engine, Evaluator};
 
 use crate::support::{OwnCheck, error, ok, plain, start, value};
@@ -39,18 +41,12 @@ pub const CHECKS: &[OwnCheck] = &[
     ("commands_answer", commands_answer),
 ];
 
-fn own(engine: Engine) -> bool {
-    engine == Engine::Rustc
-}
-
-/// Waits until items come from the library, or are known to make none: the cell itself would compile either way.
+/// Waits until the items of earlier cells come from their library.
 fn settle(evaluator: &mut dyn Evaluator) {
-    for _ in 0..20 {
-        value(evaluator, "();");
-    }
+    evaluator.warm_up();
 }
 
-fn later_cells_add_to_earlier_items(engine: Engine, cache: &std::path::Path) {
+fn later_cells_add_to_earlier_items(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -76,16 +72,14 @@ fn later_cells_add_to_earlier_items(engine: Engine, cache: &std::path::Path) {
         value(evaluator, "p.clone() + p.clone()"),
         "Point { x: 6.0, y: 8.0 }"
     );
-    if own(engine) {
-        // Run again, as a person does who has changed a line.
-        value(
-            evaluator,
-            "impl Point { fn norm(&self) -> f64 { self.x.abs().max(self.y.abs()) } }",
-        );
-        assert_eq!(value(evaluator, "p.norm()"), "4.0");
-        settle(evaluator);
-        assert_eq!(value(evaluator, "p.norm()"), "4.0");
-    }
+    // Run again, as a person does who has changed a line.
+    value(
+        evaluator,
+        "impl Point { fn norm(&self) -> f64 { self.x.abs().max(self.y.abs()) } }",
+    );
+    assert_eq!(value(evaluator, "p.norm()"), "4.0");
+    settle(evaluator);
+    assert_eq!(value(evaluator, "p.norm()"), "4.0");
     value(evaluator, "fn twice(n: i32) -> i32 { n * 2 }");
     assert_eq!(value(evaluator, "twice(4)"), "8");
     value(evaluator, "fn twice(n: i32) -> i32 { n * 200 }");
@@ -94,7 +88,7 @@ fn later_cells_add_to_earlier_items(engine: Engine, cache: &std::path::Path) {
     assert_eq!(value(evaluator, "twice(4)"), "800");
 }
 
-fn items_from_the_library_are_as_open_as_their_own(engine: Engine, cache: &std::path::Path) {
+fn items_from_the_library_are_as_open_as_their_own(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -129,10 +123,7 @@ fn items_from_the_library_are_as_open_as_their_own(engine: Engine, cache: &std::
     assert!(plain(&hidden).contains("E0616"), "{}", plain(&hidden));
 }
 
-fn items_keep_their_state_between_cells(engine: Engine, cache: &std::path::Path) {
-    if !own(engine) {
-        return;
-    }
+fn items_keep_their_state_between_cells(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -145,7 +136,7 @@ fn items_keep_their_state_between_cells(engine: Engine, cache: &std::path::Path)
     assert_eq!(value(evaluator, "let three = count(); three"), "3");
 }
 
-fn variables_move_and_stay(engine: Engine, cache: &std::path::Path) {
+fn variables_move_and_stay(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -184,7 +175,7 @@ fn variables_move_and_stay(engine: Engine, cache: &std::path::Path) {
     );
 }
 
-fn an_early_return_keeps_what_was_there(engine: Engine, cache: &std::path::Path) {
+fn an_early_return_keeps_what_was_there(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(evaluator, "let number = 1; let list = vec![1, 2];");
@@ -194,15 +185,13 @@ fn an_early_return_keeps_what_was_there(engine: Engine, cache: &std::path::Path)
     );
     assert_eq!(failed.ename, "Error");
     assert_eq!(value(evaluator, "list.len()"), "2");
-    if own(engine) {
-        assert_eq!(value(evaluator, "number"), "1");
-    }
+    assert_eq!(value(evaluator, "number"), "1");
     let (_, panicked) = error(evaluator, "let other = list[0]; panic!(\"here\")");
     assert_eq!(panicked.evalue, "here (line 1, column 22)");
     assert_eq!(value(evaluator, "list"), "[1, 2]");
 }
 
-fn macros_and_imports_reach_later_cells(engine: Engine, cache: &std::path::Path) {
+fn macros_and_imports_reach_later_cells(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -232,7 +221,7 @@ fn macros_and_imports_reach_later_cells(engine: Engine, cache: &std::path::Path)
     assert_eq!(value(evaluator, "m.len()"), "1");
 }
 
-fn what_borrows_is_explained(engine: Engine, cache: &std::path::Path) {
+fn what_borrows_is_explained(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(evaluator, "let owner = String::from(\"o\");");
@@ -257,10 +246,7 @@ fn what_borrows_is_explained(engine: Engine, cache: &std::path::Path) {
     assert_eq!(value(evaluator, "literal"), "\"still\"");
 }
 
-fn a_warning_is_shown_and_the_cell_runs(engine: Engine, cache: &std::path::Path) {
-    if !own(engine) {
-        return;
-    }
+fn a_warning_is_shown_and_the_cell_runs(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     let (seen, shown) = ok(evaluator, "\"1\".parse::<i32>();\nlet unused = 1;\n2");
@@ -273,10 +259,7 @@ fn a_warning_is_shown_and_the_cell_runs(engine: Engine, cache: &std::path::Path)
     assert!(seen[0].contains("line 1, column 1"), "{seen:?}");
 }
 
-fn futures_are_awaited(engine: Engine, cache: &std::path::Path) {
-    if !own(engine) {
-        return;
-    }
+fn futures_are_awaited(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(
@@ -297,10 +280,7 @@ fn futures_are_awaited(engine: Engine, cache: &std::path::Path) {
     );
 }
 
-fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &std::path::Path) {
-    if !own(engine) {
-        return;
-    }
+fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &Path) {
     let code = ":dep serde = { version = \"1\", features = [\"derive\"] }\n:dep serde_json = \"1\"\n\
                 #[derive(serde::Serialize, serde::Deserialize, Debug)]\nstruct Row { name: String, n: u8 }\n\
                 let row: Row = serde_json::from_str(r#\"{\"name\":\"a\",\"n\":1}\"#)?;\nserde_json::to_string(&row)?";
@@ -318,7 +298,7 @@ fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &s
     assert_eq!(value(&mut *second, "row.name"), "\"a\"");
 }
 
-fn commands_answer(engine: Engine, cache: &std::path::Path) {
+fn commands_answer(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(evaluator, "let v = vec![1, 2];");
@@ -335,8 +315,6 @@ fn commands_answer(engine: Engine, cache: &std::path::Path) {
     assert_eq!(evaluator.variables(), []);
     let (_, failed) = error(evaluator, "!exit 3");
     assert!(plain(&failed).contains('3'), "{}", plain(&failed));
-    if own(engine) {
-        let (_, late) = error(evaluator, "thisisnotthere");
-        assert!(plain(&late).contains("E0425"));
-    }
+    let (_, late) = error(evaluator, "thisisnotthere");
+    assert!(plain(&late).contains("E0425"));
 }

@@ -30,6 +30,7 @@ fn main() {
     .concat();
     support::run(
         &checks,
-        &[helper_crates::CHECKS, killed::CHECKS, building::CHECKS].concat(),
+        &[helper_crates::CHECKS, killed::CHECKS].concat(),
+        building::CHECKS,
     );
 }

@@ -19,15 +19,19 @@ pub type OwnCheck = (&'static str, fn(Engine, &Path));
 /// The engines, each of which has to pass every check.
 const ENGINES: [(Engine, &str); 2] = [(Engine::Rustc, "rustc"), (Engine::Evcxr, "evcxr")];
 
-/// Runs the checks whose names hold the first argument, all without one.
-pub fn run(checks: &[Check], own: &[OwnCheck]) {
+/// Runs the checks whose names hold the first argument, all without one; `of_rustc` are about what only that engine does.
+pub fn run(checks: &[Check], own: &[OwnCheck], of_rustc: &[OwnCheck]) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let own_of = |engine: &str| {
+        let further = if engine == "rustc" { of_rustc } else { &[] };
+        own.iter().chain(further)
+    };
     let names = |engine: &str| -> Vec<String> {
         checks
             .iter()
             .map(|check| check.0)
-            .chain(own.iter().map(|check| check.0))
+            .chain(own_of(engine).map(|check| check.0))
             .map(|name| format!("{engine}::{name}"))
             .filter(|name| filter.is_none_or(|filter| name.contains(filter.as_str())))
             .collect()
@@ -69,7 +73,7 @@ pub fn run(checks: &[Check], own: &[OwnCheck]) {
             }
         }
         drop(evaluator);
-        for (name, check) in own {
+        for (name, check) in own_of(engine_name) {
             if let Some(name) = name_of(name) {
                 judge(&name, &mut || check(engine, cache.path()));
             }
