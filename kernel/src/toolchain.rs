@@ -55,7 +55,7 @@ pub fn rust_version() -> Option<String> {
     Some(version.to_owned())
 }
 
-/// Where the sources of the standard library are; the evaluator needs them to know the types of variables.
+/// Where the sources of the standard library are; completion and documentation need them, and `evcxr` to know the types of variables.
 pub fn rust_src() -> Option<PathBuf> {
     let toolchain = Toolchain::find().ok()?;
     RustSrc::find(&toolchain).path().map(Path::to_owned)

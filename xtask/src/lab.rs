@@ -107,7 +107,7 @@ pub fn find_tools(report: &Report) -> Result<Tools> {
 pub fn provide_rust_src(report: &Report) -> Result<Option<PathBuf>> {
     let step = report.step(
         "rust-src",
-        "the standard library's sources tell the kernel the types of variables",
+        "completion and documentation read the standard library's sources",
     );
     let found = rust_src::provide(&step)?;
     step.done("");

@@ -1,4 +1,4 @@
-//! The sources of Rust's standard library, from which the kernel reads the types of variables.
+//! The sources of Rust's standard library, which completion and documentation read.
 
 use crate::error::{Error, Result};
 use crate::process::{self, ask, command, on_path};

@@ -27,6 +27,9 @@ pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 /// `evcxr`: the folder of its crate and build.
 pub(crate) const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
 
+/// `evcxr`: the folder of the user's `init.evcxr` and `prelude.rs`.
+pub(crate) const EVCXR_CONFIG_DIR: &str = "EVCXR_CONFIG_DIR";
+
 /// `evcxr`: set in the process that runs cells.
 pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
 

@@ -37,7 +37,7 @@ use crate::stream::{Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
     CellError, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable,
-    interrupt, report,
+    env, interrupt, report,
 };
 use analysis::Analyst;
 use cell::Cell;
@@ -143,7 +143,7 @@ impl RustcEvaluator {
         }
         let mut compiler = Compiler::new(&toolchain, cells);
         compiler.libraries.clone_from(&own_libraries);
-        Ok(Self {
+        let mut evaluator = Self {
             process: Some(process),
             analyst: Analyst::new(Options {
                 engine: Engine::Evcxr,
@@ -171,7 +171,16 @@ impl RustcEvaluator {
             sources: VecDeque::new(),
             cells: Cells::default(),
             _folder: folder,
-        })
+        };
+        for code in user_configuration() {
+            if let Outcome::Error(error) = evaluator.cell(&code) {
+                tracing::warn!(
+                    error.evalue,
+                    "a file of the user's configuration was not run"
+                );
+            }
+        }
+        Ok(evaluator)
     }
 
     /// Runs a cell: its commands, then its code.
@@ -236,12 +245,11 @@ impl RustcEvaluator {
                 "The type of the variable {name} was redefined, so was lost.\n"
             )));
         }
-        let outcome = match runnable {
-            Some(runnable) => self.run(number, code, cell, session, &runnable, answered),
-            None => {
-                self.session = session;
-                Outcome::Ok(self.pump.value(answered, None))
-            }
+        let outcome = if let Some(runnable) = runnable {
+            self.run(number, code, cell, session, &runnable, answered)
+        } else {
+            self.session = session;
+            Outcome::Ok(self.pump.value(answered, None))
         };
         let umbrellas = self.umbrellas();
         self.libraries
@@ -573,6 +581,15 @@ impl RustcEvaluator {
         {
             error.traceback.push(format!("note: {reason}"));
         }
+        if errors
+            .iter()
+            .any(|error| error.rendered.contains("No space left on device"))
+        {
+            let folder = self.compiler.folder().display();
+            error.traceback.push(format!(
+                "hint: make room where {folder} is, or set TMPDIR to another folder before Jupyter starts"
+            ));
+        }
         error
     }
 
@@ -753,6 +770,23 @@ impl Evaluator for RustcEvaluator {
     fn interrupter(&self) -> Interrupter {
         interrupt::interrupter(&self.pump.shared)
     }
+}
+
+/// What the user wants every notebook to begin with, in the files of `evcxr`: commands in `init.evcxr`, code in `prelude.rs`.
+fn user_configuration() -> impl Iterator<Item = String> {
+    let folder = std::env::var_os(env::EVCXR_CONFIG_DIR)
+        .map(PathBuf::from)
+        .or_else(|| {
+            let config = std::env::var_os("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+            Some(config.join("evcxr"))
+        });
+    folder.into_iter().flat_map(|folder| {
+        ["init.evcxr", "prelude.rs"]
+            .into_iter()
+            .filter_map(move |name| std::fs::read_to_string(folder.join(name)).ok())
+    })
 }
 
 /// Adds a command's answer to those before it.

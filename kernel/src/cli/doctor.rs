@@ -101,7 +101,7 @@ fn rust_src() -> Finding {
     match toolchain::rust_src() {
         Some(path) => Good(path.display().to_string()),
         None => Missing(
-            "the sources of the standard library are missing, so the types of variables are not known".to_owned(),
+            "the sources of the standard library are missing, so completion and documentation do not know it, and the evaluator `evcxr` not the types of variables".to_owned(),
             toolchain::rust_src_hint().to_owned(),
         ),
     }

@@ -48,7 +48,7 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
         );
     } else if toolchain::rust_src().is_none() {
         eprintln!(
-            "warning: the sources of the standard library (rust-src) are missing; without them the kernel does not know the types of variables\nhint: {}",
+            "warning: the sources of the standard library (rust-src) are missing; without them completion and documentation do not know it, and the evaluator `evcxr` not the types of variables\nhint: {}",
             toolchain::rust_src_hint()
         );
     }

@@ -198,22 +198,16 @@ fn shell(script: &str) -> Result<MimeBundle, String> {
 }
 
 fn variables(evaluator: &RustcEvaluator) -> MimeBundle {
-    let mut plain = String::new();
-    let mut html = String::from("<table><tr><th>Variable</th><th>Type</th></tr>");
-    for (name, variable) in &evaluator.session.variables {
-        let type_name = short(&variable.type_name);
-        plain.push_str(&format!("{name}: {type_name}\n"));
-        html.push_str(&format!(
-            "<tr><td>{}</td><td>{}</td></tr>",
-            escaped(name),
-            escaped(&type_name)
-        ));
-    }
-    html.push_str("</table>");
-    MimeBundle::from([
-        ("text/plain".to_owned(), plain.trim_end().into()),
-        ("text/html".to_owned(), html.into()),
-    ])
+    let rows = evaluator
+        .session
+        .variables
+        .iter()
+        .map(|(name, variable)| (name.clone(), short(&variable.type_name)))
+        .collect::<Vec<_>>();
+    let plain = rows
+        .iter()
+        .map(|(name, type_name)| format!("{name}: {type_name}"));
+    table("<tr><th>Variable</th><th>Type</th></tr>", &rows, plain)
 }
 
 fn type_of(evaluator: &RustcEvaluator, name: &str) -> Result<MimeBundle, String> {
@@ -244,19 +238,40 @@ fn explain(evaluator: &RustcEvaluator) -> Result<MimeBundle, String> {
 }
 
 fn help() -> MimeBundle {
-    let mut plain = String::new();
-    let mut html = String::from("<table>");
-    for (name, what) in COMMANDS {
-        plain.push_str(&format!("{name:<17} {what}\n"));
-        html.push_str(&format!(
-            "<tr><td>{name}</td><td>{}</td></tr>",
-            escaped(what)
-        ));
-    }
-    html.push_str("</table>");
+    let rows: Vec<_> = COMMANDS
+        .iter()
+        .map(|(name, what)| ((*name).to_owned(), (*what).to_owned()))
+        .collect();
+    let plain = COMMANDS
+        .iter()
+        .map(|(name, what)| format!("{name:<17} {what}"));
+    table("", &rows, plain)
+}
+
+/// Rows of two columns, and the same as lines of text.
+fn table(head: &str, rows: &[(String, String)], plain: impl Iterator<Item = String>) -> MimeBundle {
+    let rows: String = rows
+        .iter()
+        .flat_map(|(left, right)| {
+            [
+                "<tr><td>",
+                &escaped(left),
+                "</td><td>",
+                &escaped(right),
+                "</td></tr>",
+            ]
+            .map(str::to_owned)
+        })
+        .collect();
     MimeBundle::from([
-        ("text/plain".to_owned(), plain.trim_end().into()),
-        ("text/html".to_owned(), html.into()),
+        (
+            "text/plain".to_owned(),
+            plain.collect::<Vec<_>>().join("\n").into(),
+        ),
+        (
+            "text/html".to_owned(),
+            format!("<table>{head}{rows}</table>").into(),
+        ),
     ])
 }
 

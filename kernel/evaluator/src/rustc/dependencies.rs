@@ -111,6 +111,11 @@ impl Dependencies {
             return Ok(library);
         }
         let package = cache.join("packages").join(&name);
+        // Of two kernels that want the same set, one builds it.
+        let _turn = take_turn(&package)?;
+        if let Some(library) = read_set(&set) {
+            return Ok(library);
+        }
         self.write_package(&package, &name)?;
         let names = self.names(toolchain, &package)?;
         let messages = self.build(toolchain, &package, &cache.join("target"), progress)?;
@@ -296,6 +301,15 @@ fn add_sources(key: &mut Key, folder: &Path) {
                 .add(changed.as_nanos().to_le_bytes());
         }
     }
+}
+
+/// Waits until no other kernel builds this package; the turn ends with the file.
+fn take_turn(package: &Path) -> Result<fs::File, Error> {
+    fs::create_dir_all(package).map_err(file_error("create", package))?;
+    let path = package.join("lock");
+    let lock = fs::File::create(&path).map_err(file_error("create", &path))?;
+    lock.lock().map_err(file_error("lock", &path))?;
+    Ok(lock)
 }
 
 /// What cargo has built.

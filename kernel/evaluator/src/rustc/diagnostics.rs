@@ -9,7 +9,8 @@ use crate::report::{Diagnostic, Label};
 /// A message of the compiler.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Message {
-    message: String,
+    #[serde(rename = "message")]
+    text: String,
     code: Option<Code>,
     level: String,
     spans: Vec<Span>,
@@ -51,11 +52,11 @@ impl Message {
     /// `aborting due to 2 previous errors` and the like.
     fn is_summary(&self) -> bool {
         self.spans.is_empty()
-            && (self.message.starts_with("aborting due to")
-                || self.message.starts_with("For more information about")
-                || self.message.starts_with("Some errors have detailed")
-                || self.message.ends_with("warning emitted")
-                || self.message.ends_with("warnings emitted"))
+            && (self.text.starts_with("aborting due to")
+                || self.text.starts_with("For more information about")
+                || self.text.starts_with("Some errors have detailed")
+                || self.text.ends_with("warning emitted")
+                || self.text.ends_with("warnings emitted"))
     }
 
     pub(super) fn is_error(&self) -> bool {
@@ -71,7 +72,7 @@ impl Message {
     }
 
     pub(super) fn text(&self) -> &str {
-        &self.message
+        &self.text
     }
 
     /// What the message is about, as far as it stands in this source.
@@ -124,7 +125,7 @@ impl Message {
         Diagnostic {
             level: if self.is_error() { "error" } else { "warning" }.to_owned(),
             code: self.code.as_ref().map(|code| code.code.clone()),
-            message: self.message.clone(),
+            message: self.text.clone(),
             labels,
             notes,
             rendered: self.rendered.clone().unwrap_or_default(),

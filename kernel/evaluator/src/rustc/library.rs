@@ -63,12 +63,13 @@ impl Libraries {
         let state = Arc::clone(&self.state);
         let ended = Arc::clone(&self.ended);
         let compile = move || {
-            let finished = compile(&compiler, version, source);
+            let made = compile(&compiler, version, source);
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running = None;
-            match finished {
-                Some(finished) => state.finished = Some(finished),
-                None => state.refused = Some(version),
+            match made {
+                Made::Finished(finished) => state.finished = Some(finished),
+                Made::Refused => state.refused = Some(version),
+                Made::Nothing => {}
             }
             ended.notify_all();
         };
@@ -93,33 +94,41 @@ impl Libraries {
     }
 }
 
-fn compile(compiler: &Compiler, version: u64, source: Source) -> Option<Finished> {
+/// What came of compiling a library.
+enum Made {
+    Finished(Finished),
+    /// The compiler has errors: it would have them again.
+    Refused,
+    /// The compiler was stopped, or there is no room: the next cell tries again.
+    Nothing,
+}
+
+fn compile(compiler: &Compiler, version: u64, source: Source) -> Made {
     let name = format!("{}_{version}", plan::WITH_ITEMS);
     let file = format!("{name}.rs");
     let library: PathBuf = compiler.folder().join(format!("lib{name}.so"));
-    std::fs::write(compiler.folder().join(&file), &source.text).ok()?;
-    let compiled = compiler
-        .compile(
-            plan::WITH_ITEMS,
-            &file,
-            &[],
-            Output::Items { library: &library },
-        )
-        .ok()?;
-    if !compiled.success {
-        for message in compiled
+    if std::fs::write(compiler.folder().join(&file), &source.text).is_err() {
+        return Made::Nothing;
+    }
+    let output = Output::Items { library: &library };
+    let Ok(answer) = compiler.compile(plan::WITH_ITEMS, &file, &[], output) else {
+        return Made::Nothing;
+    };
+    if !answer.success {
+        let mut errors = answer
             .messages
             .iter()
-            .filter(|message| message.is_error())
-        {
-            tracing::debug!(
-                message = message.text(),
-                "the items of the cells make no library"
-            );
-        }
-        return None;
+            .filter(|message| message.is_error() && !message.code().is_empty());
+        let Some(error) = errors.next() else {
+            return Made::Nothing;
+        };
+        tracing::debug!(
+            message = error.text(),
+            "the items of the cells make no library"
+        );
+        return Made::Refused;
     }
-    Some(Finished {
+    Made::Finished(Finished {
         version,
         library: Library {
             crates: vec![(plan::WITH_ITEMS.to_owned(), library)],

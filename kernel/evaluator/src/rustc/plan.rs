@@ -40,6 +40,8 @@ pub(super) struct Show {
 }
 
 /// A way to put a cell into a crate.
+// Each is a change of its own, and they come together in all combinations.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// Whether the items of earlier cells come from the library.
@@ -170,9 +172,9 @@ impl Plan {
     fn function(&self, source: &mut Source, number: u64, code: &str, cell: &Cell, show: Show) {
         let mut head = String::new();
         // Writing to a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             head,
-            "#[unsafe(no_mangle)] pub extern \"C\" fn {}(store: *mut ::std::ffi::c_void) -> *mut ::std::ffi::c_void {{\n",
+            "#[unsafe(no_mangle)] pub extern \"C\" fn {}(store: *mut ::std::ffi::c_void) -> *mut ::std::ffi::c_void {{",
             function(number)
         );
         if !self.taken.is_empty() {

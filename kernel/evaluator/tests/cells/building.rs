@@ -39,6 +39,8 @@ pub const CHECKS: &[OwnCheck] = &[
         a_crate_with_macros_is_a_dependency_of_every_kernel,
     ),
     ("commands_answer", commands_answer),
+    ("names_may_be_of_any_script", names_may_be_of_any_script),
+    ("a_crash_keeps_items", a_crash_keeps_items),
 ];
 
 /// Waits until the items of earlier cells come from their library.
@@ -296,6 +298,32 @@ fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &P
     let (_, no_crate) = error(&mut *second, ":dep no-such-crate-at-all-x = \"1\"");
     assert!(plain(&no_crate).contains("hint: "), "{}", plain(&no_crate));
     assert_eq!(value(&mut *second, "row.name"), "\"a\"");
+}
+
+fn names_may_be_of_any_script(engine: Engine, cache: &Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(
+        evaluator,
+        "struct 점 { 값: i32 }\nlet 이름 = 점 { 값: 7 }; let r#type = \"t\";",
+    );
+    settle(evaluator);
+    assert_eq!(value(evaluator, "이름.값"), "7");
+    assert_eq!(
+        value(evaluator, "format!(\"{}{}\", r#type, 이름.값)"),
+        "\"t7\""
+    );
+}
+
+fn a_crash_keeps_items(engine: Engine, cache: &Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    value(evaluator, "fn six() -> i32 { 6 } let gone = 1;");
+    let (_, died) = error(evaluator, "std::process::abort()");
+    assert_eq!(died.ename, "ProcessDied");
+    assert!(plain(&died).contains("`gone`"), "{}", plain(&died));
+    assert_eq!(evaluator.variables(), []);
+    assert_eq!(value(evaluator, "six()"), "6");
 }
 
 fn commands_answer(engine: Engine, cache: &Path) {
