@@ -24,6 +24,9 @@ use tokio::sync::{Notify, watch};
 /// The queue of jobs that name no compute.
 const SERVERLESS: &str = "serverless";
 
+/// The most nodes of a cluster: all of them are this machine.
+pub const MOST_NODES: usize = 100;
+
 /// How long a cluster keeps an idle node when it does not say.
 const IDLE: Duration = Duration::from_mins(2);
 
@@ -363,8 +366,8 @@ fn limits(computes: Vec<Compute>) -> BTreeMap<String, Limits> {
                 }
             } else {
                 Limits {
-                    least: count("/scaleSettings/minNodeCount", 0),
-                    most: count("/scaleSettings/maxNodeCount", 1),
+                    least: count("/scaleSettings/minNodeCount", 0).min(MOST_NODES),
+                    most: count("/scaleSettings/maxNodeCount", 1).min(MOST_NODES),
                     idle: inner
                         .pointer("/scaleSettings/nodeIdleTimeBeforeScaleDown")
                         .and_then(Value::as_str)

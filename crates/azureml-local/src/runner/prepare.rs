@@ -73,7 +73,16 @@ fn last_part(id: &str) -> &str {
 }
 
 fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Failure> {
+    let too_many = |name: &str, most: usize| {
+        Error::invalid(format!(
+            "the job asks for {nodes} nodes, and {name} has {most} at most\n\
+             hint: ask for fewer; on one machine, more processes on a node do as well"
+        ))
+    };
     let Some(id) = request.compute_id.as_deref().filter(|id| !id.is_empty()) else {
+        if nodes > 1 {
+            return Err(too_many("serverless compute", 1).into());
+        }
         return Ok(());
     };
     let name = last_part(id);
@@ -91,10 +100,7 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
             .and_then(Value::as_u64)
             .unwrap_or(1) as usize;
         if nodes > most {
-            return Err(Error::invalid(format!(
-                "the job asks for {nodes} nodes, and {name} has {most} at most\n\
-                 hint: ask for fewer; on one machine, more processes on a node do as well"
-            )));
+            return Err(too_many(name, most));
         }
         Ok(())
     })?;
