@@ -4,7 +4,7 @@ use super::Workspace;
 use crate::client::{Call, blob, parse};
 use crate::error::{Error, Result};
 use crate::near::near;
-use crate::run::log::{Tail, is_followed};
+use crate::run::log::{self, Tail, is_followed};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
@@ -148,34 +148,47 @@ impl Run {
 
     /// All that it has written to its logs so far.
     pub async fn logs(&self) -> Result<String> {
-        self.logs_of(&self.wire_details().await?).await
-    }
-
-    pub(crate) async fn logs_of(&self, details: &run_history::RunDetails) -> Result<String> {
+        let details = self.wire_details().await?;
+        let followed = followed(&details);
         let mut logs = String::new();
-        let followed: Vec<_> = details
-            .log_files
-            .iter()
-            .filter(|(name, _)| is_followed(name))
-            .collect();
         for (name, url) in &followed {
+            let unread = || Error::Transport {
+                call: format!("reading {name} of run `{}`", self.id()),
+                tries: 1,
+                reason: "the log cannot be read now".to_owned(),
+                hint: "try again; `run.file_names()` shows what can be downloaded",
+            };
+            // A log may grow faster than it is read.
+            let size = log::size(self.client(), url).await.ok_or_else(unread)?;
             let mut tail = Tail::default();
-            let bytes = tail
-                .read(self.client(), url)
-                .await
-                .ok_or_else(|| Error::Transport {
-                    call: format!("reading {name} of run `{}`", self.id()),
-                    tries: 1,
-                    reason: "the log cannot be read now".to_owned(),
-                    hint: "try again; `run.file_names()` shows what can be downloaded",
-                })?;
-            if followed.len() > 1 {
-                // Writing to a String cannot fail.
-                let _ = writeln!(logs, "==> {name} <==");
+            let mut text = String::new();
+            while tail.offset() < size {
+                let bytes = tail.read(self.client(), url).await.ok_or_else(unread)?;
+                if bytes.is_empty() {
+                    break;
+                }
+                text.push_str(&tail.push(&bytes));
             }
-            logs.push_str(&String::from_utf8_lossy(&bytes));
+            text.push_str(&tail.finish());
+            add_log(&mut logs, followed.len(), name, &text);
         }
         Ok(logs)
+    }
+
+    /// The last `most` bytes of each log; what cannot be read is left out.
+    pub(crate) async fn log_ends(&self, details: &run_history::RunDetails, most: u64) -> String {
+        let followed = followed(details);
+        let mut logs = String::new();
+        for (name, url) in &followed {
+            let Some(size) = log::size(self.client(), url).await else {
+                continue;
+            };
+            let mut tail = Tail::from(size.saturating_sub(most));
+            let bytes = tail.read(self.client(), url).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            add_log(&mut logs, followed.len(), name, &text);
+        }
+        logs
     }
 
     /// Its metrics: every value of each.
@@ -402,6 +415,24 @@ impl Run {
         }
         card
     }
+}
+
+/// The logs that people want to see, each with its URL.
+fn followed(details: &run_history::RunDetails) -> Vec<(&String, &String)> {
+    details
+        .log_files
+        .iter()
+        .filter(|(name, _)| is_followed(name))
+        .collect()
+}
+
+/// Adds a log, with its name where there are `count` and more than one.
+fn add_log(logs: &mut String, count: usize, name: &str, text: &str) {
+    if count > 1 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(logs, "==> {name} <==");
+    }
+    logs.push_str(text);
 }
 
 /// Whether a file is `prefix` itself, lies in that folder, or has a name that begins so.
