@@ -167,15 +167,10 @@ impl Run {
             )),
             ..ModelVersionProperties::default()
         };
-        let version = workspace.next_version("models", name).await?;
         let what = format!("registering model `{name}`");
-        let address = workspace
-            .client()
-            .scope()
-            .path(["models", name, "versions", &version]);
-        let call =
-            Call::management(&what, Method::PUT, address).json(&Resource::request(properties));
-        let registered = workspace.client().read(call).await?;
+        let registered = workspace
+            .put_next_version("models", name, &what, properties)
+            .await?;
         Ok(Model::from_version(workspace, name, registered))
     }
 
