@@ -274,3 +274,23 @@ pub fn random() -> io::Result<[u8; 32]> {
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_set_aside_and_given_up_once() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(Some(root.path().to_owned())).unwrap();
+        let _lock = home.take().unwrap();
+        assert_eq!(
+            fs::read(root.path().join("ballast")).unwrap().len(),
+            BALLAST
+        );
+        assert!(home.drop_ballast());
+        assert!(!home.drop_ballast());
+        home.take_ballast();
+        assert!(home.drop_ballast());
+    }
+}

@@ -11,6 +11,7 @@ use crate::runner::failure::Failure;
 use crate::runner::folder::Folder;
 use crate::store::compute::{self, Compute};
 use crate::store::job::{self, Job};
+use azureml_wire::arm::last_part;
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
 use serde_json::Value;
@@ -47,7 +48,7 @@ impl Waiting {
             job: job.name.clone(),
             compute: job
                 .text("computeId")
-                .and_then(|id| id.rsplit(['/', ':']).next())
+                .map(last_part)
                 .filter(|name| !name.is_empty())
                 .unwrap_or(SERVERLESS)
                 .to_ascii_lowercase(),

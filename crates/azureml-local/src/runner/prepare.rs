@@ -13,6 +13,7 @@ use crate::routes::asset::missing;
 use crate::routes::compute;
 use crate::store::asset::{self, Kind};
 use crate::store::job::Job;
+use azureml_wire::arm::last_part;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -65,11 +66,6 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
             .map(|timeout| timeout.as_secs_f64()),
         grace: GRACE,
     })
-}
-
-/// The last part of an ARM id, or of `azureml:name`.
-fn last_part(id: &str) -> &str {
-    id.rsplit(['/', ':']).next().unwrap_or(id)
 }
 
 fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Failure> {

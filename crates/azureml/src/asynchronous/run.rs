@@ -3,12 +3,12 @@
 use super::Workspace;
 use crate::client::{Call, blob, parse};
 use crate::error::{Error, Result};
-use crate::near::near;
+use crate::near::{did_you_mean, near};
 use crate::run::log::{self, Tail, is_followed};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
-use azureml_wire::arm::Resource;
+use azureml_wire::arm::{Resource, last_part};
 use azureml_wire::job::{CommandJob, Job, JobStatus};
 use azureml_wire::mlflow;
 use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
@@ -269,7 +269,7 @@ impl Run {
         let to = to.as_ref();
         let is_folder = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
         let to = if is_folder {
-            to.join(last_part(name))
+            to.join(name.rsplit('/').next().unwrap_or(name))
         } else {
             to.to_owned()
         };
@@ -323,7 +323,7 @@ impl Run {
             [] => {
                 "`run.file_names()` shows them; outputs are there when the run has ended".to_owned()
             }
-            near => format!("did you mean {}?", super::workspace::quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Error::invalid(format!("run `{}` has no file {name}", self.id()), hint)
     }
@@ -453,10 +453,6 @@ pub(super) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
             "download it alone, with `download_file`, under a name of your own",
         ))
     }
-}
-
-fn last_part(id: &str) -> &str {
-    id.trim_end_matches('/').rsplit('/').next().unwrap_or(id)
 }
 
 /// A link to a page, without anything in its query that opens doors.

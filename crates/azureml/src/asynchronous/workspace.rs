@@ -6,7 +6,7 @@ use crate::compute::ComputeTarget;
 use crate::credential::{self, Credential};
 use crate::environment::{Environment, EnvironmentReference, Reference, is_curated};
 use crate::error::{Error, Result};
-use crate::near::near;
+use crate::near::{did_you_mean, near};
 use crate::show::{Card, Cell, List};
 use crate::{config, local, upload};
 use azureml_wire::arm::{Page, Resource};
@@ -225,7 +225,7 @@ impl Workspace {
         let near = near(name, names());
         let hint = match near.as_slice() {
             [] => "`Environment::list(&ws)` shows all; `Environment::from_docker_image(name, image)` makes one".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Ok(Error::NotFound {
             kind: "environment",
@@ -384,7 +384,7 @@ impl Workspace {
         let hint = match near(name, names.iter().map(String::as_str)).as_slice() {
             [] if names.is_empty() => "make one in Studio, under Compute".to_owned(),
             [] => "choose one of them; `ComputeTarget::list(&ws)` shows what they are".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Err(Error::NotFound {
             kind: "compute target",
@@ -470,7 +470,7 @@ impl Workspace {
         let near = near(id, jobs.iter().filter_map(|job| job.name.as_deref()));
         let hint = match near.as_slice() {
             [] => "`Run::list(&ws, \"train-model\")` shows the runs of an experiment".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Ok(Error::NotFound {
             kind: "run",
@@ -509,12 +509,6 @@ impl Workspace {
             })
             .collect())
     }
-}
-
-/// `` `a` or `b` ``.
-pub(super) fn quoted(names: &[String], joint: &str) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(joint)
 }
 
 impl notebook::Display for Workspace {

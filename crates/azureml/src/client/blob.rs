@@ -18,7 +18,7 @@ use std::path::Path;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// The storage services' version.
+/// The storage services' version: that of requests, and of the rule of signatures.
 pub const VERSION: &str = "2021-08-06";
 
 /// A file that is larger travels in blocks: what is sent again after a break is one of them, not all.
