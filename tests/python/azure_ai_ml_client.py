@@ -126,6 +126,16 @@ def submit(line, **more):
     )
 
 
+def ended(name):
+    """The status of a job at its end, which comes within two minutes."""
+    deadline = time.monotonic() + 120
+    while (status := client.jobs.get(name).status) not in ("Completed", "Failed", "Canceled"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} is still {status}")
+        time.sleep(0.2)
+    return status
+
+
 def streamed(name):
     """What the client prints while it streams a job."""
     printed = io.StringIO()
@@ -160,8 +170,7 @@ done = client.jobs.get(job.name)
 seen["done"] = {"status": done.status, "display_name": done.display_name, "tags": dict(done.tags)}
 
 again = submit("true")
-while client.jobs.get(again.name).status not in ("Completed", "Failed", "Canceled"):
-    time.sleep(0.2)
+ended(again.name)
 seen["same_code"] = again.code == job.code
 
 failing = submit("echo about to fail; exit 3")
@@ -173,9 +182,7 @@ except Exception as error:  # the client raises its own class with the service's
 
 slow = submit("sleep 600")
 client.jobs.begin_cancel(slow.name).result()
-while client.jobs.get(slow.name).status not in ("Completed", "Failed", "Canceled"):
-    time.sleep(0.2)
-seen["canceled"] = client.jobs.get(slow.name).status
+seen["canceled"] = ended(slow.name)
 
 names = [listed.name for listed in client.jobs.list()]
 seen["listed"] = [name in names for name in (job.name, again.name, failing.name, slow.name)]

@@ -63,7 +63,7 @@ pub fn python(variable: &str) -> PathBuf {
 
 /// A local workspace in a folder of its own, killed and checked when dropped.
 ///
-/// Every exchange on its ARM routes is recorded and validated against the service's schema at the end.
+/// Every exchange in JSON is recorded and validated against the service's schema at the end.
 pub struct LocalWorkspace {
     home: TempDir,
     child: Option<Child>,

@@ -4,7 +4,16 @@
 //! `x-discriminated` (a base type and the types that stand behind it, by the value of its discriminator), `x-enum`
 //! (the values of a string) and `readOnly` (members that a request must not carry). Unknown members are refused in
 //! both directions: the service refuses them in requests, and an answer should not hold what no model names.
+//!
+//! The data plane (run history, MLflow) has no published schema. What the SDK sends there must be what the wire types hold
+//! and nothing else, and what it is answered must be readable as them. Blobs are judged by the official clients alone.
 
+use azureml_wire::mlflow::{GetRun, LogBatch, MetricHistory};
+use azureml_wire::run_history::{
+    ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads, ModifyRun, RunDetails,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
@@ -26,8 +35,8 @@ static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 static REQUESTS: LazyLock<Value> = LazyLock::new(|| definitions(Side::Request));
 static RESPONSES: LazyLock<Value> = LazyLock::new(|| definitions(Side::Response));
 
-/// Validates one exchange on an ARM route:
-/// `{"method", "path", "query", "request", "status", "response"}`, bodies as JSON or `null`.
+/// Validates one exchange:
+/// `{"client", "method", "path", "query", "request", "status", "response"}`, bodies as JSON or `null`.
 ///
 /// # Errors
 /// The first reason why it does not follow the schema, or that no model is known for the route.
@@ -35,12 +44,19 @@ pub fn validate(exchange: &Value) -> Result<(), String> {
     let method = exchange["method"].as_str().ok_or("no method")?;
     let path = exchange["path"].as_str().ok_or("no path")?;
     let status = exchange["status"].as_u64().ok_or("no status")?;
-    let route = route(method, path).ok_or_else(|| format!("no model known for {method} {path}"))?;
-    // What is refused need not follow the schema; that it is refused with the service's error body must.
-    if status >= 400 {
-        return check(&exchange["response"], "ErrorResponse", Side::Response);
+    let is_ours = exchange["client"]
+        .as_str()
+        .is_some_and(|client| client.starts_with("azureml-rust/"));
+    if path.starts_with("/history/") || path.starts_with("/mlflow/") {
+        return if is_ours {
+            data_plane(exchange, method, path, status)
+        } else {
+            Ok(())
+        };
     }
-    if let Some(definition) = route.request {
+    let route = route(method, path).ok_or_else(|| format!("no model known for {method} {path}"))?;
+    // What a test makes up to be refused need not follow the schema. What the SDK sends must, also when it is refused.
+    if let Some(definition) = route.request.filter(|_| status < 400 || is_ours) {
         let mut request = exchange["request"].clone();
         if let Some(version) = request.pointer_mut("/properties/properties/hash_version") {
             // The models say string; the official client sends an integer and the service takes it.
@@ -49,6 +65,9 @@ pub fn validate(exchange: &Value) -> Result<(), String> {
             }
         }
         check(&request, definition, Side::Request)?;
+    }
+    if status >= 400 {
+        return check(&exchange["response"], "ErrorResponse", Side::Response);
     }
     match route.response {
         Response::None => Ok(()),
@@ -78,6 +97,60 @@ fn check_echo(resource: &Value, definition: &str) -> Result<(), String> {
         *version = json!(version.to_string());
     }
     check(&resource, definition, Side::Response)
+}
+
+/// Validates an exchange of the SDK on the data plane.
+fn data_plane(exchange: &Value, method: &str, path: &str, status: u64) -> Result<(), String> {
+    let (request, response) = (&exchange["request"], &exchange["response"]);
+    let is_run = |rest: &str| {
+        let run = path.split_once("/runs/").map(|(_, run)| run);
+        run.and_then(|run| run.split_once('/'))
+            .map_or("", |(_, rest)| rest)
+            == rest
+    };
+    let is_call = |call: &str| path.ends_with(&format!("/api/2.0/mlflow/{call}"));
+    if status >= 400 {
+        return if path.starts_with("/history/") {
+            check(response, "ErrorResponse", Side::Response)
+        } else if response["error_code"].is_string() && response["message"].is_string() {
+            Ok(())
+        } else {
+            Err("a failed call of MLflow's without a code and a message".to_owned())
+        };
+    }
+    match method {
+        "GET" if is_run("details") => reads::<RunDetails>(response),
+        "GET" if is_run("artifacts") => reads::<ArtifactPage>(response),
+        "GET" if is_run("artifacts/contentinfo") => reads::<ArtifactContent>(response),
+        "POST" if is_run("artifacts/batch/metadata") => {
+            holds::<ArtifactPaths>(request).and_then(|()| reads::<ArtifactUploads>(response))
+        }
+        "PATCH" if is_run("") => holds::<ModifyRun>(request),
+        "GET" if is_call("runs/get") => reads::<GetRun>(response),
+        "GET" if is_call("metrics/get-history") => reads::<MetricHistory>(response),
+        "POST" if is_call("runs/log-batch") => holds::<LogBatch>(request),
+        _ => Err(format!("no wire type known for {method} {path}")),
+    }
+}
+
+/// That a value can be read as `T`.
+fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
+    T::deserialize(value)
+        .map(drop)
+        .map_err(|error| format!("response is no {}: {error}", std::any::type_name::<T>()))
+}
+
+/// That a value holds what `T` knows and nothing else.
+fn holds<T: DeserializeOwned + Serialize>(value: &Value) -> Result<(), String> {
+    let again = T::deserialize(value).and_then(|read| serde_json::to_value(&read));
+    match again {
+        Ok(again) if again == *value => Ok(()),
+        Ok(again) => Err(format!("the request holds more than {again}")),
+        Err(error) => Err(format!(
+            "request is no {}: {error}",
+            std::any::type_name::<T>()
+        )),
+    }
 }
 
 struct Route {
@@ -115,12 +188,16 @@ fn route(method: &str, path: &str) -> Option<Route> {
     let request = |definition| (method == "PUT").then_some(definition);
     let (request, response) = match parts.as_slice() {
         [] => (None, Response::One("Workspace")),
-        ["environments"] => (None, Response::Page("EnvironmentContainer")),
-        // The fixture has no model for these containers.
-        ["models" | "codes"] => (None, Response::None),
+        // The fixture has one model of a container; those of the other kinds have the same members.
+        ["environments" | "models" | "codes" | "data"] => {
+            (None, Response::Page("EnvironmentContainer"))
+        }
         [kind] => (None, Response::Page(resource(kind)?)),
-        ["environments", _] => (None, Response::One("EnvironmentContainer")),
-        ["models" | "codes", _] => (None, Response::None),
+        ["environments" | "models" | "codes" | "data", _] => {
+            (None, Response::One("EnvironmentContainer"))
+        }
+        // The fixture has no model of data; the wire types stand for it.
+        ["data", ..] => (None, Response::None),
         // Where a long operation stands has no model.
         [
             ..,
@@ -303,6 +380,43 @@ mod tests {
             .is_ok()
         );
         assert!(validate(&exchange(json!({ "message": "m" }))).is_err());
+    }
+
+    #[test]
+    fn what_the_sdk_sends_is_judged_also_when_it_is_refused() {
+        let refused = |client: &str| {
+            json!({
+                "client": client, "method": "PUT", "path": format!("{WS}/jobs/j"),
+                "request": { "properties": { "jobType": "Command", "comand": "typo" } },
+                "status": 400, "response": { "error": { "code": "UserError", "message": "m" } }
+            })
+        };
+        assert!(validate(&refused("curl/8")).is_ok());
+        assert!(validate(&refused("azureml-rust/0.1.0")).is_err());
+    }
+
+    #[test]
+    fn the_data_plane_is_judged_by_the_wire_types() {
+        let batch = |metric: Value| {
+            json!({
+                "client": "azureml-rust/0.1.0", "method": "POST",
+                "path": format!("/mlflow/v2.0{WS}/api/2.0/mlflow/runs/log-batch"),
+                "request": { "run_id": "r", "metrics": [metric] }, "status": 200, "response": {}
+            })
+        };
+        let metric = json!({ "key": "m", "value": "NaN", "timestamp": 1, "step": 0 });
+        validate(&batch(metric.clone())).unwrap();
+        let mut wrong = metric;
+        wrong["stepp"] = json!(1);
+        assert!(validate(&batch(wrong)).is_err());
+        let details = |response: Value| {
+            json!({
+                "client": "azureml-rust/0.1.0", "method": "GET", "path": format!("/history/v1.0{WS}/runs/r/details"),
+                "request": null, "status": 200, "response": response
+            })
+        };
+        validate(&details(json!({ "runId": "r", "status": "Running" }))).unwrap();
+        assert!(validate(&details(json!({ "status": "Running" }))).is_err());
     }
 
     #[test]

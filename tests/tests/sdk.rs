@@ -6,7 +6,10 @@
 use azureml::prelude::*;
 use azureml::{Error, RunStatus};
 use azureml_wire::local;
+use azureml_wire::mlflow::GetRun;
 use end_to_end::{LocalWorkspace, kill, wait_for};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use tempfile::TempDir;
@@ -43,7 +46,10 @@ fn client_with(
         printed.stdout,
         printed.stderr
     );
-    workspace.validate_trace();
+    let exchanges = workspace.validate_trace();
+    // Where one was started, calls were made, and all of them are recorded.
+    let was_started = workspace.home().join("workspace.db").exists();
+    assert_eq!(exchanges > 0, was_started, "{exchanges} exchanges");
     Some(printed)
 }
 
@@ -140,6 +146,36 @@ fn server() -> local::Server {
     serde_json::from_slice(&std::fs::read(path).expect("it has been started")).expect("it is JSON")
 }
 
+/// The run's parameters, as any client of MLflow reads them.
+fn params(run: &Run) -> Vec<(String, String)> {
+    let server = server();
+    let url = format!(
+        "{}{}?run_id={}",
+        server.url,
+        local::scope().mlflow("runs/get"),
+        run.id()
+    );
+    let (host, path) = url
+        .split_once("//")
+        .expect("it answers")
+        .1
+        .split_once('/')
+        .expect("it answers");
+    let mut stream = TcpStream::connect(host).expect("it answers");
+    write!(
+        stream,
+        "GET /{path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.token
+    )
+    .expect("it answers");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("it answers");
+    let found: GetRun = serde_json::from_str(body).expect("it answers");
+    let params = found.run.data.params.into_iter();
+    params.map(|param| (param.key, param.value)).collect()
+}
+
 // From submit to model.
 
 /// Not a test of its own: the training program of the job below, run by it.
@@ -189,6 +225,7 @@ fn a_job_goes_from_submit_to_model() {
         let metrics = run.metrics().unwrap();
         assert_eq!(metrics.names(), ["Accuracy", "Test loss"]);
         assert_eq!(metrics.latest("Accuracy"), Some(98.75));
+        assert_eq!(params(&run), [("lr".to_owned(), "1".to_owned())]);
         let steps: Vec<(i64, f64)> = metrics
             .history("Accuracy")
             .iter()
@@ -489,6 +526,25 @@ fn environments_are_registered_once() {
         write("docker/Dockerfile", "FROM ubuntu:24.04\n");
         let built = Environment::from_dockerfile("built", "docker/Dockerfile").unwrap();
         assert_eq!(built.register(&ws).unwrap().version(), Some("1"));
+        // The same folder is the same version, another content of it is another.
+        assert_eq!(built.register(&ws).unwrap().version(), Some("1"));
+        write("docker/Dockerfile", "FROM ubuntu:26.04\n");
+        assert_eq!(built.register(&ws).unwrap().version(), Some("2"));
+        let second = Environment::get_version(&ws, "mine", "2").unwrap();
+        assert_eq!(second.image(), Some("ubuntu:26.04"));
+        hinted(Environment::get_version(&ws, "mine", "9"));
+        let listed = Environment::list(&ws).unwrap();
+        let listed: Vec<(&str, Option<&str>)> = listed
+            .iter()
+            .map(|environment| (environment.name(), environment.version()))
+            .collect();
+        for known in [
+            ("mine", Some("2")),
+            ("built", Some("2")),
+            ("rust-tch-gpu", Some("1")),
+        ] {
+            assert!(listed.contains(&known), "{known:?} in {listed:?}");
+        }
         hinted(Environment::from_dockerfile("built", "docker"));
         let curated = "azureml://registries/azureml/environments/acpt/versions/1";
         assert_eq!(Environment::get(&ws, curated).unwrap().id(), Some(curated));
@@ -529,8 +585,11 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
             let run = submit(&config.environment_variable("GATE", gate.display()));
             let waiting = run.clone();
             let waiter = std::thread::spawn(move || waiting.wait_for_completion(true));
-            wait_until_running(&run);
-            // The handler is there once a call has been made, and the line above made some.
+            // The card changes after the first look at the run, and before that the wait has begun to listen.
+            wait_for("the card to change", || {
+                let shown = std::fs::read_to_string("display.jsonl").ok()?;
+                (shown.contains(r#""kind":"update""#) && shown.contains("Running")).then_some(())
+            });
             let this = rustix::process::getpid();
             rustix::process::kill_process(this, rustix::process::Signal::INT).unwrap();
             assert!(matches!(waiter.join().unwrap(), Err(Error::Interrupted)));
@@ -545,6 +604,343 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
             );
         },
     );
+}
+
+#[test]
+fn processes_nodes_and_limits_are_the_jobs() {
+    client("processes_nodes_and_limits_are_the_jobs", || {
+        let config = shell_job("echo \"$RANK of $WORLD_SIZE on node $NODE_RANK\"\n");
+        let wide = config
+            .clone()
+            .distribution(Distribution::pytorch(2))
+            .node_count(2);
+        let run = submit(&wide);
+        run.wait_for_completion(false).unwrap();
+        // Of all processes the log of the first is shown.
+        assert_eq!(run.logs().unwrap(), "0 of 4 on node 0\n");
+        let names = run.file_names().unwrap();
+        let logs = names
+            .iter()
+            .filter(|file| file.path.starts_with("user_logs/std_log_process_"));
+        assert_eq!(logs.count(), 4);
+        let slow = shell_job("sleep 600\n").max_run_duration_seconds(1);
+        let text = hinted(submit(&slow).wait_for_completion(false));
+        assert!(
+            text.contains("longer than its limit of 1 seconds"),
+            "{text}"
+        );
+        let crowd = config.distribution(Distribution::mpi(65));
+        let ws = Workspace::from_config().unwrap();
+        let text = hinted(Experiment::new(&ws, "sdk").submit(&crowd));
+        assert!(text.contains("up to 64 processes of a job"), "{text}");
+    });
+}
+
+#[test]
+fn a_run_tells_about_itself() {
+    client("a_run_tells_about_itself", || {
+        let ws = Workspace::from_config().unwrap();
+        let run = submit(&shell_job("true\n").display_name("short"));
+        run.wait_for_completion(false).unwrap();
+        let details = run.details().unwrap();
+        assert_eq!(details.status, RunStatus::Completed);
+        let path: Vec<&str> = details
+            .status_history
+            .iter()
+            .map(|change| change.status.as_str())
+            .collect();
+        assert_eq!(
+            path,
+            ["Queued", "Preparing", "Running", "Finalizing", "Completed"]
+        );
+        let url = run.portal_url().unwrap();
+        assert!(
+            url.starts_with(&server().url) && url.contains(run.id()),
+            "{url}"
+        );
+        let runs = Experiment::new(&ws, "sdk").runs().unwrap();
+        let ids: Vec<&str> = runs.iter().map(Run::id).collect();
+        assert_eq!(ids, [run.id()]);
+        assert!(Experiment::new(&ws, "other").runs().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn outputs_go_where_they_are_sent_and_are_registered() {
+    client("outputs_go_where_they_are_sent_and_are_registered", || {
+        let place = "azureml://datastores/workspaceblobstore/paths/kept/words.txt";
+        let config =
+            shell_job("echo folder > \"$1/a.txt\"; echo file > \"$2\"; echo placed > \"$3\"\n")
+                .arguments([
+                    "${{outputs.folder}}",
+                    "${{outputs.file}}",
+                    "${{outputs.placed}}",
+                ])
+                .output("folder", Output::folder().register_as("digits"))
+                .output("file", Output::file().register_as("labels"))
+                .output("placed", Output::file().to(place));
+        for _ in 0..2 {
+            submit(&config).wait_for_completion(false).unwrap();
+        }
+        write("model/weights.txt", "weights\n");
+        let config = shell_job("cat \"$1/a.txt\" \"$2\" \"$3\" \"$4/weights.txt\"; echo \"$5\"\n")
+            .arguments([
+                "${{inputs.folder}}",
+                "${{inputs.file}}",
+                "${{inputs.uri}}",
+                "${{inputs.model}}",
+                "${{inputs.direct}}",
+            ])
+            .input("folder", Input::folder("azureml:digits:1").mount())
+            .input("file", Input::file("azureml:labels").download())
+            .input("uri", Input::uri(place))
+            .input("model", Input::mlflow_model("model"))
+            .input("direct", Input::uri(place).direct());
+        let run = submit(&config);
+        run.wait_for_completion(false).unwrap();
+        assert_eq!(
+            run.logs().unwrap(),
+            format!("folder\nfile\nplaced\nweights\n{place}\n")
+        );
+        let ws = Workspace::from_config().unwrap();
+        let unknown = shell_job("true\n").input("x", Input::folder("azureml:nothing"));
+        let text = hinted(Experiment::new(&ws, "sdk").submit(&unknown));
+        assert!(
+            text.contains("data `nothing` is not in workspace"),
+            "{text}"
+        );
+        let elsewhere =
+            shell_job("true\n").output("x", Output::folder().to("https://example.com/x"));
+        let text = hinted(Experiment::new(&ws, "sdk").submit(&elsewhere));
+        assert!(
+            text.contains("the local workspace has one datastore"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn models_that_are_registered_at_once_have_versions_of_their_own() {
+    client(
+        "models_that_are_registered_at_once_have_versions_of_their_own",
+        || {
+            let config = shell_job("mkdir outputs\necho m > outputs/m.pt\n");
+            let runs: Vec<Run> = (0..6).map(|_| submit(&config)).collect();
+            for run in &runs {
+                run.wait_for_completion(false).unwrap();
+            }
+            let begin = std::sync::Barrier::new(runs.len());
+            let mut versions: Vec<String> = std::thread::scope(|scope| {
+                let register = |run: &Run| {
+                    begin.wait();
+                    run.register_model("net", "outputs/m.pt")
+                        .unwrap()
+                        .version()
+                        .to_owned()
+                };
+                let threads: Vec<_> = runs
+                    .iter()
+                    .map(|run| scope.spawn(move || register(run)))
+                    .collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
+            });
+            versions.sort_unstable();
+            assert_eq!(versions, ["1", "2", "3", "4", "5", "6"]);
+        },
+    );
+}
+
+// What is large, what is cut off, and what finds no room.
+
+/// A file whose parts differ, so that no two can be taken for each other.
+fn large_file(path: &str, size: u64) {
+    let mut file =
+        std::io::BufWriter::new(std::fs::File::create(path).expect("the folder is ours"));
+    for number in 0..size / 8 {
+        file.write_all(&(number * 2_654_435_761).to_le_bytes())
+            .expect("the folder is ours");
+    }
+    file.write_all(&vec![7; (size % 8) as usize])
+        .expect("the folder is ours");
+}
+
+#[test]
+fn a_large_file_arrives_whole() {
+    client("a_large_file_arrives_whole", || {
+        // Two blocks and a bit.
+        large_file("large.bin", (33 << 20) + 3);
+        let here = std::env::current_dir().unwrap().join("large.bin");
+        let config = shell_job("cmp \"$1\" \"$2\" && wc -c < \"$1\"\n")
+            .arguments(["${{inputs.data}}".to_owned(), here.display().to_string()])
+            .input("data", Input::file("large.bin"));
+        let run = submit(&config);
+        run.wait_for_completion(false).unwrap();
+        assert_eq!(run.logs().unwrap().trim(), ((33 << 20) + 3).to_string());
+        let blocks = local::home().unwrap().join("blocks");
+        assert_eq!(std::fs::read_dir(blocks).unwrap().count(), 0);
+    });
+}
+
+/// Not a test of its own: the training program of the job below, run by it.
+#[test]
+fn uploading_training_program() {
+    if let Some(path) = std::env::var_os("LARGE") {
+        Run::get_context()
+            .upload_file("outputs/early/large.bin", path)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_large_file_of_a_run_arrives_whole() {
+    client("a_large_file_of_a_run_arrives_whole", || {
+        large_file("large.bin", (17 << 20) + 1);
+        write("source/readme.txt", "hello");
+        let this = std::env::current_exe().unwrap();
+        let config = ScriptRunConfig::new("source")
+            .command(format!(
+                "{} uploading_training_program --exact --nocapture",
+                this.display()
+            ))
+            .compute_target("cpu-cluster")
+            .environment("rust-tch-gpu")
+            .environment_variable(
+                "LARGE",
+                std::env::current_dir().unwrap().join("large.bin").display(),
+            );
+        let run = submit(&config);
+        run.wait_for_completion(false)
+            .unwrap_or_else(|error| panic!("{error}\n{}", run.logs().unwrap_or_default()));
+        run.download_file("outputs/early/large.bin", "back.bin")
+            .unwrap();
+        assert!(std::fs::read("large.bin").unwrap() == std::fs::read("back.bin").unwrap());
+    });
+}
+
+#[test]
+fn a_large_log_is_streamed_whole_and_its_end_is_in_the_error() {
+    let printed = client(
+        "a_large_log_is_streamed_whole_and_its_end_is_in_the_error",
+        || {
+            // More than is read at once, twice.
+            let run = submit(&shell_job("seq 1 1300000\nexit 3\n"));
+            let text = hinted(run.wait_for_completion(true));
+            assert!(
+                text.contains("the last lines of its log:\n  1299989\n")
+                    && text.contains("\n  1300000\n"),
+                "{text}"
+            );
+            let logs = run.logs().unwrap();
+            assert!(logs.len() > 2 * (4 << 20));
+            assert!(
+                logs.lines()
+                    .map(str::to_owned)
+                    .eq((1..=1_300_000).map(|line| line.to_string()))
+            );
+        },
+    );
+    let Some(printed) = printed else { return };
+    let lines = printed
+        .stdout
+        .lines()
+        .filter_map(|line| line.parse::<u32>().ok());
+    assert!(lines.eq(1..=1_300_000));
+}
+
+/// Not a test of its own: a client that is killed while it uploads.
+#[test]
+fn interrupted_client() {
+    if std::env::var_os("AZUREML_TEST_BODY").is_some() {
+        submit(&shell_job("cat parts/* | wc -c\n"));
+    }
+}
+
+#[test]
+fn an_upload_that_was_cut_off_is_not_taken_for_whole() {
+    let printed = client("an_upload_that_was_cut_off_is_not_taken_for_whole", || {
+        use std::os::unix::process::ExitStatusExt;
+        Workspace::from_config().unwrap();
+        for number in 0..1500 {
+            write(&format!("source/parts/{number}"), &"x".repeat(20_000));
+        }
+        let blobs = local::home().unwrap().join("blobs");
+        let uploaded = || {
+            let containers = std::fs::read_dir(&blobs).unwrap().flatten();
+            let files = |container: std::fs::DirEntry| {
+                let parts = container.path().join("source/parts");
+                std::fs::read_dir(parts).map_or(0, Iterator::count)
+            };
+            containers.map(files).sum::<usize>()
+        };
+        let mut child = this_test("interrupted_client")
+            .env("AZUREML_TEST_BODY", "1")
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the first files", || (uploaded() > 0).then_some(()));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it was at work");
+        assert!(uploaded() < 1500);
+        let run = submit(&shell_job("cat parts/* | wc -c\n"));
+        run.wait_for_completion(false).unwrap();
+        assert_eq!(run.logs().unwrap().trim(), "30000000");
+    });
+    let Some(printed) = printed else { return };
+    assert!(
+        printed.stderr.contains("Uploaded code (1501 files"),
+        "{}",
+        printed.stderr
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_with_a_way_out() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("azureml-local");
+    // A file that may not grow is what a full disk is to its writer.
+    script(
+        &program,
+        &format!(
+            "ulimit -f 8192\nexec '{}' \"$@\"\n",
+            end_to_end::binary("azureml-local").display()
+        ),
+    );
+    client_with(
+        "a_full_disk_is_told_with_a_way_out",
+        |command| {
+            command.env(local::env::BIN, &program);
+        },
+        || {
+            let ws = Workspace::from_config().unwrap();
+            large_file("large.bin", 12 << 20);
+            let config = shell_job("true\n").input("data", Input::file("large.bin"));
+            let text = hinted(Experiment::new(&ws, "sdk").submit(&config));
+            assert!(
+                text.starts_with("uploading ")
+                    && text.contains("no space is left on the disk of the local workspace")
+                    && text.contains("InsufficientStorage, HTTP 507")
+                    && text.contains("\nhint: free some space there"),
+                "{text}"
+            );
+            assert!(Run::list(&ws, "sdk").unwrap().is_empty());
+            // What finds room goes on.
+            submit(&shell_job("true\n"))
+                .wait_for_completion(false)
+                .unwrap();
+        },
+    );
+}
+
+/// A program for the shell.
+fn script(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, format!("#!/bin/sh\n{text}")).expect("the folder is ours");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .expect("the folder is ours");
 }
 
 // Rust scripts.
@@ -838,6 +1234,38 @@ fn a_killed_local_workspace_is_back_on_the_next_call() {
     });
 }
 
+#[test]
+fn a_workspace_that_another_client_has_started_is_used_on() {
+    client(
+        "a_workspace_that_another_client_has_started_is_used_on",
+        || {
+            let config = shell_job("echo started\nwhile [ ! -e \"$GATE\" ]; do sleep 0.05; done\n");
+            let gate = std::env::current_dir().unwrap().join("gate");
+            let run = submit(&config.environment_variable("GATE", gate.display()));
+            wait_until_running(&run);
+            let ws = Workspace::from_config().unwrap();
+            let start_again = || {
+                let before = server();
+                kill(before.pid);
+                Workspace::local().unwrap();
+                let after = server();
+                // Nothing but its token tells the new one from the old.
+                assert_eq!(after.url, before.url);
+                assert_ne!(after.token, before.token);
+            };
+            start_again();
+            ComputeTarget::get(&ws, "cpu-cluster").unwrap();
+            start_again();
+            assert_eq!(run.status().unwrap(), RunStatus::Running);
+            let waiting = run.clone();
+            let waiter = std::thread::spawn(move || waiting.wait_for_completion(false).unwrap());
+            start_again();
+            std::fs::write(gate, "").unwrap();
+            assert_eq!(waiter.join().unwrap().status, RunStatus::Completed);
+        },
+    );
+}
+
 /// Not a test of its own: the training program of the job below, run by it.
 #[test]
 fn patient_training_program() {
@@ -854,31 +1282,62 @@ fn patient_training_program() {
     run.flush().unwrap();
 }
 
+/// Lets a job log one value, kills the local workspace, lets `meanwhile` see where it was, and has the job log another.
+fn metrics_of_a_killed_workspace(meanwhile: impl FnOnce(&local::Server)) {
+    let ws = Workspace::from_config().expect("the workspace opens");
+    let gate = std::env::current_dir().expect("it is there").join("gate");
+    let this = std::env::current_exe().expect("the path of the running test is known");
+    write("source/readme.txt", "hello");
+    let src = ScriptRunConfig::new("source")
+        .command(format!(
+            "{} patient_training_program --exact --nocapture",
+            this.display()
+        ))
+        .compute_target("cpu-cluster")
+        .environment("rust-tch-gpu")
+        .environment_variable("GATE", gate.display());
+    let run = Experiment::new(&ws, "sdk")
+        .submit(&src)
+        .expect("the job is submitted");
+    wait_until_running(&run);
+    wait_for("the first value", || {
+        run.metrics().expect("they are there").latest("loss")
+    });
+    let killed = server();
+    kill(killed.pid);
+    meanwhile(&killed);
+    std::fs::write(gate, "").expect("they are there");
+    run.wait_for_completion(false)
+        .unwrap_or_else(|error| panic!("{error}\n{}", run.logs().unwrap_or_default()));
+    let metrics = run.metrics().expect("they are there");
+    assert_eq!(
+        metrics.get("loss").expect("they are there").values(),
+        [2.0, 1.0]
+    );
+}
+
 #[test]
 fn metrics_outlive_the_local_workspace() {
     client("metrics_outlive_the_local_workspace", || {
-        let ws = Workspace::from_config().unwrap();
-        let gate = std::env::current_dir().unwrap().join("gate");
-        let this = std::env::current_exe().unwrap();
-        write("source/readme.txt", "hello");
-        let src = ScriptRunConfig::new("source")
-            .command(format!(
-                "{} patient_training_program --exact --nocapture",
-                this.display()
-            ))
-            .compute_target("cpu-cluster")
-            .environment("rust-tch-gpu")
-            .environment_variable("GATE", gate.display());
-        let run = Experiment::new(&ws, "sdk").submit(&src).unwrap();
-        wait_until_running(&run);
-        wait_for("the first value", || run.metrics().unwrap().latest("loss"));
-        kill(server().pid);
-        std::fs::write(gate, "").unwrap();
-        run.wait_for_completion(false)
-            .unwrap_or_else(|error| panic!("{error}\n{}", run.logs().unwrap_or_default()));
-        let metrics = run.metrics().unwrap();
-        assert_eq!(metrics.get("loss").unwrap().values(), [2.0, 1.0]);
+        metrics_of_a_killed_workspace(|_| ());
     });
+}
+
+#[test]
+fn metrics_find_a_local_workspace_that_is_back_at_another_address() {
+    client(
+        "metrics_find_a_local_workspace_that_is_back_at_another_address",
+        || {
+            metrics_of_a_killed_workspace(|killed| {
+                let address = killed.url.strip_prefix("http://").unwrap();
+                let stranger = wait_for("its port", || TcpListener::bind(address).ok());
+                // It hangs up on everybody, until the test ends.
+                std::thread::spawn(move || stranger.incoming().for_each(drop));
+                Workspace::local().unwrap();
+                assert_ne!(server().url, killed.url);
+            });
+        },
+    );
 }
 
 #[test]
@@ -962,15 +1421,9 @@ fn a_missing_program_is_named() {
 
 #[test]
 fn a_local_workspace_that_cannot_start_says_why() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().unwrap();
     let program = folder.path().join("azureml-local");
-    std::fs::write(
-        &program,
-        "#!/bin/sh\necho 'error: the disk is full' >&2\nexit 1\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script(&program, "echo 'error: the disk is full' >&2\nexit 1\n");
     client_with(
         "a_local_workspace_that_cannot_start_says_why",
         |command| {

@@ -17,7 +17,7 @@
 use azureml_wire::local::{SERVER_FILE, Server};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Space that is set aside: enough for the store to write down how a few jobs ended.
@@ -35,6 +35,11 @@ pub enum HomeError {
          `azureml-local stop` ends it"
     )]
     Taken(PathBuf),
+    /// It belongs to all users of the machine.
+    #[error(
+        "{0} is shared with other users\nhint: set AZUREML_LOCAL_HOME to a folder of your own, e.g. one in it"
+    )]
+    Shared(PathBuf),
     /// It cannot be read or written.
     #[error(
         "{path} cannot be used: {source}\nhint: set AZUREML_LOCAL_HOME to a folder that you may \
@@ -78,6 +83,7 @@ impl Home {
             .mode(0o700)
             .create(&self.root)
             .map_err(io(&self.root))?;
+        self.make_private()?;
         let path = self.root.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -100,6 +106,23 @@ impl Home {
         Ok(lock)
     }
 
+    /// Closes a folder to other users that was made by somebody else, e.g. by `mkdir`.
+    fn make_private(&self) -> Result<(), HomeError> {
+        let io = |source| HomeError::Io {
+            path: self.root.clone(),
+            source,
+        };
+        let mode = fs::metadata(&self.root).map_err(io)?.permissions().mode();
+        // Such as /tmp: closing it would close it to everybody else.
+        if mode & 0o1000 != 0 {
+            return Err(HomeError::Shared(self.root.clone()));
+        }
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        Ok(())
+    }
+
     /// Sets some space aside, if there is plenty.
     pub fn take_ballast(&self) {
         let path = self.root.join("ballast");
@@ -115,9 +138,14 @@ impl Home {
         fs::remove_file(self.root.join("ballast")).is_ok()
     }
 
+    /// The file that says where it answers, for processes of jobs.
+    pub fn port_file(&self) -> PathBuf {
+        self.root.join("port")
+    }
+
     /// Where it answered last.
     pub fn port(&self) -> Option<u16> {
-        fs::read_to_string(self.root.join("port"))
+        fs::read_to_string(self.port_file())
             .ok()?
             .trim()
             .parse()
@@ -128,7 +156,7 @@ impl Home {
     pub fn set_port(&self, port: u16) -> Result<(), HomeError> {
         self.write_private("port", port.to_string().as_bytes())
             .map_err(|source| HomeError::Io {
-                path: self.root.join("port"),
+                path: self.port_file(),
                 source,
             })
     }
@@ -215,15 +243,23 @@ impl Home {
     /// Writes a file that only this user may read; readers see all of it or the one before.
     fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.temporary().join(uuid::Uuid::new_v4().to_string());
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = private(&temporary)?;
         file.write_all(content)?;
         file.sync_data()?;
         fs::rename(&temporary, self.root.join(name))
     }
+}
+
+/// A file that only this user may read, to be written; one that is there is closed to others and emptied by its writer.
+pub fn private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Bytes free for this user on the disk of `path`.
@@ -237,4 +273,24 @@ pub fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_set_aside_and_given_up_once() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(Some(root.path().to_owned())).unwrap();
+        let _lock = home.take().unwrap();
+        assert_eq!(
+            fs::read(root.path().join("ballast")).unwrap().len(),
+            BALLAST
+        );
+        assert!(home.drop_ballast());
+        assert!(!home.drop_ballast());
+        home.take_ballast();
+        assert!(home.drop_ballast());
+    }
 }

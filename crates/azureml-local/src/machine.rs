@@ -1,7 +1,11 @@
 //! The machine under the local workspace, as far as computes tell about it.
 
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+
+/// How long the GPUs may take to be named.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The machine.
 #[derive(Debug, Default)]
@@ -14,7 +18,10 @@ impl Machine {
     pub async fn gpus(&self) -> &[String] {
         self.gpus
             .get_or_init(|| async {
-                let Ok(output) = Command::new("nvidia-smi").arg("-L").output().await else {
+                let mut command = Command::new("nvidia-smi");
+                command.arg("-L").kill_on_drop(true);
+                // A driver that is stuck does not answer.
+                let Ok(Ok(output)) = tokio::time::timeout(PATIENCE, command.output()).await else {
                     return Vec::new();
                 };
                 String::from_utf8_lossy(&output.stdout)

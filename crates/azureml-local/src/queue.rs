@@ -11,6 +11,7 @@ use crate::runner::failure::Failure;
 use crate::runner::folder::Folder;
 use crate::store::compute::{self, Compute};
 use crate::store::job::{self, Job};
+use azureml_wire::arm::last_part;
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
 use serde_json::Value;
@@ -23,6 +24,9 @@ use tokio::sync::{Notify, watch};
 
 /// The queue of jobs that name no compute.
 const SERVERLESS: &str = "serverless";
+
+/// The most nodes of a cluster: all of them are this machine.
+pub const MOST_NODES: usize = 100;
 
 /// How long a cluster keeps an idle node when it does not say.
 const IDLE: Duration = Duration::from_mins(2);
@@ -44,7 +48,7 @@ impl Waiting {
             job: job.name.clone(),
             compute: job
                 .text("computeId")
-                .and_then(|id| id.rsplit(['/', ':']).next())
+                .map(last_part)
                 .filter(|name| !name.is_empty())
                 .unwrap_or(SERVERLESS)
                 .to_ascii_lowercase(),
@@ -363,8 +367,8 @@ fn limits(computes: Vec<Compute>) -> BTreeMap<String, Limits> {
                 }
             } else {
                 Limits {
-                    least: count("/scaleSettings/minNodeCount", 0),
-                    most: count("/scaleSettings/maxNodeCount", 1),
+                    least: count("/scaleSettings/minNodeCount", 0).min(MOST_NODES),
+                    most: count("/scaleSettings/maxNodeCount", 1).min(MOST_NODES),
                     idle: inner
                         .pointer("/scaleSettings/nodeIdleTimeBeforeScaleDown")
                         .and_then(Value::as_str)

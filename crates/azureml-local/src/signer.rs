@@ -29,8 +29,8 @@ impl Access {
     }
 }
 
-/// The query members of a signed URL.
-#[derive(Debug, Default, serde::Deserialize)]
+/// The query members of a signed URL. Has no `Debug`: one of them is the signature.
+#[derive(Default, serde::Deserialize)]
 pub struct SignedQuery {
     /// `c` for a container, `b` for one blob.
     sr: Option<String>,

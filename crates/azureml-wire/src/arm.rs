@@ -64,6 +64,11 @@ pub struct SystemData {
     pub last_modified_at: Option<DateTime<Utc>>,
 }
 
+/// The last part of an ARM id, or of `azureml:name`: a name.
+pub fn last_part(id: &str) -> &str {
+    id.rsplit(['/', ':']).next().unwrap_or(id)
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

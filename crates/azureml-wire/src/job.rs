@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A job. Kinds other than command jobs are read as [`Job::Other`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A job. Kinds other than command jobs are read as [`Job::Other`]. Has no `Debug`: the variables of its process may be
+/// secrets.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "jobType")]
 pub enum Job {
     /// A command that runs in an environment on a compute target.
@@ -16,8 +17,8 @@ pub enum Job {
     Other,
 }
 
-/// A command job, as it is submitted and as it is answered.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// A command job, as it is submitted and as it is answered. Has no `Debug`, as a [`Job`].
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CommandJob {
     /// What it is for.
@@ -234,6 +235,20 @@ pub enum JobOutput {
     CustomModel(AssetOutput),
     MlflowModel(AssetOutput),
     TritonModel(AssetOutput),
+}
+
+impl JobOutput {
+    /// What outputs of all kinds have.
+    pub fn asset(&self) -> &AssetOutput {
+        match self {
+            Self::UriFile(asset)
+            | Self::UriFolder(asset)
+            | Self::Mltable(asset)
+            | Self::CustomModel(asset)
+            | Self::MlflowModel(asset)
+            | Self::TritonModel(asset) => asset,
+        }
+    }
 }
 
 /// A file or folder that the job writes to.

@@ -9,6 +9,7 @@
 pub mod arm;
 pub mod code;
 pub mod compute;
+pub mod data;
 pub mod datastore;
 pub mod environment;
 pub mod error;

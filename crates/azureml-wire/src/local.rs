@@ -28,10 +28,12 @@ pub mod env {
     pub const BIN: &str = "AZUREML_LOCAL_BIN";
     /// `off` forbids the local workspace.
     pub const SWITCH: &str = "AZUREML_LOCAL";
-    /// A file to which the local workspace appends every exchange on its ARM routes, one JSON object a line.
+    /// A file to which the local workspace appends every exchange in JSON, one object a line, without secrets.
     pub const TRACE: &str = "AZUREML_LOCAL_TRACE";
     /// What the local workspace writes to its log, as `tracing` filters have it; default: `info`.
     pub const LOG: &str = "AZUREML_LOCAL_LOG";
+    /// Set in a job: the file in which the local workspace says at which port it answers now.
+    pub const PORT_FILE: &str = "AZUREML_SERVICE_PORT_FILE";
     /// The folder of libtorch that jobs get; default: the user's cache.
     pub const LIBTORCH: &str = "AZUREML_LIBTORCH";
 }

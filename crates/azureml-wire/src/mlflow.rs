@@ -89,17 +89,6 @@ pub struct LogBatch {
     pub tags: Vec<RunTag>,
 }
 
-/// `POST runs/set-tag`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SetTag {
-    /// The run.
-    pub run_id: String,
-    /// The tag's name.
-    pub key: String,
-    /// The tag's value.
-    pub value: String,
-}
-
 /// `GET runs/get`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GetRun {

@@ -83,6 +83,12 @@ pub fn encode(segment: &str) -> String {
     encoded
 }
 
+/// Percent-encodes the segments of a path and keeps its slashes.
+pub fn encode_path(path: &str) -> String {
+    let segments: Vec<String> = path.split('/').map(encode).collect();
+    segments.join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

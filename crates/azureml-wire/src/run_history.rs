@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// The key in [`RunDetails::properties`] under which the local workspace gives a run's [`StatusChange`]s, as JSON text.
 pub const STATUS_HISTORY: &str = "azureml.status_history";
 
-/// What `…/runs/{name}/details` answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What `…/runs/{name}/details` answers. Has no `Debug`: the URLs of its logs are secrets.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
     /// The job's name.

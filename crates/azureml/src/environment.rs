@@ -15,6 +15,8 @@ pub struct Environment {
     pub(crate) id: Option<String>,
     pub(crate) image: Option<String>,
     pub(crate) dockerfile: Option<PathBuf>,
+    /// Where the folder of the Dockerfile lies in the workspace.
+    pub(crate) context: Option<String>,
     pub(crate) conda: Option<String>,
     pub(crate) description: Option<String>,
 }
@@ -29,6 +31,7 @@ impl Environment {
             id: None,
             image: Some(image.into()),
             dockerfile: None,
+            context: None,
             conda: None,
             description: None,
         }
@@ -49,6 +52,7 @@ impl Environment {
             id: None,
             image: None,
             dockerfile: Some(path.to_owned()),
+            context: None,
             conda: None,
             description: None,
         })
@@ -94,6 +98,7 @@ impl Environment {
             id: Some(address.to_owned()),
             image: None,
             dockerfile: None,
+            context: None,
             conda: None,
             description: None,
         }
@@ -110,17 +115,22 @@ impl Environment {
             _ => resource.id,
         };
         let properties = resource.properties;
+        let (dockerfile, context) = properties
+            .build
+            .map(|build| {
+                let dockerfile = build
+                    .dockerfile_path
+                    .unwrap_or_else(|| "Dockerfile".to_owned());
+                (PathBuf::from(dockerfile), build.context_uri)
+            })
+            .unzip();
         Self {
             name: name.to_owned(),
             version,
             id,
             image: properties.image,
-            dockerfile: properties.build.map(|build| {
-                build
-                    .dockerfile_path
-                    .unwrap_or_else(|| "Dockerfile".to_owned())
-                    .into()
-            }),
+            dockerfile,
+            context,
             conda: properties.conda_file,
             description: properties.description,
         }
@@ -140,6 +150,7 @@ impl Environment {
             id,
             image: None,
             dockerfile: None,
+            context: None,
             conda: None,
             description: resource.properties.description,
         }

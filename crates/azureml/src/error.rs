@@ -76,7 +76,7 @@ pub enum Error {
         listing(known)
     )]
     NotFound {
-        /// `environment`, `compute target`, `run`, `model`.
+        /// `environment`, `compute target`, `run`, `model`, `data`.
         kind: &'static str,
         /// The name that was looked for.
         name: String,

@@ -215,7 +215,8 @@ impl Output {
         self
     }
 
-    /// Registers it under a name when the job ends well.
+    /// Registers it as data under a name, with the next version, when the job ends well; `Input::folder("azureml:name")` gives it to
+    /// another job.
     #[must_use]
     pub fn register_as(mut self, name: impl Into<String>) -> Self {
         self.register_as = Some(name.into());

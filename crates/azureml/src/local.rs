@@ -68,19 +68,20 @@ impl Local {
         }
     }
 
-    /// Where it answers now, after a call to `failed` found nobody. `None` when it is still there and merely failed.
-    pub async fn replace(&self, failed: &Server) -> Result<Option<Server>> {
+    /// Looks for it again after a call to `failed` found nobody, or somebody who did not know its token. Whether another
+    /// one answers now: each start has a token of its own, often at the same address.
+    pub async fn replace(&self, failed: &Server) -> Result<bool> {
         let mut server = self.server.lock().await;
         if let Some(current) = &*server
-            && current.url != failed.url
+            && current.token != failed.token
         {
             // Another call has found it already.
-            return Ok(Some(current.clone()));
+            return Ok(true);
         }
         let found = self.find_or_start().await?;
-        let is_new = found.url != failed.url || found.pid != failed.pid;
-        *server = Some(found.clone());
-        Ok(is_new.then_some(found))
+        let is_new = found.token != failed.token;
+        *server = Some(found);
+        Ok(is_new)
     }
 
     async fn find_or_start(&self) -> Result<Server> {

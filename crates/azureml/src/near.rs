@@ -23,6 +23,12 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<Str
         .collect()
 }
 
+/// The hint that names what is near: `` did you mean `a` or `b`? ``
+pub fn did_you_mean(near: &[String]) -> String {
+    let quoted: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+    format!("did you mean {}?", quoted.join(" or "))
+}
+
 /// The edit distance with swaps of neighbours counted once (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();

@@ -7,7 +7,7 @@ use crate::near::near;
 use crate::quote;
 use crate::show::{Card, Cell};
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use std::time::Duration;
 ///     .compute_target("cc-aml-gpu")
 ///     .environment("rust-tch-gpu");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a configuration does nothing until it is submitted"]
 pub struct ScriptRunConfig {
     pub(crate) source_directory: PathBuf,
@@ -57,6 +57,30 @@ pub(crate) enum Program<'a> {
     Shell(&'a str),
     /// A Rust script.
     Rust(&'a str),
+}
+
+impl fmt::Debug for ScriptRunConfig {
+    /// Names the variables of the process and hides their values, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<&String> = self.environment_variables.keys().collect();
+        f.debug_struct("ScriptRunConfig")
+            .field("source_directory", &self.source_directory)
+            .field("script", &self.script)
+            .field("arguments", &self.arguments)
+            .field("command", &self.command)
+            .field("compute_target", &self.compute_target)
+            .field("environment", &self.environment)
+            .field("environment_variables", &variables)
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .field("distribution", &self.distribution)
+            .field("node_count", &self.node_count)
+            .field("max_run_duration", &self.max_run_duration)
+            .field("display_name", &self.display_name)
+            .field("description", &self.description)
+            .field("tags", &self.tags)
+            .finish()
+    }
 }
 
 impl ScriptRunConfig {
@@ -448,6 +472,13 @@ mod tests {
     fn error(config: &ScriptRunConfig) -> String {
         let text = config.program().unwrap_err().to_string();
         text.replace(config.source_directory.to_str().unwrap(), "script")
+    }
+
+    #[test]
+    fn debug_shows_no_values_of_variables() {
+        let config = ScriptRunConfig::new("s").environment_variable("TOKEN", "secret");
+        let text = format!("{config:?}");
+        assert!(text.contains("TOKEN") && !text.contains("secret"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use azureml_wire::local::scope;
-use azureml_wire::routes::encode;
+use azureml_wire::routes::{encode, encode_path};
 use azureml_wire::run_history::ArtifactPaths;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -109,11 +109,10 @@ impl Artifacts {
     /// A URL that opens one file.
     pub fn url(&self, path: &str, access: Access) -> String {
         let name = format!("{}/{path}", run_prefix(&self.run));
-        let encoded: Vec<String> = name.split('/').map(encode).collect();
         format!(
             "{}/{ACCOUNT}/{DEFAULT_CONTAINER}/{}?{}",
             self.app.url(),
-            encoded.join("/"),
+            encode_path(&name),
             self.app.signer.sas(DEFAULT_CONTAINER, Some(&name), access)
         )
     }

@@ -1,9 +1,14 @@
-//! What environments, codes and models have in common: names with versions that do not change.
+//! What environments, codes, models and data have in common: names with versions that do not change.
 
 use super::{next_link, readdress, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::server::body::Json as Body;
 use crate::store::asset::{self, Asset, Kind};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use azureml_wire::local::scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,11 +65,47 @@ impl Listing {
     }
 }
 
-/// What a kind adds to what was sent.
-pub type Complete = fn(&mut Value);
+/// What is particular to a kind.
+#[derive(Debug)]
+pub struct Rules {
+    /// The kind.
+    pub kind: Kind,
+    /// The properties that a version stands for: they never change.
+    pub content: &'static [&'static str],
+    /// Refuses a version that the service would refuse.
+    pub check: fn(&Value) -> Result<()>,
+    /// Adds to a version what clients rely on.
+    pub complete: fn(&mut Value),
+}
+
+/// The calls of a kind.
+pub fn router(rules: &'static Rules) -> Router<Shared> {
+    let kind = rules.kind;
+    let all = format!("/{}", kind.collection());
+    let list = move |State(app), Query(listing)| list_containers(app, kind, listing);
+    let one = move |State(app), Path(name)| get_container(app, kind, name);
+    Router::new()
+        .route(&all, get(list))
+        .route(&format!("{all}/{{name}}"), get(one))
+        .merge(versions_router(rules))
+}
+
+/// The calls of a kind whose names are nothing without a version.
+fn versions_router(rules: &'static Rules) -> Router<Shared> {
+    let versions = format!("/{}/{{name}}/versions", rules.kind.collection());
+    let list =
+        move |State(app), Path(name), Query(listing)| list_versions(app, rules, name, listing);
+    let one = move |State(app), Path((name, version))| get_version(app, rules, name, version);
+    let put = move |State(app), Path((name, version)), Body(body): Body| {
+        put_version(app, rules, name, version, body, false)
+    };
+    Router::new()
+        .route(&versions, get(list))
+        .route(&format!("{versions}/{{version}}"), get(one).put(put))
+}
 
 /// A version as a resource.
-pub fn version(app: &Shared, kind: Kind, complete: Complete, asset: Asset) -> Value {
+pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
     let mut properties = asset.properties;
     readdress(app, &mut properties);
     for (name, value) in [
@@ -78,9 +119,14 @@ pub fn version(app: &Shared, kind: Kind, complete: Complete, asset: Asset) -> Va
         }
     }
     properties["provisioningState"] = json!("Succeeded");
-    complete(&mut properties);
+    (rules.complete)(&mut properties);
     resource(
-        &[kind.collection(), &asset.name, "versions", &asset.version],
+        &[
+            rules.kind.collection(),
+            &asset.name,
+            "versions",
+            &asset.version,
+        ],
         &asset.created_at,
         &properties,
     )
@@ -131,7 +177,7 @@ pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String])
 }
 
 /// All names of a kind.
-pub async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Value> {
+async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Json<Value>> {
     let containers = app
         .db(move |store| {
             let mut containers = Vec::new();
@@ -149,7 +195,7 @@ pub async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Resul
         .await?;
     let (containers, listing) = containers;
     let address = scope().path([kind.collection()]);
-    Ok(listing.page(&app, &address, containers))
+    Ok(Json(listing.page(&app, &address, containers)))
 }
 
 fn is_anonymous(asset: &Asset) -> bool {
@@ -157,13 +203,13 @@ fn is_anonymous(asset: &Asset) -> bool {
 }
 
 /// One name.
-pub async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Value> {
+async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Value>> {
     app.db(move |store| {
         let versions = asset::versions(store, kind, &name)?;
         if versions.is_empty() {
             return Err(missing(kind, &name, None, &asset::names(store, kind)?));
         }
-        Ok(container(kind, &name, &versions))
+        Ok(Json(container(kind, &name, &versions)))
     })
     .await
 }
@@ -171,11 +217,11 @@ pub async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Valu
 /// The versions of one name.
 pub async fn list_versions(
     app: Shared,
-    kind: Kind,
-    complete: Complete,
+    rules: &'static Rules,
     name: String,
     listing: Listing,
-) -> Result<Value> {
+) -> Result<Json<Value>> {
+    let kind = rules.kind;
     let of = name.clone();
     let hash = listing.hash.clone();
     let mut versions = app
@@ -200,20 +246,20 @@ pub async fn list_versions(
     }
     let versions = versions
         .into_iter()
-        .map(|asset| version(&app, kind, complete, asset))
+        .map(|asset| version(&app, rules, asset))
         .collect();
     let address = scope().path([kind.collection(), &name, "versions"]);
-    Ok(listing.page(&app, &address, versions))
+    Ok(Json(listing.page(&app, &address, versions)))
 }
 
 /// One version.
 pub async fn get_version(
     app: Shared,
-    kind: Kind,
-    complete: Complete,
+    rules: &'static Rules,
     name: String,
     number: String,
-) -> Result<Value> {
+) -> Result<Json<Value>> {
+    let kind = rules.kind;
     let found = app
         .db(move |store| {
             if let Some(found) = asset::get(store, kind, &name, &number)? {
@@ -229,21 +275,21 @@ pub async fn get_version(
             }
         })
         .await?;
-    Ok(version(&app, kind, complete, found))
+    Ok(Json(version(&app, rules, found)))
 }
 
-/// Makes a version, or changes what may change of one. Gives whether it is new.
-///
-/// `content` names the properties that a version stands for: they never change.
+/// Makes a version, or changes what may change of one; with `anew` its content is lost and may be another.
 pub async fn put_version(
     app: Shared,
-    kind: Kind,
-    complete: Complete,
-    content: &'static [&'static str],
+    rules: &'static Rules,
     name: String,
     number: String,
-    mut properties: Value,
-) -> Result<(bool, Value)> {
+    mut body: Value,
+    anew: bool,
+) -> Result<(StatusCode, Json<Value>)> {
+    let kind = rules.kind;
+    (rules.check)(&body)?;
+    let mut properties = body["properties"].take();
     check_name(kind, &name, 255)?;
     check_name(kind, &number, 64)?;
     if let Some(members) = properties.as_object_mut() {
@@ -259,14 +305,15 @@ pub async fn put_version(
             let app = app.clone();
             move |store| {
                 let old = asset::get(store, kind, &name, &number)?;
-                if let Some(old) = &old {
+                if let Some(old) = old.as_ref().filter(|_| !anew) {
                     let mut before = old.properties.clone();
                     readdress(&app, &mut before);
                     let same_hash = kind == Kind::Code && hash(&before) == hash(&properties);
                     if same_hash && hash(&before).is_some() {
                         return Ok((false, old.clone()));
                     }
-                    if let Some(member) = content
+                    if let Some(member) = rules
+                        .content
                         .iter()
                         .find(|member| before.get(**member) != properties.get(**member))
                     {
@@ -286,10 +333,16 @@ pub async fn put_version(
             }
         })
         .await?;
-    Ok((new, version(&app, kind, complete, asset)))
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(version(&app, rules, asset))))
 }
 
-fn hash(properties: &Value) -> Option<&str> {
+/// The hash of the files that a version stands for.
+pub fn hash(properties: &Value) -> Option<&str> {
     properties.get("properties")?.get("hash_sha256")?.as_str()
 }
 

@@ -435,8 +435,20 @@ fn block_ids(list: &str) -> Vec<String> {
 
 /// Writes a body to a file as it comes.
 async fn receive(body: Body, path: &std::path::Path) -> Result<()> {
-    let mut file = File::create_new(path).await?;
     let mut stream = body.into_data_stream();
+    let written = write(&mut stream, path).await;
+    if let Err(Error::DiskFull(_)) = written {
+        // Few clients hear an answer while they still send.
+        while let Some(Ok(_)) = stream.next().await {}
+    }
+    written
+}
+
+async fn write(
+    stream: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
+    path: &std::path::Path,
+) -> Result<()> {
+    let mut file = File::create_new(path).await?;
     let mut length = 0;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| Error::invalid("the body ended early"))?;

@@ -1,6 +1,6 @@
 //! Code snapshots, and places to upload to.
 
-use super::asset::{self, Listing};
+use super::asset::{self, Listing, Rules};
 use super::workspace::storage_account;
 use crate::app::{Shared, blocking};
 use crate::blob;
@@ -9,7 +9,7 @@ use crate::runner::input;
 use crate::server::address::ACCOUNT;
 use crate::server::body::{Json as Body, strict};
 use crate::signer::Access;
-use crate::store::asset::Kind;
+use crate::store::asset::{self as store, Kind};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -18,7 +18,12 @@ use azureml_wire::arm::Resource;
 use azureml_wire::code::{CodeVersionProperties, PendingUploadRequest};
 use serde_json::{Value, json};
 
-const KIND: Kind = Kind::Code;
+static RULES: Rules = Rules {
+    kind: Kind::Code,
+    content: &["codeUri"],
+    check: |body| strict::<Resource<CodeVersionProperties>>(body).map(drop),
+    complete,
+};
 
 /// The codes' calls.
 pub fn router() -> Router<Shared> {
@@ -54,13 +59,13 @@ async fn versions(
     Query(listing): Query<Listing>,
 ) -> Result<Json<Value>> {
     let by_hash = listing.hash.is_some();
-    let mut page = asset::list_versions(app.clone(), KIND, complete, name, listing).await?;
+    let Json(mut page) = asset::list_versions(app.clone(), &RULES, name, listing).await?;
     if by_hash && let Some(found) = page["value"].as_array_mut() {
         let all = std::mem::take(found);
         let kept = blocking(move || {
             Ok(all
                 .into_iter()
-                .filter(|code| has_files(&app, code))
+                .filter(|code| has_files(&app, &code["properties"]))
                 .collect())
         })
         .await?;
@@ -69,8 +74,8 @@ async fn versions(
     Ok(Json(page))
 }
 
-fn has_files(app: &Shared, code: &Value) -> bool {
-    let uri = code.pointer("/properties/codeUri").and_then(Value::as_str);
+fn has_files(app: &Shared, properties: &Value) -> bool {
+    let uri = properties.get("codeUri").and_then(Value::as_str);
     uri.and_then(|uri| input::source(app, uri).ok())
         .and_then(|source| {
             let prefix = format!("{}/", source.path);
@@ -83,9 +88,7 @@ async fn version(
     State(app): State<Shared>,
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Json<Value>> {
-    asset::get_version(app, KIND, complete, name, version)
-        .await
-        .map(Json)
+    asset::get_version(app, &RULES, name, version).await
 }
 
 async fn put(
@@ -93,19 +96,22 @@ async fn put(
     Path((name, version)): Path<(String, String)>,
     Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>)> {
-    let _: Resource<CodeVersionProperties> = strict(&body)?;
-    let (_, value) = asset::put_version(
-        app,
-        KIND,
-        complete,
-        &["codeUri"],
-        name,
-        version,
-        body["properties"].clone(),
-    )
-    .await?;
+    let old = {
+        let (name, version) = (name.clone(), version.clone());
+        app.db(move |store| store::get(store, Kind::Code, &name, &version))
+            .await?
+    };
+    // The files of a version may be gone; whoever brings them again under the same hash gives it new ones.
+    let is_lost = match old {
+        Some(old) if asset::hash(&old.properties) == asset::hash(&body["properties"]) => {
+            let app = app.clone();
+            blocking(move || Ok(!has_files(&app, &old.properties))).await?
+        }
+        _ => false,
+    };
+    let (_, answer) = asset::put_version(app, &RULES, name, version, body, is_lost).await?;
     // The service says 201 whether it is new or not.
-    Ok((StatusCode::CREATED, Json(value)))
+    Ok((StatusCode::CREATED, answer))
 }
 
 /// Always a fresh container: a client that finds a finished upload there would skip its own.

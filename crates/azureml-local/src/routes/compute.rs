@@ -5,6 +5,7 @@ use super::workspace::LOCATION;
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
+use crate::queue::MOST_NODES;
 use crate::server::body::{Json as Body, strict};
 use crate::store::compute::{self, Compute};
 use axum::extract::{Path, State};
@@ -163,11 +164,19 @@ async fn put(
     let request: Resource<wire::Compute> = strict(&body)?;
     if let wire::Compute::AmlCompute(cluster) = &request.properties
         && let Some(scale) = &cluster.properties.scale_settings
-        && (scale.max_node_count == 0 || scale.min_node_count.unwrap_or(0) > scale.max_node_count)
     {
-        return Err(Error::invalid(
-            "a cluster has at least one node at most, and no more at least than at most",
-        ));
+        if scale.max_node_count == 0 || scale.min_node_count.unwrap_or(0) > scale.max_node_count {
+            return Err(Error::invalid(
+                "a cluster has at least one node at most, and no more at least than at most",
+            ));
+        }
+        if scale.max_node_count as usize > MOST_NODES {
+            return Err(Error::invalid(format!(
+                "a cluster of the local workspace has up to {MOST_NODES} nodes, and this one would have {}\n\
+                 hint: all of them are this machine; ask for fewer",
+                scale.max_node_count
+            )));
+        }
     }
     let inner = &mut body["properties"]["properties"];
     if !inner.is_object() {

@@ -1,13 +1,15 @@
 //! Jobs: submit, look, list, cancel.
 
-use super::asset::Listing;
+use super::asset::{Listing, check_name};
 use super::compute::accepted;
 use super::{datastore, next_link, readdress, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::queue::Waiting;
+use crate::runner::collect::path_in_datastore;
 use crate::runner::{command, duration};
 use crate::server::body::{Json as Body, strict};
+use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
 use axum::extract::{Path, Query, State};
@@ -23,6 +25,9 @@ use serde_json::{Value, json};
 
 /// Properties that a job's PUT may change once the job is there.
 const MUTABLE: &[&str] = &["displayName", "description", "isArchived", "properties"];
+
+/// The most processes of one job.
+const MOST_PROCESSES: u64 = 64;
 
 /// The jobs' calls.
 pub fn router() -> Router<Shared> {
@@ -222,6 +227,14 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
             "a job needs at least one node and one process",
         ));
     }
+    let (nodes, per_node) = (instances.unwrap_or(1), processes.unwrap_or(1));
+    if u64::from(nodes) * u64::from(per_node) > MOST_PROCESSES {
+        return Err(Error::invalid(format!(
+            "the job asks for {nodes} nodes with {per_node} processes on each; \
+             the local workspace runs up to {MOST_PROCESSES} processes of a job\n\
+             hint: all of them run on this machine; ask for fewer"
+        )));
+    }
     let inputs: Vec<&str> = request
         .inputs
         .iter()
@@ -245,6 +258,21 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
             return Err(Error::invalid(format!(
                 "{name:?} is no name of an input or output\nhint: use letters, digits and `_`"
             )));
+        }
+    }
+    for (name, output) in request.outputs.iter().flatten() {
+        let asset = output.asset();
+        if let Some(uri) = &asset.uri
+            && path_in_datastore(uri).is_none()
+        {
+            return Err(Error::invalid(format!(
+                "the output {name:?} cannot go to {uri:?}: the local workspace has one datastore\n\
+                 hint: send it to azureml://datastores/{}/paths/…, or leave the place to the workspace",
+                datastore::NAME
+            )));
+        }
+        if let Some(asset_name) = &asset.asset_name {
+            check_name(Kind::Data, asset_name, 255)?;
         }
     }
     command::check(&request.command, &inputs, &outputs)

@@ -5,6 +5,7 @@ pub mod asset;
 pub mod blob;
 pub mod code;
 pub mod compute;
+pub mod data;
 pub mod datastore;
 pub mod environment;
 pub mod job;
@@ -25,9 +26,10 @@ pub fn arm() -> Router<Shared> {
     Router::new()
         .merge(workspace::router())
         .merge(compute::router())
-        .merge(environment::router())
+        .merge(asset::router(&environment::RULES))
+        .merge(asset::router(&model::RULES))
+        .merge(asset::router(&data::RULES))
         .merge(code::router())
-        .merge(model::router())
         .merge(datastore::router())
         .merge(job::router())
 }

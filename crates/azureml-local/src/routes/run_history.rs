@@ -13,6 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
+use azureml_wire::arm::last_part;
 use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
     .await
 }
 
-fn shown(app: &Shared, job: &Job) -> Value {
+fn shown(job: &Job) -> Value {
     json!({
         "runId": job.name,
         "rootRunId": job.name,
@@ -73,7 +74,7 @@ fn shown(app: &Shared, job: &Job) -> Value {
         "endTimeUtc": job.ended_at,
         "target": target(job),
         "tags": job.tags,
-        "properties": properties(app, job, None),
+        "properties": properties(job, None),
         "hidden": job.is_archived(),
         "error": job.error,
         "warnings": warnings(job),
@@ -81,7 +82,7 @@ fn shown(app: &Shared, job: &Job) -> Value {
 }
 
 fn target(job: &Job) -> Option<&str> {
-    job.text("computeId")?.rsplit(['/', ':']).next()
+    job.text("computeId").map(last_part)
 }
 
 fn warnings(job: &Job) -> Vec<Value> {
@@ -91,7 +92,7 @@ fn warnings(job: &Job) -> Vec<Value> {
         .collect()
 }
 
-fn properties(_: &Shared, job: &Job, history: Option<String>) -> Bag {
+fn properties(job: &Job, history: Option<String>) -> Bag {
     let mut properties: Bag = job
         .properties
         .get("properties")
@@ -109,7 +110,7 @@ async fn one(
     Path(OfRun { run }): Path<OfRun>,
 ) -> Result<Json<Value>> {
     let job = found(&app, caller, run).await?;
-    Ok(Json(shown(&app, &job)))
+    Ok(Json(shown(&job)))
 }
 
 async fn details(
@@ -122,8 +123,8 @@ async fn details(
         .db(move |store| Ok(serde_json::to_string(&job::history(store, &run)?)?))
         .await?;
     let logs = Artifacts::of(&app, &job.name).logs().await?;
-    let mut details = shown(&app, &job);
-    details["properties"] = json!(properties(&app, &job, Some(history)));
+    let mut details = shown(&job);
+    details["properties"] = json!(properties(&job, Some(history)));
     details["logFiles"] = json!(logs);
     details["inputDatasets"] = json!([]);
     details["outputDatasets"] = json!([]);
@@ -174,7 +175,7 @@ async fn modify(
             job::get(store, &run)?.ok_or_else(|| missing(&run))
         })
         .await?;
-    Ok(Json(shown(&app, &job)))
+    Ok(Json(shown(&job)))
 }
 
 async fn children() -> Json<Value> {
@@ -199,7 +200,7 @@ async fn run_data(
 ) -> Result<Json<Value>> {
     let request: RunDataRequest = lenient(&body)?;
     let job = found(&app, caller, request.run_id).await?;
-    let mut metadata = shown(&app, &job);
+    let mut metadata = shown(&job);
     let outputs = job.properties.get("outputs").and_then(Value::as_object);
     let outputs: serde_json::Map<String, Value> = outputs
         .into_iter()

@@ -8,6 +8,7 @@ use super::folder::Folder;
 use crate::app::App;
 use crate::blob::{self, DEFAULT_CONTAINER};
 use crate::error::{Error, disk_full, is_disk_full};
+use crate::routes::datastore;
 use crate::store::job::Job;
 use serde_json::Value;
 use std::fs;
@@ -36,16 +37,21 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
             collector.gather(&folder.work().join(name), &to, name, 0)?;
             moves.push((to, artifacts.join(name)));
         }
-        for (name, target) in named_outputs(job) {
-            let from = folder.output(&name);
-            let shown = format!("named-outputs/{name}");
+        for output in named_outputs(job) {
+            let from = folder.output(&output.name);
+            let shown = format!("named-outputs/{}", output.name);
             let to = staging.join(&shown);
             collector.gather(&from, &to, &shown, 0)?;
             moves.push((to, artifacts.join(&shown)));
-            if let Some(target) = target {
-                let to = staging.join("datastore").join(&name);
+            if let Some(path) = path_in_datastore(&output.uri) {
+                let from = if output.is_file {
+                    from.join(&output.name)
+                } else {
+                    from
+                };
+                let to = staging.join("datastore").join(&output.name);
                 collector.gather(&from, &to, &shown, 0)?;
-                moves.push((to, app.home.blobs().join(DEFAULT_CONTAINER).join(target)));
+                moves.push((to, app.home.blobs().join(DEFAULT_CONTAINER).join(path)));
             }
         }
         Ok(())
@@ -53,7 +59,7 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
     let placed = staged.and_then(|()| {
         moves
             .iter()
-            .filter(|(from, _)| from.is_dir())
+            .filter(|(from, _)| from.exists())
             .try_for_each(|(from, to)| put(from, to))
     });
     // When it cannot be removed now, it is at the next start.
@@ -71,25 +77,54 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// The named outputs of a job, and where each goes in the datastore.
-fn named_outputs(job: &Job) -> Vec<(String, Option<PathBuf>)> {
+/// A named output of a job.
+pub struct NamedOutput {
+    /// Its name.
+    pub name: String,
+    /// `uri_folder`, `uri_file`, `custom_model`, ….
+    pub kind: String,
+    /// Whether it is one file, which the job wrote under the output's name.
+    pub is_file: bool,
+    /// Where it goes in the datastore.
+    pub uri: String,
+    /// The name that it is registered under.
+    pub asset_name: Option<String>,
+}
+
+/// The named outputs of a job.
+pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
     let outputs = job.properties.get("outputs").and_then(Value::as_object);
     outputs
         .into_iter()
         .flatten()
         .map(|(name, output)| {
-            let uri = output.get("uri").and_then(Value::as_str).map_or_else(
-                || crate::routes::job::output_uri(&job.name, name),
+            let text = |member: &str| output.get(member).and_then(Value::as_str);
+            let kind = text("jobOutputType").unwrap_or("uri_folder").to_owned();
+            let is_file = kind == "uri_file";
+            let uri = text("uri").map_or_else(
+                || {
+                    let folder = crate::routes::job::output_uri(&job.name, name);
+                    if is_file { folder + name } else { folder }
+                },
                 str::to_owned,
             );
-            let target = uri
-                .split_once("/paths/")
-                .map(|(_, path)| path.trim_matches('/'))
-                .filter(|path| blob::is_safe(path))
-                .map(PathBuf::from);
-            (name.clone(), target)
+            NamedOutput {
+                name: name.clone(),
+                kind,
+                is_file,
+                uri,
+                asset_name: text("assetName").map(str::to_owned),
+            }
         })
         .collect()
+}
+
+/// The path that a URI names in the datastore; `None` when it leads elsewhere.
+pub fn path_in_datastore(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.strip_prefix("azureml:")?.split_once("/datastores/")?;
+    let (datastore, path) = rest.split_once("/paths/")?;
+    let path = path.trim_matches('/');
+    (datastore::exists(datastore) && blob::is_safe(path)).then_some(path)
 }
 
 struct Collector {
@@ -168,12 +203,12 @@ impl Collector {
     }
 }
 
-/// Puts a staged folder in its place: at once when nothing is there, else file by file.
+/// Puts a staged folder or file in its place: at once when nothing is there, else file by file.
 fn put(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }
-    if !to.exists() {
+    if from.is_file() || !to.exists() {
         return fs::rename(from, to);
     }
     for entry in fs::read_dir(from)? {

@@ -8,7 +8,6 @@ use crate::routes::{datastore, own_url};
 use crate::server::address::ACCOUNT;
 use crate::store::asset::{self, Kind};
 use crate::store::job;
-use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -99,59 +98,73 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
             files(DEFAULT_CONTAINER, &format!("azureml/{job}/{output}/{path}"))
         };
     }
-    if let Some((name, version)) = model(uri) {
-        return model_uri(app, uri, &name, version.as_deref()).map(Step::Uri);
+    if let Some((kinds, name, version)) = registered(uri) {
+        return registered_uri(app, uri, kinds, &name, version.as_deref()).map(Step::Uri);
     }
     Err(Failure::user(format!(
         "the local workspace cannot read the input {uri:?}\n\
-         hint: upload it to the datastore {:?}, or name a model or another job's output",
+         hint: upload it to the datastore {:?}, or name a model, data or another job's output",
         datastore::NAME
     )))
 }
 
-/// `azureml:name:version`, `azureml:name@latest`, `azureml:name` or an ARM id of a model.
-fn model(uri: &str) -> Option<(String, Option<String>)> {
-    if let Some((_, rest)) = uri.split_once("/models/") {
-        let (name, version) = rest.split_once("/versions/").unwrap_or((rest, ""));
-        return Some((
-            name.to_owned(),
-            Some(version.to_owned()).filter(|version| !version.is_empty()),
-        ));
+/// An asset by name: of which kind it may be, and its version unless it is the newest.
+type Registered = (&'static [Kind], String, Option<String>);
+
+/// `azureml:name:version`, `azureml:name@latest`, `azureml:name` or an ARM id of a model or of data.
+fn registered(uri: &str) -> Option<Registered> {
+    let by_id = [
+        ("/models/", &[Kind::Model] as &[Kind]),
+        ("/data/", &[Kind::Data]),
+    ];
+    for (collection, kinds) in by_id {
+        if !uri.contains("://")
+            && let Some((_, rest)) = uri.split_once(collection)
+        {
+            let (name, version) = rest.split_once("/versions/").unwrap_or((rest, ""));
+            let version = Some(version.to_owned()).filter(|version| !version.is_empty());
+            return Some((kinds, name.to_owned(), version));
+        }
     }
     let rest = uri.strip_prefix("azureml:")?;
     if rest.contains('/') {
         return None;
     }
-    if let Some((name, _label)) = rest.split_once('@') {
-        return Some((name.to_owned(), None));
-    }
-    Some(match rest.split_once(':') {
-        Some((name, version)) => (name.to_owned(), Some(version.to_owned())),
-        None => (rest.to_owned(), None),
-    })
+    let (name, version) = match (rest.split_once('@'), rest.split_once(':')) {
+        (Some((name, _label)), _) => (name, None),
+        (None, Some((name, version))) => (name, Some(version.to_owned())),
+        (None, None) => (rest, None),
+    };
+    Some((&[Kind::Model, Kind::Data], name.to_owned(), version))
 }
 
-fn model_uri(app: &App, uri: &str, name: &str, version: Option<&str>) -> Result<String, Failure> {
-    let found = app.store.transaction(|store| match version {
-        Some(version) => asset::get(store, Kind::Model, name, version),
-        None => Ok(asset::versions(store, Kind::Model, name)?
-            .into_iter()
-            .next()),
-    })?;
-    found
-        .and_then(|model| {
-            model
-                .properties
-                .get("modelUri")
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        })
-        .ok_or_else(|| {
-            Failure::user(format!(
-                "the input {uri:?} is no model of this workspace\n\
-                 hint: see the list of models for names and versions"
-            ))
-        })
+fn registered_uri(
+    app: &App,
+    uri: &str,
+    kinds: &[Kind],
+    name: &str,
+    version: Option<&str>,
+) -> Result<String, Failure> {
+    for kind in kinds {
+        let found = app.store.transaction(|store| match version {
+            Some(version) => asset::get(store, *kind, name, version),
+            None => Ok(asset::versions(store, *kind, name)?.into_iter().next()),
+        })?;
+        let uri = found.as_ref().and_then(|asset| {
+            ["modelUri", "dataUri"]
+                .iter()
+                .find_map(|member| asset.properties.get(*member)?.as_str())
+        });
+        if let Some(uri) = uri {
+            return Ok(uri.to_owned());
+        }
+    }
+    let nouns: Vec<&str> = kinds.iter().map(|kind| kind.noun()).collect();
+    let nouns = nouns.join(" or ");
+    Err(Failure::user(format!(
+        "the input {uri:?} is no {nouns} of this workspace\n\
+         hint: see the list of them for names and versions"
+    )))
 }
 
 /// How files are brought to a job.
@@ -224,19 +237,40 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::model;
+    use super::*;
 
     #[test]
-    fn models_are_named_in_many_ways() {
-        let named =
-            |name: &str, version: Option<&str>| Some((name.to_owned(), version.map(str::to_owned)));
-        assert_eq!(model("azureml:mnist:3"), named("mnist", Some("3")));
-        assert_eq!(model("azureml:mnist@latest"), named("mnist", None));
-        assert_eq!(
-            model("/subscriptions/s/x/models/mnist/versions/3"),
-            named("mnist", Some("3"))
-        );
-        assert_eq!(model("azureml://datastores/x/paths/y"), None);
-        assert_eq!(model("https://example.com/x"), None);
+    fn assets_are_named_in_many_ways() {
+        for (uri, kinds, name, version) in [
+            ("azureml:mnist:3", 2, "mnist", Some("3")),
+            ("azureml:mnist@latest", 2, "mnist", None),
+            ("azureml:mnist", 2, "mnist", None),
+            (
+                "/subscriptions/s/x/models/mnist/versions/3",
+                1,
+                "mnist",
+                Some("3"),
+            ),
+            (
+                "/subscriptions/s/x/data/digits/versions/1",
+                1,
+                "digits",
+                Some("1"),
+            ),
+        ] {
+            let found = registered(uri).expect(uri);
+            let expected = (name.to_owned(), version.map(str::to_owned));
+            assert_eq!(
+                (found.0.len(), (found.1, found.2)),
+                (kinds, expected),
+                "{uri}"
+            );
+        }
+        for uri in [
+            "azureml://datastores/x/paths/data/y",
+            "https://example.com/data/x",
+        ] {
+            assert!(registered(uri).is_none(), "{uri}");
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod folder;
 pub mod input;
 pub mod prepare;
+pub mod register;
 pub mod supervisor;
 pub mod variables;
 
@@ -198,10 +199,11 @@ async fn run(
         app.db(move |store| job::set_warnings(store, &name, &warnings))
             .await?;
     }
-    match failure {
-        Some(failure) => Ok(End::Failed(failure)),
-        None => collected.map(|_| End::Completed),
+    if let Some(failure) = failure.or(collected.err()) {
+        return Ok(End::Failed(failure));
     }
+    app.db(move |store| register::register(store, &job)).await?;
+    Ok(End::Completed)
 }
 
 /// Why the command of a job failed, when it did.

@@ -13,6 +13,7 @@ use crate::routes::asset::missing;
 use crate::routes::compute;
 use crate::store::asset::{self, Kind};
 use crate::store::job::Job;
+use azureml_wire::arm::last_part;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,13 +68,17 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     })
 }
 
-/// The last part of an ARM id, or of `azureml:name`.
-fn last_part(id: &str) -> &str {
-    id.rsplit(['/', ':']).next().unwrap_or(id)
-}
-
 fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Failure> {
+    let too_many = |name: &str, most: usize| {
+        Error::invalid(format!(
+            "the job asks for {nodes} nodes, and {name} has {most} at most\n\
+             hint: ask for fewer; on one machine, more processes on a node do as well"
+        ))
+    };
     let Some(id) = request.compute_id.as_deref().filter(|id| !id.is_empty()) else {
+        if nodes > 1 {
+            return Err(too_many("serverless compute", 1).into());
+        }
         return Ok(());
     };
     let name = last_part(id);
@@ -91,10 +96,7 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
             .and_then(Value::as_u64)
             .unwrap_or(1) as usize;
         if nodes > most {
-            return Err(Error::invalid(format!(
-                "the job asks for {nodes} nodes, and {name} has {most} at most\n\
-                 hint: ask for fewer; on one machine, more processes on a node do as well"
-            )));
+            return Err(too_many(name, most));
         }
         Ok(())
     })?;

@@ -3,6 +3,7 @@
 //! It belongs to no server: it has a session of its own, so a server may be ended, killed and started again while the
 //! job runs. In its folder it holds a lock as long as it lives, says what it started, and at last how it ended.
 
+use crate::home::private;
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a supervisor is to run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What a supervisor is to run. Has no `Debug`: it holds the run's token.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The command line, for the shell.
     pub command: String,
@@ -95,7 +96,8 @@ pub const READY: &[u8] = b"started\n";
 /// Sets up a supervisor's folder.
 pub fn set_up(folder: &Path, spec: &Spec) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join(SPEC), serde_json::to_vec(spec)?)?;
+    // It holds the run's token.
+    private(&folder.join(SPEC))?.write_all(&serde_json::to_vec(spec)?)?;
     File::create(folder.join(LOCK))?;
     fs::write(
         folder.join(STARTED),

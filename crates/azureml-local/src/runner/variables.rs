@@ -78,6 +78,7 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
     let experiment_id = job.experiment_id.to_string();
     let tracking = app.tracking_uri();
     let service = app.url();
+    let port_file = app.home.port_file().to_string_lossy().into_owned();
     for (name, value) in [
         ("AZUREML_RUN_ID", job.name.as_str()),
         ("AZUREML_ROOT_RUN_ID", &job.name),
@@ -93,6 +94,7 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
             crate::routes::workspace::WORKSPACE_ID,
         ),
         ("AZUREML_SERVICE_ENDPOINT", &service),
+        (local::env::PORT_FILE, &port_file),
         ("MLFLOW_TRACKING_URI", &tracking),
         ("MLFLOW_TRACKING_TOKEN", &token),
         ("MLFLOW_RUN_ID", &job.name),

@@ -134,10 +134,11 @@ mod tests {
                 "properties.limits.x",
             ),
         ] {
-            let error = job(&inner).unwrap_err().to_string();
+            let error = job(&inner).map(drop).unwrap_err().to_string();
             assert!(error.ends_with(path), "{error}");
         }
         let error = job(&json!({ "inputs": { "a": { "jobInputType": "literal", "value": 1 } } }))
+            .map(drop)
             .unwrap_err();
         assert_eq!(error.status(), 400);
     }

@@ -1,10 +1,11 @@
-//! The record of exchanges on the ARM routes, for tests (`AZUREML_LOCAL_TRACE`).
+//! The record of exchanges on the routes that speak JSON, for tests (`AZUREML_LOCAL_TRACE`).
 
 use super::address::Area;
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::header;
 use axum::response::Response;
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ impl Trace {
 /// An exchange of which the answer is still to come.
 #[derive(Debug)]
 pub struct Exchange {
+    client: String,
     method: String,
     path: String,
     query: String,
@@ -53,25 +55,33 @@ pub async fn asked(
     area: Area,
     request: Request,
 ) -> Result<(Request, Option<Exchange>)> {
-    if app.trace.is_none() || area != Area::Arm {
+    // As the service writes the workspace's id, however the client did.
+    let root = match area {
+        Area::Arm => scope().to_string(),
+        Area::History => format!("/history/v1.0{}", scope()),
+        Area::Mlflow => format!("/mlflow/v2.0{}/api/2.0", scope()),
+        Area::Artifact | Area::Blob | Area::Discovery | Area::Page => {
+            return Ok((request, None));
+        }
+    };
+    let rest = request.uri().path().strip_prefix(area.inner());
+    let rest = rest.unwrap_or_default().to_owned();
+    // Files travel there.
+    if app.trace.is_none() || rest.starts_with("/mlflow-artifacts/") {
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, super::JSON_LIMIT)
         .await
         .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
+    let client = parts.headers.get(header::USER_AGENT);
     let exchange = Exchange {
+        client: client
+            .and_then(|client| client.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
         method: parts.method.to_string(),
-        // As the service writes the workspace's id, however the client did.
-        path: format!(
-            "{}{}",
-            scope(),
-            parts
-                .uri
-                .path()
-                .strip_prefix(area.inner())
-                .unwrap_or_default()
-        ),
+        path: root + &rest,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         request: redacted(&body),
     };
@@ -84,9 +94,10 @@ pub async fn answered(app: &Shared, exchange: Exchange, response: Response) -> R
         return response;
     };
     let (parts, body) = response.into_parts();
-    // Answers of ARM routes are made of JSON values; they are in memory already.
+    // Answers of these routes are made of JSON values; they are in memory already.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     trace.write(&json!({
+        "client": exchange.client,
         "method": exchange.method,
         "path": exchange.path,
         "query": exchange.query,

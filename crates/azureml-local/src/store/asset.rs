@@ -1,4 +1,4 @@
-//! Versions of environments, codes and models.
+//! Versions of environments, codes, models and data.
 
 use super::{json, now};
 use crate::error::Result;
@@ -14,6 +14,8 @@ pub enum Kind {
     Code,
     /// A registered model.
     Model,
+    /// Registered data.
+    Data,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
             Self::Environment => "environments",
             Self::Code => "codes",
             Self::Model => "models",
+            Self::Data => "data",
         }
     }
 
@@ -32,6 +35,7 @@ impl Kind {
             Self::Environment => "environment",
             Self::Code => "code snapshot",
             Self::Model => "model",
+            Self::Data => "data asset",
         }
     }
 }

@@ -191,11 +191,13 @@ pub fn update_run(store: &Connection, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a value of a metric.
+/// Keeps a value of a metric; an exact repetition, as of a request whose answer was lost, is the same value.
 pub fn log_metric(store: &Connection, run: &str, metric: &Metric) -> Result<()> {
     store
         .prepare_cached(
-            "INSERT INTO metric (run, key, value, timestamp, step) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO metric (run, key, value, timestamp, step) SELECT ?1, ?2, ?3, ?4, ?5
+               WHERE NOT EXISTS (SELECT 1 FROM metric
+                 WHERE run = ?1 AND key = ?2 AND value IS ?3 AND timestamp = ?4 AND step = ?5)",
         )?
         .execute(params![
             run,

@@ -9,6 +9,7 @@ pub mod job;
 pub mod mlflow;
 
 use crate::error::{Error, Result};
+use crate::home::private;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub struct Store {
 impl Store {
     /// Opens the database, or makes it.
     pub fn open(path: &Path) -> Result<Self> {
+        // SQLite's own files beside it take their permissions from it.
+        private(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -1,6 +1,6 @@
 -- Everything but file contents. Times are RFC 3339 text, MLflow's are milliseconds since 1970.
 
--- Versions of environments, codes and models.
+-- Versions of environments, codes, models and data.
 CREATE TABLE asset (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,
     kind       TEXT NOT NULL,

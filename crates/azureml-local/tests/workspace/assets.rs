@@ -160,6 +160,41 @@ fn unchanged_code_is_found_again_and_half_uploads_are_not() {
     )
     .expect(202);
     assert_eq!(by_hash("cc"), json!([]));
+
+    // Whoever brings them again gives the same version its new place.
+    let again = workspace.code(name, "cc", &[("a.txt", "whole again")]);
+    assert_eq!(again, id);
+    let found = by_hash("cc");
+    assert_eq!(found[0]["id"], id);
+    assert_ne!(found[0]["properties"]["codeUri"], uri);
+    workspace.submit("runs-it", "cat a.txt", &json!({ "codeId": id }));
+    workspace.complete("runs-it");
+    assert_eq!(workspace.log("runs-it"), "whole again");
+}
+
+#[test]
+fn data_is_registered_by_version() {
+    let workspace = Workspace::start();
+    let body = |uri: &str| json!({ "properties": { "dataType": "uri_folder", "dataUri": uri } });
+    let uri = "azureml://datastores/workspaceblobstore/paths/digits/";
+    let put = |version: &str, uri: &str| {
+        workspace.arm(
+            "PUT",
+            &format!("/data/digits/versions/{version}"),
+            &body(uri),
+        )
+    };
+    put("1", uri).expect(201);
+    put("1", uri).expect(200);
+    put("1", "azureml://datastores/workspaceblobstore/paths/other/").expect(409);
+    put("2", "").expect(400);
+    let found = workspace.get("/data/digits/versions/1");
+    assert_eq!(found["properties"]["dataUri"], uri);
+    assert_eq!(
+        workspace.get("/data/digits")["properties"]["nextVersion"],
+        "2"
+    );
+    assert_eq!(workspace.get("/data")["value"][0]["name"], "digits");
 }
 
 #[test]

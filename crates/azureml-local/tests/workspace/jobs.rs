@@ -130,12 +130,17 @@ fn what_does_not_exist_is_reported_by_the_job() {
         (
             "no-model",
             json!({ "inputs": { "data": { "jobInputType": "custom_model", "uri": "azureml:m:1" } } }),
-            "is no model of this workspace\nhint:",
+            "is no model or data asset of this workspace\nhint:",
         ),
         (
             "too-wide",
             json!({ "resources": { "instanceCount": 3 } }),
             "the job asks for 3 nodes, and cpu-cluster has 2 at most\nhint:",
+        ),
+        (
+            "too-wide-without-compute",
+            json!({ "computeId": null, "resources": { "instanceCount": 2 } }),
+            "the job asks for 2 nodes, and serverless compute has 1 at most\nhint:",
         ),
     ] {
         workspace.submit(name, "true", &more);
@@ -165,6 +170,26 @@ fn what_makes_no_sense_is_refused_at_once() {
             "forever",
             json!({ "limits": { "jobLimitsType": "Command", "timeout": "5 minutes" } }),
             "5 minutes",
+        ),
+        (
+            "crowd",
+            json!({ "distribution": { "distributionType": "PyTorch", "processCountPerInstance": 4_000_000_000_u32 } }),
+            "runs up to 64 processes of a job\nhint:",
+        ),
+        (
+            "crowd-of-nodes",
+            json!({ "computeId": null, "resources": { "instanceCount": 65 } }),
+            "runs up to 64 processes of a job\nhint:",
+        ),
+        (
+            "elsewhere",
+            json!({ "outputs": { "o": { "jobOutputType": "uri_folder", "uri": "azureml://datastores/lake/paths/x" } } }),
+            "the local workspace has one datastore\nhint:",
+        ),
+        (
+            "no-asset-name",
+            json!({ "outputs": { "o": { "jobOutputType": "uri_folder", "assetName": "a/b" } } }),
+            "\"a/b\" is no name",
         ),
         ("-x", json!({}), "no name of a job"),
         ("sweep", json!({ "jobType": "Sweep" }), "command jobs"),
@@ -339,6 +364,71 @@ fn idle_nodes_go() {
     workspace
         .arm("GET", "/computes/brief", &Value::Null)
         .expect(404);
+}
+
+#[test]
+fn a_cluster_is_no_larger_than_a_machine_can_stand() {
+    let workspace = Workspace::start();
+    let cluster = |least: u32, most: u32| {
+        let body = json!({ "location": "local", "properties": { "computeType": "AmlCompute", "properties": {
+            "vmSize": "STANDARD_DS3_V2", "scaleSettings": { "minNodeCount": least, "maxNodeCount": most },
+        }}});
+        workspace.arm("PUT", "/computes/large", &body)
+    };
+    let refused = cluster(4_000_000_000, 4_000_000_000).expect(400).json();
+    let message = refused["error"]["message"].as_str().expect("text");
+    assert!(
+        message.contains("up to 100 nodes") && message.contains("\nhint: "),
+        "{message}"
+    );
+    cluster(1, 100).expect(201);
+}
+
+#[test]
+fn outputs_are_registered_when_the_job_ends_well() {
+    let workspace = Workspace::start();
+    let outputs = json!({ "outputs": {
+        "folder": { "jobOutputType": "uri_folder", "assetName": "digits" },
+        "file": { "jobOutputType": "uri_file", "assetName": "labels" },
+        "placed": { "jobOutputType": "uri_file", "uri": "azureml://datastores/workspaceblobstore/paths/kept/here.txt" },
+        "model": { "jobOutputType": "custom_model", "assetName": "net" },
+    }});
+    let command = "echo d > ${{outputs.folder}}/d.txt; echo l > ${{outputs.file}}; echo p > ${{outputs.placed}}; \
+                   echo m > ${{outputs.model}}/m.pt";
+    workspace.submit("makes", command, &outputs);
+    workspace.complete("makes");
+    workspace.submit("makes-again", command, &outputs);
+    workspace.complete("makes-again");
+    workspace.submit("fails", &format!("{command}; exit 3"), &outputs);
+    workspace.fail("fails");
+    let data = workspace.get("/data/digits/versions?$orderBy=createdtime%20desc");
+    let names: Vec<&str> = data["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|version| version["name"].as_str())
+        .collect();
+    assert_eq!(names, ["2", "1"], "what failed is not registered");
+    assert_eq!(
+        data["value"][1]["properties"]["dataUri"],
+        "azureml://datastores/workspaceblobstore/paths/azureml/makes/folder/"
+    );
+    let model = workspace.get("/models/net/versions/1");
+    assert_eq!(model["properties"]["jobName"], "makes");
+
+    let input = |kind: &str, uri: &str| json!({ "jobInputType": kind, "uri": uri });
+    workspace.submit(
+        "reads",
+        "cat ${{inputs.a}}/d.txt ${{inputs.b}} ${{inputs.c}}/m.pt ${{inputs.d}}",
+        &json!({ "inputs": {
+            "a": input("uri_folder", &scope().path(["data", "digits", "versions", "1"])),
+            "b": input("uri_file", "azureml:labels@latest"),
+            "c": input("custom_model", "azureml:net:1"),
+            "d": input("uri_file", "azureml://datastores/workspaceblobstore/paths/kept/here.txt"),
+        }}),
+    );
+    workspace.complete("reads");
+    assert_eq!(workspace.log("reads"), "d\nl\nm\np\n");
 }
 
 #[test]

@@ -414,6 +414,54 @@ fn a_damaged_store_and_a_folder_that_is_none_are_clear_errors() {
 }
 
 #[test]
+fn nobody_else_can_look_into_its_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| {
+        let metadata = fs::metadata(path).expect("it is there");
+        metadata.permissions().mode() & 0o7777
+    };
+    let workspace = Workspace::new();
+    // As `mkdir` makes it.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(workspace.home(), open).expect("the folder is ours");
+    let mut server = workspace.serve(&[]);
+    assert_eq!(mode(workspace.home()), 0o700);
+    let gate = workspace.gate("gate");
+    workspace.submit("held", &until(&gate), &json!({}));
+    workspace.reach("held", "Running");
+    for secret in [
+        "workspace.db",
+        "workspace.db-wal",
+        "server.json",
+        "key",
+        "jobs/held/supervisor/spec.json",
+    ] {
+        assert_eq!(mode(&workspace.home().join(secret)), 0o600, "{secret}");
+    }
+    fs::write(&gate, "").expect("the folder is ours");
+    workspace.complete("held");
+    kill(server.id());
+    server.wait().expect("it was ours");
+
+    // A folder that belongs to all is closed to nobody.
+    let shared = tempfile::tempdir().expect("a folder can be made");
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777))
+        .expect("the folder is ours");
+    let mut command = Command::new(binary("azureml-local"));
+    let output = command
+        .args(["serve", "--home"])
+        .arg(shared.path())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("is shared with other users\nhint: "),
+        "{said}"
+    );
+    assert_eq!(mode(shared.path()), 0o1777);
+}
+
+#[test]
 fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     let workspace = Workspace::new();
     let mut command = Command::new("sh");

@@ -98,6 +98,33 @@ fn a_job_ends_when_the_job_ends_whatever_its_program_says() {
 }
 
 #[test]
+fn what_arrives_twice_is_kept_once() {
+    let workspace = Workspace::start();
+    let created = call(
+        &workspace,
+        "runs/create",
+        &json!({ "experiment_id": "0", "start_time": 5 }),
+    );
+    let id = created["run"]["info"]["run_id"].as_str().expect("an id");
+    let point = |value: Value, timestamp: u64, step: u64| json!({ "key": "m", "value": value, "timestamp": timestamp, "step": step });
+    let batch = json!({ "run_id": id, "metrics": [
+        point(json!(1.5), 1, 0), point(json!("NaN"), 1, 0), point(json!(1.5), 2, 0), point(json!(1.5), 1, 1), point(json!(2.5), 1, 1),
+    ]});
+    // The answer to the first may have been lost on the way.
+    call(&workspace, "runs/log-batch", &batch);
+    call(&workspace, "runs/log-batch", &batch);
+    let mut single = batch["metrics"][0].clone();
+    single["run_id"] = json!(id);
+    call(&workspace, "runs/log-metric", &single);
+    let history = call(
+        &workspace,
+        &format!("metrics/get-history?run_id={id}&metric_key=m"),
+        &Value::Null,
+    );
+    assert_eq!(history["metrics"], batch["metrics"]);
+}
+
+#[test]
 fn batches_hold_or_fail_as_a_whole() {
     let workspace = Workspace::start();
     let experiment =

@@ -222,6 +222,10 @@ impl Workspace {
         for (name, value) in more.as_object().into_iter().flatten() {
             properties[name] = value.clone();
         }
+        // `null` takes a member away.
+        if let Some(members) = properties.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
+        }
         self.arm(
             "PUT",
             &format!("/jobs/{name}"),

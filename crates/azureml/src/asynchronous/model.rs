@@ -1,13 +1,12 @@
 //! Registering models, finding them and bringing their files here.
 
 use super::run::{inside, is_below};
-use super::workspace::quoted;
 use super::{Run, Workspace};
 use crate::client::Call;
 use crate::client::blob::{self, Container};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::near::near;
+use crate::near::{did_you_mean, near};
 use crate::run::RunFile;
 use crate::show::List;
 use azureml_wire::arm::{Page, Resource};
@@ -59,7 +58,7 @@ impl Workspace {
                 "`Model::list(&ws)` shows all; `run.register_model(name, path)` makes one"
                     .to_owned()
             }
-            (None, near) => format!("did you mean {}?", quoted(near, " or ")),
+            (None, near) => did_you_mean(near),
         };
         Ok(Error::NotFound {
             kind: "model",
@@ -167,15 +166,10 @@ impl Run {
             )),
             ..ModelVersionProperties::default()
         };
-        let version = workspace.next_version("models", name).await?;
         let what = format!("registering model `{name}`");
-        let address = workspace
-            .client()
-            .scope()
-            .path(["models", name, "versions", &version]);
-        let call =
-            Call::management(&what, Method::PUT, address).json(&Resource::request(properties));
-        let registered = workspace.client().read(call).await?;
+        let registered = workspace
+            .put_next_version("models", name, &what, properties)
+            .await?;
         Ok(Model::from_version(workspace, name, registered))
     }
 

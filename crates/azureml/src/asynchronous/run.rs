@@ -3,12 +3,12 @@
 use super::Workspace;
 use crate::client::{Call, blob, parse};
 use crate::error::{Error, Result};
-use crate::near::near;
-use crate::run::log::{Tail, is_followed};
+use crate::near::{did_you_mean, near};
+use crate::run::log::{self, Tail, is_followed};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
-use azureml_wire::arm::Resource;
+use azureml_wire::arm::{Resource, last_part};
 use azureml_wire::job::{CommandJob, Job, JobStatus};
 use azureml_wire::mlflow;
 use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
@@ -148,34 +148,47 @@ impl Run {
 
     /// All that it has written to its logs so far.
     pub async fn logs(&self) -> Result<String> {
-        self.logs_of(&self.wire_details().await?).await
-    }
-
-    pub(crate) async fn logs_of(&self, details: &run_history::RunDetails) -> Result<String> {
+        let details = self.wire_details().await?;
+        let followed = followed(&details);
         let mut logs = String::new();
-        let followed: Vec<_> = details
-            .log_files
-            .iter()
-            .filter(|(name, _)| is_followed(name))
-            .collect();
         for (name, url) in &followed {
+            let unread = || Error::Transport {
+                call: format!("reading {name} of run `{}`", self.id()),
+                tries: 1,
+                reason: "the log cannot be read now".to_owned(),
+                hint: "try again; `run.file_names()` shows what can be downloaded",
+            };
+            // A log may grow faster than it is read.
+            let size = log::size(self.client(), url).await.ok_or_else(unread)?;
             let mut tail = Tail::default();
-            let bytes = tail
-                .read(self.client(), url)
-                .await
-                .ok_or_else(|| Error::Transport {
-                    call: format!("reading {name} of run `{}`", self.id()),
-                    tries: 1,
-                    reason: "the log cannot be read now".to_owned(),
-                    hint: "try again; `run.file_names()` shows what can be downloaded",
-                })?;
-            if followed.len() > 1 {
-                // Writing to a String cannot fail.
-                let _ = writeln!(logs, "==> {name} <==");
+            let mut text = String::new();
+            while tail.offset() < size {
+                let bytes = tail.read(self.client(), url).await.ok_or_else(unread)?;
+                if bytes.is_empty() {
+                    break;
+                }
+                text.push_str(&tail.push(&bytes));
             }
-            logs.push_str(&String::from_utf8_lossy(&bytes));
+            text.push_str(&tail.finish());
+            add_log(&mut logs, followed.len(), name, &text);
         }
         Ok(logs)
+    }
+
+    /// The last `most` bytes of each log; what cannot be read is left out.
+    pub(crate) async fn log_ends(&self, details: &run_history::RunDetails, most: u64) -> String {
+        let followed = followed(details);
+        let mut logs = String::new();
+        for (name, url) in &followed {
+            let Some(size) = log::size(self.client(), url).await else {
+                continue;
+            };
+            let mut tail = Tail::from(size.saturating_sub(most));
+            let bytes = tail.read(self.client(), url).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            add_log(&mut logs, followed.len(), name, &text);
+        }
+        logs
     }
 
     /// Its metrics: every value of each.
@@ -256,7 +269,7 @@ impl Run {
         let to = to.as_ref();
         let is_folder = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
         let to = if is_folder {
-            to.join(last_part(name))
+            to.join(name.rsplit('/').next().unwrap_or(name))
         } else {
             to.to_owned()
         };
@@ -310,7 +323,7 @@ impl Run {
             [] => {
                 "`run.file_names()` shows them; outputs are there when the run has ended".to_owned()
             }
-            near => format!("did you mean {}?", super::workspace::quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Error::invalid(format!("run `{}` has no file {name}", self.id()), hint)
     }
@@ -404,6 +417,24 @@ impl Run {
     }
 }
 
+/// The logs that people want to see, each with its URL.
+fn followed(details: &run_history::RunDetails) -> Vec<(&String, &String)> {
+    details
+        .log_files
+        .iter()
+        .filter(|(name, _)| is_followed(name))
+        .collect()
+}
+
+/// Adds a log, with its name where there are `count` and more than one.
+fn add_log(logs: &mut String, count: usize, name: &str, text: &str) {
+    if count > 1 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(logs, "==> {name} <==");
+    }
+    logs.push_str(text);
+}
+
 /// Whether a file is `prefix` itself, lies in that folder, or has a name that begins so.
 pub(super) fn is_below(path: &str, prefix: &str) -> bool {
     path.starts_with(prefix.trim_start_matches('/'))
@@ -422,10 +453,6 @@ pub(super) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
             "download it alone, with `download_file`, under a name of your own",
         ))
     }
-}
-
-fn last_part(id: &str) -> &str {
-    id.trim_end_matches('/').rsplit('/').next().unwrap_or(id)
 }
 
 /// A link to a page, without anything in its query that opens doors.

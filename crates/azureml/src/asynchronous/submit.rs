@@ -9,10 +9,11 @@ use crate::progress::say;
 use crate::script;
 use crate::script_config::{Program, ScriptRunConfig};
 use crate::upload;
-use azureml_wire::arm::Resource;
+use azureml_wire::arm::{Page, Resource};
 use azureml_wire::job::{CommandJob, CommandJobLimits, Job, JobResources};
 use chrono::Utc;
 use reqwest::Method;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -103,10 +104,38 @@ impl Workspace {
                     model.version(),
                 ])))
             }
-            Some((Registered::Data, name)) => Ok(name
-                .split_once(':')
-                .map(|(name, version)| scope.path(["data", name, "versions", version]))),
+            Some((Registered::Data, name)) => {
+                let (name, version) = match name.split_once(':') {
+                    Some((name, version)) => (name, version.to_owned()),
+                    None => {
+                        self.newest_data(name.strip_suffix("@latest").unwrap_or(name))
+                            .await?
+                    }
+                };
+                Ok(Some(scope.path(["data", name, "versions", &version])))
+            }
             None => Ok(None),
+        }
+    }
+
+    /// Registered data by its name, with its newest version.
+    async fn newest_data<'a>(&self, name: &'a str) -> Result<(&'a str, String)> {
+        let what = format!("reading data `{name}`");
+        let path = self.client().scope().path(["data", name, "versions"]);
+        let call = Call::management(&what, Method::GET, path)
+            .query("$orderBy", "createdtime desc")
+            .query("$top", "1");
+        let page: Option<Page<Resource<Value>>> = self.client().find(call).await?;
+        let newest = page.and_then(|page| page.value.into_iter().next()?.name);
+        match newest {
+            Some(version) => Ok((name, version)),
+            None => Err(Error::NotFound {
+                kind: "data",
+                name: name.to_owned(),
+                workspace: self.name().to_owned(),
+                known: Vec::new(),
+                hint: "`Output::folder().register_as(name)` registers what a job writes".to_owned(),
+            }),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::compute::ComputeTarget;
 use crate::credential::{self, Credential};
 use crate::environment::{Environment, EnvironmentReference, Reference, is_curated};
 use crate::error::{Error, Result};
-use crate::near::near;
+use crate::near::{did_you_mean, near};
 use crate::show::{Card, Cell, List};
 use crate::{config, local, upload};
 use azureml_wire::arm::{Page, Resource};
@@ -18,10 +18,15 @@ use azureml_wire::job::Job;
 use azureml_wire::routes::WorkspaceScope;
 use azureml_wire::workspace::WorkspaceProperties;
 use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Versions that others may take one after the other before a registration is given up.
+const RACES: u32 = 16;
 
 /// A workspace; cheap to clone.
 #[derive(Debug, Clone)]
@@ -220,7 +225,7 @@ impl Workspace {
         let near = near(name, names());
         let hint = match near.as_slice() {
             [] => "`Environment::list(&ws)` shows all; `Environment::from_docker_image(name, image)` makes one".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Ok(Error::NotFound {
             kind: "environment",
@@ -281,26 +286,58 @@ impl Workspace {
             Err(Error::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        if let Some(newest) = newest {
-            // The same definition again is the same version, as in SDK v1.
-            if environment.dockerfile.is_none()
-                && newest.image == environment.image
-                && newest.conda == environment.conda
-                && newest.dockerfile.is_none()
-            {
-                return Ok(newest);
+        // The same definition again is the same version, as in SDK v1. A build context lies where its content says.
+        if let Some(newest) = newest
+            && newest.image == environment.image
+            && newest.conda == environment.conda
+            && newest.context.as_deref()
+                == properties
+                    .build
+                    .as_ref()
+                    .map(|build| build.context_uri.as_str())
+            && newest.dockerfile
+                == properties
+                    .build
+                    .as_ref()
+                    .and_then(|build| build.dockerfile_path.clone())
+                    .map(Into::into)
+        {
+            return Ok(newest);
+        }
+        let what = format!("registering environment `{name}`");
+        let registered = self
+            .put_next_version("environments", name, &what, properties)
+            .await?;
+        Ok(Environment::from_version(name, registered))
+    }
+
+    /// Registers something under its next version. When somebody else takes that at the same moment, it is the one after.
+    pub(crate) async fn put_next_version<T: Serialize + DeserializeOwned>(
+        &self,
+        collection: &str,
+        name: &str,
+        what: &str,
+        properties: T,
+    ) -> Result<Resource<T>> {
+        let request = Resource::request(properties);
+        let mut tries = 0;
+        loop {
+            let version = self.next_version(collection, name).await?;
+            let path = self
+                .client
+                .scope()
+                .path([collection, name, "versions", &version]);
+            let call = Call::management(what, Method::PUT, path).json(&request);
+            let put: Result<Resource<T>> = self.client.read(call).await;
+            match put {
+                Ok(mut registered) => {
+                    registered.name.get_or_insert(version);
+                    return Ok(registered);
+                }
+                Err(error) if error.status() == Some(409) && tries < RACES => tries += 1,
+                Err(error) => return Err(error),
             }
         }
-        let version = self.next_version("environments", name).await?;
-        let what = format!("registering environment `{name}`");
-        let path = self
-            .client
-            .scope()
-            .path(["environments", name, "versions", &version]);
-        let call = Call::management(&what, Method::PUT, path).json(&Resource::request(properties));
-        let mut registered = Environment::from_version(name, self.client.read(call).await?);
-        registered.version.get_or_insert(version);
-        Ok(registered)
     }
 
     /// The version that a registration under `name` gets.
@@ -347,7 +384,7 @@ impl Workspace {
         let hint = match near(name, names.iter().map(String::as_str)).as_slice() {
             [] if names.is_empty() => "make one in Studio, under Compute".to_owned(),
             [] => "choose one of them; `ComputeTarget::list(&ws)` shows what they are".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Err(Error::NotFound {
             kind: "compute target",
@@ -433,7 +470,7 @@ impl Workspace {
         let near = near(id, jobs.iter().filter_map(|job| job.name.as_deref()));
         let hint = match near.as_slice() {
             [] => "`Run::list(&ws, \"train-model\")` shows the runs of an experiment".to_owned(),
-            near => format!("did you mean {}?", quoted(near, " or ")),
+            near => did_you_mean(near),
         };
         Ok(Error::NotFound {
             kind: "run",
@@ -472,12 +509,6 @@ impl Workspace {
             })
             .collect())
     }
-}
-
-/// `` `a` or `b` ``.
-pub(super) fn quoted(names: &[String], joint: &str) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(joint)
 }
 
 impl notebook::Display for Workspace {

@@ -5,16 +5,28 @@ use super::{Answer, Client, sas};
 use crate::error::{Error, Result};
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::datastore::{AzureBlobDatastore, Datastore, DatastoreSecrets};
-use azureml_wire::routes::encode;
+use azureml_wire::routes::{encode, encode_path};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Body, Method, RequestBuilder};
-use std::io::Write;
+use std::io::{self, SeekFrom, Write};
 use std::path::Path;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// The storage services' version; one `PUT` takes up to 5000 MiB from 2019-12-12 on.
-const VERSION: &str = "2021-08-06";
+/// The storage services' version: that of requests, and of the rule of signatures.
+pub const VERSION: &str = "2021-08-06";
+
+/// A file that is larger travels in blocks: what is sent again after a break is one of them, not all.
+const BLOCK: u64 = 16 << 20;
+/// The most blocks that a blob is made of; those of a very large file are larger.
+const BLOCKS: u64 = 50_000;
+/// What is read from a file at once.
+const PIECE: u64 = 256 << 10;
 
 /// A container and the signature that opens it. Has no `Debug`: the signature is a secret.
 pub struct Container {
@@ -119,30 +131,13 @@ impl Container {
 
     /// Uploads a file as one block blob.
     pub async fn put_file(&self, name: &str, path: &Path) -> Result<()> {
-        self.retried(&format!("uploading {name}"), async || {
-            // Opened again for each try: a body can be sent once.
-            let file = tokio::fs::File::open(path)
-                .await
-                .map_err(Error::io("cannot read", path))?;
-            let size = file
-                .metadata()
-                .await
-                .map_err(Error::io("cannot read", path))?
-                .len();
-            let request = self
-                .request(Method::PUT, name, "")
-                .header("x-ms-blob-type", "BlockBlob")
-                .header(CONTENT_LENGTH, size)
-                .body(Body::from(file));
-            Ok(request)
-        })
-        .await
-        .map(drop)
+        let what = format!("uploading {name}");
+        put_file(&self.http, &what, &self.signed_url(name), path).await
     }
 
     /// Sets the metadata of a blob.
     pub async fn set_metadata(&self, name: &str, metadata: &[(&str, &str)]) -> Result<()> {
-        self.retried(&format!("marking {name} as uploaded"), async || {
+        retried(&format!("marking {name} as uploaded"), async || {
             let request = self
                 .request(Method::PUT, name, "comp=metadata")
                 .header(CONTENT_LENGTH, 0);
@@ -156,11 +151,10 @@ impl Container {
 
     /// The headers of a blob; `None` when it is not there.
     pub async fn head(&self, name: &str) -> Result<Option<HeaderMap>> {
-        let answer = self
-            .retried(&format!("looking for {name}"), async || {
-                Ok(self.request(Method::HEAD, name, ""))
-            })
-            .await;
+        let answer = retried(&format!("looking for {name}"), async || {
+            Ok(self.request(Method::HEAD, name, ""))
+        })
+        .await;
         match answer {
             Ok(answer) => Ok(Some(answer.headers)),
             Err(error) if error.status() == Some(404) => Ok(None),
@@ -178,21 +172,14 @@ impl Container {
                 encode(prefix),
                 encode(&marker)
             );
-            let answer = self
-                .retried("listing files", async || {
-                    let url = format!("{}?{query}&{}", self.url, self.signature);
-                    Ok(self.http.get(url).header("x-ms-version", VERSION))
-                })
-                .await?;
-            let text = String::from_utf8_lossy(&answer.body);
-            all.extend(
-                elements(&text, "Blob")
-                    .filter_map(|blob| elements(blob, "Name").next().map(unescape)),
-            );
-            marker = elements(&text, "NextMarker")
-                .next()
-                .map(unescape)
-                .unwrap_or_default();
+            let answer = retried("listing files", async || {
+                let url = format!("{}?{query}&{}", self.url, self.signature);
+                Ok(self.http.get(url).header("x-ms-version", VERSION))
+            })
+            .await?;
+            let xml = String::from_utf8_lossy(&answer.body);
+            all.extend(elements(&xml, "Blob").filter_map(|blob| text(blob, "Name")));
+            marker = text(&xml, "NextMarker").unwrap_or_default();
             if marker.is_empty() {
                 return Ok(all);
             }
@@ -205,7 +192,6 @@ impl Container {
     }
 
     fn with_query(&self, name: &str, query: &str) -> String {
-        let name: Vec<String> = name.split('/').map(encode).collect();
         let joint = if query.is_empty() || self.signature.is_empty() {
             ""
         } else {
@@ -214,7 +200,7 @@ impl Container {
         format!(
             "{}/{}?{query}{joint}{}",
             self.url,
-            name.join("/"),
+            encode_path(name),
             self.signature
         )
     }
@@ -224,23 +210,92 @@ impl Container {
             .request(method, self.with_query(name, query))
             .header("x-ms-version", VERSION)
     }
+}
 
-    async fn retried(
-        &self,
-        what: &str,
-        request: impl AsyncFn() -> Result<RequestBuilder>,
-    ) -> Result<Answer> {
-        let mut retry = Retry::new(what);
-        loop {
-            match request().await?.send().await {
-                Ok(response) => match retry.judge(response).await {
-                    Verdict::Done(answer) => return answer,
-                    Verdict::Again => {}
-                },
-                Err(error) => retry.wait_or_fail(error).await?,
-            }
+/// Makes a request until it is answered for good.
+async fn retried(what: &str, request: impl AsyncFn() -> Result<RequestBuilder>) -> Result<Answer> {
+    let mut retry = Retry::new(what);
+    loop {
+        match request().await?.send().await {
+            Ok(response) => match retry.judge(response).await {
+                Verdict::Done(answer) => return answer,
+                Verdict::Again => {}
+            },
+            Err(error) => retry.wait_or_fail(error).await?,
         }
     }
+}
+
+/// Uploads a file as the block blob that a signed URL opens; it is read as it is sent.
+pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path) -> Result<()> {
+    let cannot_read = || Error::io("cannot read", path);
+    let size = tokio::fs::metadata(path)
+        .await
+        .map_err(cannot_read())?
+        .len();
+    // Opened again for each try: a body can be sent once.
+    let part = async |start: u64, length: u64| {
+        let mut file = File::open(path).await.map_err(cannot_read())?;
+        file.seek(SeekFrom::Start(start))
+            .await
+            .map_err(cannot_read())?;
+        Ok(Body::wrap_stream(pieces(file, length)))
+    };
+    let request = |query: &str, length: u64| {
+        http.put(format!("{url}{query}"))
+            .header("x-ms-version", VERSION)
+            .header(CONTENT_LENGTH, length)
+    };
+    if size <= BLOCK {
+        let whole = async || {
+            Ok(request("", size)
+                .header("x-ms-blob-type", "BlockBlob")
+                .body(part(0, size).await?))
+        };
+        return retried(what, whole).await.map(drop);
+    }
+    let block = BLOCK.max(size.div_ceil(BLOCKS));
+    let mut list = String::new();
+    for (number, start) in (0..size).step_by(block as usize).enumerate() {
+        let id = STANDARD.encode(format!("{number:08}"));
+        let length = block.min(size - start);
+        let query = format!("&comp=block&blockid={}", encode(&id));
+        retried(what, async || {
+            Ok(request(&query, length).body(part(start, length).await?))
+        })
+        .await?;
+        list.push_str("<Latest>");
+        list.push_str(&id);
+        list.push_str("</Latest>");
+    }
+    let list = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{list}</BlockList>");
+    retried(what, async || {
+        Ok(request("&comp=blocklist", list.len() as u64).body(list.clone()))
+    })
+    .await
+    .map(drop)
+}
+
+/// `length` bytes of a file from where it stands.
+fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    futures::stream::try_unfold((file, length), |(mut file, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut piece = vec![0; left.min(PIECE) as usize];
+        let read = file.read(&mut piece).await?;
+        if read == 0 {
+            // It has become shorter than it was.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        piece.truncate(read);
+        Ok(Some((Bytes::from(piece), (file, left - read as u64))))
+    })
+}
+
+/// The unescaped text of the first element of a name.
+pub fn text(xml: &str, name: &str) -> Option<String> {
+    elements(xml, name).next().map(unescape)
 }
 
 /// The contents of all elements of a name, from the XML of a listing, in which no element of one name holds another.
@@ -346,12 +401,7 @@ mod tests {
         let xml = "<R><Blobs><Blob><Name>a/b &amp; c.txt</Name><Properties><Content-Length>3</Content-Length></Properties></Blob>\
                    <Blob><Name>d</Name></Blob></Blobs><NextMarker>m</NextMarker></R>";
         let blobs: Vec<_> = elements(xml, "Blob")
-            .map(|blob| {
-                (
-                    elements(blob, "Name").next().map(unescape),
-                    elements(blob, "Content-Length").next(),
-                )
-            })
+            .map(|blob| (text(blob, "Name"), elements(blob, "Content-Length").next()))
             .collect();
         assert_eq!(
             blobs,

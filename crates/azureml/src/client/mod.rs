@@ -72,8 +72,7 @@ enum Target {
     Url(String),
 }
 
-/// A successful answer.
-#[derive(Debug)]
+/// A successful answer. Has no `Debug`: it may hold a signature.
 pub struct Answer {
     pub headers: HeaderMap,
     pub body: bytes::Bytes,
@@ -206,25 +205,30 @@ impl Client {
         let mut replaced = false;
         loop {
             let base = self.base().await?;
-            let sent = self.send_once(&call, &base).await;
-            let error = match sent {
-                Ok(response) => match retry.judge(response).await {
-                    retry::Verdict::Done(answer) => return answer,
-                    retry::Verdict::Again => continue,
-                },
+            let sent = match self.send_once(&call, &base).await {
+                Ok(response) | Err(Failed::Discovering(response)) => Ok(response),
+                Err(Failed::Sending(error)) => Err(error),
                 Err(Failed::Before(error)) => return Err(error),
-                Err(Failed::Sending(error)) => error,
             };
-            // The local workspace may have been started again elsewhere, or has to be.
-            if let (Endpoint::Local(local), Some(server), false) =
-                (&self.endpoint, &base.server, replaced)
+            // The local workspace may have been started again, here or elsewhere, or has to be.
+            let is_lost = sent
+                .as_ref()
+                .map_or(true, |sent| sent.status() == StatusCode::UNAUTHORIZED);
+            if let (Endpoint::Local(local), Some(server), true, false) =
+                (&self.endpoint, &base.server, is_lost, replaced)
             {
                 replaced = true;
-                if local.replace(server).await?.is_some() {
+                if local.replace(server).await? {
                     continue;
                 }
             }
-            retry.wait_or_fail(error).await?;
+            match sent {
+                Ok(response) => match retry.judge(response).await {
+                    retry::Verdict::Done(answer) => return answer,
+                    retry::Verdict::Again => {}
+                },
+                Err(error) => retry.wait_or_fail(error).await?,
+            }
         }
     }
 
@@ -298,15 +302,13 @@ impl Client {
                 reason,
             })
         };
-        let workspace: Resource<WorkspaceProperties> = self
+        let request = self
             .http
             .get(format!("{}{}", base.root, self.scope))
             .query(&[("api-version", API_VERSION)])
-            .bearer_auth(&base.token)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(Failed::Sending)?
+            .bearer_auth(&base.token);
+        let workspace: Resource<WorkspaceProperties> = discovered(request)
+            .await?
             .json()
             .await
             .map_err(|error| unreadable(http::describe(error)))?;
@@ -314,13 +316,8 @@ impl Client {
             .properties
             .discovery_url
             .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))?;
-        let discovery: Discovery = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(Failed::Sending)?
+        let discovery: Discovery = discovered(self.http.get(url))
+            .await?
             .json()
             .await
             .map_err(|error| unreadable(http::describe(error)))?;
@@ -361,6 +358,17 @@ enum Failed {
     Before(Error),
     /// The service was not reached, or did not answer.
     Sending(reqwest::Error),
+    /// Where to send it could not be found out: this is what was answered to that.
+    Discovering(reqwest::Response),
+}
+
+async fn discovered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failed> {
+    let response = request.send().await.map_err(Failed::Sending)?;
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(Failed::Discovering(response))
+    }
 }
 
 /// Reads a JSON body.
@@ -381,17 +389,15 @@ fn service_error(
     body: &[u8],
     tries: u32,
 ) -> Error {
-    let detail = serde_json::from_slice::<ErrorResponse>(body)
-        .map(|body| body.error)
-        .unwrap_or_default();
-    // MLflow's own form of an error.
-    let mlflow = || serde_json::from_slice::<Value>(body).ok();
-    let (code, message) = if detail.message.is_empty() {
-        let body = mlflow().unwrap_or_default();
-        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
-        (text("error_code"), text("message"))
+    let (code, message) = code_and_message(body);
+    // All that the blob store's answer to a HEAD has.
+    let in_header = headers
+        .get("x-ms-error-code")
+        .and_then(|code| code.to_str().ok());
+    let code = if code.is_empty() {
+        in_header.unwrap_or_default().to_owned()
     } else {
-        (detail.code, detail.message)
+        code
     };
     let message = if message.is_empty() {
         status
@@ -415,6 +421,25 @@ fn service_error(
         request_id,
         tries,
     }))
+}
+
+/// The code and the message in an error's body: ARM's JSON, MLflow's, or the blob store's XML.
+fn code_and_message(body: &[u8]) -> (String, String) {
+    let Ok(json) = serde_json::from_slice::<Value>(body) else {
+        let xml = String::from_utf8_lossy(body);
+        let text = |name: &str| blob::text(&xml, name).unwrap_or_default();
+        // Azure's goes on with the request's id and the time.
+        let message = text("Message");
+        let message = message.split("\nRequestId:").next().unwrap_or_default();
+        return (text("Code"), message.to_owned());
+    };
+    if let Ok(ErrorResponse { error }) = serde_json::from_value(json.clone())
+        && !error.message.is_empty()
+    {
+        return (error.code, error.message);
+    }
+    let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+    (text("error_code"), text("message"))
 }
 
 #[cfg(test)]
@@ -504,7 +529,7 @@ mod tests {
         let body = r#"{"error":{"code":"UserError","message":"no such size","details":null,"target":null}}"#;
         let refused = answer("400 Bad Request", "x-ms-request-id: r1\r\n", body);
         let (client, _task) = service(vec![refused]).await;
-        let error = client.send(call()).await.unwrap_err();
+        let error = client.send(call()).await.map(drop).unwrap_err();
         insta::assert_snapshot!(error, @r"
         reading a thing failed: no such size (UserError, HTTP 400, request r1)
         hint: the message says what the service did not like
@@ -512,9 +537,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_blob_stores_refusals_are_read_as_well() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>InsufficientStorage</Code><Message>the disk &amp; all is full\nhint: free some space\nRequestId:r2\nTime:now</Message></Error>";
+        let refused = answer("507 Insufficient Storage", "", body);
+        let headers_only = answer(
+            "403 Forbidden",
+            "x-ms-error-code: AuthenticationFailed\r\n",
+            "",
+        );
+        let (client, _task) = service(vec![refused, headers_only]).await;
+        let error = client.send(call()).await.map(drop).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        reading a thing failed: the disk & all is full (InsufficientStorage, HTTP 507)
+        hint: free some space
+        ");
+        let error = client.send(call()).await.map(drop).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        reading a thing failed: Forbidden (AuthenticationFailed, HTTP 403)
+        hint: ask the workspace's owner for the role `AzureML Data Scientist`
+        ");
+    }
+
+    #[tokio::test]
+    async fn who_may_not_see_the_workspace_is_told_so_at_once() {
+        let body = r#"{"error":{"code":"AuthorizationFailed","message":"you may not read it"}}"#;
+        let (client, task) = service(vec![answer("403 Forbidden", "", body)]).await;
+        let call = Call::data("reading a run", Method::GET, "/run".to_owned());
+        let error = client.send(call).await.map(drop).unwrap_err();
+        assert!(
+            error.to_string().contains(
+                "reading a run failed: you may not read it (AuthorizationFailed, HTTP 403)"
+            ),
+            "{error}"
+        );
+        assert_eq!(task.await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_service_that_stays_busy_is_given_up() {
         let (client, task) = service(vec![busy(); 6]).await;
-        let error = client.send(call()).await.unwrap_err();
+        let error = client.send(call()).await.map(drop).unwrap_err();
         assert!(
             error.to_string().contains("(HTTP 503, after 6 tries)"),
             "{error}"

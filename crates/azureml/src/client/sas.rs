@@ -1,14 +1,12 @@
 //! Signatures for a container, where the service gives the account's key instead of a signature.
 
+use super::blob::VERSION;
 use crate::error::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
-
-/// The version of the signature's rule.
-const VERSION: &str = "2021-08-06";
 
 /// The query of a service SAS that reads, writes and lists one container until `expiry`.
 pub fn container(

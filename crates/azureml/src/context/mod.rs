@@ -17,9 +17,9 @@ use tracking::Tracking;
 /// it is on a laptop.
 ///
 /// Metrics, parameters and tags are sent in the background, at once and in order; they never stop or slow the
-/// training, even when the service is away for a while: then they are kept and sent again, and only when that is
-/// without success one line on stderr says so. What is still under way is sent when the context is dropped (also when
-/// a panic unwinds), or by [`flush`](Self::flush); `std::process::exit` skips both.
+/// training, even when the service is away: then they are kept (the last 100,000) and sent when it is back; stderr says when
+/// that takes long. What is still under way is sent when the context is dropped (also when a panic unwinds), which waits for
+/// it for up to a minute and says on stderr what was not sent, or by [`flush`](Self::flush); `std::process::exit` skips both.
 ///
 /// ```no_run
 /// # fn main() -> azureml::Result<()> {
@@ -139,11 +139,12 @@ impl RunContext {
         let path = path.as_ref();
         match &self.job {
             Some(job) => job.tracking.upload(name, path),
-            None => tracking::readable(name, path).map(drop),
+            None => tracking::readable(name, path),
         }
     }
 
-    /// Waits until all that was logged has been sent; gives the reason of the last failure since the last `flush`.
+    /// Waits until all that was logged has been sent. Fails with what the service refused since the last `flush`, or when it
+    /// is away for two minutes; what waits for it is sent later then.
     pub fn flush(&self) -> Result<()> {
         self.job.as_ref().map_or(Ok(()), |job| job.delivery.flush())
     }

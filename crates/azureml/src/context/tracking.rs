@@ -1,16 +1,18 @@
 //! The tracking service of the run that this process belongs to.
 
+use crate::client::blob;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::{http, runtime};
 use azureml_wire::error::ErrorResponse;
+use azureml_wire::local;
 use azureml_wire::mlflow::LogBatch;
-use azureml_wire::routes::encode;
+use azureml_wire::routes::{encode, encode_path};
 use azureml_wire::run_history::{ArtifactPath, ArtifactPaths, ArtifactUploads};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,6 @@ const REFUSED: &str = "the training goes on; the service's answer says what it d
 
 /// Waits between tries; about two minutes in all.
 const PATIENT: [Duration; 8] = seconds([1, 2, 4, 8, 15, 30, 30, 30]);
-const IMPATIENT: [Duration; 1] = seconds([1]);
 
 const fn seconds<const N: usize>(seconds: [u64; N]) -> [Duration; N] {
     let mut durations = [Duration::ZERO; N];
@@ -47,6 +48,16 @@ struct Inner {
     /// Scheme, host and port.
     root: String,
     token: Option<String>,
+    /// Where the local workspace says at which port it is now.
+    port_file: Option<PathBuf>,
+}
+
+/// Why a call did not succeed.
+pub(super) enum Failed {
+    /// The service does not want it; to repeat it is no use.
+    Refused(Error),
+    /// The service is away or busy.
+    Away(Error),
 }
 
 impl fmt::Debug for Tracking {
@@ -69,7 +80,7 @@ impl Tracking {
             .ok()
     }
 
-    fn new(uri: &str, token: Option<String>, run_id: String) -> Result<Self> {
+    pub(super) fn new(uri: &str, token: Option<String>, run_id: String) -> Result<Self> {
         let (root, mlflow) = split_uri(uri).ok_or_else(|| Error::Tracking {
             call: "reading MLFLOW_TRACKING_URI".to_owned(),
             reason: "it is neither azureml://… nor http(s)://…".to_owned(),
@@ -79,9 +90,13 @@ impl Tracking {
             .split_once("/mlflow/v2.0")
             .map_or("", |(_, workspace)| workspace)
             .to_owned();
+        let port_file = env::var(local::env::PORT_FILE)
+            .filter(|_| http::is_loopback(&root))
+            .map(PathBuf::from);
         Ok(Self {
             inner: Arc::new(Inner {
                 http: http::client(&root)?,
+                port_file,
                 run_id,
                 workspace,
                 mlflow,
@@ -95,48 +110,40 @@ impl Tracking {
         &self.inner.run_id
     }
 
-    /// `POST runs/log-batch`.
-    pub(super) async fn log_batch(
-        &self,
-        what: &str,
-        batch: &LogBatch,
-        impatient: bool,
-    ) -> Result<()> {
+    /// `POST runs/log-batch`, once. It may be repeated: a point that arrives twice is one point.
+    pub(super) async fn log_batch(&self, what: &str, batch: &LogBatch) -> Result<(), Failed> {
         let path = format!("{}/api/2.0/mlflow/runs/log-batch", self.inner.mlflow);
-        let waits: &[Duration] = if impatient { &IMPATIENT } else { &PATIENT };
-        // A point that arrives twice is one point: tracking stores drop exact repetitions.
-        self.call(what, Method::POST, &path, batch, waits)
+        let body =
+            serde_json::to_value(batch).map_err(|error| Failed::Refused(failed(what, error)))?;
+        self.try_call(what, Method::POST, &path, &body)
             .await
             .map(drop)
     }
 
     /// Uploads a file to the run's artifacts and waits for it, inside a runtime too.
     pub(super) fn upload(&self, name: &str, path: &Path) -> Result<()> {
-        let bytes = readable(name, path)?;
-        let (sender, answer) = std::sync::mpsc::channel();
-        let this = self.clone();
-        let name = name.to_owned();
-        runtime::shared()?.spawn(async move {
-            let _ = sender.send(this.put_artifact(&name, bytes).await);
-        });
-        // The task answers unless the runtime ends, which it does only with the process.
-        answer.recv().unwrap_or(Ok(()))
+        readable(name, path)?;
+        let runtime = runtime::shared()?;
+        std::thread::scope(|scope| {
+            let upload = scope.spawn(|| runtime.block_on(self.put_artifact(name, path)));
+            upload
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
-    async fn put_artifact(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+    async fn put_artifact(&self, name: &str, file: &Path) -> Result<()> {
         let call = format!("uploading {name}");
         if self.inner.workspace.is_empty() {
             // An MLflow server that takes artifacts itself.
             let experiment = self.experiment_id(&call).await?;
-            let name: Vec<String> = name.split('/').map(encode).collect();
-            let url = format!(
-                "{}{}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{}/artifacts/{}",
-                self.inner.root,
+            let path = format!(
+                "{}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{}/artifacts/{}",
                 self.inner.mlflow,
                 encode(&self.inner.run_id),
-                name.join("/"),
+                encode_path(name),
             );
-            return self.put(&call, &url, bytes, false).await;
+            return self.put(&call, &path, file).await;
         }
         let experiment =
             env::var(env::MLFLOW_EXPERIMENT_NAME).unwrap_or_else(|| "Default".to_owned());
@@ -152,9 +159,7 @@ impl Tracking {
                 tags: None,
             }],
         };
-        let answer = self
-            .call(&call, Method::POST, &path, &paths, &PATIENT)
-            .await?;
+        let answer = self.call(&call, Method::POST, &path, &paths).await?;
         let uploads: ArtifactUploads =
             serde_json::from_value(answer).map_err(|error| failed(&call, error))?;
         if let Some(error) = uploads.errors.into_values().next() {
@@ -165,7 +170,7 @@ impl Tracking {
             .into_values()
             .next()
             .ok_or_else(|| failed(&call, "the service named no place for the file"))?;
-        self.put(&call, &place.content_uri, bytes, true).await
+        blob::put_file(&self.inner.http, &call, &place.content_uri, file).await
     }
 
     async fn experiment_id(&self, call: &str) -> Result<String> {
@@ -174,21 +179,23 @@ impl Tracking {
             self.inner.mlflow,
             encode(&self.inner.run_id)
         );
-        let answer = self
-            .call(call, Method::GET, &path, &Value::Null, &PATIENT)
-            .await?;
+        let answer = self.call(call, Method::GET, &path, &Value::Null).await?;
         let run: azureml_wire::mlflow::GetRun =
             serde_json::from_value(answer).map_err(|error| failed(call, error))?;
         Ok(run.run.info.experiment_id)
     }
 
-    async fn put(&self, call: &str, url: &str, bytes: Vec<u8>, blob: bool) -> Result<()> {
-        let mut request = self.inner.http.put(url).body(bytes);
-        if blob {
-            request = request
-                .header("x-ms-blob-type", "BlockBlob")
-                .header("x-ms-version", "2021-08-06");
-        } else if let Some(token) = &self.inner.token {
+    /// Sends a file to an MLflow server.
+    async fn put(&self, call: &str, path: &str, file: &Path) -> Result<()> {
+        let file = tokio::fs::File::open(file)
+            .await
+            .map_err(|error| failed(call, error))?;
+        let mut request = self
+            .inner
+            .http
+            .put(format!("{}{path}", self.root()))
+            .body(file);
+        if let Some(token) = &self.inner.token {
             request = request.bearer_auth(token);
         }
         let response = request
@@ -209,50 +216,87 @@ impl Tracking {
         method: Method,
         path: &str,
         body: &impl serde::Serialize,
-        waits: &[Duration],
     ) -> Result<Value> {
         let body = serde_json::to_value(body).map_err(|error| failed(what, error))?;
-        let mut waits = waits.iter();
+        let mut waits = PATIENT.iter();
         loop {
-            let url = format!("{}{path}", self.inner.root);
-            let mut request = self.inner.http.request(method.clone(), url);
-            if !body.is_null() {
-                request = request.json(&body);
-            }
-            if let Some(token) = &self.inner.token {
-                request = request.bearer_auth(token);
-            }
-            let reason = match request.send().await {
-                Ok(response) => {
-                    let status = response.status();
-                    let text = response.text().await.unwrap_or_default();
-                    if status.is_success() {
-                        return Ok(serde_json::from_str(&text).unwrap_or(Value::Null));
-                    }
-                    let reason = format!("{status}: {}", message(&text));
-                    if !is_transient(status) {
-                        return Err(Error::Tracking {
-                            call: what.to_owned(),
-                            reason,
-                            hint: REFUSED,
-                        });
-                    }
-                    reason
-                }
-                // A local workspace that is started again answers at the same address.
-                Err(error) => http::describe(error),
+            let error = match self.try_call(what, method.clone(), path, &body).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Refused(error)) => return Err(error),
+                Err(Failed::Away(error)) => error,
             };
             let Some(wait) = waits.next() else {
-                return Err(failed(what, reason));
+                return Err(error);
             };
             tokio::time::sleep(*wait).await;
         }
     }
+
+    async fn try_call(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Failed> {
+        let url = format!("{}{path}", self.root());
+        let mut request = self.inner.http.request(method, url);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        if let Some(token) = &self.inner.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| Failed::Away(failed(what, http::describe(error))))?;
+        let status = response.status();
+        let text = response.text().await.unwrap_or_default();
+        if status.is_success() {
+            return Ok(serde_json::from_str(&text).unwrap_or(Value::Null));
+        }
+        let reason = format!("{status}: {}", message(&text));
+        Err(if is_transient(status) {
+            Failed::Away(failed(what, reason))
+        } else {
+            Failed::Refused(Error::Tracking {
+                call: what.to_owned(),
+                reason,
+                hint: REFUSED,
+            })
+        })
+    }
+
+    /// Scheme, host and port. A local workspace that is started again answers at the same address if it can, and otherwise
+    /// says where.
+    fn root(&self) -> String {
+        let port = self.inner.port_file.as_ref().and_then(|file| {
+            std::fs::read_to_string(file)
+                .ok()?
+                .trim()
+                .parse::<u16>()
+                .ok()
+        });
+        match (port, self.inner.root.rsplit_once(':')) {
+            (Some(port), Some((host, _))) => format!("{host}:{port}"),
+            _ => self.inner.root.clone(),
+        }
+    }
 }
 
-/// The content of a file that is to be uploaded.
-pub(super) fn readable(name: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::Tracking {
+/// That a file can be read, before anything is made of it.
+pub(super) fn readable(name: &str, path: &Path) -> Result<()> {
+    let readable = std::fs::File::open(path)
+        .and_then(|file| file.metadata())
+        .and_then(|metadata| {
+            if metadata.is_file() {
+                Ok(())
+            } else {
+                Err(std::io::ErrorKind::IsADirectory.into())
+            }
+        });
+    readable.map_err(|error| Error::Tracking {
         call: format!("uploading {name} from {}", path.display()),
         reason: error.to_string(),
         hint: "the path is relative to the folder that the program runs in",

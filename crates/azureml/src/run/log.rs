@@ -1,8 +1,12 @@
 //! A log that grows, read in ranges.
 
 use crate::client::Client;
+use crate::client::blob::VERSION;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+
+/// The most that is read of a log at once.
+const CHUNK: u64 = 4 << 20;
 
 /// A growing log of which a part has been read.
 ///
@@ -50,13 +54,28 @@ impl Tail {
         String::from_utf8_lossy(&given).into_owned()
     }
 
-    /// Reads what has been added to the log at `url`; `None` when it could not be read this time.
+    /// A log that is read from the byte at `offset` on.
+    pub fn from(offset: u64) -> Self {
+        Self {
+            offset,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Bytes of the file that have been read.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads a part of what has been added to the log at `url`, all of it by and by; `None` when it could not be read this
+    /// time.
     pub async fn read(&mut self, client: &Client, url: &str) -> Option<Vec<u8>> {
+        let last = self.offset + CHUNK - 1;
         let response = client
             .http()
             .get(url)
-            .header(RANGE, format!("bytes={}-", self.offset))
-            .header("x-ms-version", "2021-08-06")
+            .header(RANGE, format!("bytes={}-{last}", self.offset))
+            .header("x-ms-version", VERSION)
             .send()
             .await
             .ok()?;
@@ -93,6 +112,26 @@ impl Tail {
     fn unseen(&self, bytes: &[u8], starts_at: u64) -> Option<Vec<u8>> {
         let skip = self.offset.checked_sub(starts_at)?;
         Some(bytes.get(skip as usize..).unwrap_or_default().to_vec())
+    }
+}
+
+/// The size in bytes of the log at `url` now; `None` when it could not be asked for. (Azure's blobs know no range that
+/// counts from the end.)
+pub async fn size(client: &Client, url: &str) -> Option<u64> {
+    let response = client
+        .http()
+        .head(url)
+        .header("x-ms-version", VERSION)
+        .send()
+        .await
+        .ok()?;
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(0),
+        status if status.is_success() => {
+            let length = response.headers().get(CONTENT_LENGTH)?;
+            length.to_str().ok()?.parse().ok()
+        }
+        _ => None,
     }
 }
 

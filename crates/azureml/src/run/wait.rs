@@ -34,6 +34,8 @@ impl Default for WaitOptions {
 
 /// The lines of the log that go into an error.
 const LAST_LINES: usize = 12;
+/// The part of the log that they are looked for in.
+const LAST_BYTES: u64 = 16 << 10;
 
 /// Between two looks: short while something moves, longer while nothing does.
 struct Pace {
@@ -179,34 +181,40 @@ impl Shown {
             .filter(|(name, _)| is_followed(name))
         {
             let mut tail = self.tails.remove(name).unwrap_or_default();
-            let mut text = String::new();
             // At the end nothing may be missed: what could not be read is tried a few times more.
-            for _ in 0..if ended { 5 } else { 1 } {
-                if let Some(bytes) = tail.read(run.workspace().client(), url).await {
-                    text = if bytes.is_empty() {
-                        tail.idle()
-                    } else {
-                        tail.push(&bytes)
-                    };
+            let mut tries = if ended { 5 } else { 1 };
+            while tries > 0 {
+                let Some(bytes) = tail.read(run.workspace().client(), url).await else {
+                    tries -= 1;
+                    if ended {
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                    continue;
+                };
+                let text = if bytes.is_empty() {
+                    tail.idle()
+                } else {
+                    tail.push(&bytes)
+                };
+                any |= self.log(name, &text);
+                // A log that is read while it grows has its next part at the next look.
+                if bytes.is_empty() || !ended {
                     break;
-                }
-                if ended {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
             if ended {
-                text.push_str(&tail.finish());
+                any |= self.log(name, &tail.finish());
             }
             self.tails.insert(name.clone(), tail);
-            if !text.is_empty() {
-                self.log(name, &text);
-                any = true;
-            }
         }
         any
     }
 
-    fn log(&mut self, name: &str, text: &str) {
+    /// Prints what is new in a log; says whether there was anything.
+    fn log(&mut self, name: &str, text: &str) -> bool {
+        if text.is_empty() {
+            return false;
+        }
         if self.current.as_deref() != Some(name) {
             self.end_line();
             self.print(&format!(
@@ -216,6 +224,7 @@ impl Shown {
             self.current = Some(name.to_owned());
         }
         self.print(text);
+        true
     }
 
     fn summary(&mut self, run: &Run) {
@@ -348,7 +357,7 @@ async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) 
             let ended = format!("it ended as {}", details.status);
             let reason = details.error.as_deref().unwrap_or(&ended);
             // Without its log the reason is still worth to be told.
-            let log = run.logs_of(wire).await.unwrap_or_default();
+            let log = run.log_ends(wire, LAST_BYTES).await;
             Err(failed(run.id(), reason, &log))
         }
         _ => Ok(()),
