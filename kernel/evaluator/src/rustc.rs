@@ -22,7 +22,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -125,22 +125,7 @@ impl RustcEvaluator {
         let process = Process::start(&recipe).map_err(in_folder)?;
         let cells = folder.cells();
         std::fs::create_dir_all(&cells).map_err(in_folder)?;
-        let mut own_libraries = vec![Library {
-            crates: vec![(CELL_RUNTIME.to_owned(), runtime.clone())],
-            folders: runtime
-                .parent()
-                .map(std::path::Path::to_owned)
-                .into_iter()
-                .chain([toolchain.libdir.clone()])
-                .collect(),
-            umbrella: None,
-        }];
-        if let Ok(helpers) = &helpers {
-            match helpers::library(helpers, &toolchain, &cache) {
-                Ok(library) => own_libraries.push(library),
-                Err(error) => tracing::error!(%error, "cells cannot use the helper crates"),
-            }
-        }
+        let own_libraries = own_libraries(&runtime, &toolchain, helpers.as_ref().ok(), &cache);
         let mut compiler = Compiler::new(&toolchain, cells);
         compiler.libraries.clone_from(&own_libraries);
         let mut evaluator = Self {
@@ -221,7 +206,10 @@ impl RustcEvaluator {
         {
             return self.failed(error);
         }
-        if let Err(error) = self.extern_crates(cell) {
+        if let Err(error) = self
+            .restore_libraries()
+            .and_then(|()| self.extern_crates(cell))
+        {
             return self.failed(error);
         }
         let mut session = self.session.clone();
@@ -645,6 +633,19 @@ impl RustcEvaluator {
         Ok(())
     }
 
+    /// Builds again what was deleted from the cache under the running kernel.
+    fn restore_libraries(&mut self) -> Result<(), CellError> {
+        if self.compiler.libraries.iter().all(Library::is_there) {
+            return Ok(());
+        }
+        let failed = |words: String| report::message("KernelError", &words);
+        let runtime = cell_runtime(&self.toolchain, &self.cache)
+            .map_err(|error| failed(error.to_string()))?;
+        let helpers = self.helpers.as_ref().ok();
+        self.own_libraries = own_libraries(&runtime, &self.toolchain, helpers, &self.cache);
+        self.depend_on(self.dependencies.clone()).map_err(failed)
+    }
+
     /// `extern crate x;` is a dependency on any version of it, unless it is there.
     fn extern_crates(&mut self, cell: &Cell) -> Result<(), CellError> {
         for item in &cell.items {
@@ -770,6 +771,32 @@ impl Evaluator for RustcEvaluator {
     fn interrupter(&self) -> Interrupter {
         interrupt::interrupter(&self.pump.shared)
     }
+}
+
+/// The runtime and the helper crates.
+fn own_libraries(
+    runtime: &Path,
+    toolchain: &Toolchain,
+    helpers: Option<&Helpers>,
+    cache: &Path,
+) -> Vec<Library> {
+    let mut libraries = vec![Library {
+        crates: vec![(CELL_RUNTIME.to_owned(), runtime.to_owned())],
+        folders: runtime
+            .parent()
+            .map(Path::to_owned)
+            .into_iter()
+            .chain([toolchain.libdir.clone()])
+            .collect(),
+        umbrella: None,
+    }];
+    if let Some(helpers) = helpers {
+        match helpers::library(helpers, toolchain, cache) {
+            Ok(library) => libraries.push(library),
+            Err(error) => tracing::error!(%error, "cells cannot use the helper crates"),
+        }
+    }
+    libraries
 }
 
 /// What the user wants every notebook to begin with, in the files of `evcxr`: commands in `init.evcxr`, code in `prelude.rs`.

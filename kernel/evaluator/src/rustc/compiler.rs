@@ -38,6 +38,13 @@ pub(super) struct Library {
     pub(super) umbrella: Option<String>,
 }
 
+impl Library {
+    /// Whether its files are still there.
+    pub(super) fn is_there(&self) -> bool {
+        self.crates.iter().all(|(_, file)| file.is_file())
+    }
+}
+
 /// What the compiler is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output<'a> {

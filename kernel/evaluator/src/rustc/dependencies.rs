@@ -452,14 +452,12 @@ fn read_set(folder: &Path) -> Option<Library> {
         .into_iter()
         .map(|(name, file)| (name, folder.join(file)))
         .collect();
-    crates
-        .iter()
-        .all(|(_, file)| file.is_file())
-        .then(|| Library {
-            crates,
-            folders: vec![folder.to_owned()],
-            umbrella: Some(manifest.umbrella),
-        })
+    let library = Library {
+        crates,
+        folders: vec![folder.to_owned()],
+        umbrella: Some(manifest.umbrella),
+    };
+    library.is_there().then_some(library)
 }
 
 /// The name of the crate of a set; sets that are loaded one after the other must differ in it.

@@ -41,6 +41,14 @@ pub const CHECKS: &[OwnCheck] = &[
     ("commands_answer", commands_answer),
     ("names_may_be_of_any_script", names_may_be_of_any_script),
     ("a_crash_keeps_items", a_crash_keeps_items),
+    (
+        "a_cache_that_is_deleted_is_made_again",
+        a_cache_that_is_deleted_is_made_again,
+    ),
+    (
+        "two_kernels_want_one_crate_at_once",
+        two_kernels_want_one_crate_at_once,
+    ),
 ];
 
 /// Waits until the items of earlier cells come from their library.
@@ -324,6 +332,67 @@ fn a_crash_keeps_items(engine: Engine, cache: &Path) {
     assert!(plain(&died).contains("`gone`"), "{}", plain(&died));
     assert_eq!(evaluator.variables(), []);
     assert_eq!(value(evaluator, "six()"), "6");
+}
+
+/// A local crate with a build script, and a cell that uses it.
+fn local_crate(folder: &Path) -> String {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
+        std::fs::write(path, text).expect("the folder is ours");
+    };
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"made-here\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    write(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=ANSWER=42\"); }",
+    );
+    write(
+        "src/lib.rs",
+        "pub fn answer() -> &'static str { env!(\"ANSWER\") }",
+    );
+    let path = folder.display();
+    format!(":dep made-here = {{ path = \"{path}\" }}\nmade_here::answer()")
+}
+
+fn a_cache_that_is_deleted_is_made_again(engine: Engine, _: &Path) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let package = tempfile::tempdir().expect("a temporary folder");
+    let mut evaluator = start(engine, cache.path());
+    let evaluator = &mut *evaluator;
+    let (_, answer) = ok(evaluator, &local_crate(package.path()));
+    assert_eq!(answer.as_deref(), Some("\"42\""));
+    value(evaluator, "let kept = 1;");
+    std::fs::remove_dir_all(cache.path()).expect("the folder is ours");
+    let (_, answer) = ok(evaluator, "made_here::answer()");
+    assert_eq!(answer.as_deref(), Some("\"42\""));
+    assert_eq!(value(evaluator, "kept"), "1");
+}
+
+fn two_kernels_want_one_crate_at_once(engine: Engine, _: &Path) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let package = tempfile::tempdir().expect("a temporary folder");
+    let code = local_crate(package.path());
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let kernels: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut evaluator = start(engine, cache.path());
+                    ok(&mut *evaluator, &code).1
+                })
+            })
+            .collect();
+        kernels
+            .into_iter()
+            .map(|kernel| kernel.join().expect("the cell runs"))
+            .collect()
+    });
+    assert_eq!(
+        answers,
+        [Some("\"42\"".to_owned()), Some("\"42\"".to_owned())]
+    );
 }
 
 fn commands_answer(engine: Engine, cache: &Path) {
