@@ -8,6 +8,7 @@ compile_error!(
     "the labs run on Linux only\nhint: use WSL on Windows, or a container, or a compute instance of Azure ML"
 );
 
+mod bench;
 mod build;
 mod cause;
 mod error;
@@ -44,12 +45,15 @@ enum Command {
     Lab(lab::Options),
     /// Build everything and run every test, Rust and end to end
     Test(test::Options),
+    /// Measure us against what people would use otherwise
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lab(options) => lab::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(code) => code,

@@ -1,0 +1,456 @@
+//! `cargo xtask bench kernel`: our kernel against `evcxr_jupyter`.
+//!
+//! A round is some sessions with each of the two, in turn; `xtask/python/bench_kernel.py` is the client and holds the cells.
+
+use super::idle::{self, Watch};
+use super::table::{self, Competitor, Definition, Goal, Samples};
+use crate::error::{Error, Result};
+use crate::lab;
+use crate::python;
+use crate::report::{Report, Step, seconds};
+use crate::tools::Tools;
+use crate::{place, process};
+use clap::Args;
+use serde_json::{Map, Value, json};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The peer as its authors publish it.
+const PEER: &str = "evcxr_jupyter 0.22";
+
+/// Small crates with a procedural macro.
+const SMALL: &str = r#":dep serde = { version = "1", features = ["derive"] }
+:dep serde_json = "1"
+#[derive(serde::Serialize)]
+struct Sent {
+    count: u32,
+}
+println!("{}", serde_json::to_string(&Sent { count: 3 })?);"#;
+
+/// The same and some of the largest that notebooks use.
+const LARGE: &str = r#":dep serde = { version = "1", features = ["derive"] }
+:dep serde_json = "1"
+:dep tokio = { version = "1", features = ["full"] }
+:dep reqwest = { version = "0.13", default-features = false, features = ["http2", "json", "rustls-no-provider"] }
+#[derive(serde::Serialize)]
+struct Sent {
+    count: u32,
+}
+println!("{}", serde_json::to_string(&Sent { count: 3 })?);
+println!("{:?}", reqwest::Url::parse("http://localhost:8888/lab")?.port());
+println!("{}", tokio::sync::Semaphore::new(3).available_permits());"#;
+
+/// The rows, in the order of the table.
+const ROWS: [Definition; 15] = {
+    const fn row(name: &'static str, unit: &'static str, goal: Goal) -> Definition {
+        Definition {
+            name,
+            unit,
+            goal,
+            over: None,
+        }
+    }
+    [
+        row("ready", "s", Goal::OfPeer(0.15)),
+        row("first_cell", "s", Goal::OfPeer(0.4)),
+        row("statement", "s", Goal::OfPeer(0.4)),
+        row("expression", "s", Goal::OfPeer(0.35)),
+        row("question_mark", "s", Goal::None),
+        row("await", "s", Goal::None),
+        row("compile_error", "s", Goal::OfPeer(0.5)),
+        row("growth", "×", Goal::AtMost(1.3)),
+        row("dep_new_kernel", "s", Goal::AtMost(2.0)),
+        row("prelude_first_use", "s", Goal::AtMost(1.5)),
+        Definition {
+            name: "statement_with_azureml",
+            unit: "×",
+            goal: Goal::AtMost(1.3),
+            over: Some("statement"),
+        },
+        row("completion", "s", Goal::None),
+        row("inspect", "s", Goal::None),
+        row("lines_100k", "s", Goal::None),
+        row("memory", "MB", Goal::OfPeer(0.7)),
+    ]
+};
+
+/// How thoroughly to measure.
+#[derive(Args)]
+pub struct Options {
+    /// How many times each session is repeated; the notebook of 200 cells runs once
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Let `dep_new_kernel` use reqwest and tokio, too, and the peer compile the SDK: many minutes
+    #[arg(long)]
+    long: bool,
+    /// Seconds to wait, in all, for other processes to be idle
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+}
+
+/// What a kernel is made to do between its start and its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// Cells of all kinds, questions, memory.
+    Cells,
+    /// A long notebook.
+    Growth,
+    /// Crates by `:dep`.
+    Dependency,
+    /// The SDK.
+    Azureml,
+}
+
+impl Session {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cells => "cells",
+            Self::Growth => "growth",
+            Self::Dependency => "dependency",
+            Self::Azureml => "azureml",
+        }
+    }
+}
+
+/// A session with one of the two.
+#[derive(Clone, Copy)]
+struct Run {
+    session: Session,
+    competitor: Competitor,
+    /// Makes what later kernels find finished, if they do; nothing is measured.
+    ahead: bool,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let report = Report::new();
+    let tools = lab::find_tools(&report)?;
+    let rust_src = lab::provide_rust_src(&report)?;
+    lab::provide_environment(&report, python::LAB, &tools)?;
+    lab::build_kernel(&report)?;
+    lab::install_kernel(&report, python::LAB, &tools, rust_src.as_deref())?;
+    build_peer(&report)?;
+    let prefix = kernelspecs()?;
+
+    let mut benchmark = Benchmark {
+        report: &report,
+        long: options.long,
+        prefix,
+        rust_src,
+        patience: Duration::from_secs(options.patience),
+        busiest: 0.0,
+        samples: Samples::default(),
+    };
+    let plan = plan(options);
+    for (number, run) in plan.iter().enumerate() {
+        benchmark.session(*run, &format!("{}/{}", number + 1, plan.len()))?;
+    }
+
+    let rows = benchmark.samples.rows(&ROWS);
+    let path = place::target().join("bench/kernel.json");
+    table::write(&path, &machine(options, &tools, benchmark.busiest), &rows)?;
+    let busiest = benchmark.busiest;
+    drop(report);
+    println!("\n{}", table::text(&rows, PEER));
+    if busiest >= idle::ALLOWED {
+        println!(
+            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
+        );
+    }
+    let with_goal: Vec<bool> = rows.iter().filter_map(table::Row::met).collect();
+    let met = with_goal.iter().filter(|met| **met).count();
+    println!(
+        "{met} of {} goals met; the rows are in {}; everything took {}",
+        with_goal.len(),
+        place::shown(&path),
+        seconds(started.elapsed())
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which sessions run, and in which order.
+fn plan(options: &Options) -> Vec<Run> {
+    let mut plan: Vec<Run> = Competitor::BOTH
+        .map(|competitor| Run {
+            session: Session::Dependency,
+            competitor,
+            ahead: true,
+        })
+        .to_vec();
+    for round in 0..options.rounds {
+        let mut sessions = vec![Session::Cells, Session::Dependency, Session::Azureml];
+        if round == 0 {
+            sessions.push(Session::Growth);
+        }
+        for session in sessions {
+            let mut pair = Competitor::BOTH;
+            // Whoever comes second finds warmer caches.
+            if round % 2 == 1 {
+                pair.reverse();
+            }
+            for competitor in pair {
+                // It has no SDK ready and compiles all of it in each kernel.
+                let without = session == Session::Azureml
+                    && competitor == Competitor::Peer
+                    && !(options.long && round == 0);
+                if !without {
+                    plan.push(Run {
+                        session,
+                        competitor,
+                        ahead: false,
+                    });
+                }
+            }
+        }
+    }
+    plan
+}
+
+fn build_peer(report: &Report) -> Result<()> {
+    let step = report.step(
+        "peer",
+        "evcxr_jupyter, with which ours is compared; many minutes the first time",
+    );
+    let mut cargo = process::cargo();
+    cargo
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(place::root().join("tests/peer/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(peer_folder())
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "80")
+        .env("CARGO_TERM_COLOR", "never");
+    process::run(&step, "build-peer", cargo)?;
+    step.done("");
+    Ok(())
+}
+
+fn peer_folder() -> PathBuf {
+    place::target().join("peer")
+}
+
+/// Writes the two kernelspecs into a prefix of their own and gives Jupyter's folder in it.
+fn kernelspecs() -> Result<PathBuf> {
+    let jupyter = place::target().join("bench/prefix/share/jupyter");
+    let installed = python::LAB
+        .folder()
+        .join("share/jupyter/kernels/rust-azureml/kernel.json");
+    let ours = fs::read_to_string(&installed).map_err(Error::io("read", &installed))?;
+    // What `evcxr_jupyter --install` writes into the user's own folder.
+    let peer = json!({
+        "argv": [peer_folder().join("release/peer"), "--control_file", "{connection_file}"],
+        "display_name": "Rust",
+        "language": "rust",
+        "interrupt_mode": "message",
+    });
+    for (competitor, spec) in Competitor::BOTH.into_iter().zip([ours, peer.to_string()]) {
+        let folder = jupyter.join("kernels").join(competitor.name());
+        let path = folder.join("kernel.json");
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        fs::write(&path, spec).map_err(Error::io("write", &path))?;
+    }
+    Ok(jupyter)
+}
+
+struct Benchmark<'a> {
+    report: &'a Report,
+    long: bool,
+    /// Jupyter's folder with the kernelspecs.
+    prefix: PathBuf,
+    rust_src: Option<PathBuf>,
+    /// How long we will still wait for others.
+    patience: Duration,
+    /// The most processors that others kept busy.
+    busiest: f64,
+    samples: Samples,
+}
+
+impl Benchmark<'_> {
+    fn session(&mut self, run: Run, number: &str) -> Result<()> {
+        let Run {
+            session,
+            competitor,
+            ahead,
+        } = run;
+        let (session, name) = (session.name(), competitor.name());
+        let why = if ahead { "to fill caches" } else { "" };
+        let step = self
+            .report
+            .step(&format!("{number} {session} of {name}"), why);
+        // Before the clock runs, the kernel that ran last is gone: whatever is busy now is not ours.
+        let before = idle::wait(&step, &mut self.patience)?;
+        let mut python = process::command(python::LAB.program("python"));
+        python
+            .arg(place::root().join("xtask/python/bench_kernel.py"))
+            .args([name, session])
+            .arg(self.cell(run))
+            .env("JUPYTER_PATH", &self.prefix)
+            .env("PYTHONUNBUFFERED", "1")
+            .envs(
+                self.rust_src
+                    .as_ref()
+                    .map(|library| ("RUST_SRC_PATH", library)),
+            );
+        let watch = Watch::start()?;
+        let mut events = Events::default();
+        let log = format!("bench-kernel-{session}-{name}");
+        process::follow(step.running(), &log, python, |line| {
+            events.read(&step, line);
+        })?;
+        let during = watch.others(events.own)?;
+        if ahead {
+            step.done("");
+            return Ok(());
+        }
+        self.busiest = self.busiest.max(before).max(during);
+        for (sample, value) in events.samples {
+            self.samples.add(competitor, &sample, value);
+        }
+        step.done(&if during >= idle::ALLOWED {
+            format!("others kept {during:.1} processors busy")
+        } else {
+            String::new()
+        });
+        Ok(())
+    }
+
+    /// The cell that the session is about.
+    fn cell(&self, run: Run) -> String {
+        match (run.session, run.competitor) {
+            (Session::Dependency, _) if self.long => LARGE.to_owned(),
+            (Session::Dependency, _) => SMALL.to_owned(),
+            (Session::Azureml, Competitor::Ours) => "use azureml::prelude::*;".to_owned(),
+            (Session::Azureml, Competitor::Peer) => format!(
+                ":dep azureml = {{ path = \"{}\" }}\nuse azureml::prelude::*;",
+                place::root().join("crates/azureml").display()
+            ),
+            (Session::Cells | Session::Growth, _) => String::new(),
+        }
+    }
+}
+
+/// What the client said.
+#[derive(Default)]
+struct Events {
+    samples: Vec<(String, f64)>,
+    /// The seconds of processor time that it and the kernel took.
+    own: f64,
+}
+
+impl Events {
+    fn read(&mut self, step: &Step, line: &str) {
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            // What the kernels say themselves, and Python's complaints; they are in the log.
+            return;
+        };
+        if let Some(at) = event["at"].as_str() {
+            step.status(at);
+        } else if let (Some(name), Some(value)) =
+            (event["sample"].as_str(), event["value"].as_f64())
+        {
+            self.samples.push((name.to_owned(), value));
+        } else if let Some(seconds) = event["cpu"].as_f64() {
+            self.own = seconds;
+        }
+    }
+}
+
+/// What the numbers depend on.
+fn machine(options: &Options, tools: &Tools, busiest: f64) -> Map<String, Value> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    // As the kernel chooses.
+    let engine = match env::var("AZUREML_KERNEL_ENGINE").as_deref() {
+        Ok("evcxr") => "evcxr",
+        _ => "rustc",
+    };
+    let facts = [
+        ("processor", json!(field("/proc/cpuinfo", "model name"))),
+        ("processors", json!(processors)),
+        ("memory", json!(field("/proc/meminfo", "MemTotal"))),
+        ("rustc", json!(tools.rustc_version)),
+        ("engine", json!(engine)),
+        ("peer", json!(PEER)),
+        ("rounds", json!(options.rounds)),
+        ("long", json!(options.long)),
+        ("idle", json!(busiest < idle::ALLOWED)),
+        ("others", json!((busiest * 100.0).round() / 100.0)),
+    ];
+    Map::from_iter(facts.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// The value of the first line `name: value` in a file of the system's.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(path)).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(plan: &[Run]) -> Vec<String> {
+        plan.iter()
+            .map(|run| format!("{} {}", run.session.name(), run.competitor.name()))
+            .collect()
+    }
+
+    #[test]
+    fn the_two_take_turns() {
+        let mut options = Options {
+            rounds: 2,
+            long: false,
+            patience: 0,
+        };
+        assert_eq!(
+            shown(&plan(&options)),
+            [
+                "dependency ours",
+                "dependency peer",
+                "cells ours",
+                "cells peer",
+                "dependency ours",
+                "dependency peer",
+                "azureml ours",
+                "growth ours",
+                "growth peer",
+                "cells peer",
+                "cells ours",
+                "dependency peer",
+                "dependency ours",
+                "azureml ours",
+            ]
+        );
+        options.long = true;
+        let with_sdk = shown(&plan(&options))
+            .iter()
+            .filter(|run| *run == "azureml peer")
+            .count();
+        assert_eq!(with_sdk, 1);
+    }
+
+    #[test]
+    fn events_become_samples() {
+        let report = Report::new();
+        let step = report.step("cells of ours", "");
+        let mut events = Events::default();
+        for line in [
+            r#"{"at": "statement 1/10"}"#,
+            r#"{"sample": "statement", "value": 0.25}"#,
+            "Writing /tmp/kernel.json",
+            r#"{"sample": "memory", "value": 100}"#,
+            r#"{"cpu": 1.5}"#,
+        ] {
+            events.read(&step, line);
+        }
+        assert_eq!(report.statuses(), ["statement 1/10"]);
+        let expected = [("statement".to_owned(), 0.25), ("memory".to_owned(), 100.0)];
+        assert_eq!(events.samples, expected);
+        assert!((events.own - 1.5).abs() < f64::EPSILON);
+    }
+}

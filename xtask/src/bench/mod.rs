@@ -1,0 +1,31 @@
+//! `cargo xtask bench …`: measures us against what people would use otherwise, both in one run.
+//!
+//! Every benchmark prints a table and writes the same rows to `target/bench`.
+
+mod idle;
+mod kernel;
+mod table;
+
+use crate::error::Result;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+/// What to measure.
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// Our kernel against `evcxr_jupyter`, through Jupyter's own client
+    Kernel(kernel::Options),
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    match &options.benchmark {
+        Benchmark::Kernel(options) => kernel::run(options),
+    }
+}
