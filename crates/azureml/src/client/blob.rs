@@ -255,25 +255,33 @@ pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path
         return retried(what, whole).await.map(drop);
     }
     let block = BLOCK.max(size.div_ceil(BLOCKS));
-    let mut list = String::new();
-    for (number, start) in (0..size).step_by(block as usize).enumerate() {
-        let id = STANDARD.encode(format!("{number:08}"));
-        let length = block.min(size - start);
-        let query = format!("&comp=block&blockid={}", encode(&id));
+    let in_blocks = async || {
+        let mut list = String::new();
+        for (number, start) in (0..size).step_by(block as usize).enumerate() {
+            let id = STANDARD.encode(format!("{number:08}"));
+            let length = block.min(size - start);
+            let query = format!("&comp=block&blockid={}", encode(&id));
+            retried(what, async || {
+                Ok(request(&query, length).body(part(start, length).await?))
+            })
+            .await?;
+            list.push_str("<Latest>");
+            list.push_str(&id);
+            list.push_str("</Latest>");
+        }
+        let list =
+            format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{list}</BlockList>");
         retried(what, async || {
-            Ok(request(&query, length).body(part(start, length).await?))
+            Ok(request("&comp=blocklist", list.len() as u64).body(list.clone()))
         })
-        .await?;
-        list.push_str("<Latest>");
-        list.push_str(&id);
-        list.push_str("</Latest>");
+        .await
+        .map(drop)
+    };
+    match in_blocks().await {
+        // Somebody else has finished the same blob meanwhile, and with that the blocks of this one were dropped.
+        Err(Error::Service(error)) if error.code == "InvalidBlockList" => in_blocks().await,
+        result => result,
     }
-    let list = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{list}</BlockList>");
-    retried(what, async || {
-        Ok(request("&comp=blocklist", list.len() as u64).body(list.clone()))
-    })
-    .await
-    .map(drop)
 }
 
 /// `length` bytes of a file from where it stands.
