@@ -310,6 +310,8 @@ def azureml(name, cell):
 
 def main():
     name, session, cell = sys.argv[1:]
+    # Whoever ends it ends the kernel, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         {"cells": cells, "growth": growth, "dependency": dependency, "azureml": azureml}[session](name, cell)
     except Failure as failure:
