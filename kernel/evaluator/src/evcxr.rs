@@ -11,15 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
-use crate::child::cell_runtime;
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::env;
 use crate::folder::Folder;
 use crate::position;
 use crate::rust_src::RustSrc;
-use crate::start::{Options, StartError};
+use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{PRELUDE, Pump};
-use crate::toolchain::Toolchain;
 use crate::{
     CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
     Variable, interrupt, report,
@@ -49,28 +47,16 @@ impl EvcxrEvaluator {
     ///
     /// Sets environment variables of this process, as `evcxr` itself does: call it before other threads use C code that reads them.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let toolchain = Toolchain::find()?;
-        let cache = options
-            .cache
-            .or_else(crate::cache::root)
-            .ok_or(StartError::NoCache)?;
-        let runtime = cell_runtime(&toolchain, &cache)?;
+        let Parts {
+            toolchain,
+            cache: _,
+            runtime,
+            helpers,
+            folder,
+            pump,
+            program,
+        } = Parts::gather(options)?;
         let rust_src = RustSrc::find(&toolchain);
-        let helpers = match &options.helpers {
-            Some(folder) => Helpers::open(folder, &toolchain),
-            None => Helpers::current(&toolchain),
-        };
-        let in_folder = |source| StartError::Folder {
-            place: std::env::temp_dir(),
-            source,
-        };
-        let folder = Folder::new().map_err(in_folder)?;
-        let pump = Pump::listen(&folder.socket()).map_err(in_folder)?;
-
-        let program = match options.program {
-            Some(program) => program,
-            None => std::env::current_exe().map_err(in_folder)?,
-        };
         let mut command = Command::new(&program);
         command
             .env(env::ROLE, env::ROLE_CELL)

@@ -32,7 +32,7 @@ use crate::child::{CELL_RUNTIME, cell_runtime};
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
-use crate::start::{Engine, Options, StartError};
+use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
@@ -96,26 +96,15 @@ struct Runnable {
 impl RustcEvaluator {
     /// Starts the evaluator and its cell process.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let toolchain = Toolchain::find()?;
-        let cache = options
-            .cache
-            .or_else(crate::cache::root)
-            .ok_or(StartError::NoCache)?;
-        let runtime = cell_runtime(&toolchain, &cache)?;
-        let helpers = match &options.helpers {
-            Some(folder) => Helpers::open(folder, &toolchain),
-            None => Helpers::current(&toolchain),
-        };
-        let in_folder = |source| StartError::Folder {
-            place: std::env::temp_dir(),
-            source,
-        };
-        let folder = Folder::new().map_err(in_folder)?;
-        let pump = Pump::listen(&folder.socket()).map_err(in_folder)?;
-        let program = match options.program {
-            Some(program) => program,
-            None => std::env::current_exe().map_err(in_folder)?,
-        };
+        let Parts {
+            toolchain,
+            cache,
+            runtime,
+            helpers,
+            folder,
+            pump,
+            program,
+        } = Parts::gather(options)?;
         let recipe = Recipe {
             program: program.clone(),
             socket: folder.socket(),

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use crate::Evaluator;
-use crate::child::CellRuntimeError;
+use crate::folder::Folder;
+use crate::stream::Pump;
+use azureml_kernel_helpers::{Error as HelpersError, Helpers};
+
+use crate::child::{CellRuntimeError, cell_runtime};
 use crate::env;
 use crate::evcxr::EvcxrEvaluator;
 use crate::rustc::RustcEvaluator;
-use crate::toolchain::ToolchainError;
+use crate::toolchain::{Toolchain, ToolchainError};
 
 /// What evaluates cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +80,54 @@ pub enum StartError {
     /// `evcxr` could not set itself up.
     #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
     Evcxr(String),
+}
+
+/// What every evaluator is made of.
+pub(crate) struct Parts {
+    pub(crate) toolchain: Toolchain,
+    pub(crate) cache: PathBuf,
+    /// The library that the cells share.
+    pub(crate) runtime: PathBuf,
+    pub(crate) helpers: Result<Helpers, HelpersError>,
+    pub(crate) folder: Folder,
+    pub(crate) pump: Pump,
+    /// The binary that becomes the cell process.
+    pub(crate) program: PathBuf,
+}
+
+impl Parts {
+    pub(crate) fn gather(options: Options) -> Result<Self, StartError> {
+        let toolchain = Toolchain::find()?;
+        let cache = options
+            .cache
+            .or_else(crate::cache::root)
+            .ok_or(StartError::NoCache)?;
+        let helpers = match &options.helpers {
+            Some(folder) => Helpers::open(folder, &toolchain),
+            None => Helpers::current(&toolchain),
+        };
+        let folder = Folder::new().map_err(in_folder)?;
+        Ok(Self {
+            runtime: cell_runtime(&toolchain, &cache)?,
+            pump: Pump::listen(&folder.socket()).map_err(in_folder)?,
+            program: match options.program {
+                Some(program) => program,
+                None => std::env::current_exe().map_err(in_folder)?,
+            },
+            toolchain,
+            cache,
+            helpers,
+            folder,
+        })
+    }
+}
+
+/// An error about the kernel's own folder.
+pub(crate) fn in_folder(source: std::io::Error) -> StartError {
+    StartError::Folder {
+        place: std::env::temp_dir(),
+        source,
+    }
 }
 
 /// Starts an evaluator and its cell process.

@@ -23,6 +23,8 @@ pub(super) struct Compiler {
     /// Libraries that cells link to.
     pub(super) libraries: Vec<Library>,
     pub(super) opt_level: String,
+    /// Whether the compiler would link by lld, which for libraries as small as these takes longer than the system's linker.
+    lld_is_default: bool,
     /// Variables for what macros read while compiling (`:build_env`).
     pub(super) environment: Vec<(String, String)>,
 }
@@ -80,6 +82,7 @@ impl Compiler {
             folder,
             libraries: Vec::new(),
             opt_level: "0".to_owned(),
+            lld_is_default: toolchain.host == "x86_64-unknown-linux-gnu",
             environment: Vec::new(),
         }
     }
@@ -117,6 +120,9 @@ impl Compiler {
                 "-Cextra-filename=-{}",
                 file.trim_end_matches(".rs")
             ));
+        if self.lld_is_default {
+            command.arg("-Clinker-features=-lld");
+        }
         match output {
             Output::Check => {
                 command
