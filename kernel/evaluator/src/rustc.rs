@@ -162,13 +162,32 @@ impl RustcEvaluator {
         let begin = Instant::now();
         let cell = Cell::parse(code);
         let mut answered = MimeBundle::new();
+        // Many lines of `:dep` are one set of crates, built once.
+        let mut wanted = self.dependencies.clone();
         for command in &cell.commands {
-            match commands::run(self, command) {
+            let answer = if command.name == ":dep" {
+                wanted
+                    .add(&command.arguments)
+                    .map(|()| MimeBundle::new())
+                    .map_err(|error| error.to_string())
+            } else {
+                commands::run(self, command)
+            };
+            match answer {
                 Ok(answer) => append(&mut answered, answer),
                 Err(words) => return self.failed(report::message("CompileError", &words)),
             }
+            if command.name == ":clear" {
+                wanted = self.dependencies.clone();
+            }
             if self.pump.shared.lock().interrupted {
                 return Outcome::Error(stopped());
+            }
+        }
+        if cell.commands.iter().any(|command| command.name == ":dep") {
+            wanted.offline = self.dependencies.offline;
+            if let Err(words) = self.depend_on(wanted) {
+                return self.failed(report::message("CompileError", &words));
             }
         }
         let outcome = if cell.is_empty() {
@@ -599,7 +618,7 @@ impl RustcEvaluator {
             .collect()
     }
 
-    /// Adds what stands behind `:dep`.
+    /// Adds a crate, as `:dep` does.
     fn add_dependency(&mut self, arguments: &str) -> Result<(), String> {
         let mut dependencies = self.dependencies.clone();
         dependencies
@@ -777,7 +796,7 @@ fn own_libraries(
             .into_iter()
             .chain([toolchain.libdir.clone()])
             .collect(),
-        umbrella: None,
+        ..Library::default()
     }];
     if let Some(helpers) = helpers {
         match helpers::library(helpers, toolchain, cache) {

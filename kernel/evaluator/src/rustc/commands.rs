@@ -81,9 +81,6 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
     };
     match command.name.as_str() {
         "!" => shell(arguments),
-        ":dep" => evaluator
-            .add_dependency(arguments)
-            .map(|()| MimeBundle::new()),
         ":vars" => Ok(variables(evaluator)),
         ":type" | ":t" => type_of(evaluator, arguments),
         ":clear" => evaluator.clear().map(|()| MimeBundle::new()),

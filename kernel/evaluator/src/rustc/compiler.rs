@@ -36,6 +36,8 @@ pub(super) struct Library {
     pub(super) crates: Vec<(String, PathBuf)>,
     /// Where what they depend on is found, by the compiler and by the loader.
     pub(super) folders: Vec<PathBuf>,
+    /// Where what they need of other languages is found, by the linker and by the loader.
+    pub(super) native: Vec<PathBuf>,
     /// A crate that must be named for its library to be linked.
     pub(super) umbrella: Option<String>,
 }
@@ -120,6 +122,8 @@ impl Compiler {
                 "-Cextra-filename=-{}",
                 file.trim_end_matches(".rs")
             ));
+        // The older kind of search path also holds for what the libraries of dependencies need.
+        command.arg("-Clink-arg=-Wl,--disable-new-dtags");
         if self.lld_is_default {
             command.arg("-Clinker-features=-lld");
         }
@@ -146,10 +150,15 @@ impl Compiler {
             for (name, file) in &library.crates {
                 command.arg("--extern").arg(with(&format!("{name}="), file));
             }
-            for folder in &library.folders {
-                command
-                    .arg(with("-Ldependency=", folder))
-                    .arg(with("-Clink-arg=-Wl,-rpath,", folder));
+            for (kind, folders) in [
+                ("-Ldependency=", &library.folders),
+                ("-Lnative=", &library.native),
+            ] {
+                for folder in folders {
+                    command
+                        .arg(with(kind, folder))
+                        .arg(with("-Clink-arg=-Wl,-rpath,", folder));
+                }
             }
         }
         let mut child = command

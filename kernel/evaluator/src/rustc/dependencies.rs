@@ -26,6 +26,9 @@ const OPT_LEVEL: u8 = 2;
 /// Lines of cargo's output that an error shows.
 const SHOWN: usize = 40;
 
+/// Sets that are kept, the newest ones. Each is some ten megabytes, most of which it shares with cargo's own folder.
+const KEPT: usize = 24;
+
 /// The dependencies of a notebook: names, and what stands behind `=` in a Cargo.toml.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dependencies {
@@ -97,17 +100,13 @@ impl Dependencies {
             return Ok(Library::default());
         }
         let cache = cache.join("dependencies");
-        let mut key = Key::new();
-        key.add(&toolchain.version).add(OPT_LEVEL.to_string());
-        for (name, specification) in &self.lines {
-            key.add(name).add(specification);
-            if let Some(range) = local_path(specification) {
-                add_sources(&mut key, Path::new(&specification[range]));
-            }
-        }
-        let name = key.finish();
+        let name = self.key(toolchain);
         let set = cache.join(&name);
         if let Some(library) = read_set(&set) {
+            // What is used is not the oldest.
+            if let Ok(manifest) = fs::File::options().write(true).open(set.join(MANIFEST)) {
+                manifest.set_modified(std::time::SystemTime::now()).ok();
+            }
             return Ok(library);
         }
         let package = cache.join("packages").join(&name);
@@ -120,12 +119,26 @@ impl Dependencies {
         let names = self.names(toolchain, &package)?;
         let messages = self.build(toolchain, &package, &cache.join("target"), progress)?;
         collect(&cache, &set, &Built::read(&messages, &names))?;
+        prune(&cache, &set);
         read_set(&set).ok_or_else(|| {
             Error::Cargo(
                 format!("{} cannot be read", set.display()),
                 "run the cell again",
             )
         })
+    }
+
+    /// What a set is called: everything that it is made of.
+    fn key(&self, toolchain: &Toolchain) -> String {
+        let mut key = Key::new();
+        key.add(&toolchain.version).add(OPT_LEVEL.to_string());
+        for (name, specification) in &self.lines {
+            key.add(name).add(specification);
+            if let Some(range) = local_path(specification) {
+                add_sources(&mut key, Path::new(&specification[range]));
+            }
+        }
+        key.finish()
     }
 
     fn write_package(&self, folder: &Path, name: &str) -> Result<(), Error> {
@@ -320,6 +333,8 @@ struct Built {
     umbrella: Option<(String, PathBuf)>,
     /// All files that cells need.
     files: Vec<PathBuf>,
+    /// Where the crates' libraries of other languages are.
+    native: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -352,6 +367,12 @@ struct Artifact {
     filenames: Vec<PathBuf>,
 }
 
+/// What a build script has said.
+#[derive(Deserialize)]
+struct BuildScript {
+    linked_paths: Vec<String>,
+}
+
 #[derive(Deserialize)]
 struct Target {
     name: String,
@@ -364,6 +385,15 @@ impl Built {
             crates: Vec::new(),
             umbrella: None,
             files: Vec::new(),
+            native: messages
+                .lines()
+                .filter_map(|line| serde_json::from_str::<BuildScript>(line).ok())
+                .flat_map(|script| script.linked_paths)
+                .map(|path| {
+                    let plain = path.split_once('=').map_or(path.as_str(), |(_, path)| path);
+                    PathBuf::from(plain)
+                })
+                .collect(),
         };
         let artifacts = messages
             .lines()
@@ -402,6 +432,7 @@ impl Built {
 struct Manifest {
     umbrella: String,
     crates: Vec<(String, PathBuf)>,
+    native: Vec<PathBuf>,
 }
 
 /// Copies what was built into a set that appears at once, whole.
@@ -433,6 +464,7 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     let manifest = Manifest {
         umbrella: umbrella.clone(),
         crates,
+        native: built.native.clone(),
     };
     let path = staging.path().join(MANIFEST);
     // A struct of strings and paths always serializes.
@@ -455,9 +487,38 @@ fn read_set(folder: &Path) -> Option<Library> {
     let library = Library {
         crates,
         folders: vec![folder.to_owned()],
+        native: manifest.native,
         umbrella: Some(manifest.umbrella),
     };
     library.is_there().then_some(library)
+}
+
+/// Removes the oldest sets beyond those that are kept. A kernel that uses one of them builds it again.
+fn prune(cache: &Path, newest: &Path) {
+    let mut sets: Vec<_> = fs::read_dir(cache)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| folder != newest)
+        .filter_map(|folder| {
+            let made = fs::metadata(folder.join(MANIFEST)).ok()?.modified().ok()?;
+            Some((made, folder))
+        })
+        .collect();
+    sets.sort_unstable();
+    let old = sets.len().saturating_sub(KEPT - 1);
+    for (_, folder) in &sets[..old] {
+        // What the set was made in goes with it.
+        let package = cache
+            .join("packages")
+            .join(folder.file_name().unwrap_or_default());
+        for folder in [folder, &package] {
+            if let Err(error) = fs::remove_dir_all(folder) {
+                tracing::debug!(%error, folder = %folder.display(), "an old set stays");
+            }
+        }
+    }
 }
 
 /// The name of the crate of a set; sets that are loaded one after the other must differ in it.
@@ -544,5 +605,46 @@ mod tests {
         assert!(matches!(nonsense, Err(Error::Line(_))));
         let nowhere = Dependencies::default().add("/nowhere/at/all");
         assert!(matches!(nowhere, Err(Error::NoPackage(_))));
+    }
+
+    #[test]
+    fn another_compiler_wants_another_set() {
+        let toolchain = |version: &str| Toolchain {
+            rustc: PathBuf::new(),
+            cargo: PathBuf::new(),
+            version: version.to_owned(),
+            host: String::new(),
+            sysroot: PathBuf::new(),
+            libdir: PathBuf::new(),
+        };
+        let mut dependencies = Dependencies::default();
+        dependencies.add("serde = \"1\"").expect("a name");
+        let before = dependencies.key(&toolchain("rustc 1.95.0"));
+        assert_eq!(before, dependencies.key(&toolchain("rustc 1.95.0")));
+        assert_ne!(before, dependencies.key(&toolchain("rustc 1.95.1")));
+        dependencies.add("serde = \"1.0\"").expect("a name");
+        assert_ne!(before, dependencies.key(&toolchain("rustc 1.95.0")));
+    }
+
+    #[test]
+    fn the_oldest_sets_go() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let set = |number: usize| cache.path().join(format!("set-{number:02}"));
+        for number in 0..KEPT + 2 {
+            fs::create_dir_all(set(number)).expect("the folder is ours");
+            let manifest =
+                fs::File::create(set(number).join(MANIFEST)).expect("the folder is ours");
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            manifest.set_modified(time).expect("the file is ours");
+        }
+        prune(cache.path(), &set(0));
+        let left: Vec<_> = (0..KEPT + 2)
+            .filter(|number| set(*number).exists())
+            .collect();
+        assert_eq!(left.len(), KEPT);
+        assert!(
+            left.contains(&0) && !left.contains(&1) && !left.contains(&2),
+            "{left:?}"
+        );
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn library(
     Ok(Library {
         crates,
         folders: vec![helpers.library_folder(), folder],
-        umbrella: None,
+        ..Library::default()
     })
 }
 

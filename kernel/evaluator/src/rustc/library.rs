@@ -133,7 +133,7 @@ fn compile(compiler: &Compiler, version: u64, source: Source) -> Made {
         library: Library {
             crates: vec![(plan::WITH_ITEMS.to_owned(), library)],
             folders: vec![compiler.folder().to_owned()],
-            umbrella: None,
+            ..Library::default()
         },
         file,
         source: Arc::new(source),

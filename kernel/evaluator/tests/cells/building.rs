@@ -49,6 +49,14 @@ pub const CHECKS: &[OwnCheck] = &[
         "two_kernels_want_one_crate_at_once",
         two_kernels_want_one_crate_at_once,
     ),
+    (
+        "c_code_and_two_versions_of_a_crate",
+        c_code_and_two_versions_of_a_crate,
+    ),
+    (
+        "a_cache_that_cannot_be_written_is_an_error",
+        a_cache_that_cannot_be_written_is_an_error,
+    ),
 ];
 
 /// Waits until the items of earlier cells come from their library.
@@ -334,13 +342,16 @@ fn a_crash_keeps_items(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "six()"), "6");
 }
 
+/// Writes a file and the folders above it.
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
+    std::fs::write(path, text).expect("the folder is ours");
+}
+
 /// A local crate with a build script, and a cell that uses it.
 fn local_crate(folder: &Path) -> String {
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
-        std::fs::write(path, text).expect("the folder is ours");
-    };
+    let write = |name: &str, text: &str| write(folder, name, text);
     write(
         "Cargo.toml",
         "[package]\nname = \"made-here\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
@@ -393,6 +404,84 @@ fn two_kernels_want_one_crate_at_once(engine: Engine, _: &Path) {
         answers,
         [Some("\"42\"".to_owned()), Some("\"42\"".to_owned())]
     );
+}
+
+fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let package = |name: &str, version: &str, dependency: &str| {
+        format!(
+            "[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2024\"\n[dependencies]\n{dependency}\n"
+        )
+    };
+    let write = |name: &str, text: &str| write(root.path(), name, text);
+    for (version, word) in [("1", "one"), ("2", "two")] {
+        write(
+            &format!("common{version}/Cargo.toml"),
+            &package("common", &format!("{version}.0.0"), ""),
+        );
+        write(
+            &format!("common{version}/src/lib.rs"),
+            &format!("pub fn word() -> &'static str {{ \"{word}\" }}"),
+        );
+        write(
+            &format!("user{version}/Cargo.toml"),
+            &package(
+                &format!("user{version}"),
+                "1.0.0",
+                &format!("common = {{ path = \"../common{version}\" }}"),
+            ),
+        );
+        write(
+            &format!("user{version}/src/lib.rs"),
+            "pub use common::word;",
+        );
+    }
+    // A shared library of C, which the loader has to find where the build script has put it.
+    write("in-c/Cargo.toml", &package("in-c", "1.0.0", ""));
+    write("in-c/seven.c", "int seven(void) { return 7; }");
+    write(
+        "in-c/build.rs",
+        r#"fn main() {
+            let out = std::env::var("OUT_DIR").unwrap();
+            let library = format!("{out}/libseven.so");
+            assert!(std::process::Command::new("cc").args(["-shared", "-fPIC", "-o", &library, "seven.c"]).status().unwrap().success());
+            println!("cargo::rustc-link-search=native={out}");
+            println!("cargo::rustc-link-lib=dylib=seven");
+        }"#,
+    );
+    write(
+        "in-c/src/lib.rs",
+        "unsafe extern \"C\" { safe fn seven() -> i32; }\npub fn call() -> i32 { seven() }",
+    );
+    let mut evaluator = start(engine, cache.path());
+    let lines: String = ["user1", "user2", "in-c"]
+        .map(|name| format!(":dep {}\n", root.path().join(name).display()))
+        .concat();
+    let (_, shown) = ok(
+        &mut *evaluator,
+        &(lines + "(user1::word(), user2::word(), in_c::call())"),
+    );
+    assert_eq!(shown.as_deref(), Some("(\"one\", \"two\", 7)"));
+}
+
+fn a_cache_that_cannot_be_written_is_an_error(engine: Engine, _: &Path) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let package = tempfile::tempdir().expect("a temporary folder");
+    let mut evaluator = start(engine, cache.path());
+    let in_the_way = cache.path().join("dependencies");
+    std::fs::write(&in_the_way, "").expect("the folder is ours");
+    let code = local_crate(package.path());
+    let (_, error) = error(&mut *evaluator, &code);
+    assert!(
+        plain(&error).contains("hint: make room"),
+        "{}",
+        plain(&error)
+    );
+    assert_eq!(value(&mut *evaluator, "1 + 1"), "2");
+    std::fs::remove_file(&in_the_way).expect("the file is ours");
+    let (_, answer) = ok(&mut *evaluator, &code);
+    assert_eq!(answer.as_deref(), Some("\"42\""));
 }
 
 fn commands_answer(engine: Engine, cache: &Path) {
