@@ -4,7 +4,7 @@
 //! their panics. This file is compiled by the compiler that compiles the cells, linked to the same shared standard library.
 //! Cells that the kernel writes link to it as a crate: it keeps their variables and tells how they ended.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -80,21 +80,31 @@ pub struct Stored<T>(PhantomData<T>);
 /// Keeps a new variable. The name is `'static` so that it stands in the call as it is.
 #[inline(never)]
 pub fn store<T: 'static>(name: &'static str, value: T) -> Stored<T> {
-    keep(name, value);
+    put(name, Box::new(value));
     Stored(PhantomData)
 }
 
 /// Keeps a variable that was taken.
 pub fn keep<T: 'static>(name: &str, value: T) {
-    let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), Box::new(value)));
+    put(name, Box::new(value));
+}
+
+// Everything generic is compiled again in each cell, so what need not be generic is not: a `let` takes half the time.
+
+fn put(name: &str, value: Box<dyn Any>) {
+    let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), value));
     // Dropped when nothing is borrowed: user code may run.
     drop(earlier);
 }
 
-/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
-pub fn check<T: 'static>(name: &str) -> bool {
-    let as_expected = VARIABLES
-        .with_borrow(|variables| variables.get(name).is_some_and(|value| value.is::<T>()));
+fn get(name: &str) -> Option<Box<dyn Any>> {
+    VARIABLES.with_borrow_mut(|variables| variables.remove(name))
+}
+
+fn is(name: &str, expected: TypeId) -> bool {
+    let as_expected = VARIABLES.with_borrow(|variables| {
+        variables.get(name).is_some_and(|value| (**value).type_id() == expected)
+    });
     if !as_expected {
         send(
             FAILED,
@@ -104,21 +114,33 @@ pub fn check<T: 'static>(name: &str) -> bool {
     as_expected
 }
 
+/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
+pub fn check<T: 'static>(name: &str) -> bool {
+    is(name, TypeId::of::<T>())
+}
+
 /// Gives a variable that was checked.
 ///
 /// # Panics
 /// When it was not.
 pub fn take<T: 'static>(name: &str) -> T {
-    let value = VARIABLES.with_borrow_mut(|variables| variables.remove(name));
-    match value.map(|value| value.downcast::<T>()) {
+    match get(name).map(|value| value.downcast::<T>()) {
         Some(Ok(value)) => *value,
-        _ => panic!("the variable `{name}` was not checked"),
+        _ => unchecked(name),
     }
+}
+
+fn unchecked(name: &str) -> ! {
+    panic!("the variable `{name}` was not checked")
 }
 
 /// Runs the statements of a cell and says how they ended; whether they came to their end.
 pub fn run(statements: impl FnOnce() -> Result<(), Failed>) -> bool {
-    match catch_unwind(AssertUnwindSafe(statements)) {
+    ended(catch_unwind(AssertUnwindSafe(statements)))
+}
+
+fn ended(how: std::thread::Result<Result<(), Failed>>) -> bool {
+    match how {
         Ok(Ok(())) => true,
         Ok(Err(Failed(text))) => {
             send(FAILED, &text);
@@ -138,7 +160,7 @@ pub struct Failed(String);
 
 impl<E: fmt::Display> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self(format!("{error}"))
     }
 }
 
@@ -159,11 +181,12 @@ pub trait ByDebug {
 
 impl<T: fmt::Debug + ?Sized> ByDebug for T {
     fn evcxr_display(&self) {
-        show::<T>(if PRETTY.load(Ordering::Relaxed) {
+        let text = if PRETTY.load(Ordering::Relaxed) {
             format!("{self:#?}")
         } else {
             format!("{self:?}")
-        });
+        };
+        show(std::any::type_name::<T>(), text);
     }
 }
 
@@ -175,12 +198,11 @@ pub trait ByDisplay {
 
 impl<T: fmt::Display + ?Sized> ByDisplay for T {
     fn evcxr_display(&self) {
-        show::<T>(self.to_string());
+        show(std::any::type_name::<T>(), format!("{self}"));
     }
 }
 
-fn show<T: ?Sized>(mut text: String) {
-    let type_name = std::any::type_name::<T>();
+fn show(type_name: &str, mut text: String) {
     if type_name == "()" {
         return;
     }
