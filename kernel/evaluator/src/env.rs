@@ -1,5 +1,7 @@
 //! The environment variables that this crate reads or sets, in one place.
 
+use std::process::Command;
+
 /// Where the standard library's sources are, for rust-analyzer.
 pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 
@@ -57,3 +59,10 @@ pub(crate) const BUILD_SETTINGS: &[&str] = &[
     "RUSTDOCFLAGS",
     "RUSTFLAGS",
 ];
+
+/// Hides from a build what would change it behind the evaluator's back.
+pub(crate) fn without_build_settings(build: &mut Command) {
+    for variable in BUILD_SETTINGS {
+        build.env_remove(variable);
+    }
+}

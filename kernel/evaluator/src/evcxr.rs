@@ -17,7 +17,7 @@ use crate::folder::Folder;
 use crate::position;
 use crate::rust_src::RustSrc;
 use crate::start::{Options, Parts, StartError, in_folder};
-use crate::stream::{PRELUDE, Pump};
+use crate::stream::{Ending, PRELUDE, Pump};
 use crate::{
     CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
     Variable, interrupt, report,
@@ -116,15 +116,12 @@ impl EvcxrEvaluator {
         if matches!(result, Err(Error::SubprocessTerminated(_))) {
             self.pump.shared.wait_for_last_words(gone_before);
         }
-        let (end, load_error, interrupted, skipped) = {
-            let mut state = self.pump.shared.lock();
-            (
-                std::mem::take(&mut state.end),
-                state.load_error.take(),
-                state.interrupted,
-                state.skipped,
-            )
-        };
+        let Ending {
+            end,
+            load_error,
+            interrupted,
+            skipped,
+        } = self.pump.shared.ending();
         if skipped {
             return Outcome::Error(stopped());
         }

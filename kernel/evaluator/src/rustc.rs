@@ -33,7 +33,7 @@ use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
 use crate::start::{Engine, Options, Parts, StartError, in_folder};
-use crate::stream::{Panic, Pump};
+use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
     CellError, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable,
@@ -296,11 +296,7 @@ impl RustcEvaluator {
                 return Ok(());
             }
             if !from_library {
-                let errors: Vec<_> = compiled
-                    .messages
-                    .iter()
-                    .filter(|message| message.is_error())
-                    .collect();
+                let errors = compiled.errors();
                 return Err(self.errors(&errors, &source, &file, number, code));
             }
         }
@@ -375,26 +371,18 @@ impl RustcEvaluator {
                 plan = Plan::new(code, cell, session, false);
                 continue;
             }
-            let errors: Vec<_> = compiled
-                .messages
-                .iter()
-                .filter(|message| message.is_error())
-                .collect();
+            let errors = compiled.errors();
             if let Change::Borrows(name) = change {
                 return Err(borrows(&name, cell, code, &errors));
             }
-            if plan.takes() && !plan.explain {
+            if plan.takes() {
                 // Without the closure around them the words of the compiler are about the user's code.
                 let mut explained = plan.clone();
                 explained.explain = true;
                 let source = explained.source(number, code, cell, session, &umbrellas, self.show);
                 let file = self.write(&format!("cell_{number}"), &source)?;
                 let again = self.call(plan.crate_name(), &file, &[], Output::Check)?;
-                let clearer: Vec<_> = again
-                    .messages
-                    .iter()
-                    .filter(|message| message.is_error())
-                    .collect();
+                let clearer = again.errors();
                 let in_cell = |message: &&&Message| {
                     !message
                         .in_cell(&source, &file, &self.cells, number)
@@ -439,30 +427,29 @@ impl RustcEvaluator {
         if result.is_err() {
             self.pump.shared.wait_for_last_words(gone_before);
         }
-        let (end, load_error, interrupted, skipped) = {
-            let mut state = self.pump.shared.lock();
-            (
-                std::mem::take(&mut state.end),
-                state.load_error.take(),
-                state.interrupted,
-                state.skipped,
-            )
-        };
+        let Ending {
+            end,
+            load_error,
+            interrupted,
+            skipped,
+        } = self.pump.shared.ending();
         if skipped {
             return Outcome::Error(stopped());
         }
+        let failed = |error| {
+            Outcome::Error(if interrupted {
+                interrupted_error(&error, &before)
+            } else {
+                error
+            })
+        };
         self.session = session;
         if let Err(Ended(how)) = result {
             self.session.variables.clear();
             if let Err(words) = self.start_process() {
                 tracing::error!(words, "there is no new cell process");
             }
-            let error = process_died(&how, load_error.as_deref(), &before);
-            return Outcome::Error(if interrupted {
-                interrupted_error(&error, &before)
-            } else {
-                error
-            });
+            return failed(process_died(&how, load_error.as_deref(), &before));
         }
         for name in runnable.plan.moved() {
             self.session.variables.remove(name);
@@ -473,11 +460,7 @@ impl RustcEvaluator {
             (None, None) => None,
         };
         if let Some(error) = error {
-            return Outcome::Error(if interrupted {
-                interrupted_error(&error, &before)
-            } else {
-                error
-            });
+            return failed(error);
         }
         for local in &cell.locals {
             if let Some(VariableType::Named(type_name)) = runnable.types.get(&local.name)

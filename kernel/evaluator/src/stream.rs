@@ -5,4 +5,4 @@ mod decoder;
 mod pump;
 
 pub(crate) use assembler::{PRELUDE, Panic};
-pub(crate) use pump::{Pump, Shared, State};
+pub(crate) use pump::{Ending, Pump, Shared, State};

@@ -79,9 +79,7 @@ pub(crate) fn cell_runtime(
     let built = staging.path().join(&file);
     std::fs::write(&source, SOURCE).map_err(written)?;
     let mut rustc = Command::new(&toolchain.rustc);
-    for variable in env::BUILD_SETTINGS {
-        rustc.env_remove(variable);
-    }
+    env::without_build_settings(&mut rustc);
     let output = rustc
         .args([
             "--crate-type=dylib",

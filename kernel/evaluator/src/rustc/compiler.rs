@@ -77,6 +77,16 @@ pub(super) struct Compiled {
     pub(super) noise: String,
 }
 
+impl Compiled {
+    /// Its errors.
+    pub(super) fn errors(&self) -> Vec<&Message> {
+        self.messages
+            .iter()
+            .filter(|message| message.is_error())
+            .collect()
+    }
+}
+
 impl Compiler {
     pub(super) fn new(toolchain: &Toolchain, folder: PathBuf) -> Self {
         Self {
@@ -103,9 +113,7 @@ impl Compiler {
         output: Output<'_>,
     ) -> std::io::Result<Compiled> {
         let mut command = Command::new(&self.rustc);
-        for variable in env::BUILD_SETTINGS {
-            command.env_remove(variable);
-        }
+        env::without_build_settings(&mut command);
         command
             .current_dir(&self.folder)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -236,9 +236,7 @@ impl Dependencies {
 
     fn cargo(&self, toolchain: &Toolchain, package: &Path) -> Command {
         let mut cargo = Command::new(&toolchain.cargo);
-        for variable in env::BUILD_SETTINGS {
-            cargo.env_remove(variable);
-        }
+        env::without_build_settings(&mut cargo);
         if self.offline {
             cargo.arg("--offline");
         }

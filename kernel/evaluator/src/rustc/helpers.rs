@@ -48,9 +48,7 @@ fn compile(
     let built = staging.path().join("built.rlib");
     let (umbrella, library) = helpers.library();
     let mut rustc = Command::new(&toolchain.rustc);
-    for variable in env::BUILD_SETTINGS {
-        rustc.env_remove(variable);
-    }
+    env::without_build_settings(&mut rustc);
     let output = rustc
         .args([
             "--crate-name",

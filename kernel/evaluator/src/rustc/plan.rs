@@ -159,12 +159,7 @@ impl Plan {
         umbrellas: &[String],
         show: Show,
     ) -> Source {
-        let mut source = root(
-            session,
-            umbrellas,
-            Some((number, code, cell)),
-            self.from_library,
-        );
+        let mut source = definitions(number, code, cell, session, umbrellas, self.from_library);
         self.function(&mut source, number, code, cell, show);
         source
     }
@@ -317,16 +312,17 @@ pub(super) fn library(session: &Session, umbrellas: &[String]) -> Source {
     source
 }
 
-/// Attributes, imports and items; those of `current` as they stand in that cell.
-fn root(
+/// A crate of attributes, imports and items; the cell's own imports as they stand in it.
+pub(super) fn definitions(
+    number: u64,
+    code: &str,
+    cell: &Cell,
     session: &Session,
     umbrellas: &[String],
-    current: Option<(u64, &str, &Cell)>,
     from_library: bool,
 ) -> Source {
     let mut source = Source::default();
     preamble(&mut source, session, umbrellas);
-    let number = current.map(|(number, _, _)| number);
     if from_library {
         source.generated(&format!("use ::{WITH_ITEMS}::*;\n"));
     } else {
@@ -337,20 +333,14 @@ fn root(
             }
         }
     }
-    for (_, import) in session
-        .imports
-        .iter()
-        .filter(|(cell, _)| Some(*cell) != number)
-    {
+    for (_, import) in session.imports.iter().filter(|(cell, _)| *cell != number) {
         source.generated(&import.code).generated("\n");
     }
-    if let Some((number, code, cell)) = current {
-        for item in &cell.items {
-            if let What::Use(_) | What::ExternCrate(_) = item.what {
-                source
-                    .cell(number, code, item.range.clone())
-                    .generated("\n");
-            }
+    for item in &cell.items {
+        if let What::Use(_) | What::ExternCrate(_) = item.what {
+            source
+                .cell(number, code, item.range.clone())
+                .generated("\n");
         }
     }
     if !from_library {
@@ -388,18 +378,6 @@ fn definition(source: &mut Source, item: &Definition) {
         start = end;
     }
     source.generated("\n");
-}
-
-/// A cell of items and imports alone, to be checked.
-pub(super) fn definitions(
-    number: u64,
-    code: &str,
-    cell: &Cell,
-    session: &Session,
-    umbrellas: &[String],
-    from_library: bool,
-) -> Source {
-    root(session, umbrellas, Some((number, code, cell)), from_library)
 }
 
 /// A cell that could not be taken apart, so that the compiler says why.

@@ -72,6 +72,14 @@ pub(crate) struct State {
     stop: bool,
 }
 
+/// How a cell ended; the members are those of [`State`].
+pub(crate) struct Ending {
+    pub(crate) end: RunEnd,
+    pub(crate) load_error: Option<String>,
+    pub(crate) interrupted: bool,
+    pub(crate) skipped: bool,
+}
+
 /// The state, and word of its changes.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -101,6 +109,17 @@ impl Shared {
         state.interrupted = false;
         state.skipped = false;
         state.end = RunEnd::default();
+    }
+
+    /// How the cell that has just been run ended.
+    pub(crate) fn ending(&self) -> Ending {
+        let mut state = self.lock();
+        Ending {
+            end: std::mem::take(&mut state.end),
+            load_error: state.load_error.take(),
+            interrupted: state.interrupted,
+            skipped: state.skipped,
+        }
     }
 
     /// Waits until a process that is known to have ended has been read to its end.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use azureml_kernel_evaluator::{Engine, Evaluator};
 
-use crate::support::{OwnCheck, error, ok, plain, start, value};
+use crate::support::{OwnCheck, error, ok, plain, start, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -340,13 +340,6 @@ fn a_crash_keeps_items(engine: Engine, cache: &Path) {
     assert!(plain(&died).contains("`gone`"), "{}", plain(&died));
     assert_eq!(evaluator.variables(), []);
     assert_eq!(value(evaluator, "six()"), "6");
-}
-
-/// Writes a file and the folders above it.
-fn write(folder: &Path, name: &str, text: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
-    std::fs::write(path, text).expect("the folder is ours");
 }
 
 /// A local crate with a build script, and a cell that uses it.

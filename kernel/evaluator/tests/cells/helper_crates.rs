@@ -7,7 +7,7 @@ use azureml_kernel_evaluator::toolchain::Toolchain;
 use azureml_kernel_helpers::build_in;
 use serde_json::json;
 
-use crate::support::{OwnCheck, error, ok_bundle, plain, start, start_with, value};
+use crate::support::{OwnCheck, error, ok_bundle, plain, start, start_with, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -22,11 +22,7 @@ pub const CHECKS: &[OwnCheck] = &[
 
 /// Two crates: one that cells name, and one that it needs; the first also needs a foreign crate.
 fn crates(root: &Path) -> PathBuf {
-    let write = |name: &str, text: &str| {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
-        std::fs::write(path, text).expect("the folder is ours");
-    };
+    let write = |name: &str, text: &str| write(root, name, text);
     write(
         "Cargo.toml",
         "[workspace]\nresolver = \"3\"\nmembers = [\"surface\", \"under\"]\n",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use azureml_kernel_evaluator::{CellError, Evaluator, Outcome};
 
-use crate::support::{Check, Recorder, plain, value};
+use crate::support::{Check, Recorder, plain, value, write};
 
 pub const CHECKS: &[Check] = &[
     ("a_loop_is_stopped", a_loop_is_stopped),
@@ -81,11 +81,7 @@ fn user_code_that_listens_stops_by_itself(evaluator: &mut dyn Evaluator) {
 fn a_compile_is_stopped(evaluator: &mut dyn Evaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let started = folder.path().join("started");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
-        std::fs::write(path, text).expect("the folder is ours");
-    };
+    let write = |name: &str, text: &str| write(folder.path(), name, text);
     write(
         "Cargo.toml",
         "[package]\nname = \"endless\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",

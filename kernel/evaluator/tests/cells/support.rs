@@ -269,3 +269,10 @@ pub fn plain(error: &CellError) -> String {
     }
     text + &rest
 }
+
+/// Writes a file and the folders above it.
+pub fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
+    std::fs::write(path, text).expect("the folder is ours");
+}

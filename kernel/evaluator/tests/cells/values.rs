@@ -3,7 +3,7 @@
 use azureml_kernel_evaluator::Evaluator;
 use serde_json::json;
 
-use crate::support::{Check, ok, ok_bundle, value};
+use crate::support::{Check, ok, ok_bundle, value, write};
 
 pub const CHECKS: &[Check] = &[
     (
@@ -197,11 +197,7 @@ fn commands_of_evcxr_work(evaluator: &mut dyn Evaluator) {
 
 fn a_local_crate_is_a_dependency(evaluator: &mut dyn Evaluator) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");
-        std::fs::write(path, text).expect("the folder is ours");
-    };
+    let write = |name: &str, text: &str| write(folder.path(), name, text);
     write(
         "Cargo.toml",
         "[package]\nname = \"near-by\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
