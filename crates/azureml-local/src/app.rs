@@ -7,6 +7,7 @@ use crate::queue::Queue;
 use crate::server::trace::Trace;
 use crate::signer::Signer;
 use crate::store::Store;
+use crate::studio::access::Tickets;
 use azureml_wire::local::scope;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ pub struct App {
     pub activity: Activity,
     /// Where exchanges are recorded.
     pub trace: Option<Trace>,
+    /// The links to pages that have been opened.
+    pub tickets: Tickets,
 }
 
 /// As handlers and tasks hold it.

@@ -9,6 +9,7 @@ use crate::seed::seed;
 use crate::server::{self, trace::Trace};
 use crate::signer::{Signer, hex};
 use crate::store::{Store, asset};
+use crate::studio::access::Tickets;
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io::{self, Write};
@@ -79,6 +80,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         machine: Machine::default(),
         activity: Activity::default(),
         trace,
+        tickets: Tickets::default(),
         home: home.clone(),
     });
     queue::recover(&app).await?;

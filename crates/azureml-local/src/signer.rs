@@ -97,6 +97,22 @@ impl Signer {
         equal(expected.as_bytes(), signature.as_bytes()).then_some(run)
     }
 
+    /// What opens the pages for whoever holds it, until `expiry` (seconds since 1970); `kind` keeps tickets and cookies apart.
+    pub fn page_pass(&self, kind: &str, expiry: i64, nonce: &str) -> String {
+        let signature = self.sign(&format!("page\n{kind}\n{expiry}\n{nonce}"));
+        format!("{expiry}.{nonce}.{signature}")
+    }
+
+    /// The expiry and the nonce of a pass of this kind that is still good.
+    pub fn page_pass_of<'a>(&self, kind: &str, pass: &'a str, now: i64) -> Option<(i64, &'a str)> {
+        let (expiry, rest) = pass.split_once('.')?;
+        let (nonce, signature) = rest.split_once('.')?;
+        let expiry: i64 = expiry.parse().ok()?;
+        let expected = self.sign(&format!("page\n{kind}\n{expiry}\n{nonce}"));
+        (equal(expected.as_bytes(), signature.as_bytes()) && expiry > now)
+            .then_some((expiry, nonce))
+    }
+
     /// HMAC-SHA256 as hexadecimal digits.
     fn sign(&self, text: &str) -> String {
         let pad = |with: u8| {
@@ -148,6 +164,21 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pass_opens_what_it_is_for_and_in_its_time() {
+        let signer = Signer::new([7; 32]);
+        let pass = signer.page_pass("ticket", 100, "n");
+        assert_eq!(signer.page_pass_of("ticket", &pass, 99), Some((100, "n")));
+        assert_eq!(signer.page_pass_of("ticket", &pass, 100), None);
+        assert_eq!(signer.page_pass_of("cookie", &pass, 99), None);
+        let later = pass.replacen("100", "900", 1);
+        assert_eq!(signer.page_pass_of("ticket", &later, 99), None);
+        assert_eq!(Signer::new([8; 32]).page_pass_of("ticket", &pass, 99), None);
+        for nonsense in ["", "..", "100.n", "x.n.s", "100.n."] {
+            assert_eq!(signer.page_pass_of("ticket", nonsense, 0), None);
+        }
+    }
 
     fn query(text: &str) -> SignedQuery {
         let of = |name: &str| {

@@ -28,7 +28,7 @@ pub fn router() -> Router<Shared> {
 }
 
 /// A compute as a resource, with what its nodes do right now.
-async fn shown(app: &Shared, compute: Compute) -> Value {
+pub async fn shown(app: &Shared, compute: Compute) -> Value {
     let mut properties = compute.body["properties"].clone();
     properties["provisioningState"] = json!("Succeeded");
     properties["computeLocation"] = json!(LOCATION);
@@ -231,20 +231,25 @@ async fn delete(State(app): State<Shared>, Path(name): Path<String>) -> Result<S
     Ok(StatusCode::OK)
 }
 
-async fn start(state: State<Shared>, path: Path<String>) -> Result<(StatusCode, HeaderMap)> {
-    turn(state, path, "Running").await
-}
-
-async fn stop(state: State<Shared>, path: Path<String>) -> Result<(StatusCode, HeaderMap)> {
-    turn(state, path, "Stopped").await
-}
-
-async fn turn(
+async fn start(
     State(app): State<Shared>,
     Path(name): Path<String>,
-    to: &'static str,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let mut compute = find(&app, name).await?;
+    turn(&app, name, "Running").await?;
+    Ok((StatusCode::ACCEPTED, accepted(&app)))
+}
+
+async fn stop(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, HeaderMap)> {
+    turn(&app, name, "Stopped").await?;
+    Ok((StatusCode::ACCEPTED, accepted(&app)))
+}
+
+/// Takes an instance to a state, `Running` or `Stopped`.
+pub async fn turn(app: &Shared, name: String, to: &'static str) -> Result<()> {
+    let mut compute = find(app, name).await?;
     if compute.body.pointer("/properties/computeType") != Some(&json!("ComputeInstance")) {
         return Err(Error::invalid(format!(
             "compute {:?} is a cluster: its nodes start and stop with its jobs",
@@ -254,8 +259,7 @@ async fn turn(
     compute.body["properties"]["properties"]["state"] = json!(to);
     app.db(move |store| compute::put(store, &compute.name, &compute.body))
         .await?;
-    app.queue.refresh(&app).await?;
-    Ok((StatusCode::ACCEPTED, accepted(&app)))
+    app.queue.refresh(app).await
 }
 
 /// Headers of an answer that says "soon": the work is done already when somebody asks.

@@ -12,6 +12,7 @@ use crate::server::body::{Json as Body, strict};
 use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
+use crate::studio::access;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
@@ -56,7 +57,7 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
         },
         "Studio": {
             "jobServiceType": "Studio",
-            "endpoint": format!("{}/runs/{}?wsid={}", app.url(), job.name, scope()),
+            "endpoint": studio_link(app, &job.name),
         },
     });
     if let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut) {
@@ -67,6 +68,15 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
         }
     }
     resource(&["jobs", &job.name], &job.created_at, &properties)
+}
+
+/// The link to a job's page. Its ticket opens the pages once; it is no credential for anything else.
+fn studio_link(app: &Shared, name: &str) -> String {
+    let link = format!("{}/runs/{name}?wsid={}", app.url(), scope());
+    match access::ticket(app) {
+        Some(ticket) => format!("{link}&ticket={ticket}"),
+        None => link,
+    }
 }
 
 /// Where a named output goes when the job does not say.
@@ -387,7 +397,13 @@ async fn cancel(
     State(app): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let job = find(&app, name).await?;
+    request_cancel(&app, name).await?;
+    Ok((StatusCode::ACCEPTED, accepted(&app)))
+}
+
+/// Asks for the end of a job that has not ended.
+pub async fn request_cancel(app: &Shared, name: String) -> Result<()> {
+    let job = find(app, name).await?;
     if job.status.is_terminal() {
         return Err(Error::conflict(format!(
             "job {:?} has ended as {}, there is nothing to cancel",
@@ -398,6 +414,6 @@ async fn cancel(
     app.db(move |store| job::advance(store, &name, JobStatus::CancelRequested))
         .await?;
     tracing::info!(job = job.name, "cancel requested");
-    app.queue.cancel(&app, &job.name);
-    Ok((StatusCode::ACCEPTED, accepted(&app)))
+    app.queue.cancel(app, &job.name);
+    Ok(())
 }

@@ -11,7 +11,6 @@ pub mod environment;
 pub mod job;
 pub mod mlflow;
 pub mod model;
-pub mod page;
 pub mod run_history;
 pub mod workspace;
 

@@ -50,7 +50,7 @@ pub fn area(path: &str) -> Area {
         Some("artifact") => Area::Artifact,
         Some("mlflow") => Area::Mlflow,
         Some("discovery") => Area::Discovery,
-        Some("runs") => Area::Page,
+        Some("" | "runs" | "studio") => Area::Page,
         Some(ACCOUNT) => Area::Blob,
         _ => Area::Arm,
     }

@@ -9,7 +9,7 @@ pub mod trace;
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
-use crate::routes;
+use crate::{routes, studio};
 use address::Area;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,7 +28,7 @@ pub fn router(app: Shared) -> Router {
         .nest(Area::Mlflow.inner(), routes::mlflow::router())
         .nest(Area::Blob.inner(), routes::blob::router())
         .nest(Area::Discovery.inner(), routes::workspace::discovery())
-        .nest(Area::Page.inner(), routes::page::router())
+        .nest(Area::Page.inner(), studio::router(&app))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());

@@ -35,6 +35,7 @@ pub async fn render(area: Area, method: &Method, response: Response) -> Response
         tracing::error!(%error, "a request failed");
     }
     let mut rendered = match area {
+        Area::Page => crate::studio::error_page(status, &error),
         Area::Blob => xml(&error, method),
         Area::Mlflow => Json(json!({
             "error_code": mlflow_code(&error),

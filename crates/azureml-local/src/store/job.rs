@@ -156,6 +156,40 @@ pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
+/// Which jobs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this experiment.
+    pub experiment: Option<String>,
+    /// That stand so.
+    pub status: Option<String>,
+}
+
+/// Jobs that are not hidden, pass the filter and were submitted before `before`, the newest first, at most `limit`.
+pub fn matching(
+    store: &Connection,
+    filter: &Filter,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<Job>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{SELECT} WHERE run.seq < ?1 AND (?2 IS NULL OR experiment.name = ?2) AND (?3 IS NULL OR job.status = ?3)
+           AND coalesce(json_extract(job.properties, '$.isArchived'), 0) = 0
+         ORDER BY run.seq DESC LIMIT ?4"
+    ))?;
+    let mut rows = statement.query(params![
+        before,
+        filter.experiment,
+        filter.status,
+        limit as i64
+    ])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(read(store, row)?);
+    }
+    Ok(jobs)
+}
+
 /// Jobs that have not ended, in the order of submission.
 pub fn unfinished(store: &Connection) -> Result<Vec<Job>> {
     let mut statement = store.prepare_cached(&format!(

@@ -247,6 +247,54 @@ pub fn metric_history(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// A metric's values by step, at most about `most` of them: where there are more, the least and the greatest of each stretch, so that
+/// no peak is lost.
+pub fn thinned(store: &Connection, run: &str, key: &str, most: usize) -> Result<Vec<(f64, f64)>> {
+    let count: i64 = store
+        .prepare_cached("SELECT count(*) FROM metric WHERE run = ?1 AND key = ?2")?
+        .query_row(params![run, key], |row| row.get(0))?;
+    let stretch = (2 * count as usize).div_ceil(most.max(2)).max(1);
+    let mut statement = store.prepare_cached(
+        "SELECT step, value FROM metric WHERE run = ?1 AND key = ?2 ORDER BY step, timestamp",
+    )?;
+    let mut rows = statement.query(params![run, key])?;
+    let mut points = Vec::new();
+    let mut part = Vec::with_capacity(stretch);
+    let take = |part: &mut Vec<(f64, f64)>, points: &mut Vec<(f64, f64)>| {
+        if part.len() <= 2 {
+            points.append(part);
+            return;
+        }
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let (least, greatest) = (
+            part.iter().min_by(by_value).copied(),
+            part.iter().max_by(by_value).copied(),
+        );
+        let mut ends: Vec<_> = least.into_iter().chain(greatest).collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.append(&mut ends);
+        part.clear();
+    };
+    while let Some(row) = rows.next()? {
+        part.push((
+            row.get::<_, i64>(0)? as f64,
+            row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN),
+        ));
+        if part.len() >= stretch {
+            take(&mut part, &mut points);
+        }
+    }
+    take(&mut part, &mut points);
+    Ok(points)
+}
+
+/// The place in the order of logging of a run's newest value; it changes whenever something is logged.
+pub fn newest_metric(store: &Connection, run: &str) -> Result<Option<i64>> {
+    Ok(store
+        .prepare_cached("SELECT max(seq) FROM metric WHERE run = ?1")?
+        .query_row(params![run], |row| row.get(0))?)
+}
+
 /// Keeps a parameter; a parameter never changes.
 pub fn log_param(store: &Connection, run: &str, key: &str, value: &str) -> Result<()> {
     let old: Option<String> = store

@@ -8,4 +8,5 @@ mod blobs;
 mod jobs;
 mod life;
 mod mlflow;
+mod studio;
 mod support;

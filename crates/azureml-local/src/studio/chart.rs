@@ -1,0 +1,213 @@
+//! Metrics as pictures.
+
+use super::text;
+use crate::error::{Error, Result};
+use crate::store::mlflow;
+use plotters::prelude::*;
+use rusqlite::Connection;
+use std::ops::Range;
+
+/// A picture and what stands above it.
+pub struct Chart {
+    /// The metric's name.
+    pub name: String,
+    /// Its last value, where there is one series.
+    pub last: Option<String>,
+    /// The picture: SVG, with no text of others in it but escaped.
+    pub svg: String,
+}
+
+/// One line of a chart: its name, which is empty where there is one alone, and its points by step.
+pub struct Series {
+    /// The run's name.
+    pub name: String,
+    /// Step and value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// The most points of a line: twice as many as the picture is wide.
+const POINTS: usize = 1200;
+
+const WIDTH: u32 = 600;
+const HEIGHT: u32 = 300;
+
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(38, 120, 206),
+    RGBColor(214, 98, 36),
+    RGBColor(38, 150, 70),
+    RGBColor(140, 90, 220),
+    RGBColor(200, 70, 140),
+    RGBColor(150, 125, 20),
+];
+
+/// The charts of a run, by name.
+pub fn of_run(store: &Connection, run: &str) -> Result<Vec<Chart>> {
+    mlflow::latest_metrics(store, run)?
+        .into_iter()
+        .map(|metric| {
+            let points = mlflow::thinned(store, run, &metric.key, POINTS)?;
+            Ok(Chart {
+                last: Some(text::number(metric.value)),
+                svg: draw(&[Series {
+                    name: String::new(),
+                    points,
+                }])?,
+                name: metric.key,
+            })
+        })
+        .collect()
+}
+
+/// One chart for each metric, with a line for each run that has it.
+pub fn of_runs(store: &Connection, runs: &[(String, String)]) -> Result<Vec<Chart>> {
+    let mut keys = Vec::new();
+    for (run, _) in runs {
+        for metric in mlflow::latest_metrics(store, run)? {
+            if !keys.contains(&metric.key) {
+                keys.push(metric.key);
+            }
+        }
+    }
+    keys.sort();
+    keys.into_iter()
+        .map(|key| {
+            let mut series = Vec::new();
+            for (run, name) in runs {
+                series.push(Series {
+                    name: name.clone(),
+                    points: mlflow::thinned(store, run, &key, POINTS)?,
+                });
+            }
+            Ok(Chart {
+                svg: draw(&series)?,
+                last: None,
+                name: key,
+            })
+        })
+        .collect()
+}
+
+/// Draws lines over steps.
+pub fn draw(series: &[Series]) -> Result<String> {
+    let mut svg = String::new();
+    picture(&mut svg, series)
+        .map_err(|error| Error::Internal(format!("a chart could not be drawn: {error}")))?;
+    Ok(svg)
+}
+
+fn picture(
+    svg: &mut String,
+    series: &[Series],
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let finite = || {
+        series
+            .iter()
+            .flat_map(|series| &series.points)
+            .filter(|(_, value)| value.is_finite())
+    };
+    let steps = range(finite().map(|(step, _)| *step));
+    let values = range(finite().map(|(_, value)| *value));
+    let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
+    let mut chart = ChartBuilder::on(&root)
+        .margin(8)
+        .x_label_area_size(28)
+        .y_label_area_size(64)
+        .build_cartesian_2d(steps, values)?;
+    let grey = RGBColor(128, 128, 140);
+    chart
+        .configure_mesh()
+        .axis_style(grey)
+        .bold_line_style(grey.mix(0.3))
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
+        .x_label_formatter(&|step| text::number(*step))
+        .y_label_formatter(&|value| text::number(*value))
+        .draw()?;
+    let named = series.len() > 1;
+    for (series, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
+        // A value that is no number is a gap.
+        for line in series
+            .points
+            .split(|(_, value)| !value.is_finite())
+            .filter(|line| !line.is_empty())
+        {
+            chart.draw_series(LineSeries::new(
+                line.iter().copied(),
+                colour.stroke_width(2),
+            ))?;
+            if line.len() == 1 {
+                chart.draw_series([Circle::new(line[0], 3, colour.filled())])?;
+            }
+        }
+        if named {
+            chart
+                .draw_series(LineSeries::new([], colour.stroke_width(2)))?
+                .label(&series.name)
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3))
+                });
+        }
+    }
+    if named {
+        chart
+            .configure_series_labels()
+            .border_style(grey.mix(0.5))
+            .label_font(("sans-serif", 14))
+            .draw()?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// What an axis spans: all values, and never nothing.
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (least, most) = values.fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(least, most), value| (least.min(value), most.max(value)),
+    );
+    if least > most {
+        return 0.0..1.0;
+    }
+    let room = ((most - least) * 0.03)
+        .max(least.abs().max(most.abs()) * 1e-6)
+        .max(1e-9);
+    least - room..most + room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, points: &[(f64, f64)]) -> Series {
+        Series {
+            name: name.to_owned(),
+            points: points.to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_line_is_drawn() {
+        for points in [
+            &[][..],
+            &[(0.0, 1.0)],
+            &[(0.0, 1.0), (1.0, 1.0)],
+            &[(0.0, f64::NAN), (1.0, f64::INFINITY)],
+            &[(0.0, 1e300), (1.0, -1e300)],
+            &[(0.0, 0.5), (1.0, f64::NAN), (2.0, 0.25)],
+        ] {
+            let svg = draw(&[series("", points)]).expect("a picture");
+            assert!(svg.starts_with("<svg"), "{svg}");
+            assert!(!svg.contains("NaN"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn names_are_text() {
+        let svg = draw(&[
+            series("<script>alert(1)</script>", &[(0.0, 1.0)]),
+            series("b", &[(0.0, 2.0)]),
+        ])
+        .expect("a picture");
+        assert!(!svg.contains("<script"), "{svg}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Several jobs side by side.
+
+use super::chart::{self, Chart};
+use super::language::Language;
+use super::page;
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use crate::store::{job, mlflow};
+use askama::Template;
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use axum::routing::get;
+use std::collections::BTreeMap;
+
+/// The most jobs that are compared: there are no more colours that can be told apart.
+const MOST: usize = 6;
+
+pub fn router() -> Router<Shared> {
+    Router::new().route("/compare", get(compare))
+}
+
+#[derive(Template)]
+#[template(path = "compare.html")]
+struct Page {
+    l: Language,
+    here: &'static str,
+    names: Vec<(String, String)>,
+    charts: Vec<Chart>,
+    rows: Vec<(String, Vec<String>)>,
+}
+
+fn rows_differ(values: &[String]) -> bool {
+    values.windows(2).any(|pair| pair[0] != pair[1])
+}
+
+async fn compare(
+    State(app): State<Shared>,
+    l: Language,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    let asked: Vec<String> = query
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| crate::blob::decode(pair.strip_prefix("run=")?))
+        .collect();
+    if asked.len() > MOST {
+        return Err(Error::invalid(format!(
+            "{} jobs are too many to compare\nhint: choose up to {MOST}",
+            asked.len()
+        )));
+    }
+    let (names, charts, rows) = app
+        .db(move |store| {
+            let mut names = Vec::new();
+            let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for name in asked {
+                let Some(job) = job::get(store, &name)? else {
+                    return Err(crate::routes::job::missing(&name));
+                };
+                let column = names.len();
+                let last = mlflow::latest_metrics(store, &name)?
+                    .into_iter()
+                    .map(|metric| (metric.key, super::text::number(metric.value)));
+                let params = mlflow::params(store, &name)?
+                    .into_iter()
+                    .map(|param| (param.key, param.value));
+                let status = [("status".to_owned(), job.status.to_string())];
+                for (key, value) in params.chain(last).chain(job.tags.clone()).chain(status) {
+                    let row = rows.entry(key).or_default();
+                    row.resize(column, String::new());
+                    row.push(value);
+                }
+                names.push((
+                    name,
+                    job.text("displayName").unwrap_or(&job.name).to_owned(),
+                ));
+            }
+            for row in rows.values_mut() {
+                row.resize(names.len(), String::new());
+            }
+            let charts = chart::of_runs(store, &names)?;
+            Ok((names, charts, rows))
+        })
+        .await?;
+    page(&Page {
+        l,
+        here: "jobs",
+        names,
+        charts,
+        rows: rows.into_iter().collect(),
+    })
+}

@@ -1,0 +1,137 @@
+//! The list of jobs.
+
+use super::language::Language;
+use super::{page, text};
+use crate::app::Shared;
+use crate::error::Result;
+use crate::store::job::{self, Filter, Job};
+use crate::store::mlflow;
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use axum::routing::get;
+use azureml_wire::arm::last_part;
+use azureml_wire::routes::encode;
+use serde::Deserialize;
+
+/// Jobs on one page.
+const PAGE: usize = 50;
+
+/// What can be chosen.
+const STATUSES: [&str; 8] = [
+    "Queued",
+    "Preparing",
+    "Running",
+    "Finalizing",
+    "CancelRequested",
+    "Completed",
+    "Failed",
+    "Canceled",
+];
+
+pub fn router() -> Router<Shared> {
+    Router::new().route("/jobs", get(list))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    experiment: String,
+    #[serde(default)]
+    status: String,
+    before: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct List {
+    l: Language,
+    here: &'static str,
+    experiments: Vec<String>,
+    experiment: String,
+    statuses: [&'static str; 8],
+    status: String,
+    jobs: Vec<Row>,
+    next: Option<String>,
+}
+
+struct Row {
+    name: String,
+    display_name: String,
+    experiment: String,
+    status: &'static str,
+    created_at: String,
+    created: String,
+    duration: String,
+    compute: String,
+}
+
+impl From<Job> for Row {
+    fn from(job: Job) -> Self {
+        Self {
+            display_name: job.text("displayName").unwrap_or(&job.name).to_owned(),
+            compute: job
+                .text("computeId")
+                .map(last_part)
+                .unwrap_or_default()
+                .to_owned(),
+            duration: duration(&job),
+            status: job.status.as_str(),
+            created: text::clock(&job.created_at),
+            created_at: job.created_at,
+            experiment: job.experiment,
+            name: job.name,
+        }
+    }
+}
+
+/// How long a job's command has run.
+pub fn duration(job: &Job) -> String {
+    job.started_at.as_deref().map_or_else(String::new, |start| {
+        text::between(start, job.ended_at.as_deref())
+    })
+}
+
+async fn list(
+    State(app): State<Shared>,
+    l: Language,
+    Query(asked): Query<Asked>,
+) -> Result<Response> {
+    let filter = Filter {
+        experiment: Some(asked.experiment.clone()).filter(|name| !name.is_empty()),
+        status: Some(asked.status.clone()).filter(|status| !status.is_empty()),
+    };
+    let before = asked.before.unwrap_or(i64::MAX);
+    let (mut jobs, experiments) = app
+        .db(move |store| {
+            Ok((
+                job::matching(store, &filter, before, PAGE + 1)?,
+                mlflow::experiments(store)?,
+            ))
+        })
+        .await?;
+    let more = jobs.len() > PAGE;
+    jobs.truncate(PAGE);
+    let next = jobs.last().filter(|_| more).map(|last| {
+        format!(
+            "/studio/jobs?experiment={}&status={}&before={}",
+            encode(&asked.experiment),
+            encode(&asked.status),
+            last.seq
+        )
+    });
+    page(&List {
+        l,
+        here: "jobs",
+        experiments: experiments
+            .into_iter()
+            .map(|experiment| experiment.name)
+            .collect(),
+        experiment: asked.experiment,
+        statuses: STATUSES,
+        status: asked.status,
+        jobs: jobs.into_iter().map(Row::from).collect(),
+        next,
+    })
+}

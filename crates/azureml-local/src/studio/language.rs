@@ -1,0 +1,172 @@
+//! The languages of the pages: English, and Korean by the browser's choice. The English text is the key.
+
+use axum::http::{HeaderMap, header};
+
+/// A language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Korean.
+    Korean,
+}
+
+/// The parts of the workspace: their places below `/studio/`, and their English names.
+const PLACES: [(&str, &str); 5] = [
+    ("jobs", "Jobs"),
+    ("computes", "Compute"),
+    ("environments", "Environments"),
+    ("data", "Data"),
+    ("models", "Models"),
+];
+
+impl Language {
+    /// The first of a browser's languages that there is; they are in order of preference in practice.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        accepted
+            .split(',')
+            .map(|language| language.trim().to_ascii_lowercase())
+            .find_map(|language| match language.get(..2)? {
+                "ko" => Some(Self::Korean),
+                "en" => Some(Self::English),
+                _ => None,
+            })
+            .unwrap_or(Self::English)
+    }
+
+    /// As `lang` has it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Korean => "ko",
+        }
+    }
+
+    /// The text in this language; what has no translation stays.
+    pub fn t(self, english: &str) -> &str {
+        match self {
+            Self::English => english,
+            Self::Korean => KOREAN
+                .iter()
+                .find(|(key, _)| *key == english)
+                .map_or(english, |(_, korean)| korean),
+        }
+    }
+
+    /// The parts of the workspace and their names.
+    pub fn places(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        PLACES
+            .into_iter()
+            .map(move |(place, name)| (place, self.t(name)))
+    }
+}
+
+const KOREAN: &[(&str, &str)] = &[
+    ("All", "전체"),
+    ("Cancel", "취소"),
+    ("CancelRequested", "취소 요청됨"),
+    ("Canceled", "취소됨"),
+    ("Choose jobs in the list.", "목록에서 작업을 선택하세요."),
+    ("Code", "코드"),
+    ("Command", "명령"),
+    ("Compare the chosen jobs", "선택한 작업 비교"),
+    ("Compare", "비교"),
+    ("Completed", "완료"),
+    ("Compute clusters", "컴퓨팅 클러스터"),
+    ("Compute instances", "컴퓨팅 인스턴스"),
+    ("Compute", "컴퓨팅"),
+    ("Data", "데이터"),
+    ("Download", "다운로드"),
+    ("Duration", "소요 시간"),
+    ("Earlier", "이전 부분"),
+    ("Environment", "환경"),
+    ("Environments", "환경"),
+    ("Experiment", "실험"),
+    ("Failed", "실패"),
+    ("Filter", "필터"),
+    ("Finalizing", "마무리 중"),
+    ("Id", "ID"),
+    ("Idle", "유휴"),
+    ("Inputs", "입력"),
+    ("Job", "작업"),
+    ("Jobs", "작업"),
+    ("Local workspace", "로컬 작업 영역"),
+    ("Log", "로그"),
+    ("Look at it from code", "코드에서 보기"),
+    ("Metrics", "메트릭"),
+    ("Models", "모델"),
+    ("Name", "이름"),
+    ("No file is here yet.", "아직 파일이 없습니다."),
+    (
+        "No job is here yet. Submit one from a cell.",
+        "아직 작업이 없습니다. 셀에서 작업을 제출하세요.",
+    ),
+    ("Nodes", "노드"),
+    ("Nothing is registered yet.", "아직 등록된 항목이 없습니다."),
+    ("Nothing was logged yet.", "아직 기록된 값이 없습니다."),
+    ("Older jobs", "이전 작업"),
+    ("Outputs + logs", "출력 + 로그"),
+    ("Outputs", "출력"),
+    ("Overview", "개요"),
+    ("Parameters and tags", "매개 변수와 태그"),
+    ("Preparing", "준비 중"),
+    ("Queued", "대기 중"),
+    ("Running", "실행 중"),
+    ("Size", "크기"),
+    ("Skip to the content", "본문으로 건너뛰기"),
+    ("Start", "시작"),
+    ("Starting", "시작 중"),
+    ("Status", "상태"),
+    ("Stop", "중지"),
+    ("Stopped", "중지됨"),
+    ("Submitted", "제출 시각"),
+    ("The request that made it", "작업을 만든 요청"),
+    ("This file is no text.", "텍스트 파일이 아닙니다."),
+    ("Value", "값"),
+    ("Version", "버전"),
+    ("What it is", "설명"),
+    ("Workspace", "작업 영역"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(accepted: &'static str) -> Language {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::ACCEPT_LANGUAGE,
+            axum::http::HeaderValue::from_static(accepted),
+        );
+        Language::of(&headers)
+    }
+
+    #[test]
+    fn the_browser_chooses_the_language() {
+        assert_eq!(of("ko-KR,ko;q=0.9,en;q=0.8"), Language::Korean);
+        assert_eq!(of("en-US,en;q=0.9,ko;q=0.8"), Language::English);
+        assert_eq!(of("fr, ko;q=0.5"), Language::Korean);
+        assert_eq!(of("*"), Language::English);
+        assert_eq!(Language::of(&HeaderMap::new()), Language::English);
+    }
+
+    /// Every text that a template names has a translation.
+    #[test]
+    fn nothing_is_left_in_english() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).expect("the templates").flatten() {
+            let text = std::fs::read_to_string(entry.path()).expect("a template");
+            for key in text.split("l.t(\"").skip(1) {
+                let key = key.split('"').next().unwrap_or_default();
+                assert_ne!(Language::Korean.t(key), key, "{:?}", entry.path());
+                seen += 1;
+            }
+        }
+        assert!(seen > 30, "only {seen} texts");
+    }
+}

@@ -1,0 +1,124 @@
+//! The pages of the local workspace, for a browser: jobs, computes and what is registered.
+//!
+//! HTML is rendered here from templates that are checked when this is compiled, and escaped by them; a small script
+//! puts in what the server sends later ([`live`]). Nothing is fetched from elsewhere.
+
+pub mod access;
+mod assets;
+mod chart;
+mod compare;
+mod computes;
+mod file;
+mod job;
+mod jobs;
+mod language;
+mod live;
+mod text;
+
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use askama::Template;
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, get};
+use azureml_wire::routes::encode;
+use language::Language;
+use serde::Deserialize;
+use std::convert::Infallible;
+
+/// The pages.
+pub fn router(app: &Shared) -> Router<Shared> {
+    let pages = Router::new()
+        .merge(jobs::router())
+        .merge(job::router())
+        .merge(file::router())
+        .merge(compare::router())
+        .merge(computes::router())
+        .merge(assets::router())
+        .layer(from_fn_with_state(app.clone(), access::admit));
+    Router::new()
+        .nest("/studio", pages)
+        .route("/", get(|| async { Redirect::to("/studio/jobs") }))
+        .route("/runs/{run}", get(enter))
+        .route(
+            "/studio/studio.css",
+            asset("text/css; charset=utf-8", include_str!("studio.css")),
+        )
+        .route(
+            "/studio/studio.js",
+            asset("text/javascript; charset=utf-8", include_str!("studio.js")),
+        )
+        .layer(from_fn(access::seal))
+}
+
+/// A file of the pages. It tells nothing, so it needs no cookie.
+fn asset(kind: &'static str, content: &'static str) -> MethodRouter<Shared> {
+    get(move || async move { ([(header::CONTENT_TYPE, kind)], content) })
+}
+
+/// The query of a job's link.
+#[derive(Deserialize)]
+struct Link {
+    ticket: Option<String>,
+}
+
+/// Where a job's link leads. It shows nothing and goes on by itself: a cookie of the kind that other sites' links do not carry comes
+/// with the page after it.
+async fn enter(
+    State(app): State<Shared>,
+    Path(run): Path<String>,
+    Query(link): Query<Link>,
+) -> Result<Response> {
+    #[derive(Template)]
+    #[template(path = "enter.html")]
+    struct Enter {
+        to: String,
+    }
+    let to = format!("/studio/jobs/{}", encode(&run));
+    let mut response = page(&Enter { to })?;
+    let good = link
+        .ticket
+        .is_some_and(|ticket| app.tickets.exchange(&app.signer, &ticket));
+    if good && let Some(cookie) = access::cookie(&app) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The page of an error.
+pub fn error_page(status: StatusCode, error: &Error) -> Response {
+    #[derive(Template)]
+    #[template(path = "error.html")]
+    struct ErrorPage<'a> {
+        status: StatusCode,
+        message: &'a str,
+    }
+    let message = error.to_string();
+    page(&ErrorPage {
+        status,
+        message: &message,
+    })
+    .unwrap_or_else(|_| message.into_response())
+}
+
+fn page(template: &impl Template) -> Result<Response> {
+    Ok(Html(part(template)?).into_response())
+}
+
+fn part(template: &impl Template) -> Result<String> {
+    template
+        .render()
+        .map_err(|error| Error::Internal(format!("a page could not be written: {error}")))
+}
+
+impl<S: Sync> FromRequestParts<S> for Language {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
+    }
+}
