@@ -17,7 +17,7 @@ use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use azureml_wire::arm::last_part;
 use azureml_wire::job::JobStatus;
-use azureml_wire::local::scope;
+use azureml_wire::local::{SERVER_FILE, scope};
 use azureml_wire::routes::encode;
 use serde_json::{Value, json};
 
@@ -50,6 +50,7 @@ struct Page {
     request_path: String,
     request_body: String,
     tracking_uri: String,
+    server_file: String,
 }
 
 struct Names {
@@ -131,6 +132,7 @@ async fn show(
         request_path: scope().path(["jobs", &job.name]),
         request_body: serde_json::to_string_pretty(&json!({ "properties": properties }))?,
         tracking_uri: app.tracking_uri(),
+        server_file: app.home.root().join(SERVER_FILE).display().to_string(),
         job: Names {
             display_name: job.text("displayName").unwrap_or(&job.name).to_owned(),
             name: job.name,

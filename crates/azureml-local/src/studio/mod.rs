@@ -52,6 +52,10 @@ pub fn router(app: &Shared) -> Router<Shared> {
             "/studio/studio.js",
             asset("text/javascript; charset=utf-8", include_str!("studio.js")),
         )
+        .route(
+            "/studio/icon.svg",
+            asset("image/svg+xml", include_str!("icon.svg")),
+        )
         .layer(from_fn(access::seal))
 }
 

@@ -163,7 +163,10 @@ fn what_jobs_write_stays_text() {
     let page = look(&workspace, &cookie, "/studio/jobs/hostile").text();
     assert!(page.contains("red\u{fffd}"), "{page}");
     assert!(!page.contains('\u{1b}'));
-    assert!(!page.contains("files/outputs/secret.txt"), "a link is no file");
+    assert!(
+        !page.contains("files/outputs/secret.txt"),
+        "a link is no file"
+    );
 
     let saved = look(
         &workspace,
