@@ -8,6 +8,7 @@ mod building;
 mod dying;
 mod errors;
 mod helper_crates;
+mod importing;
 mod killed;
 mod output;
 mod stopping;
@@ -31,6 +32,6 @@ fn main() {
     support::run(
         &checks,
         &[helper_crates::CHECKS, killed::CHECKS].concat(),
-        building::CHECKS,
+        &[building::CHECKS, importing::CHECKS].concat(),
     );
 }
