@@ -43,7 +43,7 @@ use crate::{
 use analysis::Analyst;
 use cell::Cell;
 use compiler::{Compiled, Compiler, Library, Output};
-use dependencies::Dependencies;
+use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
 use imports::{Imports, is_independent_of_imports};
 use library::Libraries;
@@ -530,18 +530,29 @@ impl RustcEvaluator {
         if let Some(error) = error {
             return failed(error);
         }
-        for local in &cell.locals {
-            if let Some(VariableType::Named(type_name)) = runnable.types.get(&local.name)
-                && runnable.plan.stores(&local.name)
-            {
-                self.session.variables.insert(
-                    local.name.clone(),
-                    session::Variable {
-                        type_name: type_name.clone(),
-                        mutable: local.mutable,
-                    },
-                );
-            }
+        for local in cell
+            .locals
+            .iter()
+            .filter(|local| runnable.plan.stores(&local.name))
+        {
+            let name = &local.name;
+            // A type without a name was an error before.
+            let Some(VariableType::Named(type_name)) = runnable.types.get(name) else {
+                tracing::warn!(name, number, "the type of a variable was not written down");
+                self.session.variables.remove(name);
+                self.pump.show(Event::Stderr(format!(
+                    "The variable {name} is lost: the compiler did not say its type. hint: use it in the cell that makes it, or set {}=evcxr before Jupyter starts\n",
+                    env::ENGINE
+                )));
+                continue;
+            };
+            self.session.variables.insert(
+                name.clone(),
+                session::Variable {
+                    type_name: type_name.clone(),
+                    mutable: local.mutable,
+                },
+            );
         }
         Outcome::Ok(self.pump.value(answered, end.value))
     }
@@ -630,7 +641,7 @@ impl RustcEvaluator {
         }
         if errors
             .iter()
-            .any(|error| error.rendered.contains("No space left on device"))
+            .any(|error| NO_ROOM.iter().any(|words| error.rendered.contains(words)))
         {
             let folder = self.compiler.folder().display();
             error.traceback.push(format!(
