@@ -526,8 +526,13 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
         fs::create_dir(&target).map_err(file_error("create", &target))?;
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_library = name.ends_with(".a") || name.ends_with(".so") || name.contains(".so.");
+            // `libx.so.1` is one, too.
+            let name = entry.file_name();
+            let is_library = name
+                .to_string_lossy()
+                .split('.')
+                .skip(1)
+                .any(|part| part == "a" || part == "so");
             if is_library && path.is_file() {
                 link_or_copy(&path, &target)?;
             }

@@ -228,6 +228,7 @@ fn brought(
 ) -> Option<BTreeSet<String>> {
     let mut brought = BTreeSet::new();
     let mut source = String::new();
+    let mut asked = Vec::new();
     for (index, import) in foreign.iter().enumerate() {
         let Some(path) = import.strip_prefix("use ") else {
             // A crate brings its names, old and new.
@@ -240,29 +241,32 @@ fn brought(
         if !glob {
             let last = words(path).last()?;
             brought.insert(if name.is_empty() { last } else { name }.to_owned());
+            if words(path).count() == 1 {
+                // A crate.
+                continue;
+            }
         }
         let name = if glob {
             String::new()
         } else {
             format!(" as {SINGLE}")
         };
+        asked.push(index);
         // Writing to a string cannot fail.
         let _ = writeln!(
             source,
             "pub mod import_{index} {{ #[doc(inline)] pub use {path}{name}; }}"
         );
     }
-    if source.is_empty() {
+    if asked.is_empty() {
         return Some(brought);
     }
     let folder = tempfile::tempdir_in(compiler.folder()).ok()?;
     let file = folder.path().join("imports.rs");
     fs::write(&file, source).ok()?;
-    // Nobody waits for it.
-    let mut command = Command::new("nice");
+    let mut command = Command::new(rustdoc);
     env::without_build_settings(&mut command);
     let output = command
-        .arg(rustdoc)
         .args(["--crate-name", "imports", "--edition", "2024"])
         .args(compiler.crates(&[]))
         .arg("-o")
@@ -278,10 +282,10 @@ fn brought(
         );
         return None;
     }
-    for (index, import) in foreign.iter().enumerate() {
+    for index in asked {
         let listed = folder.path().join(format!("imports/import_{index}"));
-        if import.starts_with("use ") && !read_list(&listed, &mut brought) {
-            tracing::debug!(import, "what an import brings is not known");
+        if !read_list(&listed, &mut brought) {
+            tracing::debug!(?foreign, index, "what an import brings is not known");
             return None;
         }
     }
@@ -382,7 +386,7 @@ mod tests {
 
     #[test]
     fn members_of_a_trait_are_read_from_its_page() {
-        let page = r##"<a id="tymethod.read">x</a><section id="method.take-1" class="x"><h2 id="required-methods">a.b</h2>"##;
+        let page = r#"<a id="tymethod.read">x</a><section id="method.take-1" class="x"><h2 id="required-methods">a.b</h2>"#;
         assert_eq!(members(page).collect::<Vec<_>>(), ["read", "take"]);
     }
 }
