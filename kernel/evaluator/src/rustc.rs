@@ -12,6 +12,7 @@ mod compiler;
 mod dependencies;
 mod diagnostics;
 mod helpers;
+mod imports;
 mod library;
 mod plan;
 mod process;
@@ -42,8 +43,9 @@ use crate::{
 use analysis::Analyst;
 use cell::Cell;
 use compiler::{Compiled, Compiler, Library, Output};
-use dependencies::Dependencies;
+use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
+use imports::{Imports, is_independent_of_imports};
 use library::Libraries;
 use plan::{Change, Plan, Show};
 use process::{Ended, Process, Recipe};
@@ -69,6 +71,7 @@ pub struct RustcEvaluator {
     cache: PathBuf,
     session: Session,
     libraries: Libraries,
+    imports: Imports,
     dependencies: Dependencies,
     helpers: Result<Helpers, HelpersError>,
     /// The runtime and the helper crates; behind them in [`Compiler::libraries`] are the notebook's dependencies.
@@ -135,6 +138,7 @@ impl RustcEvaluator {
             cache,
             session: Session::default(),
             libraries: Libraries::default(),
+            imports: Imports::default(),
             dependencies: Dependencies::default(),
             helpers,
             own_libraries,
@@ -247,10 +251,44 @@ impl RustcEvaluator {
             self.session = session;
             Outcome::Ok(self.pump.value(answered, None))
         };
-        let umbrellas = self.umbrellas();
-        self.libraries
-            .prepare(&self.session, &self.compiler, &umbrellas);
+        self.prepare();
         outcome
+    }
+
+    /// Lets threads do what makes the next cells faster.
+    fn prepare(&self) {
+        self.imports
+            .prepare(&self.session, &self.compiler, &self.toolchain, &self.cache);
+        let without = self.without_imports(&self.session, None, &Plan::default(), false);
+        self.libraries.prepare(
+            &self.session,
+            without.as_ref(),
+            &self.compiler,
+            &self.umbrellas(),
+        );
+    }
+
+    /// The session without the imports from crates, when neither the code, nor a variable, nor an item that goes into the crate needs them.
+    fn without_imports(
+        &self,
+        session: &Session,
+        code: Option<&str>,
+        plan: &Plan,
+        from_library: bool,
+    ) -> Option<Session> {
+        let items = session
+            .items
+            .iter()
+            // What a macro stands for is looked up where it is called.
+            .filter(|item| !from_library || matches!(item.what, cell::What::Macro(_)))
+            .map(|item| item.text.as_str());
+        let texts = items.chain(code).chain(plan.types());
+        (!plan.awaits)
+            .then(|| {
+                self.imports
+                    .without(session, &self.compiler, &self.toolchain, texts)
+            })
+            .flatten()
     }
 
     /// The compiler's words about code that could not be taken apart; `None` when it has none.
@@ -278,11 +316,21 @@ impl RustcEvaluator {
         cell: &Cell,
         session: &Session,
     ) -> Result<(), CellError> {
+        let rust = &code[cell.rust.clone()];
         let library = self.libraries.of(session);
-        for library in [library, None] {
+        let mut ways = vec![(None, None)];
+        if library.is_some() {
+            ways.push((library.clone(), None));
+        }
+        let without =
+            self.without_imports(session, Some(rust), &Plan::default(), library.is_some());
+        if without.is_some() {
+            ways.push((library, without));
+        }
+        while let Some((library, without)) = ways.pop() {
             let from_library = library.is_some();
-            let source =
-                plan::definitions(number, code, cell, session, &self.umbrellas(), from_library);
+            let (session, umbrellas) = self.around(session, without.as_ref());
+            let source = plan::definitions(number, code, cell, session, &umbrellas, from_library);
             let name = if from_library {
                 plan::WITHOUT_ITEMS
             } else {
@@ -295,12 +343,24 @@ impl RustcEvaluator {
                 self.remember(&file, &Arc::new(source));
                 return Ok(());
             }
-            if !from_library {
+            if ways.is_empty() {
                 let errors = compiled.errors();
                 return Err(self.errors(&errors, &source, &file, number, code));
             }
         }
         Ok(())
+    }
+
+    /// What a crate is made with: the session, and the crates that must be named, none when imports are left out.
+    fn around<'a>(
+        &self,
+        session: &'a Session,
+        without: Option<&'a Session>,
+    ) -> (&'a Session, Vec<String>) {
+        match without {
+            Some(without) => (without, Vec::new()),
+            None => (session, self.umbrellas()),
+        }
     }
 
     /// Compiles a cell that runs.
@@ -317,14 +377,15 @@ impl RustcEvaluator {
             .then(|| self.libraries.of(session))
             .flatten();
         let mut plan = Plan::new(code, cell, session, finished.is_some());
+        let mut without = self.without_imports(session, Some(rust), &plan, finished.is_some());
         let library = self.compiler.folder().join(format!("cell_{number}.so"));
         let mir = self.compiler.folder().join(format!("cell_{number}.mir"));
         for _ in 0..MOST_TRIES {
             if plan.awaits {
                 self.provide_tokio()?;
             }
-            let umbrellas = self.umbrellas();
-            let source = plan.source(number, code, cell, session, &umbrellas, self.show);
+            let (around, umbrellas) = self.around(session, without.as_ref());
+            let source = plan.source(number, code, cell, around, &umbrellas, self.show);
             let file = self.write(&format!("cell_{number}"), &source)?;
             let extra: Vec<&Library> = finished.iter().map(|finished| &finished.library).collect();
             let output = Output::Cell {
@@ -362,8 +423,15 @@ impl RustcEvaluator {
             if self.pump.shared.lock().interrupted {
                 return Err(stopped());
             }
+            if without.is_some() && !is_independent_of_imports(&compiled) {
+                without = None;
+                continue;
+            }
             let change = plan.change(&compiled.messages, &source, &file);
             if change == Change::Again {
+                continue;
+            }
+            if without.take().is_some() {
                 continue;
             }
             if finished.take().is_some() {
@@ -462,18 +530,29 @@ impl RustcEvaluator {
         if let Some(error) = error {
             return failed(error);
         }
-        for local in &cell.locals {
-            if let Some(VariableType::Named(type_name)) = runnable.types.get(&local.name)
-                && runnable.plan.stores(&local.name)
-            {
-                self.session.variables.insert(
-                    local.name.clone(),
-                    session::Variable {
-                        type_name: type_name.clone(),
-                        mutable: local.mutable,
-                    },
-                );
-            }
+        for local in cell
+            .locals
+            .iter()
+            .filter(|local| runnable.plan.stores(&local.name))
+        {
+            let name = &local.name;
+            // A type without a name was an error before.
+            let Some(VariableType::Named(type_name)) = runnable.types.get(name) else {
+                tracing::warn!(name, number, "the type of a variable was not written down");
+                self.session.variables.remove(name);
+                self.pump.show(Event::Stderr(format!(
+                    "The variable {name} is lost: the compiler did not say its type. hint: use it in the cell that makes it, or set {}=evcxr before Jupyter starts\n",
+                    env::ENGINE
+                )));
+                continue;
+            };
+            self.session.variables.insert(
+                name.clone(),
+                session::Variable {
+                    type_name: type_name.clone(),
+                    mutable: local.mutable,
+                },
+            );
         }
         Outcome::Ok(self.pump.value(answered, end.value))
     }
@@ -562,7 +641,7 @@ impl RustcEvaluator {
         }
         if errors
             .iter()
-            .any(|error| error.rendered.contains("No space left on device"))
+            .any(|error| NO_ROOM.iter().any(|words| error.rendered.contains(words)))
         {
             let folder = self.compiler.folder().display();
             error.traceback.push(format!(
@@ -742,9 +821,10 @@ impl Evaluator for RustcEvaluator {
     }
 
     fn warm_up(&mut self) {
-        let umbrellas = self.umbrellas();
-        self.libraries
-            .prepare(&self.session, &self.compiler, &umbrellas);
+        self.prepare();
+        self.imports.wait();
+        // With what is known now.
+        self.prepare();
         self.libraries.wait();
     }
 

@@ -16,17 +16,26 @@ pub fn run(set: Option<&Path>) -> Result<(), String> {
     options.engine = Engine::from_environment();
     let mut evaluator = start(options).map_err(|error| error.to_string())?;
     let mut code = String::new();
+    let mut preludes = Vec::new();
     if let Some(set) = set {
         let toolchain = Toolchain::find().map_err(|error| error.to_string())?;
         let helpers = Helpers::open(set, &toolchain).map_err(|error| error.to_string())?;
         for facade in helpers.facades() {
             code.extend(["use ", &facade.crate_name, ";\n"]);
+            preludes.push(format!(":clear\nuse {}::prelude::*;", facade.crate_name));
         }
     }
     code += CODE;
     match evaluator.execute(&code, &Discard) {
-        Outcome::Ok(Some(data)) if data.get("text/plain").is_some_and(|text| text == "2") => Ok(()),
-        Outcome::Ok(_) => Err(format!("`{code}` did not give 2")),
-        Outcome::Error(error) => Err(format!("`{code}` failed: {}", error.evalue)),
+        Outcome::Ok(Some(data)) if data.get("text/plain").is_some_and(|text| text == "2") => {}
+        Outcome::Ok(_) => return Err(format!("`{code}` did not give 2")),
+        Outcome::Error(error) => return Err(format!("`{code}` failed: {}", error.evalue)),
     }
+    // What most notebooks begin with: the evaluator learns what it brings. Not every crate has a prelude.
+    for prelude in preludes {
+        if let Outcome::Ok(_) = evaluator.execute(&prelude, &Discard) {
+            evaluator.warm_up();
+        }
+    }
+    Ok(())
 }

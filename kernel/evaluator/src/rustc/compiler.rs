@@ -104,6 +104,23 @@ impl Compiler {
         &self.folder
     }
 
+    /// The arguments by which crates are found, those of `extra` besides the others.
+    pub(super) fn crates(&self, extra: &[&Library]) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        for library in self.libraries.iter().chain(extra.iter().copied()) {
+            for (name, file) in &library.crates {
+                arguments.push(OsString::from("--extern"));
+                arguments.push(with(&format!("{name}="), file));
+            }
+            let dependencies = library.folders.iter().map(|it| ("-Ldependency=", it));
+            let native = library.native.iter().map(|it| ("-Lnative=", it));
+            for (kind, folder) in dependencies.chain(native) {
+                arguments.push(with(kind, folder));
+            }
+        }
+        arguments
+    }
+
     /// Compiles a source file of the folder as the crate `name`.
     pub(super) fn compile(
         &self,
@@ -154,19 +171,10 @@ impl Compiler {
                     .arg(with("--emit=link=", library));
             }
         }
+        command.args(self.crates(extra));
         for library in self.libraries.iter().chain(extra.iter().copied()) {
-            for (name, file) in &library.crates {
-                command.arg("--extern").arg(with(&format!("{name}="), file));
-            }
-            for (kind, folders) in [
-                ("-Ldependency=", &library.folders),
-                ("-Lnative=", &library.native),
-            ] {
-                for folder in folders {
-                    command
-                        .arg(with(kind, folder))
-                        .arg(with("-Clink-arg=-Wl,-rpath,", folder));
-                }
+            for folder in library.folders.iter().chain(&library.native) {
+                command.arg(with("-Clink-arg=-Wl,-rpath,", folder));
             }
         }
         let mut child = command

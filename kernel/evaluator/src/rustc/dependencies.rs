@@ -23,11 +23,27 @@ const MANIFEST: &str = "set.json";
 /// How well dependencies are optimised: what is heavy in a notebook is in a crate.
 const OPT_LEVEL: u8 = 2;
 
+/// How compilers and linkers say that something cannot be written.
+pub(super) const NO_ROOM: [&str; 3] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+];
+
 /// Lines of cargo's output that an error shows.
 const SHOWN: usize = 40;
 
 /// Sets that are kept, the newest ones. Each is some ten megabytes, most of which it shares with cargo's own folder.
 const KEPT: usize = 24;
+
+/// What cargo's own folder may grow to, in bytes: a few large crates. It spares building again what two sets have in common.
+const MOST_BUILT: u64 = 4 << 30;
+
+/// Where cargo builds.
+const TARGET: &str = "target";
+
+/// Where a set or a folder is that is not whole yet, or not any more.
+const UNFINISHED: &str = "unfinished-";
 
 /// The dependencies of a notebook: names, and what stands behind `=` in a Cargo.toml.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,11 +131,18 @@ impl Dependencies {
         if let Some(library) = read_set(&set) {
             return Ok(library);
         }
+        let building = builds(&cache)?;
+        building
+            .lock_shared()
+            .map_err(file_error("lock", &cache.join(BUILDS)))?;
         self.write_package(&package, &name)?;
         let names = self.names(toolchain, &package)?;
-        let messages = self.build(toolchain, &package, &cache.join("target"), progress)?;
+        let target = cache.join(TARGET);
+        let messages = self.build(toolchain, &package, &target, progress)?;
         collect(&cache, &set, &Built::read(&messages, &names))?;
+        drop(building);
         prune(&cache, &set);
+        tidy(&cache, MOST_BUILT);
         read_set(&set).ok_or_else(|| {
             Error::Cargo(
                 format!("{} cannot be read", set.display()),
@@ -323,6 +346,55 @@ fn take_turn(package: &Path) -> Result<fs::File, Error> {
     Ok(lock)
 }
 
+/// The file that is locked while anything is built.
+const BUILDS: &str = "builds";
+
+fn builds(cache: &Path) -> Result<fs::File, Error> {
+    let path = cache.join(BUILDS);
+    fs::File::create(&path).map_err(file_error("create", &path))
+}
+
+/// Removes what killed kernels have left half done, and cargo's own folder once it is too large; nothing while anything is built.
+fn tidy(cache: &Path, most: u64) {
+    let Some(lock) = builds(cache).ok().filter(|lock| lock.try_lock().is_ok()) else {
+        return;
+    };
+    let target = cache.join(TARGET);
+    if size(&target) > most {
+        let away = cache.join(format!("{UNFINISHED}{TARGET}"));
+        if let Err(error) = fs::rename(&target, away) {
+            tracing::warn!(%error, folder = %target.display(), "what cargo has built stays");
+        }
+    }
+    let left: Vec<PathBuf> = fs::read_dir(cache)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
+        .map(|entry| entry.path())
+        .collect();
+    for folder in left {
+        if let Err(error) = fs::remove_dir_all(&folder) {
+            tracing::debug!(%error, folder = %folder.display(), "an unfinished folder stays");
+        }
+    }
+    drop(lock);
+}
+
+/// What the files of a folder take, in bytes.
+fn size(folder: &Path) -> u64 {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => size(&entry.path()),
+            Ok(about) => about.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
 /// What cargo has built.
 struct Built {
     /// The crates that cells name.
@@ -425,7 +497,7 @@ impl Built {
     }
 }
 
-/// What a set's manifest holds; files are names in the set's folder.
+/// What a set's manifest holds; paths begin in the set's folder.
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     umbrella: String,
@@ -436,15 +508,36 @@ struct Manifest {
 /// Copies what was built into a set that appears at once, whole.
 fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     let staging = tempfile::Builder::new()
-        .prefix("unfinished-")
+        .prefix(UNFINISHED)
         .tempdir_in(cache)
         .map_err(file_error("create", cache))?;
     for file in &built.files {
-        let target = staging.path().join(file.file_name().unwrap_or_default());
-        // Cargo writes new files and never into old ones, so a second name is as good as a copy.
-        if fs::hard_link(file, &target).is_err() {
-            fs::copy(file, &target).map_err(file_error("write", &target))?;
+        link_or_copy(file, staging.path())?;
+    }
+    let mut native = Vec::new();
+    for folder in &built.native {
+        // What a build script has made in cargo's folder goes into the set, for that folder may be removed.
+        if !folder.starts_with(cache.join(TARGET)) {
+            native.push(folder.clone());
+            continue;
         }
+        let own = PathBuf::from(format!("native-{}", native.len()));
+        let target = staging.path().join(&own);
+        fs::create_dir(&target).map_err(file_error("create", &target))?;
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // `libx.so.1` is one, too.
+            let name = entry.file_name();
+            let is_library = name
+                .to_string_lossy()
+                .split('.')
+                .skip(1)
+                .any(|part| part == "a" || part == "so");
+            if is_library && path.is_file() {
+                link_or_copy(&path, &target)?;
+            }
+        }
+        native.push(own);
     }
     let name = |file: &Path| PathBuf::from(file.file_name().unwrap_or_default());
     let Some((umbrella, library)) = &built.umbrella else {
@@ -462,7 +555,7 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     let manifest = Manifest {
         umbrella: umbrella.clone(),
         crates,
-        native: built.native.clone(),
+        native,
     };
     let path = staging.path().join(MANIFEST);
     // A struct of strings and paths always serializes.
@@ -475,6 +568,15 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     }
 }
 
+fn link_or_copy(file: &Path, folder: &Path) -> Result<(), Error> {
+    let target = folder.join(file.file_name().unwrap_or_default());
+    // Cargo writes new files and never into old ones, so a second name is as good as a copy.
+    if fs::hard_link(file, &target).is_err() {
+        fs::copy(file, &target).map_err(file_error("write", &target))?;
+    }
+    Ok(())
+}
+
 fn read_set(folder: &Path) -> Option<Library> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
     let crates: Vec<_> = manifest
@@ -485,7 +587,11 @@ fn read_set(folder: &Path) -> Option<Library> {
     let library = Library {
         crates,
         folders: vec![folder.to_owned()],
-        native: manifest.native,
+        native: manifest
+            .native
+            .into_iter()
+            .map(|path| folder.join(path))
+            .collect(),
         umbrella: Some(manifest.umbrella),
     };
     library.is_there().then_some(library)
@@ -547,7 +653,7 @@ fn failed(said: &[String]) -> Error {
     let start = said.len().saturating_sub(SHOWN);
     let text = said[start..].join("\n");
     let contains = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let hint = if contains(&["No space left on device"]) {
+    let hint = if contains(&NO_ROOM) {
         "make room on the disk of the cache, or set AZUREML_KERNEL_CACHE to another folder"
     } else if contains(&[
         "Could not resolve host",
@@ -622,6 +728,25 @@ mod tests {
         assert_ne!(before, dependencies.key(&toolchain("rustc 1.95.1")));
         dependencies.add("serde = \"1.0\"").expect("a name");
         assert_ne!(before, dependencies.key(&toolchain("rustc 1.95.0")));
+    }
+
+    #[test]
+    fn what_cargo_has_built_goes_when_it_is_too_large_and_nothing_is_built() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let target = cache.path().join(TARGET);
+        let half = cache.path().join(format!("{UNFINISHED}set"));
+        fs::create_dir_all(target.join("release")).expect("the folder is ours");
+        fs::create_dir(&half).expect("the folder is ours");
+        fs::write(target.join("release/file"), [0; 1000]).expect("the folder is ours");
+        let building = builds(cache.path()).expect("the folder is ours");
+        building.lock_shared().expect("nobody holds it");
+        tidy(cache.path(), 999);
+        assert!(target.exists() && half.exists());
+        drop(building);
+        tidy(cache.path(), 1000);
+        assert!(target.exists() && !half.exists());
+        tidy(cache.path(), 999);
+        assert!(!target.exists());
     }
 
     #[test]

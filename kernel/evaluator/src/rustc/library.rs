@@ -45,7 +45,14 @@ impl Libraries {
     }
 
     /// Compiles the items of a session in a thread, unless that was done.
-    pub(super) fn prepare(&self, session: &Session, compiler: &Compiler, umbrellas: &[String]) {
+    /// `without` is the session without imports that its items do not need.
+    pub(super) fn prepare(
+        &self,
+        session: &Session,
+        without: Option<&Session>,
+        compiler: &Compiler,
+        umbrellas: &[String],
+    ) {
         let version = session.version;
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,12 +65,18 @@ impl Libraries {
             }
             state.running = Some(version);
         }
-        let source = plan::library(session, umbrellas);
+        let mut sources = vec![plan::library(session, umbrellas)];
+        sources.extend(without.map(|session| plan::library(session, &[])));
         let compiler = compiler.clone();
         let state = Arc::clone(&self.state);
         let ended = Arc::clone(&self.ended);
         let compile = move || {
-            let made = compile(&compiler, version, source);
+            let mut made = Made::Nothing;
+            while let Some(source) = sources.pop()
+                && !matches!(made, Made::Finished(_))
+            {
+                made = compile(&compiler, version, source);
+            }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running = None;
             match made {

@@ -42,7 +42,7 @@ pub(super) struct Show {
 /// A way to put a cell into a crate.
 // Each is a change of its own, and they come together in all combinations.
 #[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     /// Whether the items of earlier cells come from the library.
     pub(super) from_library: bool,
@@ -101,6 +101,13 @@ impl Plan {
     /// Whether the cell uses variables of earlier cells.
     pub(super) fn takes(&self) -> bool {
         !self.taken.is_empty()
+    }
+
+    /// The types of these variables.
+    pub(super) fn types(&self) -> impl Iterator<Item = &str> {
+        self.taken
+            .values()
+            .map(|variable| variable.type_name.as_str())
     }
 
     /// The variables of earlier cells that do not come back.
@@ -325,6 +332,21 @@ pub(super) fn definitions(
     preamble(&mut source, session, umbrellas);
     if from_library {
         source.generated(&format!("use ::{WITH_ITEMS}::*;\n"));
+        let globs = session
+            .imports
+            .iter()
+            .any(|(_, import)| import.code.ends_with("*;"));
+        if globs {
+            // Of two things that all of a module brings none comes first; what the session defines does.
+            let names: BTreeSet<&str> = session
+                .items
+                .iter()
+                .filter_map(|item| item.what.name())
+                .collect();
+            for name in names {
+                source.generated(&format!("use ::{WITH_ITEMS}::{name};\n"));
+            }
+        }
     } else {
         // A macro is known only after its definition.
         for item in &session.items {

@@ -343,7 +343,7 @@ fn a_crash_keeps_items(engine: Engine, cache: &Path) {
 }
 
 /// A local crate with a build script, and a cell that uses it.
-fn local_crate(folder: &Path) -> String {
+pub fn local_crate(folder: &Path) -> String {
     let write = |name: &str, text: &str| write(folder, name, text);
     write(
         "Cargo.toml",
@@ -453,9 +453,14 @@ fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
         .concat();
     let (_, shown) = ok(
         &mut *evaluator,
-        &(lines + "(user1::word(), user2::word(), in_c::call())"),
+        &format!("{lines}(user1::word(), user2::word(), in_c::call())"),
     );
     assert_eq!(shown.as_deref(), Some("(\"one\", \"two\", 7)"));
+    // The set stands for itself.
+    std::fs::remove_dir_all(cache.path().join("dependencies/target")).expect("the folder is ours");
+    let mut second = start(engine, cache.path());
+    let (_, shown) = ok(&mut *second, &(lines + "in_c::call()"));
+    assert_eq!(shown.as_deref(), Some("7"));
 }
 
 fn a_cache_that_cannot_be_written_is_an_error(engine: Engine, _: &Path) {

@@ -8,10 +8,12 @@ mod building;
 mod dying;
 mod errors;
 mod helper_crates;
+mod importing;
 mod killed;
 mod output;
 mod stopping;
 mod support;
+mod surroundings;
 mod values;
 
 use support::Check;
@@ -19,6 +21,7 @@ use support::Check;
 fn main() {
     azureml_kernel_evaluator::child_hook();
     killed::play_victim();
+    surroundings::play_kernel();
     let checks: Vec<Check> = [
         output::CHECKS,
         values::CHECKS,
@@ -31,6 +34,6 @@ fn main() {
     support::run(
         &checks,
         &[helper_crates::CHECKS, killed::CHECKS].concat(),
-        building::CHECKS,
+        &[building::CHECKS, importing::CHECKS, surroundings::CHECKS].concat(),
     );
 }
