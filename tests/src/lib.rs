@@ -16,6 +16,10 @@ use tempfile::TempDir;
 pub mod env {
     /// Python with nbclient and the installed kernel.
     pub const PYTHON_LAB: &str = "AZUREML_TEST_PYTHON_LAB";
+    /// Python with JupyterLab, playwright, papermill and nbgrader.
+    pub const PYTHON_FRONT_ENDS: &str = "AZUREML_TEST_PYTHON_FRONT_ENDS";
+    /// A Chromium.
+    pub const CHROMIUM: &str = "AZUREML_TEST_CHROMIUM";
     /// Python with mlflow.
     pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
     /// Python with azure-ai-ml.

@@ -11,6 +11,7 @@ compile_error!(
 mod bench;
 mod build;
 mod cause;
+mod chromium;
 mod error;
 mod lab;
 mod libtorch;

@@ -27,6 +27,11 @@ pub const JUPYTERLAB: Environment = Environment {
     name: "jupyterlab",
     why: "JupyterLab, which shows notebooks",
 };
+/// What people use the kernel with: JupyterLab in a browser, papermill, nbgrader.
+pub const FRONT_ENDS: Environment = Environment {
+    name: "front-ends",
+    why: "JupyterLab in a browser, papermill and nbgrader, judges",
+};
 /// The judge of metrics; its packages clash with Azure ML's.
 pub const MLFLOW: Environment = Environment {
     name: "mlflow",
@@ -61,9 +66,21 @@ impl Environment {
     }
 }
 
+/// A list with those that it includes.
+fn read(list: &Path) -> Result<String> {
+    let mut text = fs::read_to_string(list).map_err(Error::io("read", list))?;
+    let included: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("--requirement "))
+        .map(|name| read(&list.with_file_name(name)))
+        .collect::<Result<_>>()?;
+    text.extend(included);
+    Ok(text)
+}
+
 /// Makes the environment in `folder` from a list, unless it was made from the same one.
 fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> Result<()> {
-    let listed = fs::read_to_string(list).map_err(Error::io("read", list))?;
+    let listed = read(list)?;
     // Links inside the environment lead to the interpreter, and its scripts name the folder.
     let wanted = format!("{}\n{}\n{listed}", tools.python_version, folder.display());
     let stamp = folder.join("made-from.txt");
@@ -149,6 +166,13 @@ mod tests {
         };
         assert_eq!(make_all("pip==1\none==1\n"), "begins\nends\n");
         // Another list, another environment: again once.
-        assert_eq!(make_all("pip==1\none==2\n"), "begins\nends\nbegins\nends\n");
+        assert_eq!(make_all("pip==1\none==2\n"), "begins\nends\n".repeat(2));
+        // And when only what it includes has changed.
+        let included = home.path().join("included.txt");
+        let including = "pip==1\n--requirement included.txt\n";
+        for (version, times) in [(1, 3), (2, 4)] {
+            fs::write(&included, format!("two=={version}\n")).expect("a list");
+            assert_eq!(make_all(including), "begins\nends\n".repeat(times));
+        }
     }
 }

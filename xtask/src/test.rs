@@ -6,10 +6,10 @@ use crate::lab;
 use crate::python::{self, Environment};
 use crate::report::{Report, Step, seconds};
 use crate::tools::Tools;
-use crate::{place, process};
+use crate::{chromium, place, process};
 use clap::Args;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc;
 use std::thread;
@@ -19,8 +19,9 @@ use std::time::Instant;
 const MOST_AT_ONCE: usize = 4;
 
 /// What the tests under `tests/` are told; `tests/src/lib.rs` reads these variables.
-const JUDGES: [(&str, Environment); 4] = [
+const JUDGES: [(&str, Environment); 5] = [
     ("AZUREML_TEST_PYTHON_LAB", python::LAB),
+    ("AZUREML_TEST_PYTHON_FRONT_ENDS", python::FRONT_ENDS),
     ("AZUREML_TEST_PYTHON_MLFLOW", python::MLFLOW),
     ("AZUREML_TEST_PYTHON_AZURE_AI_ML", python::AZURE_AI_ML),
     ("AZUREML_TEST_PYTHON_TORCH", python::TORCH),
@@ -39,6 +40,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let report = Report::new();
     let tools = lab::find_tools(&report)?;
     let rust_src = lab::provide_rust_src(&report)?;
+    let browser = provide_browser(&report)?;
     let mut tally = Tally::default();
     if options.filter.is_none() {
         let mut fmt = process::cargo();
@@ -77,6 +79,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         &report,
         options.filter.as_deref(),
         rust_src.as_deref(),
+        &browser,
         &mut tally,
     )?;
     drop(report);
@@ -90,6 +93,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn provide_browser(report: &Report) -> Result<PathBuf> {
+    let step = report.step("Chromium", "the browser that shows JupyterLab, a judge");
+    let browser = chromium::provide(&step)?;
+    step.done("");
+    Ok(browser)
 }
 
 fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
@@ -113,6 +123,7 @@ fn tests(
     report: &Report,
     filter: Option<&str>,
     rust_src: Option<&Path>,
+    browser: &Path,
     tally: &mut Tally,
 ) -> Result<()> {
     // No test may touch the user's own local workspace, not even one that forgets to have its own.
@@ -130,6 +141,7 @@ fn tests(
             .args(filter)
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
+            .env("AZUREML_TEST_CHROMIUM", browser)
             // Two trainings at once on few processors would otherwise wait for each other in busy loops.
             .env("OMP_WAIT_POLICY", "passive")
             .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));

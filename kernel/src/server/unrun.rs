@@ -22,12 +22,11 @@ pub fn fail(kernel: &Kernel, request: &Request, error: &CellError) {
     request.reply(&replies::execute_error(error, count));
 }
 
-/// Answers cells that waited behind one that failed.
+/// Answers cells that waited behind one that failed. They get no number: JupyterLab would show it as if they had run.
 pub fn abort(kernel: &Kernel, requests: &[Request]) {
     for request in requests {
         beside(kernel, request, || {
-            let count = kernel.executed.load(Ordering::SeqCst);
-            request.reply(&json!({ "status": "aborted", "execution_count": count }));
+            request.reply(&json!({ "status": "aborted" }));
         });
     }
 }

@@ -145,8 +145,9 @@ async fn an_error_aborts_the_cells_that_wait_and_only_those() {
     client.assert_read().await;
     kernel.gate.open();
     assert_eq!(client.reply().await.content["status"], "error");
-    assert_eq!(client.reply().await.content["status"], "aborted");
-    assert_eq!(client.reply().await.content["status"], "aborted");
+    for _ in 0..2 {
+        assert_eq!(client.reply().await.content, json!({ "status": "aborted" }));
+    }
     assert!(kinds(&client.broadcasts(&second).await).is_empty());
     let (reply, _) = client.run("print again").await;
     assert_eq!(reply["status"], "ok");

@@ -1,0 +1,1 @@
+"""Rust notebooks in papermill and nbgrader."""

@@ -1,0 +1,385 @@
+//! The kernel in the programs that people use it with: JupyterLab in a browser, papermill, nbgrader.
+
+use end_to_end::notebook::KERNEL;
+use end_to_end::{LocalWorkspace, env, python, root};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+/// A folder of notebooks, with everything that Jupyter writes beside them.
+struct Desk {
+    folder: TempDir,
+    workspace: LocalWorkspace,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let this = Self {
+            folder,
+            workspace: LocalWorkspace::new(),
+        };
+        for (file, settings) in [
+            (
+                "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings",
+                json!({ "fetchNews": "false", "checkForUpdates": false }),
+            ),
+            (
+                // Cells outside of the window are there, too.
+                "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings",
+                json!({ "windowingMode": "none" }),
+            ),
+            (
+                // What people have not who only read notebooks.
+                "config/labconfig/page_config.json",
+                json!({ "disabledExtensions": { "@jupyter/nbgrader": true, "@jupyter-notebook/lab-extension": true } }),
+            ),
+        ] {
+            this.write(file, &settings.to_string());
+        }
+        fs::create_dir(this.path("notebooks")).expect("a folder");
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+
+    fn read(&self, name: &str) -> Value {
+        let text = fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    /// Writes a notebook of code cells with metadata of their own.
+    fn write_notebook(&self, name: &str, cells: &[(Value, &str)]) {
+        let cells: Vec<Value> = (0..)
+            .zip(cells)
+            .map(|(number, (metadata, source))| {
+                json!({
+                    "cell_type": "code", "id": format!("cell-{number}"), "metadata": metadata,
+                    "execution_count": null, "outputs": [], "source": source,
+                })
+            })
+            .collect();
+        let kernel =
+            json!({ "name": KERNEL, "display_name": "Rust (Azure ML)", "language": "rust" });
+        let notebook = json!({
+            "cells": cells, "metadata": { "kernelspec": kernel }, "nbformat": 4, "nbformat_minor": 5,
+        });
+        self.write(name, &notebook.to_string());
+    }
+
+    /// Python with all front ends, here, and with the kernel that is installed for the lab.
+    fn python(&self) -> Command {
+        let lab = python(env::PYTHON_LAB);
+        let prefix = lab.ancestors().nth(2).expect("an environment's bin/python");
+        let python = python(env::PYTHON_FRONT_ENDS);
+        let mut command = Command::new(&python);
+        self.workspace.apply(&mut command);
+        // nbgrader starts another program of its environment by name.
+        let bin = python.parent().map(Path::to_owned);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(bin.into_iter().chain(std::env::split_paths(&path)));
+        command
+            .env("PATH", path.expect("folders without colons"))
+            .current_dir(self.path("notebooks"))
+            .env("JUPYTER_PATH", prefix.join("share/jupyter"))
+            .env("PYTHONPATH", &*TOOLS)
+            .env("JUPYTER_PLATFORM_DIRS", "0");
+        for (variable, folder) in [
+            ("JUPYTER_CONFIG_DIR", "config"),
+            ("JUPYTER_DATA_DIR", "data"),
+            ("JUPYTER_RUNTIME_DIR", "runtime"),
+            ("JUPYTERLAB_SETTINGS_DIR", "settings"),
+            ("JUPYTERLAB_WORKSPACES_DIR", "workspaces"),
+            ("IPYTHONDIR", "ipython"),
+            ("XDG_STATE_HOME", "state"),
+        ] {
+            command.env(variable, self.path(folder));
+        }
+        command
+    }
+
+    /// Lets a reader look at JupyterLab; see `tests/python/jupyterlab_page.py`.
+    fn look(&self, scene: &str) {
+        let pictures = root().join("target/test/jupyterlab");
+        fs::create_dir_all(&pictures).expect("a folder");
+        let output = self
+            .python()
+            .arg(root().join("tests/python/jupyterlab_page.py"))
+            .arg(scene)
+            .arg(self.path("notebooks"))
+            .arg(&pictures)
+            .output()
+            .expect("Python starts");
+        let seen = pictures.join(format!("{scene}-failed.png"));
+        assert!(
+            output.status.success(),
+            "{}\nwhat was to be seen: {}",
+            said(&output),
+            seen.display()
+        );
+    }
+
+    /// Runs a module of Python as a program.
+    fn module(&self, module: &str, arguments: &[&str]) -> Output {
+        let mut command = self.python();
+        command.args(["-m", module]).args(arguments);
+        command.output().expect("Python starts")
+    }
+}
+
+/// Notebook text: a string or a list of lines.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+fn said(output: &Output) -> String {
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    format!("{out}\n{err}")
+}
+
+/// The package for papermill and nbgrader, installed as its README says, but here.
+static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("azureml-kernel-tools");
+    let _ = fs::remove_dir_all(&folder);
+    let output = Command::new(python(env::PYTHON_FRONT_ENDS))
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+        ])
+        .args([
+            "--disable-pip-version-check",
+            "--root-user-action",
+            "ignore",
+            "--target",
+        ])
+        .arg(&folder)
+        .arg(root().join("kernel/python"))
+        .output()
+        .expect("Python starts");
+    assert!(output.status.success(), "{}", said(&output));
+    folder
+});
+
+/// The lab's own notebook, on a sixth of the pictures.
+#[test]
+fn the_lab_runs_in_jupyterlab_and_its_chart_moves_while_it_trains() {
+    let desk = Desk::new();
+    let lab = root().join("notebooks/02-train-model");
+    for name in ["02-train-model.ipynb", "config.json"] {
+        fs::copy(lab.join(name), desk.path("notebooks").join(name)).expect("a copy");
+    }
+    symlink(lab.join("script"), desk.path("notebooks/script")).expect("a link");
+    fs::create_dir(desk.path("notebooks/data")).expect("a folder");
+    for (name, count, head, size) in [
+        ("train-images-idx3-ubyte", 10_000, 16, 784),
+        ("train-labels-idx1-ubyte", 10_000, 8, 1),
+        ("t10k-images-idx3-ubyte", 1000, 16, 784),
+        ("t10k-labels-idx1-ubyte", 1000, 8, 1),
+    ] {
+        let unpacked = Command::new("gzip")
+            .arg("-dc")
+            .arg(lab.join(format!("data/{name}.gz")))
+            .output()
+            .expect("gzip starts");
+        // The second number of the head is how many follow.
+        let mut file = fs::File::create(desk.path("notebooks/data").join(name)).expect("a file");
+        let bytes = &unpacked.stdout;
+        for part in [
+            &bytes[..4],
+            &u32::to_be_bytes(count),
+            &bytes[8..head + count as usize * size],
+        ] {
+            file.write_all(part).expect("room on the disk");
+        }
+    }
+    desk.look("lab");
+}
+
+#[test]
+fn a_compile_error_and_a_warning_are_readable_in_jupyterlab() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/errors-and-warnings.ipynb",
+        &[
+            (json!({}), "std::fs::remove_file(\"nothing\");\n40 + 2"),
+            (
+                json!({}),
+                "let count: i32 = 6;\n\n// 한글 takes two columns.\nlet wrong: i32 = \"is not a number\";",
+            ),
+            (json!({}), "let count = 6;\ncount * 7"),
+        ],
+    );
+    desk.look("errors_and_warnings");
+}
+
+#[test]
+fn papermill_gives_parameters_of_every_kind() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/in.ipynb",
+        &[
+            (
+                json!({ "tags": ["parameters"] }),
+                "let lr: f64 = 1.0; // learning rate\nlet epochs = 14;\nlet name = \"default\";\nlet kept: i64 = 7;",
+            ),
+            (
+                json!({}),
+                "let typed: (f64, i64, bool, String, Vec<f64>, Vec<Option<i64>>, Option<String>) =\n    (lr, epochs, fast, name, rates, layers, nothing);\ntyped",
+            ),
+            (json!({}), "sizes[\"large\"][1] + kept + r#type"),
+        ],
+    );
+    desk.write(
+        "notebooks/parameters.yaml",
+        "name: \"한 \\\"q\\\"\\n\\\\\"\nrates: [1, 0.5]\nlayers: [1, null]\nnothing: null\nsizes: { small: [], large: [1, 2] }\ntype: 33\n",
+    );
+    let output = desk.module(
+        "papermill",
+        &[
+            "in.ipynb",
+            "out.ipynb",
+            "-p",
+            "lr",
+            "0.5",
+            "-p",
+            "epochs",
+            "2",
+            "-p",
+            "fast",
+            "True",
+            "-f",
+            "parameters.yaml",
+        ],
+    );
+    assert!(output.status.success(), "{}", said(&output));
+    let cells = &desk.read("notebooks/out.ipynb")["cells"];
+    assert_eq!(cells[1]["metadata"]["tags"], json!(["injected-parameters"]));
+    let shown = |cell: usize| {
+        let outputs = cells[cell]["outputs"].as_array().expect("outputs");
+        let last = outputs.last().unwrap_or_else(|| panic!("{}", cells[cell]));
+        text(&last["data"]["text/plain"])
+    };
+    let expected = r#"(0.5, 2, true, "한 \"q\"\n\\", [1.0, 0.5], [Some(1), None], None)"#;
+    assert_eq!(shown(2), expected, "{}", cells[1]["source"]);
+    assert_eq!(shown(3), "42");
+
+    let help = desk.module("papermill", &["--help-notebook", "in.ipynb"]);
+    let help = said(&help);
+    assert!(help.contains("lr: f64 (default 1.0)"), "{help}");
+    assert!(help.contains("learning rate"), "{help}");
+}
+
+#[test]
+fn papermill_fails_with_the_cell_that_fails() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/in.ipynb",
+        &[
+            (json!({ "tags": ["parameters"] }), "let limit = 3;"),
+            (json!({}), "assert!(limit < 5, \"too many\");"),
+            (json!({}), "println!(\"never\");"),
+        ],
+    );
+    let run = |parameters: &[&str]| {
+        desk.module(
+            "papermill",
+            &[&["in.ipynb", "out.ipynb"], parameters].concat(),
+        )
+    };
+    assert!(run(&["-p", "limit", "4"]).status.success());
+    let failed = run(&["-p", "limit", "7"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));
+    assert!(said(&failed).contains("too many"), "{}", said(&failed));
+    let refused = run(&["-y", "limit: [1, two]"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let told =
+        "parameter `limit`: i64 and String in one list or map have no Rust type in common\nhint: ";
+    assert!(said(&refused).contains(told), "{}", said(&refused));
+}
+
+#[test]
+fn nbgrader_makes_stubs_and_grades_rust() {
+    let desk = Desk::new();
+    let grading = |id: &str, points: u32, solution: bool| {
+        json!({ "nbgrader": {
+            "grade": points > 0, "solution": solution, "locked": !solution, "task": false,
+            "grade_id": id, "points": points, "schema_version": 3, "cell_type": "code",
+        } })
+    };
+    desk.write_notebook(
+        "notebooks/source/rust/twice.ipynb",
+        &[
+            (
+                grading("twice", 0, true),
+                "fn twice(n: i32) -> i32 {\n    // BEGIN SOLUTION\n    2 * n\n    // END SOLUTION\n}",
+            ),
+            (grading("of-two", 2, false), "assert_eq!(twice(2), 4);"),
+            (grading("of-three", 3, false), "assert_eq!(twice(3), 6);"),
+        ],
+    );
+    desk.write(
+        "notebooks/nbgrader_config.py",
+        "import azureml_kernel_tools.nbgrader\n\nc = get_config()\nazureml_kernel_tools.nbgrader.configure(c)\n\
+         c.CourseDirectory.course_id = 'rust'\n",
+    );
+    let nbgrader = |arguments: &[&str]| {
+        let output = desk.module("nbgrader", arguments);
+        assert!(output.status.success(), "{arguments:?}\n{}", said(&output));
+    };
+    nbgrader(&["generate_assignment", "rust"]);
+    let release = desk.read("notebooks/release/rust/twice.ipynb");
+    let stub = "fn twice(n: i32) -> i32 {\n    // YOUR CODE HERE\n    todo!()\n}";
+    assert_eq!(text(&release["cells"][0]["source"]), stub);
+
+    // The first has a solution, the second half of one, and the third sent in what it was given.
+    for (student, answer) in [
+        ("ada", "fn twice(n: i32) -> i32 { n + n }"),
+        ("bob", "fn twice(n: i32) -> i32 { n * n }"),
+        ("eve", stub),
+    ] {
+        let mut submitted = release.clone();
+        submitted["cells"][0]["source"] = json!(answer);
+        let name = format!("notebooks/submitted/{student}/rust/twice.ipynb");
+        desk.write(&name, &submitted.to_string());
+    }
+    nbgrader(&["autograde", "rust"]);
+    nbgrader(&["export", "--to", "grades.csv"]);
+    let grades = fs::read_to_string(desk.path("notebooks/grades.csv")).expect("grades");
+    let mut rows = grades.lines().map(|row| row.split(',').collect::<Vec<_>>());
+    let names = rows.next().expect("a head");
+    let column = |name: &str| {
+        let found = names.iter().position(|column| *column == name);
+        found.unwrap_or_else(|| panic!("{name} in {grades}"))
+    };
+    let (student, score) = (column("student_id"), column("score"));
+    let mut scores: Vec<(String, f64)> = rows
+        .map(|row| (row[student].to_owned(), row[score].parse().expect("points")))
+        .collect();
+    scores.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [("ada", 5.0), ("bob", 2.0), ("eve", 0.0)];
+    assert_eq!(
+        scores,
+        expected.map(|(name, points)| (name.to_owned(), points))
+    );
+}
