@@ -114,6 +114,9 @@ class Notebook:
         self.page.keyboard.press("Control+Enter")
         self.expect_done(cell)
 
+    def stop(self):
+        self.panel.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=interrupt]").click()
+
 
 def shown(cell):
     return cell.locator(".jp-OutputArea-output").all_inner_texts()
@@ -180,7 +183,24 @@ def errors_and_warnings(notebook, pictures):
     assert shown(later) == ["42"], shown(later)
 
 
+def interrupt(notebook, pictures):
+    """Stop, while a cell waits for a run: the cell ends as interrupted, and the run is still there."""
+    waiting, canceled = notebook.cell("wait_for_completion"), notebook.cell("run.cancel()")
+    notebook.run(notebook.cell("Workspace::local"))
+    waiting.locator(".cm-content").click()
+    notebook.page.keyboard.press("Control+Enter")
+    notebook.expect_begun(waiting)
+    expect(waiting.locator(".jp-OutputArea")).to_contain_text("Running ", timeout=CELL_TAKES_AT_MOST)
+    notebook.stop()
+    notebook.expect_done(waiting)
+    expect(stderr(waiting).last).to_contain_text("Interrupted")
+    notebook.run(canceled)
+    assert "still the same run" in shown(canceled)[-1], shown(canceled)
+    save_picture(notebook.page, pictures, "interrupted")
+
+
 SCENES = {
+    "interrupt": ("interrupt.ipynb", interrupt),
     "lab": ("02-train-model.ipynb", lab),
     "errors_and_warnings": ("errors-and-warnings.ipynb", errors_and_warnings),
 }

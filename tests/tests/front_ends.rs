@@ -383,3 +383,27 @@ fn nbgrader_makes_stubs_and_grades_rust() {
         expected.map(|(name, points)| (name.to_owned(), points))
     );
 }
+
+#[test]
+fn stop_while_a_cell_waits_for_a_run_keeps_the_run() {
+    let desk = Desk::new();
+    let submit = "use azureml::prelude::*;
+let ws = Workspace::local()?;
+let env = Environment::get(&ws, \"rust-tch-gpu\")?;
+std::fs::create_dir_all(\"job\")?;
+std::fs::write(\"job/wait.sh\", \"echo begun; exec sleep 600\")?;
+let src = ScriptRunConfig::new(\"job\").command(\"sh wait.sh\").compute_target(\"cpu-cluster\").environment(&env);
+let run = Experiment::new(&ws, \"interrupted\").submit(&src)?;";
+    desk.write_notebook(
+        "notebooks/interrupt.ipynb",
+        &[
+            (json!({}), submit),
+            (json!({}), "run.wait_for_completion(true)?;"),
+            (
+                json!({}),
+                "run.cancel()?;\nprintln!(\"still the same run: {}\", run.id());",
+            ),
+        ],
+    );
+    desk.look("interrupt");
+}

@@ -228,7 +228,7 @@ impl Plan {
             let _ = writeln!(head, "let done = ::cell_runtime::run(|| -> {result} {{");
             if self.awaits {
                 head.push_str(
-                    "::cell_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).block_on(async {\n",
+                    "::cell_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(async {\n",
                 );
             }
         }

@@ -35,6 +35,10 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
     ("futures_are_awaited", futures_are_awaited),
     (
+        "futures_are_awaited_by_an_older_tokio",
+        futures_are_awaited_by_an_older_tokio,
+    ),
+    (
         "a_crate_with_macros_is_a_dependency_of_every_kernel",
         a_crate_with_macros_is_a_dependency_of_every_kernel,
     ),
@@ -296,6 +300,20 @@ fn futures_are_awaited(engine: Engine, cache: &Path) {
         ),
         "6"
     );
+}
+
+/// Its runtime wants to be mutable.
+fn futures_are_awaited_by_an_older_tokio(engine: Engine, cache: &Path) {
+    let mut evaluator = start(engine, cache);
+    let evaluator = &mut *evaluator;
+    ok(
+        evaluator,
+        ":dep tokio = { version = \"0.2\", features = [\"rt-core\"] }",
+    );
+    let code = "let n = async { Ok::<i32, String>(3) }.await?; n + 1";
+    let (_, waited) = ok(evaluator, code);
+    assert_eq!(waited.as_deref(), Some("4"));
+    assert_eq!(value(evaluator, "n"), "3");
 }
 
 fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &Path) {
