@@ -52,6 +52,43 @@ class RustKernelTests(KernelTests):
         )
         assert added["content"]["status"] == "ok", added["content"]
 
+    def request(self, channel, msg_type, content, subshell=None):
+        """Sends a request of a kind that the client has no call for; gives the content of its reply."""
+        message = self.kc.session.msg(msg_type, content)
+        if subshell:
+            message["header"]["subshell_id"] = subshell
+        getattr(self.kc, f"{channel}_channel").send(message)
+        while True:
+            reply = getattr(self.kc, f"get_{channel}_msg")(timeout=60)
+            if reply["parent_header"].get("msg_id") == message["header"]["msg_id"]:
+                return reply["content"]
+
+    def test_protocol_subshells_answer_while_a_cell_runs(self):
+        self.flush_channels()
+        self.assertIn(
+            "kernel subshells",
+            self.request("shell", "kernel_info_request", {})["supported_features"],
+        )
+        made = self.request("control", "create_subshell_request", {})
+        subshell = made["subshell_id"]
+        cell = self.kc.execute("std::thread::sleep(std::time::Duration::from_secs(5));")
+        asked = {"code": ":va", "cursor_pos": 3}
+        reply = self.request("shell", "complete_request", asked, subshell)
+        self.assertEqual(reply["matches"], [":vars"])
+        self.assertEqual(self.kc.get_shell_msg(timeout=60)["parent_header"]["msg_id"], cell)
+        deleted = self.request("control", "delete_subshell_request", made)
+        self.assertEqual(deleted["status"], "ok")
+        reply = self.request("shell", "complete_request", asked, subshell)
+        self.assertEqual(reply["status"], "error")
+
+    def test_variable_view_shows_rust_variables(self):
+        self.flush_channels()
+        self.execute_helper(code="let viewed = vec![1_u8, 2];")
+        command = {"type": "request", "seq": 1, "command": "inspectVariables", "arguments": {}}
+        reply = self.request("control", "debug_request", command)
+        shown = [(v["name"], v["type"], v["value"]) for v in reply["body"]["variables"]]
+        self.assertIn(("viewed", "Vec<u8>", "[1, 2]"), shown)
+
 
 suite = unittest.defaultTestLoader.loadTestsFromTestCase(RustKernelTests)
 result = unittest.TextTestRunner(verbosity=2).run(suite)

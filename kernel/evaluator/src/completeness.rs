@@ -2,6 +2,8 @@
 
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, TextSize};
 
+use crate::nesting;
+
 /// Whether code can be run as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completeness {
@@ -24,6 +26,14 @@ const PRELUDE: &str = "fn cell() {\n";
 
 /// Judges code without knowing what earlier cells defined.
 pub fn is_complete(code: &str) -> Completeness {
+    if nesting::is_too_deep(code) {
+        // Running it says so.
+        return Completeness::Complete;
+    }
+    nesting::with_room(|| judge(code))
+}
+
+fn judge(code: &str) -> Completeness {
     let rust = without_commands(code);
     let wrapped = format!("{PRELUDE}{rust}\n}}");
     let parsed = SourceFile::parse(&wrapped, Edition::Edition2024);

@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
@@ -14,13 +15,14 @@ use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::env;
 use crate::folder::Folder;
+use crate::nesting;
 use crate::position;
 use crate::rust_src::RustSrc;
 use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
 use crate::{
-    CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
-    Variable, interrupt, report,
+    Analyst, CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
+    Outcome, Variable, interrupt, report,
 };
 
 /// How cells are optimised unless the user says otherwise with `:opt`.
@@ -35,7 +37,7 @@ const WARM_UP: &str = "let warm = vec![1]; warm.l";
 /// Compiles and runs cells by `evcxr`.
 pub struct EvcxrEvaluator {
     // Dropped in this order: evcxr ends the cell process, the pump reads its last words, the folder goes.
-    context: CommandContext,
+    context: Arc<Context>,
     pump: Pump,
     folder: Folder,
     helpers: Result<Helpers, HelpersError>,
@@ -75,18 +77,22 @@ impl EvcxrEvaluator {
                 .0
         };
         let mut evaluator = Self {
-            context: CommandContext::with_eval_context(configure(
-                context,
-                &program,
-                helpers.as_ref().ok(),
-            )?),
+            context: Arc::new(Context {
+                commands: Mutex::new(CommandContext::with_eval_context(configure(
+                    context,
+                    &program,
+                    helpers.as_ref().ok(),
+                )?)),
+                runs: AtomicBool::new(false),
+                variables: Mutex::default(),
+            }),
             pump,
             folder,
             helpers,
             rust_src,
         };
         // As evcxr_jupyter does: dependencies and items of the user's own configuration.
-        if let Err(error) = evaluator.context.execute(":load_config --quiet") {
+        if let Err(error) = evaluator.context.commands().execute(":load_config --quiet") {
             tracing::warn!(%error, "the configuration of evcxr was not loaded");
         }
         if !evaluator.has_a_folder_of_its_own() {
@@ -99,6 +105,7 @@ impl EvcxrEvaluator {
     fn has_a_folder_of_its_own(&mut self) -> bool {
         let given = self.folder.crate_folder();
         self.context
+            .commands()
             .execute(":last_compile_dir")
             .ok()
             .and_then(|answer| {
@@ -109,10 +116,9 @@ impl EvcxrEvaluator {
     }
 
     /// Runs a cell and says how it ended.
-    fn run(&mut self, code: &str) -> Outcome {
-        let variables_before = self.variables();
+    fn run(&mut self, code: &str, variables_before: &[Variable]) -> Outcome {
         let gone_before = self.pump.shared.lock().processes_gone;
-        let result = self.context.execute(code);
+        let result = self.context.commands().execute(code);
         if matches!(result, Err(Error::SubprocessTerminated(_))) {
             self.pump.shared.wait_for_last_words(gone_before);
         }
@@ -128,7 +134,7 @@ impl EvcxrEvaluator {
         let outcome = match result {
             Ok(outputs) => {
                 if let Some(panic) = &end.panic {
-                    let source = self.context.last_source().unwrap_or_default();
+                    let source = self.context.commands().last_source().unwrap_or_default();
                     let place = report::place_in_cell(code, &source, &panic.place);
                     Err(report::panic(panic, place))
                 } else if let Some(error) = &end.error {
@@ -147,7 +153,7 @@ impl EvcxrEvaluator {
                     .next()
                     .unwrap_or(&how)
                     .trim();
-                Err(process_died(how, load_error.as_deref(), &variables_before))
+                Err(process_died(how, load_error.as_deref(), variables_before))
             }
             Err(error) => {
                 let error = report::message("CompileError", &error.to_string());
@@ -157,7 +163,7 @@ impl EvcxrEvaluator {
         if let Err(error) = &outcome
             && interrupted
         {
-            return Outcome::Error(interrupted_error(error, &variables_before));
+            return Outcome::Error(interrupted_error(error, variables_before));
         }
         match outcome {
             Ok(value) => Outcome::Ok(value),
@@ -198,25 +204,83 @@ impl EvcxrEvaluator {
 
 impl Evaluator for EvcxrEvaluator {
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
+        if nesting::is_too_deep(code) {
+            return Outcome::Error(report::too_deep());
+        }
         self.pump.shared.begin();
+        // Known from here on, and asked for when the process has died.
+        let before = self.context.variables();
+        let context = Arc::clone(&self.context);
         let outcome = self.pump.forwarder().forward(events, || {
             catch_unwind(AssertUnwindSafe(|| match refused(code) {
                 Some(error) if self.helpers.is_ok() => Outcome::Error(error),
-                _ => self.run(code),
+                _ => context.running(|| self.run(code, &before)),
             }))
             .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
         let clears = code.lines().any(|line| line.trim() == ":clear");
-        if clears && let Err(error) = self.context.execute(&setup(self.helpers.as_ref().ok())) {
+        if clears
+            && let Err(error) = self
+                .context
+                .commands()
+                .execute(&setup(self.helpers.as_ref().ok()))
+        {
             tracing::warn!(%error, "`:clear` took away what every cell should have");
         }
         self.pump.shared.lock().busy = false;
         outcome
     }
 
-    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+    fn warm_up(&mut self) {
+        self.complete(WARM_UP, WARM_UP.chars().count());
+    }
+
+    fn analyst(&self) -> Arc<dyn Analyst> {
+        Arc::new(Arc::downgrade(&self.context))
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        interrupt::interrupter(&self.pump.shared)
+    }
+}
+
+/// `evcxr` itself, and what is known of it while it runs a cell.
+struct Context {
+    commands: Mutex<CommandContext>,
+    runs: AtomicBool,
+    /// The variables as they were when it last ran nothing.
+    variables: Mutex<Vec<Variable>>,
+}
+
+impl Context {
+    fn commands(&self) -> MutexGuard<'_, CommandContext> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `evcxr` for a question about code; `None` while it runs a cell, or when the code is more than it can follow.
+    fn idle(&self, code: &str) -> Option<MutexGuard<'_, CommandContext>> {
+        if self.runs.load(Ordering::SeqCst) || nesting::is_too_deep(code) {
+            return None;
+        }
+        Some(self.commands())
+    }
+
+    /// Runs one cell, during which nobody's questions are waited for.
+    fn running<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.runs.store(true, Ordering::SeqCst);
+        let result = run();
+        self.runs.store(false, Ordering::SeqCst);
+        result
+    }
+}
+
+impl Analyst for Context {
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
         let offset = position::byte_offset(code, cursor);
-        match self.context.completions(code, offset) {
+        let Some(mut commands) = self.idle(code) else {
+            return Completions::none(cursor);
+        };
+        match commands.completions(code, offset) {
             Ok(found) => {
                 let matches = found.completions.into_iter().map(|completion| Completion {
                     text: completion.code,
@@ -231,23 +295,19 @@ impl Evaluator for EvcxrEvaluator {
             }
             Err(error) => {
                 tracing::debug!(%error, "no completions");
-                Completions {
-                    matches: Vec::new(),
-                    start: cursor,
-                    end: cursor,
-                }
+                Completions::none(cursor)
             }
         }
     }
 
-    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
         let offset = position::byte_offset(code, cursor);
         // The cursor may stand inside a word; what counts is the word.
         let rest = code[offset..]
             .find(|character: char| !character.is_alphanumeric() && character != '_')
             .unwrap_or(code.len() - offset);
         let (plain, html) = self
-            .context
+            .idle(code)?
             .hover_at(code, offset + rest)
             .inspect_err(|error| tracing::debug!(%error, "nothing to say"))
             .ok()?;
@@ -260,25 +320,22 @@ impl Evaluator for EvcxrEvaluator {
         ]))
     }
 
-    fn warm_up(&mut self) {
-        self.complete(WARM_UP, WARM_UP.chars().count());
-    }
-
     fn variables(&self) -> Vec<Variable> {
-        let mut variables: Vec<_> = self
-            .context
-            .variables_and_types()
-            .map(|(name, type_name)| Variable {
-                name: name.to_owned(),
-                type_name: type_name.to_owned(),
-            })
-            .collect();
-        variables.sort_by(|one, other| one.name.cmp(&other.name));
-        variables
-    }
-
-    fn interrupter(&self) -> Interrupter {
-        interrupt::interrupter(&self.pump.shared)
+        let mut known = self
+            .variables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(commands) = self.idle("") {
+            *known = commands
+                .variables_and_types()
+                .map(|(name, type_name)| Variable {
+                    name: name.to_owned(),
+                    type_name: type_name.to_owned(),
+                })
+                .collect();
+            known.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        known.clone()
     }
 }
 

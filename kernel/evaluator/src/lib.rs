@@ -1,7 +1,7 @@
 //! The seam between the Jupyter layer and whatever compiles and runs cells.
 //!
 //! The kernel knows [`Evaluator`] and [`Event`]; behind them are an evaluator of its own, which calls `rustc`, and the crate `evcxr`.
-//! An evaluator is driven from one thread; [`Interrupter`] is the only part that other threads touch.
+//! An evaluator is driven from one thread; [`Interrupter`] and [`Analyst`] are the only parts that other threads touch.
 
 pub mod cache;
 mod child;
@@ -12,6 +12,7 @@ mod evcxr;
 mod folder;
 mod interrupt;
 mod link;
+mod nesting;
 mod position;
 mod report;
 pub mod rust_src;
@@ -25,8 +26,8 @@ pub use completeness::{Completeness, is_complete};
 pub use start::{Engine, Options, StartError, start};
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 
 /// One value in several representations, by MIME type, as Jupyter's `data` member carries it.
 ///
@@ -127,6 +128,17 @@ pub struct Completions {
     pub end: usize,
 }
 
+impl Completions {
+    /// Nothing to put at a cursor.
+    pub fn none(cursor: usize) -> Self {
+        Self {
+            matches: Vec::new(),
+            start: cursor,
+            end: cursor,
+        }
+    }
+}
+
 /// One completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
@@ -150,22 +162,70 @@ pub struct Variable {
 /// Stops the running cell from another thread; does nothing when no cell runs.
 pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
 
+/// Answers questions about code from any thread, while a cell runs too: as things stand after the last cell that has ended.
+///
+/// The crate `evcxr` has one state for running and for asking, so its answers are empty while a cell runs.
+pub trait Analyst: Send + Sync {
+    /// Completes at `cursor`, in code points.
+    fn complete(&self, code: &str, cursor: usize) -> Completions;
+
+    /// Describes what stands at `cursor`, in code points; `None` when there is nothing to say.
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle>;
+
+    /// The variables that live on, by name.
+    fn variables(&self) -> Vec<Variable>;
+}
+
+impl<T: Analyst> Analyst for Weak<T> {
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        self.upgrade().map_or_else(
+            || Completions::none(cursor),
+            |analyst| analyst.complete(code, cursor),
+        )
+    }
+
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        self.upgrade()?.inspect(code, cursor)
+    }
+
+    fn variables(&self) -> Vec<Variable> {
+        self.upgrade()
+            .map(|analyst| analyst.variables())
+            .unwrap_or_default()
+    }
+}
+
 /// Compiles and runs cells, one after the other, and answers questions about code.
 pub trait Evaluator: Send {
     /// Runs a cell. Every event of the cell has been emitted when this returns.
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome;
 
-    /// Completes at `cursor`, in code points.
-    fn complete(&mut self, code: &str, cursor: usize) -> Completions;
+    /// As [`Analyst::complete`].
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        self.analyst().complete(code, cursor)
+    }
 
-    /// Describes what stands at `cursor`, in code points; `None` when there is nothing to say.
-    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle>;
+    /// As [`Analyst::inspect`].
+    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        self.analyst().inspect(code, cursor)
+    }
 
     /// Does while nobody waits what the first question would have to wait for.
     fn warm_up(&mut self) {}
 
     /// The variables that live on, by name.
-    fn variables(&self) -> Vec<Variable>;
+    fn variables(&self) -> Vec<Variable> {
+        self.analyst().variables()
+    }
+
+    /// What the named variables hold, as their `Debug` shows it, cut after `limit` characters. Runs the user's code; what cannot be shown
+    /// is left out.
+    fn values(&mut self, _names: &[&str], _limit: usize) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// A handle that answers questions; it does not keep the evaluator alive, without which it knows nothing.
+    fn analyst(&self) -> Arc<dyn Analyst>;
 
     /// A handle that stops the running cell.
     fn interrupter(&self) -> Interrupter;

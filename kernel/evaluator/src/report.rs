@@ -85,6 +85,14 @@ pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
     }
 }
 
+/// The code is nested more deeply than any parser follows.
+pub(crate) fn too_deep() -> CellError {
+    message(
+        "CompileError",
+        "the cell is nested too deeply\nhint: give its inner parts names, or make them a loop",
+    )
+}
+
 /// An error that is a text: its first line names it, all of it is shown.
 pub(crate) fn message(ename: &str, text: &str) -> CellError {
     let text = text.trim_end();

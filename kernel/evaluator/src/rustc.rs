@@ -9,6 +9,7 @@ mod analysis;
 mod cell;
 mod commands;
 mod compiler;
+mod completion;
 mod dependencies;
 mod diagnostics;
 mod helpers;
@@ -16,9 +17,12 @@ mod imports;
 mod library;
 mod plan;
 mod process;
+#[cfg(test)]
+mod properties;
 mod session;
 mod source;
 mod types;
+mod values;
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -37,8 +41,8 @@ use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
-    CellError, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable,
-    env, interrupt, report,
+    CellError, Discard, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable, env,
+    interrupt, nesting, report,
 };
 use analysis::Analyst;
 use cell::Cell;
@@ -51,7 +55,7 @@ use plan::{Change, Plan, Show};
 use process::{Ended, Process, Recipe};
 use session::Session;
 use source::{Cells, Source, line_and_column};
-use types::{VariableType, short, stored_types};
+use types::{VariableType, stored_types};
 
 /// How often a cell is compiled in another way before the compiler's errors are the user's.
 const MOST_TRIES: usize = 8;
@@ -63,7 +67,7 @@ const SOURCES_KEPT: usize = 400;
 pub struct RustcEvaluator {
     // Dropped in this order: the process ends, the pump reads its last words, the folder goes.
     process: Option<Process>,
-    analyst: Analyst,
+    analyst: Arc<Analyst>,
     pump: Pump,
     recipe: Recipe,
     compiler: Compiler,
@@ -122,7 +126,7 @@ impl RustcEvaluator {
         compiler.libraries.clone_from(&own_libraries);
         let mut evaluator = Self {
             process: Some(process),
-            analyst: Analyst::new(Options {
+            analyst: Arc::new(Analyst::new(Options {
                 engine: Engine::Evcxr,
                 cache: Some(cache.clone()),
                 helpers: helpers
@@ -130,7 +134,7 @@ impl RustcEvaluator {
                     .ok()
                     .map(|helpers| helpers.folder().to_owned()),
                 program: Some(program),
-            }),
+            })),
             pump,
             recipe,
             compiler,
@@ -158,12 +162,16 @@ impl RustcEvaluator {
                 );
             }
         }
+        evaluator.publish();
         Ok(evaluator)
     }
 
     /// Runs a cell: its commands, then its code.
     fn cell(&mut self, code: &str) -> Outcome {
         let begin = Instant::now();
+        if nesting::is_too_deep(code) {
+            return self.failed(report::too_deep());
+        }
         let cell = Cell::parse(code);
         let mut answered = MimeBundle::new();
         // Many lines of `:dep` are one set of crates, built once.
@@ -785,14 +793,14 @@ impl RustcEvaluator {
         environment.push((name.into(), value.into()));
     }
 
-    fn documentation(&mut self, name: &str) -> Option<MimeBundle> {
-        let context = self.context();
-        self.analyst.inspect(&context, name, name.chars().count())
+    fn documentation(&self, name: &str) -> Option<MimeBundle> {
+        self.publish();
+        crate::Analyst::inspect(&*self.analyst, name, name.chars().count())
     }
 
-    /// What completion and inspection must know of earlier cells, as a cell.
-    fn context(&self) -> String {
-        analysis::context(&self.session, &self.dependencies)
+    /// Lets questions about code see what cells have left.
+    fn publish(&self) {
+        self.analyst.learn(&self.session, &self.dependencies);
     }
 }
 
@@ -804,20 +812,26 @@ impl Evaluator for RustcEvaluator {
                 .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
         self.pump.shared.lock().busy = false;
+        self.publish();
         outcome
     }
 
-    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        if let Some(completions) = analysis::complete_command(code, cursor) {
-            return completions;
+    fn values(&mut self, names: &[&str], limit: usize) -> BTreeMap<String, String> {
+        if names.is_empty() {
+            return BTreeMap::new();
         }
-        let context = self.context();
-        self.analyst.complete(&context, code, cursor)
-    }
-
-    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        let context = self.context();
-        self.analyst.inspect(&context, code, cursor)
+        let (show, timing) = (self.show, self.timing);
+        // What the user has set for cells would change the answer.
+        (self.show, self.timing) = (Show::default(), false);
+        let outcome = self.execute(&values::cell(names, limit), &Discard);
+        (self.show, self.timing) = (show, timing);
+        match outcome {
+            Outcome::Ok(Some(value)) => values::read(&value),
+            other => {
+                tracing::debug!(?other, "the variables could not be shown");
+                BTreeMap::new()
+            }
+        }
     }
 
     fn warm_up(&mut self) {
@@ -829,14 +843,11 @@ impl Evaluator for RustcEvaluator {
     }
 
     fn variables(&self) -> Vec<Variable> {
-        self.session
-            .variables
-            .iter()
-            .map(|(name, variable)| Variable {
-                name: name.clone(),
-                type_name: short(&variable.type_name),
-            })
-            .collect()
+        self.session.shown_variables()
+    }
+
+    fn analyst(&self) -> Arc<dyn crate::Analyst> {
+        Arc::new(Arc::downgrade(&self.analyst))
     }
 
     fn interrupter(&self) -> Interrupter {

@@ -50,7 +50,8 @@ pub fn spec(binary: &Path, extra: &BTreeMap<String, String>) -> JupyterKernelspe
         .to_vec(),
         display_name: DISPLAY_NAME.to_owned(),
         language: "rust".to_owned(),
-        metadata: Some(HashMap::from([("debugger".to_owned(), json!(false))])),
+        // Front ends offer their panel of variables to kernels that say so.
+        metadata: Some(HashMap::from([("debugger".to_owned(), json!(true))])),
         // A signal would reach the compiler and the cell at once; a message leaves the choice to the kernel.
         interrupt_mode: Some("message".to_owned()),
         env: Some(variables),

@@ -130,6 +130,16 @@ pub struct DebugRequest {
     /// The number of the request.
     #[serde(default)]
     pub seq: Value,
+    /// What the command needs to know.
+    #[serde(default)]
+    pub arguments: Value,
+}
+
+/// `delete_subshell_request`.
+#[derive(Debug, Deserialize)]
+pub struct SubshellRequest {
+    /// The subshell.
+    pub subshell_id: String,
 }
 
 fn yes() -> bool {

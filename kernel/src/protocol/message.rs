@@ -41,6 +41,9 @@ pub struct Header {
     pub msg_id: String,
     /// What the message is.
     pub msg_type: String,
+    /// The subshell that it is for; `None` is the main shell.
+    #[serde(default)]
+    pub subshell_id: Option<String>,
 }
 
 /// What an answer needs of the message that it answers.

@@ -12,4 +12,4 @@ pub mod message;
 pub mod sockets;
 
 /// The version of the messaging protocol that this kernel speaks.
-pub const VERSION: &str = "5.4";
+pub const VERSION: &str = "5.5";

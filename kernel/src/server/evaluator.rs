@@ -1,7 +1,9 @@
 //! The evaluator as the worker sees it: one that could not start answers every cell with the reason.
 
+use std::sync::Arc;
+
 use azureml_kernel_evaluator::{
-    CellError, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome, Variable,
+    Analyst, CellError, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome, Variable,
 };
 
 use super::StartEvaluator;
@@ -46,23 +48,25 @@ impl Evaluator for Unavailable {
         Outcome::Error(self.0.clone())
     }
 
-    fn complete(&mut self, _code: &str, cursor: usize) -> Completions {
-        Completions {
-            matches: Vec::new(),
-            start: cursor,
-            end: cursor,
-        }
+    fn analyst(&self) -> Arc<dyn Analyst> {
+        Arc::new(Unavailable(self.0.clone()))
     }
 
-    fn inspect(&mut self, _code: &str, _cursor: usize) -> Option<MimeBundle> {
+    fn interrupter(&self) -> Interrupter {
+        Arc::new(|| {})
+    }
+}
+
+impl Analyst for Unavailable {
+    fn complete(&self, _code: &str, cursor: usize) -> Completions {
+        Completions::none(cursor)
+    }
+
+    fn inspect(&self, _code: &str, _cursor: usize) -> Option<MimeBundle> {
         None
     }
 
     fn variables(&self) -> Vec<Variable> {
         Vec::new()
-    }
-
-    fn interrupter(&self) -> Interrupter {
-        std::sync::Arc::new(|| {})
     }
 }

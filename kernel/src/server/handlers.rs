@@ -1,20 +1,22 @@
 //! What each request does. A request that fails, in whatever way, is an error reply and a line in the log, never the end of the kernel.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use azureml_kernel_evaluator::{CellError, Completeness, Completions};
+use azureml_kernel_evaluator::{CellError, Completeness};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::channel::{Name, Request};
 use super::comm;
+use super::debugger;
 use super::info;
 use super::kernel::Kernel;
 use super::lifetime::End;
 use super::question;
+use super::questions::Question;
 use super::queue::Work;
-use super::replies;
-use crate::protocol::content::{CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest};
+use super::unrun;
+use crate::protocol::content::{CommMessage, IsCompleteRequest, ShutdownRequest, SubshellRequest};
 
 /// The largest cell that is looked at, in bytes. Compilers take long for less.
 pub const LARGEST_CELL: usize = 8 << 20;
@@ -31,6 +33,12 @@ enum BadRequest {
     Unknown(String),
     #[error("{0} belongs on the shell channel")]
     WrongChannel(String),
+    #[error("{0} belongs on the control channel")]
+    OnControl(String),
+    #[error(
+        "there is no subshell {0}\nhint: create_subshell_request on the control channel makes one"
+    )]
+    NoSubshell(String),
     #[error(
         "the cell has {0} bytes, more than the {LARGEST_CELL} that a cell may have\nhint: put large data into a file and read it from the cell"
     )]
@@ -50,23 +58,27 @@ impl From<BadRequest> for CellError {
 
 /// Handles one request; returns when it is answered or waits for the evaluator.
 pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
+    if channel == Name::Shell
+        && let Some(id) = &request.message.header.subshell_id
+        && !kernel.subshells.knows(id)
+    {
+        let error = BadRequest::NoSubshell(id.clone());
+        return beside(kernel, &request, || refuse(&request, &error));
+    }
     match request.message.header.msg_type.as_str() {
-        "execute_request" | "complete_request" | "inspect_request" | "history_request" => {
+        "complete_request" | "inspect_request" => match question(channel, &request) {
+            Ok(question) => kernel.questions.ask(request, question),
+            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
+        },
+        "execute_request" | "history_request" => {
             match work(channel, &request) {
-                // The evaluator is busy, and a front end that waits for it only seems to hang.
-                Ok(Work::Complete(asked)) if kernel.queue.has_cells() => {
-                    let cursor = asked.cursor();
-                    let nothing = Completions {
-                        matches: Vec::new(),
-                        start: cursor,
-                        end: cursor,
-                    };
-                    let content = replies::complete(&nothing);
-                    beside(kernel, &request, || request.reply(&content));
-                }
-                Ok(Work::Inspect(_)) if kernel.queue.has_cells() => {
-                    let content = replies::inspect(None);
-                    beside(kernel, &request, || request.reply(&content));
+                // A subshell waits for no cell.
+                Ok(Work::History(asked)) if request.message.header.subshell_id.is_some() => {
+                    beside(kernel, &request, || {
+                        let history = kernel.history.lock();
+                        let history = history.unwrap_or_else(PoisonError::into_inner);
+                        request.reply(&history.reply(&asked));
+                    });
                 }
                 Ok(work) => kernel.queue.push(request, work),
                 Err(error) if request.message.header.msg_type == "execute_request" => {
@@ -76,6 +88,10 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
                 Err(error) => beside(kernel, &request, || refuse(&request, &error)),
             }
         }
+        "debug_request" if channel == Name::Control => match content(&request) {
+            Ok(asked) => debugger::handle(kernel, request, asked),
+            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
+        },
         "kernel_info_request" => {
             let known = info::is_known(&kernel.language_version);
             let kernel = kernel.clone();
@@ -91,7 +107,7 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
             }
         }
         _ => beside(kernel, &request, || {
-            if let Err(error) = answer(kernel, &request) {
+            if let Err(error) = answer(kernel, channel, &request) {
                 refuse(&request, &error);
             }
         }),
@@ -99,7 +115,7 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
 }
 
 /// Answers between `busy` and `idle`, beside the evaluator; a panic is an error reply.
-fn beside(kernel: &Kernel, request: &Request, answer: impl FnOnce()) {
+pub fn beside(kernel: &Kernel, request: &Request, answer: impl FnOnce()) {
     let parent = &request.message.parent;
     kernel.iopub.status(Some(parent), "busy");
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(answer)).is_err() {
@@ -121,6 +137,24 @@ fn refuse(request: &Request, error: &BadRequest) {
 
 /// The work for the evaluator that a request asks for.
 fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
+    on_shell(channel, request)?;
+    match request.message.header.msg_type.as_str() {
+        "execute_request" => content(request).map(Work::Execute),
+        _ => content(request).map(Work::History),
+    }
+}
+
+/// What a request asks about code.
+fn question(channel: Name, request: &Request) -> Result<Question, BadRequest> {
+    on_shell(channel, request)?;
+    match request.message.header.msg_type.as_str() {
+        "complete_request" => content(request).map(Question::Complete),
+        _ => content(request).map(Question::Inspect),
+    }
+}
+
+/// That a request about a cell came over the right channel, and that the cell is not too large.
+fn on_shell(channel: Name, request: &Request) -> Result<(), BadRequest> {
     let msg_type = request.message.header.msg_type.as_str();
     if channel == Name::Control {
         return Err(BadRequest::WrongChannel(msg_type.to_owned()));
@@ -130,15 +164,10 @@ fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
     {
         return Err(BadRequest::TooLarge(code.len()));
     }
-    match msg_type {
-        "execute_request" => content(request).map(Work::Execute),
-        "complete_request" => content(request).map(Work::Complete),
-        "inspect_request" => content(request).map(Work::Inspect),
-        _ => content(request).map(Work::History),
-    }
+    Ok(())
 }
 
-fn answer(kernel: &Kernel, request: &Request) -> Result<(), BadRequest> {
+fn answer(kernel: &Kernel, channel: Name, request: &Request) -> Result<(), BadRequest> {
     match request.message.header.msg_type.as_str() {
         "is_complete_request" => {
             let asked: IsCompleteRequest = content(request)?;
@@ -167,19 +196,31 @@ fn answer(kernel: &Kernel, request: &Request) -> Result<(), BadRequest> {
             };
             kernel.ended.send_replace(Some(end));
         }
-        "debug_request" => {
-            let asked: DebugRequest = content(request)?;
-            request.reply(&json!({
-                "status": "error",
-                "ename": "NotSupported",
-                "evalue": "this kernel has no debugger",
-                "traceback": [],
-                "type": "response",
-                "success": false,
-                "command": asked.command,
-                "request_seq": asked.seq,
-                "message": "this kernel has no debugger",
-            }));
+        "create_subshell_request"
+        | "delete_subshell_request"
+        | "list_subshell_request"
+        | "debug_request"
+            if channel == Name::Shell =>
+        {
+            return Err(BadRequest::OnControl(
+                request.message.header.msg_type.clone(),
+            ));
+        }
+        "create_subshell_request" => {
+            let id = kernel.subshells.create();
+            request.reply(&json!({ "status": "ok", "subshell_id": id }));
+        }
+        "delete_subshell_request" => {
+            let asked: SubshellRequest = content(request)?;
+            if !kernel.subshells.delete(&asked.subshell_id) {
+                return Err(BadRequest::NoSubshell(asked.subshell_id));
+            }
+            let waiting = kernel.queue.take_cells_of(Some(&asked.subshell_id));
+            unrun::abort(kernel, &waiting);
+            request.reply(&json!({ "status": "ok" }));
+        }
+        "list_subshell_request" => {
+            request.reply(&json!({ "status": "ok", "subshell_id": kernel.subshells.list() }));
         }
         unknown => return Err(BadRequest::Unknown(unknown.to_owned())),
     }

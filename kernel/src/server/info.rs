@@ -41,8 +41,8 @@ pub async fn content(mut language_version: watch::Receiver<Option<String>>) -> V
             "nbconvert_exporter": "script",
         },
         "banner": format!("{} {own}, Rust {version}", kernelspec::DISPLAY_NAME),
-        "debugger": false,
-        "supported_features": [],
+        "debugger": true,
+        "supported_features": ["debugger", "kernel subshells"],
         "help_links": [
             { "text": "The Rust Programming Language", "url": "https://doc.rust-lang.org/book/" },
             { "text": "Rust standard library", "url": "https://doc.rust-lang.org/std/" },

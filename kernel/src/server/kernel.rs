@@ -1,15 +1,19 @@
 //! What the channels share.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use azureml_kernel_evaluator::{Completeness, Interrupter};
+use azureml_kernel_evaluator::{Analyst, Completeness, Interrupter};
 use tokio::sync::watch;
 
 use super::activity::Activity;
+use super::debugger::Debugger;
+use super::history::History;
 use super::lifetime::End;
+use super::questions::Questions;
 use super::queue::Queue;
 use super::stdin::Stdin;
+use super::subshells::Subshells;
 use super::unrun;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Session;
@@ -24,12 +28,22 @@ pub struct Kernel {
     pub stdin: Stdin,
     /// Leads to the evaluator.
     pub queue: Queue,
+    /// Leads to the thread that answers questions about code.
+    pub questions: Questions,
+    /// The shells beside the main one.
+    pub subshells: Subshells,
+    /// Earlier cells.
+    pub history: Mutex<History>,
+    /// What the panel of variables knows.
+    pub debugger: Debugger,
     /// What the evaluator works on.
     pub activity: Activity,
     /// The number of the last cell that counted; only the evaluator's thread changes it.
     pub executed: AtomicU64,
     /// Stops the running cell, once there is an evaluator.
     pub interrupter: OnceLock<Interrupter>,
+    /// Answers questions about code, once there is an evaluator.
+    pub analyst: OnceLock<Arc<dyn Analyst>>,
     /// Judges whether a cell is complete.
     pub is_complete: fn(&str) -> Completeness,
     /// The version of the language, once it is known.

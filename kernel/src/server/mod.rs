@@ -1,11 +1,13 @@
 //! Serves one Jupyter connection.
 //!
 //! Each channel has a task of its own; whatever needs the evaluator goes through a queue to the one thread that owns it
-//! ([`worker`]). So control and heartbeat answer while a cell runs, and everything answers while the evaluator still starts.
+//! ([`worker`]), and what is asked about code to another thread ([`questions`]). So everything but cells is answered while a cell
+//! runs, and everything that needs no evaluator while it still starts.
 
 mod activity;
 mod channel;
 mod comm;
+mod debugger;
 mod evaluator;
 mod handlers;
 mod heartbeat;
@@ -15,9 +17,11 @@ mod kernel;
 mod lifetime;
 mod output;
 mod question;
+mod questions;
 mod queue;
 mod replies;
 mod stdin;
+mod subshells;
 mod unrun;
 mod worker;
 
@@ -84,14 +88,20 @@ pub async fn serve(
         iopub,
         stdin: stdin::start(session, sockets.stdin),
         queue: queue::Queue::default(),
+        questions: questions::Questions::default(),
+        subshells: subshells::Subshells::default(),
+        history: std::sync::Mutex::new(history::History::open(options.history)),
+        debugger: debugger::Debugger::default(),
         activity: activity::Activity::default(),
         executed: std::sync::atomic::AtomicU64::new(0),
         interrupter: std::sync::OnceLock::new(),
+        analyst: std::sync::OnceLock::new(),
         is_complete: engine.is_complete,
         language_version: engine.language_version,
         ended,
     });
-    let stopped = worker::start(kernel.clone(), engine.start, options.history);
+    let stopped = worker::start(kernel.clone(), engine.start);
+    questions::start(kernel.clone());
     tokio::spawn(heartbeat::run(sockets.heartbeat));
     tokio::spawn(channel::run(
         kernel.clone(),
@@ -118,6 +128,7 @@ pub async fn serve(
 /// Stops the running cell, lets the evaluator clean up after itself, and lets the last messages out.
 async fn stop(kernel: &Arc<Kernel>, mut stopped: worker::Stopped) {
     kernel.queue.close();
+    kernel.questions.close();
     kernel.interrupt();
     if tokio::time::timeout(STOP_LIMIT, &mut stopped)
         .await

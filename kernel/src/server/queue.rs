@@ -6,7 +6,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use azureml_kernel_evaluator::CellError;
 
 use super::channel::Request;
-use crate::protocol::content::{CursorRequest, ExecuteRequest, HistoryRequest};
+use super::debugger::Asked;
+use crate::protocol::content::{ExecuteRequest, HistoryRequest};
 
 /// Work for the evaluator's thread.
 pub enum Work {
@@ -14,15 +15,18 @@ pub enum Work {
     Execute(ExecuteRequest),
     /// Fail a cell that cannot be run, in its turn.
     Refuse(CellError),
-    /// Complete at a cursor.
-    Complete(CursorRequest),
-    /// Describe what stands at a cursor.
-    Inspect(CursorRequest),
     /// List earlier cells; waits in the queue so that it knows the cells before it.
     History(HistoryRequest),
+    /// Show the variables with their values.
+    Variables(Asked),
 }
 
 impl Work {
+    /// Whether it runs the user's code, and so may have to be stopped.
+    fn runs_code(&self) -> bool {
+        self.is_cell() || matches!(self, Self::Variables(_))
+    }
+
     fn is_cell(&self) -> bool {
         matches!(self, Self::Execute(_) | Self::Refuse(_))
     }
@@ -69,7 +73,7 @@ impl Queue {
             return None;
         }
         let job = state.waiting.pop_front()?;
-        state.cell_runs = job.work.is_cell();
+        state.cell_runs = job.work.runs_code();
         Some(job)
     }
 
@@ -84,12 +88,14 @@ impl Queue {
         state.cell_runs || state.waiting.iter().any(|job| job.work.is_cell())
     }
 
-    /// Takes the cells that wait; what else waits goes on waiting.
-    pub fn take_cells(&self) -> Vec<Request> {
-        take_cells(&mut self.lock())
+    /// Takes the cells of one shell that wait; what else waits goes on waiting.
+    pub fn take_cells_of(&self, shell: Option<&str>) -> Vec<Request> {
+        take(&mut self.lock(), |job| {
+            job.work.is_cell() && job.request.message.header.subshell_id.as_deref() == shell
+        })
     }
 
-    /// As [`take_cells`](Self::take_cells), unless a cell runs: then `None`.
+    /// Takes the cells of all shells that wait, unless one runs: then `None`.
     pub fn take_cells_unless_one_runs(&self) -> Option<Vec<Request>> {
         let mut state = self.lock();
         (!state.cell_runs).then(|| take_cells(&mut state))
@@ -107,8 +113,12 @@ impl Queue {
 }
 
 fn take_cells(state: &mut State) -> Vec<Request> {
+    take(state, |job| job.work.is_cell())
+}
+
+fn take(state: &mut State, wanted: impl Fn(&Job) -> bool) -> Vec<Request> {
     let all = std::mem::take(&mut state.waiting);
-    let (cells, others): (VecDeque<_>, _) = all.into_iter().partition(|job| job.work.is_cell());
+    let (taken, others): (VecDeque<_>, _) = all.into_iter().partition(wanted);
     state.waiting = others;
-    cells.into_iter().map(|job| job.request).collect()
+    taken.into_iter().map(|job| job.request).collect()
 }

@@ -1,9 +1,8 @@
 //! The thread that owns the evaluator: takes work from the queue, one job after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use azureml_kernel_evaluator::{Discard, Evaluator, Events, Outcome};
 use serde_json::{Map, Value, json};
@@ -20,25 +19,25 @@ use super::question;
 use super::queue::{Job, Work};
 use super::replies;
 use super::unrun;
-use crate::protocol::content::{CursorRequest, ExecuteRequest};
+use crate::protocol::content::ExecuteRequest;
 use crate::protocol::message::Parent;
 
 /// Resolves when the thread has ended and the evaluator is gone.
 pub type Stopped = oneshot::Receiver<()>;
 
 /// Starts the thread, which starts the evaluator.
-pub fn start(kernel: Arc<Kernel>, start: StartEvaluator, history: Option<PathBuf>) -> Stopped {
+pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
     let (stopping, stopped) = oneshot::channel();
     let runtime = Handle::current();
     std::thread::spawn(move || {
         let evaluator = evaluator::start(start);
         // Set here only.
         let _ = kernel.interrupter.set(evaluator.interrupter());
+        let _ = kernel.analyst.set(evaluator.analyst());
         let mut worker = Worker {
             kernel,
             runtime,
             evaluator,
-            history: History::open(history),
         };
         worker.warm_up();
         while let Some(job) = worker.kernel.queue.next() {
@@ -55,7 +54,6 @@ struct Worker {
     kernel: Arc<Kernel>,
     runtime: Handle,
     evaluator: Box<dyn Evaluator>,
-    history: History,
 }
 
 impl Worker {
@@ -69,13 +67,18 @@ impl Worker {
         let worked = catch_unwind(AssertUnwindSafe(|| match work {
             Work::Execute(cell) => aborted = self.execute(&request, &cell),
             Work::Refuse(error) => {
-                aborted = kernel.queue.take_cells();
+                aborted = kernel
+                    .queue
+                    .take_cells_of(request.message.header.subshell_id.as_deref());
                 kernel.queue.cell_ended();
                 unrun::fail(&kernel, &request, &error);
             }
-            Work::Complete(asked) => self.complete(&request, &asked),
-            Work::Inspect(asked) => self.inspect(&request, &asked),
-            Work::History(asked) => request.reply(&self.history.reply(&asked)),
+            Work::History(asked) => request.reply(&self.history().reply(&asked)),
+            Work::Variables(asked) => {
+                asked.look(&kernel.debugger, &mut *self.evaluator);
+                kernel.queue.cell_ended();
+                asked.reply(&kernel, &request);
+            }
         }));
         if let Err(panic) = worked {
             kernel.queue.cell_ended();
@@ -130,13 +133,13 @@ impl Worker {
         self.kernel.stdin.cancel();
         if counts && !blank {
             self.kernel.executed.store(count, Ordering::SeqCst);
-            self.history.add(count, code);
+            self.history().add(count, code);
         }
         match outcome {
             Outcome::Ok(value) => {
                 if let Some(data) = value {
                     if counts {
-                        self.history.set_output(count, &data);
+                        self.history().set_output(count, &data);
                     }
                     output.publish(
                         "execute_result",
@@ -159,7 +162,9 @@ impl Worker {
                 output.publish("error", &replies::error(&error));
                 output.finish();
                 let aborted = if cell.stop_on_error && !cell.silent {
-                    self.kernel.queue.take_cells()
+                    self.kernel
+                        .queue
+                        .take_cells_of(request.message.header.subshell_id.as_deref())
                 } else {
                     Vec::new()
                 };
@@ -205,13 +210,10 @@ impl Worker {
         Value::Object(values)
     }
 
-    fn complete(&mut self, request: &Request, asked: &CursorRequest) {
-        let found = self.evaluator.complete(&asked.code, asked.cursor());
-        request.reply(&replies::complete(&found));
-    }
-
-    fn inspect(&mut self, request: &Request, asked: &CursorRequest) {
-        let found = self.evaluator.inspect(&asked.code, asked.cursor());
-        request.reply(&replies::inspect(found));
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.kernel
+            .history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

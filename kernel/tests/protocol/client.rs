@@ -293,7 +293,7 @@ fn received(frames: ZmqMessage, key: Option<&hmac::Key>) -> Received {
     let header = json(0);
     let content = json(3);
     let msg_type = header["msg_type"].as_str().expect("a type").to_owned();
-    assert_eq!(header["version"], "5.4");
+    assert_eq!(header["version"], "5.5");
     // A reply that says `error` has the members of an error only.
     if content["status"] != "error"
         && let Err(error) = JupyterMessageContent::from_type_and_content(&msg_type, content.clone())

@@ -6,6 +6,7 @@ mod client;
 mod execution;
 mod lifetime;
 mod process;
+mod properties;
 mod questions;
 mod scripted;
 mod stdin;

@@ -1,12 +1,14 @@
 //! Everything that a front end asks besides running cells.
 
+use std::fmt::Write;
+
 use azureml_kernel_evaluator::Evaluator;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use zeromq::{DealerSocket, ReqSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
-use crate::client::{Kernel, soon};
+use crate::client::{Client, Kernel, soon};
 use crate::scripted::Scripted;
 
 #[tokio::test]
@@ -19,7 +21,7 @@ async fn kernel_info_is_answered_before_the_evaluator_is_up() {
     let cell = client.send_cell("value 1").await;
     let (info, _) = client.ask("kernel_info_request", json!({})).await;
     assert_eq!(info["status"], "ok");
-    assert_eq!(info["protocol_version"], "5.4");
+    assert_eq!(info["protocol_version"], "5.5");
     assert_eq!(info["implementation"], "azureml-kernel");
     let language = &info["language_info"];
     assert_eq!(language["name"], "rust");
@@ -119,7 +121,7 @@ async fn the_heartbeat_returns_the_very_bytes() {
 }
 
 #[tokio::test]
-async fn completions_carry_types_and_count_code_points() {
+async fn completion_and_inspect_carry_types_and_count_code_points() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     // Three code points before the cursor; more bytes, more UTF-16 units, fewer letters.
@@ -138,21 +140,20 @@ async fn completions_carry_types_and_count_code_points() {
 }
 
 #[tokio::test]
-async fn completion_and_inspection_do_not_wait_for_a_running_cell() {
+async fn completion_and_inspect_are_answered_while_a_cell_runs() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
-    client.send_cell("wait").await;
+    let cell = client.send_cell("print started\nwait").await;
+    while client.iopub().await.msg_type != "stream" {}
     let asked = json!({ "code": "ab", "cursor_pos": 1 });
     let (reply, _) = client.ask("complete_request", asked.clone()).await;
-    assert_eq!(reply["status"], "ok");
-    assert_eq!(reply["matches"], json!([]));
-    let (reply, _) = client.ask("inspect_request", asked.clone()).await;
-    assert_eq!(reply["found"], false);
-    kernel.gate.open();
-    assert_eq!(client.reply().await.content["status"], "ok");
-    // From the reply on, the evaluator answers.
-    let (reply, _) = client.ask("complete_request", asked).await;
     assert_eq!(reply["matches"], json!(["a!"]));
+    let (reply, _) = client.ask("inspect_request", asked).await;
+    assert_eq!(reply["data"]["text/plain"], "b");
+    kernel.gate.open();
+    let reply = client.reply().await;
+    assert_eq!(reply.parent, cell);
+    assert_eq!(reply.content["status"], "ok");
 }
 
 #[tokio::test]
@@ -180,7 +181,7 @@ async fn inspection_finds_something_or_says_so() {
 }
 
 #[tokio::test]
-async fn completeness_is_judged_without_the_evaluator() {
+async fn history_and_is_complete_need_no_evaluator() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     client.send_cell("wait").await;
@@ -202,7 +203,7 @@ async fn completeness_is_judged_without_the_evaluator() {
 }
 
 #[tokio::test]
-async fn history_knows_the_cells_and_their_values() {
+async fn history_and_is_complete_know_the_cells_and_their_values() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     client.run("value 1").await;
@@ -252,16 +253,170 @@ async fn an_unknown_comm_target_is_closed() {
     assert_eq!(reply, json!({ "status": "ok", "comms": {} }));
 }
 
+/// Sends a request on shell that is for a subshell; returns its id.
+async fn send_to(
+    kernel: &Kernel,
+    client: &mut Client,
+    subshell: &str,
+    msg_type: &str,
+    content: Value,
+) -> String {
+    let id = uuid::Uuid::new_v4().to_string();
+    let header = json!({ "msg_id": id, "msg_type": msg_type, "subshell_id": subshell });
+    let frames = [header, json!({}), json!({}), content].map(|part| part.to_string());
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, kernel.connection.key.as_bytes());
+    let tag = ring::hmac::sign(&key, frames.concat().as_bytes());
+    let mut signature = String::new();
+    for byte in tag.as_ref() {
+        write!(signature, "{byte:02x}").expect("a String takes all");
+    }
+    let mut all = vec![Bytes::from_static(b"<IDS|MSG>"), Bytes::from(signature)];
+    all.extend(frames.map(Bytes::from));
+    let message = ZmqMessage::try_from(all).expect("frames");
+    client.shell.socket.send(message).await.expect("it is sent");
+    id
+}
+
+/// Sends a request on control; the content of its reply.
+async fn control(client: &mut Client, msg_type: &str, content: Value) -> Value {
+    client.send_control(msg_type, content).await;
+    client.control_reply().await.content
+}
+
 #[tokio::test]
-async fn debugging_is_refused_politely() {
+async fn protocol_subshells_answer_while_a_cell_runs() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
-    let asked = json!({ "type": "request", "seq": 1, "command": "debugInfo" });
-    client.send_control("debug_request", asked).await;
-    let reply = client.control_reply().await;
-    assert_eq!(reply.msg_type, "debug_reply");
-    assert_eq!(reply.content["success"], false);
-    assert_eq!(reply.content["command"], "debugInfo");
+    let (info, _) = client.ask("kernel_info_request", json!({})).await;
+    let features = info["supported_features"].as_array().expect("features");
+    assert!(features.contains(&json!("kernel subshells")));
+    client.run("value 1").await;
+    let made = control(&mut client, "create_subshell_request", json!({})).await;
+    let subshell = made["subshell_id"].as_str().expect("an id").to_owned();
+    let list = control(&mut client, "list_subshell_request", json!({})).await;
+    assert_eq!(list["subshell_id"], json!([subshell]));
+
+    let cell = client.send_cell("wait").await;
+    for (msg_type, content) in [
+        ("kernel_info_request", json!({})),
+        ("complete_request", json!({ "code": "a" })),
+        ("inspect_request", json!({ "code": "a", "cursor_pos": 0 })),
+        ("is_complete_request", json!({ "code": "a" })),
+        (
+            "history_request",
+            json!({ "hist_access_type": "tail", "n": 9, "raw": true, "output": false }),
+        ),
+        ("comm_info_request", json!({})),
+    ] {
+        let id = send_to(&kernel, &mut client, &subshell, msg_type, content).await;
+        let reply = client.reply().await;
+        assert_eq!(reply.parent, id, "{msg_type}");
+        assert_ne!(reply.content["status"], "error", "{msg_type}");
+        if msg_type == "history_request" {
+            assert_eq!(reply.content["history"], json!([[0, 1, "value 1"]]));
+        }
+    }
+    // There is one evaluator: a cell of a subshell has its turn.
+    let content = json!({ "code": "fail here" });
+    let failing = send_to(&kernel, &mut client, &subshell, "execute_request", content).await;
+    let behind = client.send_cell("value 3").await;
+    client.assert_read().await;
+    kernel.gate.open();
+    // What fails in one shell aborts nothing in another.
+    for (id, status) in [(&cell, "ok"), (&failing, "error"), (&behind, "ok")] {
+        let reply = client.reply().await;
+        assert_eq!(
+            (&reply.parent, &reply.content["status"]),
+            (id, &json!(status))
+        );
+    }
+    let content = json!({ "subshell_id": subshell });
+    let deleted = control(&mut client, "delete_subshell_request", content.clone()).await;
+    assert_eq!(deleted, json!({ "status": "ok" }));
+    let again = control(&mut client, "delete_subshell_request", content).await;
+    assert_eq!(again["status"], "error");
+    let content = json!({ "code": "value 4" });
+    let id = send_to(&kernel, &mut client, &subshell, "execute_request", content).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.parent, id);
+    assert_eq!(reply.content["ename"], "BadRequest");
+    client.assert_alive().await;
+}
+
+#[tokio::test]
+async fn variable_view_shows_names_types_and_values() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    client.run("print x").await;
+    let mut seq = 0;
+    let mut command = |command: &str, arguments: Value| {
+        seq += 1;
+        json!({ "type": "request", "seq": seq, "command": command, "arguments": arguments })
+    };
+    let info = command("debugInfo", json!({}));
+    let reply = control(&mut client, "debug_request", info.clone()).await;
+    assert_eq!(reply["success"], true);
+    assert_eq!(
+        (&reply["command"], &reply["request_seq"]),
+        (&json!("debugInfo"), &json!(1))
+    );
+    assert_eq!(reply["body"]["isStarted"], false);
+    assert_eq!(reply["body"]["richRendering"], true);
+    for name in ["initialize", "attach", "configurationDone"] {
+        let reply = control(&mut client, "debug_request", command(name, json!({}))).await;
+        assert_eq!(reply["success"], true, "{name}");
+    }
+    let reply = control(&mut client, "debug_request", info).await;
+    assert_eq!(reply["body"]["isStarted"], true);
+    let shown = |value: &str| {
+        json!([{
+            "name": "x", "value": value, "type": "Vec<u8>", "evaluateName": "x", "variablesReference": 0,
+        }])
+    };
+    // While a cell runs, what was last seen is shown, and no code of the user's runs.
+    let cell = client.send_cell("print started\nwait").await;
+    while client.iopub().await.content["text"] != "started\n" {}
+    let inspect = command("inspectVariables", json!({}));
+    let reply = control(&mut client, "debug_request", inspect.clone()).await;
+    assert_eq!(reply["body"]["variables"], shown(""));
+    kernel.gate.open();
+    assert_eq!(client.reply().await.parent, cell);
+    let reply = control(&mut client, "debug_request", inspect.clone()).await;
+    assert_eq!(reply["body"]["variables"], shown("value <1>"));
+
+    let rich = command("richInspectVariables", json!({ "variableName": "x" }));
+    let reply = control(&mut client, "debug_request", rich).await;
+    let data = &reply["body"]["data"];
+    assert_eq!(data["text/plain"], "x: Vec<u8> = value <1>");
+    assert_eq!(
+        data["text/html"],
+        "<code>x: Vec&lt;u8&gt;</code><pre>value &lt;1&gt;</pre>"
+    );
+    let other = command("richInspectVariables", json!({ "variableName": "y" }));
+    let reply = control(&mut client, "debug_request", other).await;
+    assert_eq!(reply["success"], false);
+
+    let points = command("setBreakpoints", json!({ "breakpoints": [{ "line": 2 }] }));
+    let reply = control(&mut client, "debug_request", points).await;
+    assert_eq!(reply["body"]["breakpoints"][0]["verified"], false);
+    for name in ["evaluate", "stepIn"] {
+        let reply = control(&mut client, "debug_request", command(name, json!({}))).await;
+        assert_eq!(reply["success"], false, "{name}");
+        assert!(reply["message"].is_string(), "{name}");
+    }
+    control(
+        &mut client,
+        "debug_request",
+        command("disconnect", json!({})),
+    )
+    .await;
+    let reply = control(
+        &mut client,
+        "debug_request",
+        command("debugInfo", json!({})),
+    )
+    .await;
+    assert_eq!(reply["body"]["isStarted"], false);
 }
 
 #[tokio::test]

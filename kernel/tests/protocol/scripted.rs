@@ -1,10 +1,11 @@
 //! An evaluator whose language is one command a line.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use azureml_kernel_evaluator::{
-    CellError, Completion, Completions, Evaluator, Event, Events, InputAnswer, Interrupter,
-    MimeBundle, Outcome, Variable,
+    Analyst, CellError, Completion, Completions, Evaluator, Event, Events, InputAnswer,
+    Interrupter, MimeBundle, Outcome, Variable,
 };
 use serde_json::json;
 
@@ -113,10 +114,28 @@ impl Evaluator for Scripted {
         Outcome::Ok(None)
     }
 
-    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        if code == "wait" {
-            self.gate.pass();
-        }
+    fn values(&mut self, names: &[&str], limit: usize) -> BTreeMap<String, String> {
+        let text: String = "value <1>".chars().take(limit).collect();
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), text.clone()))
+            .collect()
+    }
+
+    fn analyst(&self) -> Arc<dyn Analyst> {
+        Arc::new(Scripted {
+            gate: self.gate.clone(),
+        })
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        let gate = self.gate.clone();
+        Arc::new(move || gate.interrupt())
+    }
+}
+
+impl Analyst for Scripted {
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
         // What is before the cursor, once more: shows how cursors are counted.
         let before: String = code.chars().take(cursor).collect();
         Completions {
@@ -130,17 +149,15 @@ impl Evaluator for Scripted {
         }
     }
 
-    fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
         let at = code.chars().nth(cursor)?;
         Some(text(&at.to_string()))
     }
 
     fn variables(&self) -> Vec<Variable> {
-        Vec::new()
-    }
-
-    fn interrupter(&self) -> Interrupter {
-        let gate = self.gate.clone();
-        Arc::new(move || gate.interrupt())
+        vec![Variable {
+            name: "x".to_owned(),
+            type_name: "Vec<u8>".to_owned(),
+        }]
     }
 }

@@ -1,24 +1,33 @@
-//! Completion and documentation, by the rust-analyzer in `evcxr`. It is started when it is first asked for.
+//! Completion and documentation, by the rust-analyzer in `evcxr`. It is started when it is first asked for, and answers while cells run.
 
 use std::fmt::Write as _;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::commands;
+use super::completion;
 use super::dependencies::Dependencies;
 use super::session::Session;
 use crate::evcxr::EvcxrEvaluator;
-use crate::start::{Options, StartError};
-use crate::{Completion, Completions, Evaluator, MimeBundle};
+use crate::nesting;
+use crate::start::Options;
+use crate::{Completions, Evaluator, MimeBundle, Variable};
 
 /// Answers questions about code.
 pub(super) struct Analyst {
     options: Options,
-    state: State,
+    /// What cells have left, as of the last one that has ended.
+    known: Mutex<Arc<Known>>,
+    engine: Mutex<Engine>,
 }
 
-enum State {
+#[derive(Default)]
+struct Known {
+    /// Dependencies, items and variables, as a cell.
+    context: String,
+    variables: Vec<Variable>,
+}
+
+enum Engine {
     Unasked,
-    Starting(JoinHandle<Result<EvcxrEvaluator, StartError>>),
     Ready(Box<EvcxrEvaluator>),
     Unavailable,
 }
@@ -27,78 +36,89 @@ impl Analyst {
     pub(super) fn new(options: Options) -> Self {
         Self {
             options,
-            state: State::Unasked,
+            known: Mutex::default(),
+            engine: Mutex::new(Engine::Unasked),
         }
     }
 
-    /// Starts in the background.
-    pub(super) fn prepare(&mut self) {
-        if let State::Unasked = self.state {
-            let options = self.options.clone();
-            self.state = std::thread::Builder::new()
-                .name("analysis".to_owned())
-                .spawn(move || EvcxrEvaluator::start(options))
-                .map_or(State::Unavailable, State::Starting);
-        }
+    /// Takes in what cells have left. Never waits for a question that is being answered.
+    pub(super) fn learn(&self, session: &Session, dependencies: &Dependencies) {
+        *lock(&self.known) = Arc::new(Known {
+            context: context(session, dependencies),
+            variables: session.shown_variables(),
+        });
     }
 
-    fn ready(&mut self) -> Option<&mut EvcxrEvaluator> {
-        self.prepare();
-        if let State::Starting(_) = self.state
-            && let State::Starting(thread) = std::mem::replace(&mut self.state, State::Unavailable)
-        {
-            match thread.join() {
-                Ok(Ok(evaluator)) => self.state = State::Ready(Box::new(evaluator)),
-                Ok(Err(error)) => tracing::error!(%error, "code cannot be analysed"),
-                Err(_) => tracing::error!("the start of the analysis panicked"),
-            }
-        }
-        match &mut self.state {
-            State::Ready(evaluator) => Some(evaluator),
-            _ => None,
-        }
+    fn known(&self) -> Arc<Known> {
+        lock(&self.known).clone()
     }
 
-    /// Completes at a place of a cell, which comes after the `context`.
-    pub(super) fn complete(&mut self, context: &str, code: &str, cursor: usize) -> Completions {
-        let before = context.chars().count();
-        let (rust, skipped) = without_commands(code);
-        let none = Completions {
-            matches: Vec::new(),
-            start: cursor,
-            end: cursor,
-        };
-        let (Some(evaluator), Some(in_rust)) = (self.ready(), cursor.checked_sub(skipped)) else {
-            return none;
-        };
-        let found = evaluator.complete(&format!("{context}{rust}"), before + in_rust);
-        if found.matches.is_empty() || found.start < before {
-            return none;
-        }
-        Completions {
-            matches: found.matches,
-            start: found.start - before + skipped,
-            end: found.end - before + skipped,
-        }
-    }
-
-    /// Describes what stands at a place of a cell, which comes after the `context`.
-    pub(super) fn inspect(
-        &mut self,
-        context: &str,
+    /// Asks about a place of a cell, as a place of the cell behind all that is known.
+    fn ask<T>(
+        &self,
         code: &str,
         cursor: usize,
-    ) -> Option<MimeBundle> {
+        question: impl FnOnce(&mut EvcxrEvaluator, &str, usize, usize) -> Option<T>,
+    ) -> Option<T> {
+        if nesting::is_too_deep(code) {
+            return None;
+        }
+        let known = self.known();
         let (rust, skipped) = without_commands(code);
-        let cursor = cursor.checked_sub(skipped)?;
-        let before = context.chars().count();
-        self.ready()?
-            .inspect(&format!("{context}{rust}"), before + cursor)
+        let in_rust = cursor.checked_sub(skipped)?;
+        let before = known.context.chars().count();
+        let mut engine = lock(&self.engine);
+        if let Engine::Unasked = *engine {
+            *engine = match EvcxrEvaluator::start(self.options.clone()) {
+                Ok(evaluator) => Engine::Ready(Box::new(evaluator)),
+                Err(error) => {
+                    tracing::error!(%error, "code cannot be analysed");
+                    Engine::Unavailable
+                }
+            };
+        }
+        let Engine::Ready(evaluator) = &mut *engine else {
+            return None;
+        };
+        let cell = format!("{}{rust}", known.context);
+        question(evaluator, &cell, before + in_rust, before)
     }
 }
 
+impl crate::Analyst for Analyst {
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        if let Some(found) = completion::beside_rust(code, cursor, &self.known().variables) {
+            return found;
+        }
+        let skipped = without_commands(code).1;
+        let found = self.ask(code, cursor, |evaluator, cell, place, before| {
+            let found = evaluator.complete(cell, place);
+            (!found.matches.is_empty() && found.start >= before).then(|| Completions {
+                matches: found.matches,
+                start: found.start - before + skipped,
+                end: found.end - before + skipped,
+            })
+        });
+        found.unwrap_or_else(|| Completions::none(cursor))
+    }
+
+    fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        self.ask(code, cursor, |evaluator, cell, place, _| {
+            evaluator.inspect(cell, place)
+        })
+    }
+
+    fn variables(&self) -> Vec<Variable> {
+        self.known().variables.clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The dependencies, items and variables of earlier cells, as a cell.
-pub(super) fn context(session: &Session, dependencies: &Dependencies) -> String {
+fn context(session: &Session, dependencies: &Dependencies) -> String {
     let mut context = String::new();
     for (name, specification) in &dependencies.lines {
         // Writing to a string cannot fail.
@@ -125,25 +145,4 @@ pub(super) fn context(session: &Session, dependencies: &Dependencies) -> String 
 fn without_commands(code: &str) -> (&str, usize) {
     let start = super::cell::Cell::parse(code).rust.start;
     (&code[start..], code[..start].chars().count())
-}
-
-/// Completes a command, when the cursor is in the name of one.
-pub(super) fn complete_command(code: &str, cursor: usize) -> Option<Completions> {
-    let offset = crate::position::byte_offset(code, cursor);
-    let line = code[..offset].rfind('\n').map_or(0, |end| end + 1);
-    let typed = code[line..offset].trim_start();
-    if !typed.starts_with(':') || typed.contains(char::is_whitespace) || typed.starts_with("::") {
-        return None;
-    }
-    let start = cursor - typed.chars().count();
-    let matches = commands::beginning_with(typed).map(|(name, what)| Completion {
-        text: name.to_owned(),
-        kind: "magic".to_owned(),
-        signature: what.to_owned(),
-    });
-    Some(Completions {
-        matches: matches.collect(),
-        start,
-        end: cursor,
-    })
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
+use crate::nesting;
+
 /// What goes before the code so that it can be parsed as statements.
 const PRELUDE: &str = "fn cell() {\n";
 
@@ -99,6 +101,17 @@ pub(super) struct Member {
 impl Cell {
     /// Takes a cell apart.
     pub(super) fn parse(code: &str) -> Self {
+        if nesting::is_too_deep(code) {
+            return Self {
+                rust: 0..code.len(),
+                broken: true,
+                ..Self::default()
+            };
+        }
+        nesting::with_room(|| Self::parsed(code))
+    }
+
+    fn parsed(code: &str) -> Self {
         let (commands, start) = commands(code);
         let mut cell = Self {
             commands,
@@ -125,6 +138,7 @@ impl Cell {
         };
         let back = Offset {
             by: start as isize - PRELUDE.len() as isize,
+            end: code.len(),
         };
         let tail = statements.tail_expr();
         for node in statements.syntax().children() {
@@ -177,6 +191,8 @@ impl Cell {
 #[derive(Clone, Copy)]
 struct Offset {
     by: isize,
+    /// Where the cell ends. A text without its closing quote takes in what was put behind the cell.
+    end: usize,
 }
 
 impl Offset {
@@ -186,7 +202,7 @@ impl Offset {
     }
 
     fn place(self, place: usize) -> usize {
-        place.saturating_add_signed(self.by)
+        place.saturating_add_signed(self.by).min(self.end)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cell::{Cell, Import, Item, Member, What, mentions};
+use super::types::short;
 
 /// The state between cells.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +61,17 @@ impl Session {
             self.variables.remove(name);
         }
         lost
+    }
+
+    /// The variables as the reader knows their types.
+    pub(super) fn shown_variables(&self) -> Vec<crate::Variable> {
+        self.variables
+            .iter()
+            .map(|(name, variable)| crate::Variable {
+                name: name.clone(),
+                type_name: short(&variable.type_name),
+            })
+            .collect()
     }
 
     fn import(&mut self, number: u64, imports: &[Import]) {

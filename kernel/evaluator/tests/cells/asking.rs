@@ -2,7 +2,7 @@
 
 use azureml_kernel_evaluator::{Evaluator, InputAnswer, Outcome};
 
-use crate::support::{Check, Recorder, value};
+use crate::support::{Check, Recorder, error, plain, value};
 
 pub const CHECKS: &[Check] = &[
     (
@@ -10,6 +10,14 @@ pub const CHECKS: &[Check] = &[
         completion_counts_code_points,
     ),
     ("commands_are_completed", commands_are_completed),
+    (
+        "deeply_nested_cells_are_refused",
+        deeply_nested_cells_are_refused,
+    ),
+    (
+        "cells_without_an_end_are_compile_errors",
+        cells_without_an_end_are_compile_errors,
+    ),
     (
         "what_stands_at_the_cursor_is_described",
         what_stands_at_the_cursor_is_described,
@@ -53,6 +61,26 @@ fn commands_are_completed(evaluator: &mut dyn Evaluator) {
     assert_eq!((found.start, found.end), (0, 3));
     let texts: Vec<_> = found.matches.iter().map(|one| one.text.as_str()).collect();
     assert_eq!(texts, [":vars"]);
+}
+
+fn deeply_nested_cells_are_refused(evaluator: &mut dyn Evaluator) {
+    for opening in ["(", "!", "if a {"] {
+        let code = opening.repeat(100_000);
+        let (_, failed) = error(evaluator, &code);
+        assert_eq!(failed.ename, "CompileError");
+        assert!(plain(&failed).contains("nested too deeply"), "{failed:?}");
+        assert!(evaluator.complete(&code, 5).matches.is_empty());
+        assert_eq!(evaluator.inspect(&code, 5), None);
+    }
+    assert_eq!(value(evaluator, "1 + 1"), "2");
+}
+
+fn cells_without_an_end_are_compile_errors(evaluator: &mut dyn Evaluator) {
+    for code in ["b\"", "\"한글", "r#\"", "let b = c\"", "fn f() { \""] {
+        let (_, failed) = error(evaluator, code);
+        assert_eq!(failed.ename, "CompileError", "{code}: {failed:?}");
+    }
+    assert_eq!(value(evaluator, "1 + 1"), "2");
 }
 
 fn what_stands_at_the_cursor_is_described(evaluator: &mut dyn Evaluator) {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{Engine, Evaluator};
+use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
 
-use crate::support::{OwnCheck, error, ok, plain, start, value, write};
+use crate::support::{OwnCheck, Recorder, error, ok, plain, start, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -20,6 +20,14 @@ pub const CHECKS: &[OwnCheck] = &[
         items_keep_their_state_between_cells,
     ),
     ("variables_move_and_stay", variables_move_and_stay),
+    (
+        "variable_view_knows_what_variables_hold",
+        variable_view_knows_what_variables_hold,
+    ),
+    (
+        "completion_and_inspect_answer_while_a_cell_runs",
+        completion_and_inspect_answer_while_a_cell_runs,
+    ),
     (
         "an_early_return_keeps_what_was_there",
         an_early_return_keeps_what_was_there,
@@ -156,6 +164,58 @@ fn items_keep_their_state_between_cells(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "count()"), "1");
     assert_eq!(value(evaluator, "count()"), "2");
     assert_eq!(value(evaluator, "let three = count(); three"), "3");
+}
+
+fn variable_view_knows_what_variables_hold(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    ok(
+        evaluator,
+        r#":fmt {:#?}
+struct Hidden;
+let text = "한 \"quoted\" \\글\n".to_owned();
+let mut many = vec![7_u8; 1_000_000];
+let hidden = Hidden;
+let boxed: Box<dyn Fn()> = Box::new(|| ());"#,
+    );
+    let names = ["text", "many", "hidden", "boxed"];
+    let values = evaluator.values(&names, 20);
+    assert_eq!(values["text"], "\"한 \\\"quoted\\\" \\\\글\\n\"");
+    assert_eq!(values["many"], "[7, 7, 7, 7, 7, 7, 7…");
+    assert_eq!(values.len(), 2, "{values:?}");
+    // They are where they were.
+    assert_eq!(value(evaluator, "many.len() + text.len()"), "1000018");
+    assert!(evaluator.values(&["unknown"], 20).is_empty());
+}
+
+fn completion_and_inspect_answer_while_a_cell_runs(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    ok(evaluator, "let completed = vec![1];");
+    let analyst = evaluator.analyst();
+    let interrupter = evaluator.interrupter();
+    let recorder = Recorder::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            recorder.wait_for("started");
+            let code = "한.len(); completed.is_em";
+            let found = analyst.complete(code, code.chars().count());
+            let described = analyst.inspect("Vec::<u8>::new()", 11);
+            let variables = analyst.variables();
+            // First the cell's end, for which this thread's panic would wait.
+            interrupter();
+            assert!(
+                found
+                    .matches
+                    .iter()
+                    .any(|one| one.text.starts_with("is_empty"))
+            );
+            let described = described.expect("it is documented");
+            assert!(described.contains_key("text/plain") && described.contains_key("text/html"));
+            assert_eq!(variables.len(), 1);
+        });
+        let code = r#"let later = 1; println!("started"); loop { std::thread::park(); }"#;
+        let outcome = evaluator.execute(code, &recorder);
+        assert!(matches!(outcome, Outcome::Error(_)));
+    });
 }
 
 fn variables_move_and_stay(engine: Engine, cache: &Path) {

@@ -1,0 +1,92 @@
+//! Completion of what is not Rust: commands, what follows them, and paths of files.
+
+use std::path::{Path, PathBuf};
+
+use super::commands;
+use crate::position::byte_offset;
+use crate::{Completion, Completions, Variable};
+
+/// Commands that are followed by the name of a variable.
+const OF_VARIABLES: [&str; 2] = [":t", ":type"];
+
+/// What may follow a command.
+const CHOICES: &[(&str, &[&str])] = &[
+    (":fmt", &["{:?}", "{:#?}", "{}"]),
+    (":offline", &["0", "1"]),
+    (":opt", &["0", "1", "2", "3", "s", "z"]),
+];
+
+/// Completes a command, the word behind it, or a path; `None` where the cursor stands in Rust.
+pub(super) fn beside_rust(
+    code: &str,
+    cursor: usize,
+    variables: &[Variable],
+) -> Option<Completions> {
+    let offset = byte_offset(code, cursor);
+    let line = code[..offset].rfind('\n').map_or(0, |end| end + 1);
+    let typed = code[line..offset].trim_start();
+    let found = |word: &str, matches: Vec<Completion>| Completions {
+        matches,
+        start: cursor - word.chars().count(),
+        end: cursor,
+    };
+    if let Some((word, matches)) = path(typed) {
+        return Some(found(word, matches));
+    }
+    if !typed.starts_with(':') || typed.starts_with("::") {
+        return None;
+    }
+    let Some((command, word)) = typed.split_once(char::is_whitespace) else {
+        let matches = commands::beginning_with(typed)
+            .map(|(name, what)| completion(name, "magic", what))
+            .collect();
+        return Some(found(typed, matches));
+    };
+    let word = word.trim_start();
+    let mut matches = Vec::new();
+    if OF_VARIABLES.contains(&command) {
+        let known = variables.iter().filter(|one| one.name.starts_with(word));
+        matches.extend(known.map(|one| completion(&one.name, "instance", &one.type_name)));
+    }
+    if let Some((_, choices)) = CHOICES.iter().find(|(name, _)| *name == command) {
+        let fitting = choices.iter().filter(|choice| choice.starts_with(word));
+        matches.extend(fitting.map(|choice| completion(choice, "keyword", "")));
+    }
+    Some(found(word, matches))
+}
+
+/// The last part of a path that is being typed in quotes, and what it may be.
+fn path(typed: &str) -> Option<(&str, Vec<Completion>)> {
+    let (before, text) = typed.rsplit_once('"')?;
+    let is_open = before.matches('"').count() % 2 == 0;
+    let (folder, name) = text.rsplit_once('/')?;
+    if !is_open || text.contains("://") {
+        return None;
+    }
+    let folder = match folder.strip_prefix('~') {
+        Some(rest) => PathBuf::from(std::env::var_os("HOME")?).join(rest.trim_start_matches('/')),
+        None => Path::new(&format!("{folder}/")).to_owned(),
+    };
+    let mut matches: Vec<Completion> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| {
+            let found = entry.file_name().into_string().ok()?;
+            // Hidden files are for those who ask for them.
+            let fits =
+                found.starts_with(name) && (!found.starts_with('.') || name.starts_with('.'));
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            fits.then(|| completion(&format!("{found}{slash}"), "path", ""))
+        })
+        .collect();
+    matches.sort_by(|one, other| one.text.cmp(&other.text));
+    Some((name, matches))
+}
+
+fn completion(text: &str, kind: &str, signature: &str) -> Completion {
+    Completion {
+        text: text.to_owned(),
+        kind: kind.to_owned(),
+        signature: signature.to_owned(),
+    }
+}

@@ -1,0 +1,73 @@
+//! What variables hold, asked for by a cell of the kernel's own.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::MimeBundle;
+
+/// What stands between a name and its value; no `Debug` of a text writes it.
+const BETWEEN: char = '\u{1f}';
+
+/// A cell whose value is a line for each variable whose type has `Debug`. A value is not written further than the limit.
+pub(super) fn cell(names: &[&str], limit: usize) -> String {
+    let mut lines = String::new();
+    for name in names {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            lines,
+            "if let ::std::option::Option::Some(__text) = __Of(&{name}).__text() {{ __all.push_str({name:?}); __all.push('\\u{{1f}}'); __all.push_str(&__text.escape_debug().to_string()); __all.push('\\n'); }}"
+        );
+    }
+    format!(
+        r#"{{
+struct __Text(::std::string::String, usize);
+impl ::std::fmt::Write for __Text {{
+    fn write_str(&mut self, text: &str) -> ::std::fmt::Result {{
+        for sign in text.chars() {{
+            if self.1 == 0 {{ self.0.push('…'); return ::std::result::Result::Err(::std::fmt::Error); }}
+            self.1 -= 1;
+            self.0.push(sign);
+        }}
+        ::std::result::Result::Ok(())
+    }}
+}}
+struct __Of<'a, T: ?::std::marker::Sized>(&'a T);
+#[allow(dead_code)]
+impl<T: ::std::fmt::Debug + ?::std::marker::Sized> __Of<'_, T> {{
+    fn __text(&self) -> ::std::option::Option<::std::string::String> {{
+        let mut text = __Text(::std::string::String::new(), {limit});
+        let _ = ::std::fmt::Write::write_fmt(&mut text, ::std::format_args!("{{:?}}", self.0));
+        ::std::option::Option::Some(text.0)
+    }}
+}}
+#[allow(dead_code)]
+trait __Hidden {{ fn __text(&self) -> ::std::option::Option<::std::string::String> {{ ::std::option::Option::None }} }}
+impl<T: ?::std::marker::Sized> __Hidden for __Of<'_, T> {{}}
+struct __All(::std::string::String);
+impl ::std::fmt::Debug for __All {{ fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{ f.write_str(&self.0) }} }}
+let mut __all = ::std::string::String::new();
+{lines}__All(__all)
+}}"#
+    )
+}
+
+/// Reads the value of such a cell.
+pub(super) fn read(value: &MimeBundle) -> BTreeMap<String, String> {
+    let text = value.get("text/plain").and_then(|text| text.as_str());
+    text.unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once(BETWEEN))
+        .map(|(name, value)| (name.to_owned(), unescaped(value)))
+        .collect()
+}
+
+/// Undoes [`str::escape_debug`] where it hides what can be shown.
+fn unescaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut signs = text.chars().peekable();
+    while let Some(sign) = signs.next() {
+        let hidden = signs.next_if(|next| sign == '\\' && matches!(next, '"' | '\'' | '\\'));
+        shown.push(hidden.unwrap_or(sign));
+    }
+    shown
+}
