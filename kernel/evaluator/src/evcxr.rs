@@ -19,7 +19,7 @@ use crate::rust_src::RustSrc;
 use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
 use crate::{
-    CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
+    CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome,
     Variable, interrupt, report,
 };
 
@@ -275,6 +275,10 @@ impl Evaluator for EvcxrEvaluator {
             .collect();
         variables.sort_by(|one, other| one.name.cmp(&other.name));
         variables
+    }
+
+    fn comms(&self) -> Option<Comms> {
+        Some(self.pump.comms.clone())
     }
 
     fn interrupter(&self) -> Interrupter {

@@ -36,8 +36,8 @@ use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
-    CellError, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable,
-    env, interrupt, report,
+    CellError, Comms, Completions, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
+    Variable, env, interrupt, report,
 };
 use analysis::Analyst;
 use cell::Cell;
@@ -757,6 +757,10 @@ impl Evaluator for RustcEvaluator {
                 type_name: short(&variable.type_name),
             })
             .collect()
+    }
+
+    fn comms(&self) -> Option<Comms> {
+        Some(self.pump.comms.clone())
     }
 
     fn interrupter(&self) -> Interrupter {

@@ -14,7 +14,7 @@ use super::lifetime::End;
 use super::question;
 use super::queue::Work;
 use super::replies;
-use crate::protocol::content::{CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest};
+use crate::protocol::content::{DebugRequest, IsCompleteRequest, ShutdownRequest};
 
 /// The largest cell that is looked at, in bytes. Compilers take long for less.
 pub const LARGEST_CELL: usize = 8 << 20;
@@ -90,6 +90,10 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
                 tokio::spawn(answer);
             }
         }
+        "comm_open" | "comm_msg" | "comm_close" => match content(&request) {
+            Ok(message) => comm::message(kernel, &request, message),
+            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
+        },
         _ => beside(kernel, &request, || {
             if let Err(error) = answer(kernel, &request) {
                 refuse(&request, &error);
@@ -144,11 +148,7 @@ fn answer(kernel: &Kernel, request: &Request) -> Result<(), BadRequest> {
             let asked: IsCompleteRequest = content(request)?;
             is_complete(kernel, request, &asked.code);
         }
-        "comm_info_request" => comm::info(request),
-        "comm_open" | "comm_msg" | "comm_close" => {
-            let message: CommMessage = content(request)?;
-            comm::message(kernel, request, &message);
-        }
+        "comm_info_request" => comm::info(kernel, request, &content(request)?),
         "interrupt_request" => {
             kernel.interrupt();
             request.reply(&json!({ "status": "ok" }));

@@ -7,6 +7,7 @@ use azureml_kernel_evaluator::{Completeness, Interrupter};
 use tokio::sync::watch;
 
 use super::activity::Activity;
+use super::comm::CommState;
 use super::lifetime::End;
 use super::queue::Queue;
 use super::stdin::Stdin;
@@ -26,6 +27,8 @@ pub struct Kernel {
     pub queue: Queue,
     /// What the evaluator works on.
     pub activity: Activity,
+    /// The comms between front ends and user code.
+    pub comms: CommState,
     /// The number of the last cell that counted; only the evaluator's thread changes it.
     pub executed: AtomicU64,
     /// Stops the running cell, once there is an evaluator.

@@ -85,6 +85,7 @@ pub async fn serve(
         stdin: stdin::start(session, sockets.stdin),
         queue: queue::Queue::default(),
         activity: activity::Activity::default(),
+        comms: comm::CommState::default(),
         executed: std::sync::atomic::AtomicU64::new(0),
         interrupter: std::sync::OnceLock::new(),
         is_complete: engine.is_complete,
