@@ -102,3 +102,10 @@ fn jupyters_own_tests_of_a_kernel_pass_and_none_is_skipped() {
     let output = kernel.run("kernel_test.py", &root().join("crates/notebook"), "");
     assert!(output.status.success(), "{}", said(&output));
 }
+
+#[test]
+fn comms_and_widgets_work_both_ways() {
+    let kernel = Installed::new();
+    let output = kernel.run("comms_client.py", &root().join("crates/notebook"), "");
+    assert!(output.status.success(), "{}", said(&output));
+}

@@ -1,12 +1,13 @@
-//! The way from a cell to the kernel: JSON lines on an inherited file descriptor.
+//! The ways between a cell and the kernel: JSON lines on two inherited file descriptors.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, RawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::MimeBundle;
 
@@ -16,9 +17,12 @@ const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 /// The environment variable that names that process. Programs that a cell starts inherit the variables but not the descriptor.
 const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 
+/// The environment variable that names the file descriptor on which the kernel passes on what front ends say to comms.
+const COMM_FD: &str = "NOTEBOOK_COMM_FD";
+
 /// What a cell can tell the kernel.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Message<'a> {
     /// Show this now.
     Display {
@@ -45,6 +49,82 @@ pub(crate) enum Message<'a> {
         /// The forms.
         data: MimeBundle,
     },
+    /// Says something on a comm.
+    Comm {
+        /// What.
+        #[serde(flatten)]
+        message: &'a CommMessage,
+    },
+    /// Somebody reads what front ends say to comms, from now on.
+    CommListen,
+    /// What this thread shows from now on belongs to the message of this number.
+    CommHandling {
+        /// The number.
+        token: u64,
+    },
+    /// The message is dealt with.
+    CommHandled {
+        /// Its number.
+        token: u64,
+    },
+}
+
+/// What one side says to the other on a comm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommMessage {
+    pub(crate) comm_id: String,
+    pub(crate) what: CommWhat,
+    /// Whom the new comm is for; of `open` only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) target_name: String,
+    #[serde(default)]
+    pub(crate) data: Value,
+    #[serde(default)]
+    pub(crate) metadata: Value,
+    /// Bytes beside the data, as base64 text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) buffers: Vec<String>,
+}
+
+/// The kinds of what is said on a comm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CommWhat {
+    Open,
+    Msg,
+    Close,
+}
+
+/// What the kernel passes on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Incoming {
+    /// The message's number.
+    pub(crate) token: u64,
+    #[serde(flatten)]
+    pub(crate) message: CommMessage,
+}
+
+/// Reads what front ends say to comms and hands each message on, until the kernel is gone. `false` when there is no way for it.
+pub(crate) fn read_comms(mut handle: impl FnMut(Incoming)) -> bool {
+    let Some(fd) = std::env::var(COMM_FD).ok().and_then(|fd| parse_fd(&fd)) else {
+        return false;
+    };
+    // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop` leaves it open here.
+    #[allow(unsafe_code)]
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    let mut reader = BufReader::with_capacity(64 << 10, &*file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(length) if length > 0 => {}
+            _ => return true,
+        }
+        // The kernel writes what it has read itself; a line that is none is left out like an unknown comm.
+        if let Ok(incoming) = serde_json::from_slice(&line) {
+            handle(incoming);
+        }
+    }
 }
 
 /// The kernel's end of the way, when there is one.
@@ -100,7 +180,7 @@ pub(crate) fn send_or_print(message: &Message<'_>) {
         ) => {
             println!("{}", data.for_terminal());
         }
-        (None, Message::Clear { .. }) => {}
+        (None, _) => {}
     }
 }
 

@@ -6,33 +6,42 @@
 //! ```
 //! use notebook::{Display, MimeBundle};
 //!
-//! struct Progress(u8);
+//! struct Percent(u8);
 //!
-//! impl Display for Progress {
+//! impl Display for Percent {
 //!     fn mime_bundle(&self) -> MimeBundle {
 //!         MimeBundle::new()
 //!             .text(format!("{} %", self.0))
 //!             .html(format!("<progress max=100 value={}></progress>", self.0))
 //!     }
 //! }
-//! // As the last expression of a cell, a `Progress` is now the cell's value.
-//! notebook::evcxr_display!(Progress);
+//! // As the last expression of a cell, a `Percent` is now the cell's value.
+//! notebook::evcxr_display!(Percent);
 //!
-//! notebook::display(&Progress(10)); // shown at once
-//! let live = notebook::display_live(&Progress(20)); // shown at once,
-//! live.update(&Progress(90)); // and replaced where it stands
+//! notebook::display(&Percent(10)); // shown at once
+//! let live = notebook::display_live(&Percent(20)); // shown at once,
+//! live.update(&Percent(90)); // and replaced where it stands
 //! ```
 //!
+//! [`progress`] shows how far a loop is; [`widget`] has sliders, buttons and charts that a person can use while and after a cell runs;
+//! [`comm`] is what those are made of.
+//!
 //! In a cell of the kernel these calls are messages on the file descriptor named in the environment variable
-//! `NOTEBOOK_DISPLAY_FD`, one JSON object a line, and arrive in order with what the cell prints. Anywhere else, in a terminal
+//! `NOTEBOOK_DISPLAY_FD`, one JSON object a line, and arrive in order with what the cell prints; what front ends say to comms comes on
+//! that of `NOTEBOOK_COMM_FD`. Anywhere else, in a terminal
 //! or in a log, the plain text is printed.
 
 mod bundle;
 mod channel;
+pub mod comm;
+mod html;
 mod live;
+mod progress;
+pub mod widget;
 
 pub use bundle::MimeBundle;
 pub use live::Live;
+pub use progress::{Progress, progress};
 
 use channel::{Channel, Message};
 

@@ -19,7 +19,7 @@ pub struct Live {
 impl Live {
     pub(crate) fn show(data: MimeBundle) -> Self {
         let live = Self {
-            id: unique_id(),
+            id: unique_id("live"),
             printed: Mutex::new(None),
         };
         if in_notebook() {
@@ -58,14 +58,14 @@ impl Live {
     }
 }
 
-/// An id that no other display of this notebook has, even when each cell carries its own copy of this crate.
-fn unique_id() -> String {
+/// An id that no other display or comm of this notebook has, even when each cell carries its own copy of this crate.
+pub(crate) fn unique_id(kind: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     format!(
-        "live-{:x}-{:x}-{:x}",
+        "{kind}-{:x}-{:x}-{:x}",
         std::process::id(),
         since_epoch.as_nanos(),
         NEXT.fetch_add(1, Ordering::Relaxed)
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn ids_differ() {
-        assert_ne!(unique_id(), unique_id());
+        assert_ne!(unique_id("live"), unique_id("live"));
     }
 
     #[test]

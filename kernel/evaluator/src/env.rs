@@ -26,6 +26,9 @@ pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 /// The process to which [`DISPLAY_FD`] applies; what a cell starts inherits the variable but not the descriptor.
 pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 
+/// The file descriptor on which the cell process hears what front ends say to comms, for the crate `notebook`.
+pub(crate) const COMM_FD: &str = "NOTEBOOK_COMM_FD";
+
 /// `evcxr`: the folder of its crate and build.
 pub(crate) const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
 

@@ -21,7 +21,7 @@ use crate::rust_src::RustSrc;
 use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
 use crate::{
-    Analyst, CellError, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
+    Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
     Outcome, Variable, interrupt, report,
 };
 
@@ -237,6 +237,10 @@ impl Evaluator for EvcxrEvaluator {
 
     fn analyst(&self) -> Arc<dyn Analyst> {
         Arc::new(Arc::downgrade(&self.context))
+    }
+
+    fn comms(&self) -> Option<Comms> {
+        Some(self.pump.comms.clone())
     }
 
     fn interrupter(&self) -> Interrupter {

@@ -5,6 +5,7 @@
 
 pub mod cache;
 mod child;
+mod comm;
 mod completeness;
 mod ending;
 mod env;
@@ -22,6 +23,7 @@ mod stream;
 
 pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook};
+pub use comm::{CommListener, CommMessage, CommWhat, Comms};
 pub use completeness::{Completeness, is_complete};
 pub use start::{Engine, Options, StartError, start};
 
@@ -60,6 +62,8 @@ pub enum Event {
         /// Whether to keep the old output until there is new output.
         wait: bool,
     },
+    /// User code says something on a comm. Only a [`CommListener`] gets it.
+    Comm(Box<CommMessage>),
     /// User code reads a line from standard input.
     Input {
         /// What to show beside the input box.
@@ -229,4 +233,9 @@ pub trait Evaluator: Send {
 
     /// A handle that stops the running cell.
     fn interrupter(&self) -> Interrupter;
+
+    /// The comms of user code, for any thread; `None` when this evaluator has none.
+    fn comms(&self) -> Option<Comms> {
+        None
+    }
 }

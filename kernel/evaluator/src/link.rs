@@ -67,6 +67,9 @@ pub(crate) const STDERR_IS_OLDER: u8 = 2;
 /// Flag: the thread that runs cells has sent the frame. Only that thread runs the code that `evcxr` generates around a cell.
 pub(crate) const ON_CELL_THREAD: u8 = 4;
 
+/// Flag: the thread that calls the callbacks of comms has sent the frame; see [`PASSED_DESCRIPTORS`].
+pub(crate) const ON_COMM_THREAD: u8 = 8;
+
 /// Answer to [`Frame::Begin`]: run the function.
 pub(crate) const RUN: u8 = 1;
 
@@ -74,8 +77,9 @@ pub(crate) const RUN: u8 = 1;
 pub(crate) const SKIP: u8 = 0;
 
 /// How many file descriptors come with [`Frame::Hello`]: the ends from which the kernel reads what bypasses the frames
-/// (standard output, standard error: C code and started programs), and the kernel's end of the input socket.
-pub(crate) const PASSED_DESCRIPTORS: usize = 3;
+/// (standard output, standard error: C code and started programs), the kernel's end of the input socket, and that of the socket on
+/// which it passes on what front ends say to comms, as JSON lines. Whichever thread reads the latter is the comms' thread.
+pub(crate) const PASSED_DESCRIPTORS: usize = 4;
 
 /// No answer to [`Frame::Input`] is longer than this.
 pub(crate) const MAX_INPUT: usize = 128 * 1024;

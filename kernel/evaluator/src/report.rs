@@ -53,10 +53,15 @@ impl Diagnostic {
             else {
                 continue;
             };
+            // A place without its code, or a place that is not in the cell: the attribute stands around it.
+            if text == "the lint level is defined here" {
+                continue;
+            }
             let mut note = format!("{level}: {text}");
             if let Some(replacement) = child["spans"][0]["suggested_replacement"].as_str() {
                 let replacement = replacement.trim();
-                if !replacement.is_empty() {
+                // Some say it in their own words already.
+                if !replacement.is_empty() && !text.contains(replacement) {
                     write!(note, ": `{replacement}`").ok();
                 }
             }

@@ -41,8 +41,8 @@ use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
-    CellError, Discard, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome, Variable, env,
-    interrupt, nesting, report,
+    CellError, Comms, Discard, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
+    Variable, env, interrupt, nesting, report,
 };
 use analysis::Analyst;
 use cell::Cell;
@@ -848,6 +848,10 @@ impl Evaluator for RustcEvaluator {
 
     fn analyst(&self) -> Arc<dyn crate::Analyst> {
         Arc::new(Arc::downgrade(&self.analyst))
+    }
+
+    fn comms(&self) -> Option<Comms> {
+        Some(self.pump.comms.clone())
     }
 
     fn interrupter(&self) -> Interrupter {

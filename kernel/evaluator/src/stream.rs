@@ -4,5 +4,5 @@ mod assembler;
 mod decoder;
 mod pump;
 
-pub(crate) use assembler::{PRELUDE, Panic};
+pub(crate) use assembler::{Notice, PRELUDE, Panic};
 pub(crate) use pump::{Ending, Pump, Shared, State};

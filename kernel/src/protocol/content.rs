@@ -119,6 +119,20 @@ pub struct InputReply {
 pub struct CommMessage {
     /// The comm.
     pub comm_id: String,
+    /// Whom the new comm is for; of `comm_open` only.
+    #[serde(default)]
+    pub target_name: String,
+    /// The message itself.
+    #[serde(default)]
+    pub data: Value,
+}
+
+/// `comm_info_request`.
+#[derive(Debug, Deserialize)]
+pub struct CommInfoRequest {
+    /// Whose comms are asked for; `None` means all.
+    #[serde(default)]
+    pub target_name: Option<String>,
 }
 
 /// `debug_request`.

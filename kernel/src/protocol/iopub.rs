@@ -84,8 +84,23 @@ impl IoPub {
 
     /// Broadcasts a message.
     pub fn publish(&self, parent: Option<&Parent>, msg_type: &str, content: &Value) {
+        let metadata = Value::Object(serde_json::Map::new());
+        self.publish_with(parent, msg_type, &metadata, content, &[]);
+    }
+
+    /// The same with metadata and with bytes beside the content.
+    pub fn publish_with(
+        &self,
+        parent: Option<&Parent>,
+        msg_type: &str,
+        metadata: &Value,
+        content: &Value,
+        buffers: &[Bytes],
+    ) {
         let topic = Bytes::from(format!("kernel.{}.{msg_type}", self.session.id()));
-        let message = self.session.encode(&[topic], msg_type, parent, content);
+        let message =
+            self.session
+                .encode_with(&[topic], msg_type, parent, metadata, content, buffers);
         let size = size(&message);
         self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         // The task only ends with the process.

@@ -64,6 +64,8 @@ pub struct Message {
     pub parent: Parent,
     /// Its content; always an object.
     pub content: Value,
+    /// Bytes beside the content.
+    pub buffers: Vec<Bytes>,
 }
 
 /// The kernel's side of a conversation: signs what goes out and verifies what comes in.
@@ -114,6 +116,26 @@ impl Session {
         parent: Option<&Parent>,
         content: &Value,
     ) -> ZmqMessage {
+        self.encode_with(
+            route,
+            msg_type,
+            parent,
+            &Value::Object(serde_json::Map::new()),
+            content,
+            &[],
+        )
+    }
+
+    /// The same with metadata and with bytes beside the content.
+    pub fn encode_with(
+        &self,
+        route: &[Bytes],
+        msg_type: &str,
+        parent: Option<&Parent>,
+        metadata: &Value,
+        content: &Value,
+        buffers: &[Bytes],
+    ) -> ZmqMessage {
         let header = OwnHeader {
             msg_id: Uuid::new_v4().to_string(),
             session: &self.id,
@@ -127,7 +149,7 @@ impl Session {
             // Strings and JSON values always serialize.
             serde_json::to_vec(&header).map_or_else(|_| empty.clone(), Bytes::from),
             parent.map_or_else(|| empty.clone(), |parent| parent.header.clone()),
-            empty.clone(),
+            serde_json::to_vec(metadata).map_or_else(|_| empty.clone(), Bytes::from),
             serde_json::to_vec(content).map_or(empty, Bytes::from),
         ];
         let mut message = ZmqMessage::from(self.sign(&frames));
@@ -135,7 +157,7 @@ impl Session {
         for identity in route.iter().rev() {
             message.push_front(identity.clone());
         }
-        for frame in frames {
+        for frame in frames.into_iter().chain(buffers.iter().cloned()) {
             message.push_back(frame);
         }
         message
@@ -150,7 +172,15 @@ impl Session {
             .ok_or(DecodeError::NoDelimiter(identities.len()))?;
         let frames = identities.split_off(delimiter + 1);
         identities.pop();
-        let [signature, header, parent_header, metadata, content, ..] = frames.as_slice() else {
+        let [
+            signature,
+            header,
+            parent_header,
+            metadata,
+            content,
+            buffers @ ..,
+        ] = frames.as_slice()
+        else {
             return Err(DecodeError::TooFewFrames(frames.len()));
         };
         self.verify(signature, [header, parent_header, metadata, content])?;
@@ -169,6 +199,7 @@ impl Session {
                 header: header.clone(),
             },
             content: Value::Object(content),
+            buffers: buffers.to_vec(),
         })
     }
 

@@ -12,6 +12,8 @@ use crate::protocol::message::Parent;
 #[derive(Default)]
 pub struct Activity {
     running: Mutex<Option<Parent>>,
+    /// The last request, also when it is done.
+    last: Mutex<Option<Parent>>,
 }
 
 impl Activity {
@@ -20,6 +22,15 @@ impl Activity {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         iopub.status(Some(parent), "busy");
         *running = Some(parent.clone());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(parent.clone());
+    }
+
+    /// The request that the evaluator works on, or has worked on last.
+    pub fn last(&self) -> Option<Parent> {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The evaluator is done with its request.

@@ -16,7 +16,7 @@ use super::question;
 use super::questions::Question;
 use super::queue::Work;
 use super::unrun;
-use crate::protocol::content::{CommMessage, IsCompleteRequest, ShutdownRequest, SubshellRequest};
+use crate::protocol::content::{IsCompleteRequest, ShutdownRequest, SubshellRequest};
 
 /// The largest cell that is looked at, in bytes. Compilers take long for less.
 pub const LARGEST_CELL: usize = 8 << 20;
@@ -106,6 +106,10 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
                 tokio::spawn(answer);
             }
         }
+        "comm_open" | "comm_msg" | "comm_close" => match content(&request) {
+            Ok(message) => comm::message(kernel, &request, message),
+            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
+        },
         _ => beside(kernel, &request, || {
             if let Err(error) = answer(kernel, channel, &request) {
                 refuse(&request, &error);
@@ -173,11 +177,7 @@ fn answer(kernel: &Kernel, channel: Name, request: &Request) -> Result<(), BadRe
             let asked: IsCompleteRequest = content(request)?;
             is_complete(kernel, request, &asked.code);
         }
-        "comm_info_request" => comm::info(request),
-        "comm_open" | "comm_msg" | "comm_close" => {
-            let message: CommMessage = content(request)?;
-            comm::message(kernel, request, &message);
-        }
+        "comm_info_request" => comm::info(kernel, request, &content(request)?),
         "interrupt_request" => {
             kernel.interrupt();
             request.reply(&json!({ "status": "ok" }));

@@ -7,6 +7,7 @@ use azureml_kernel_evaluator::{Analyst, Completeness, Interrupter};
 use tokio::sync::watch;
 
 use super::activity::Activity;
+use super::comm::CommState;
 use super::debugger::Debugger;
 use super::history::History;
 use super::lifetime::End;
@@ -38,6 +39,8 @@ pub struct Kernel {
     pub debugger: Debugger,
     /// What the evaluator works on.
     pub activity: Activity,
+    /// The comms between front ends and user code.
+    pub comms: CommState,
     /// The number of the last cell that counted; only the evaluator's thread changes it.
     pub executed: AtomicU64,
     /// Stops the running cell, once there is an evaluator.

@@ -93,6 +93,7 @@ pub async fn serve(
         history: std::sync::Mutex::new(history::History::open(options.history)),
         debugger: debugger::Debugger::default(),
         activity: activity::Activity::default(),
+        comms: comm::CommState::default(),
         executed: std::sync::atomic::AtomicU64::new(0),
         interrupter: std::sync::OnceLock::new(),
         analyst: std::sync::OnceLock::new(),

@@ -93,6 +93,11 @@ impl CellOutput {
 
     /// Ends the output; all of it is on its way when this returns.
     pub fn finish(self) {
+        self.flush();
+    }
+
+    /// Sends the text that waits.
+    pub fn flush(&self) {
         self.shared.flush(&mut self.shared.lock());
     }
 
@@ -133,6 +138,8 @@ impl Events for CellOutput {
                 self.publish("update_display_data", &display(&data, Some(&id)));
             }
             Event::ClearOutput { wait } => self.publish("clear_output", &json!({ "wait": wait })),
+            // Those go to the listener of comms, whatever runs.
+            Event::Comm(_) => {}
             Event::Input {
                 prompt,
                 password,

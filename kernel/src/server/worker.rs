@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::StartEvaluator;
 use super::channel::Request;
+use super::comm;
 use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
@@ -34,6 +35,7 @@ pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
         // Set here only.
         let _ = kernel.interrupter.set(evaluator.interrupter());
         let _ = kernel.analyst.set(evaluator.analyst());
+        comm::listen(&kernel, &runtime, evaluator.comms());
         let mut worker = Worker {
             kernel,
             runtime,

@@ -141,7 +141,8 @@ notebook::evcxr_display!(Metrics);
 
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 180.0;
-const LEFT: f64 = 52.0;
+/// Room for a number of six significant digits and a sign.
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 24.0;

@@ -149,6 +149,12 @@ fn connect() -> std::io::Result<&'static Streams> {
         SocketFlags::CLOEXEC,
         None,
     )?;
+    let (comms, comms_kernel) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     // Whatever bypasses `interpose` finds the end of the input instead of waiting for ever.
     let nothing = File::open("/dev/null")?;
     let display = rustix::fs::memfd_create("notebook-display", rustix::fs::MemfdFlags::CLOEXEC)?;
@@ -156,7 +162,12 @@ fn connect() -> std::io::Result<&'static Streams> {
     rustix::stdio::dup2_stdout(&out_write)?;
     rustix::stdio::dup2_stderr(&err_write)?;
 
-    let passed = [out_read.as_fd(), err_read.as_fd(), input_kernel.as_fd()];
+    let passed = [
+        out_read.as_fd(),
+        err_read.as_fd(),
+        input_kernel.as_fd(),
+        comms_kernel.as_fd(),
+    ];
     let mut space =
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(link::PASSED_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -181,6 +192,7 @@ fn connect() -> std::io::Result<&'static Streams> {
     unsafe {
         std::env::set_var(env::DISPLAY_FD, display_number.to_string());
         std::env::set_var(env::DISPLAY_PID, std::process::id().to_string());
+        std::env::set_var(env::COMM_FD, comms.as_raw_fd().to_string());
         // What cells start is no cell process.
         for variable in [
             env::ROLE,
@@ -198,6 +210,7 @@ fn connect() -> std::io::Result<&'static Streams> {
         _display: display,
         originals,
         display_number,
+        comms,
     }))
 }
 

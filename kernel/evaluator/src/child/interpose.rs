@@ -14,8 +14,8 @@
 use std::ffi::{c_int, c_void};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
@@ -38,6 +38,8 @@ pub(super) struct Streams {
     pub(super) originals: [Identity; 4],
     /// The display's number.
     pub(super) display_number: RawFd,
+    /// Where the crate `notebook` hears what front ends say to comms; kept open here.
+    pub(super) comms: OwnedFd,
 }
 
 /// Which file is behind a number.
@@ -64,6 +66,9 @@ static FLUSH: OnceLock<extern "C" fn()> = OnceLock::new();
 
 /// The thread that runs cells, by the number that Linux gives it.
 static CELL_THREAD: OnceLock<libc::pid_t> = OnceLock::new();
+
+/// The thread that reads what front ends say to comms; 0 until there is one.
+static COMM_THREAD: AtomicI32 = AtomicI32::new(0);
 
 /// Whether the cell's thread is inside a write to standard output, where flushing would be re-entrant.
 static WRITING_STDOUT: AtomicBool = AtomicBool::new(false);
@@ -108,8 +113,11 @@ fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno>
     if waits(&streams.pipes[1]) {
         flags |= link::STDERR_IS_OLDER;
     }
-    if CELL_THREAD.get() == Some(&this_thread()) {
+    let thread = this_thread();
+    if CELL_THREAD.get() == Some(&thread) {
         flags |= link::ON_CELL_THREAD;
+    } else if COMM_THREAD.load(Ordering::Relaxed) == thread {
+        flags |= link::ON_COMM_THREAD;
     }
     send_packet(&streams.link, &[frame as u8, flags], payload)
 }
@@ -248,6 +256,12 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> i
         let buffer =
             unsafe { std::slice::from_raw_parts_mut(buffer.cast::<MaybeUninit<u8>>(), count) };
         return c_result(read_input(streams, buffer));
+    }
+    if STREAMS
+        .get()
+        .is_some_and(|streams| streams.comms.as_raw_fd() == fd)
+    {
+        COMM_THREAD.store(this_thread(), Ordering::Relaxed);
     }
     // SAFETY: the same arguments for the same system call.
     unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::decoder::Decoder;
-use crate::{Event, MimeBundle};
+use crate::{CommMessage, Event, MimeBundle};
 
 const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
 const LEFT_EARLY: &str = "EVCXR_ERROR_OCCURRED";
@@ -66,7 +66,7 @@ pub(crate) struct RunEnd {
 
 /// A message of the crate `notebook`.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 enum DisplayMessage {
     Display {
         data: MimeBundle,
@@ -83,6 +83,27 @@ enum DisplayMessage {
     Result {
         data: MimeBundle,
     },
+    Comm(CommMessage),
+    CommListen,
+    CommHandling {
+        token: u64,
+    },
+    CommHandled {
+        token: u64,
+    },
+}
+
+/// What the comms must hear, with what was shown, in order.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Something was said on a comm, or by a callback of one.
+    Event(Event),
+    /// Somebody listens.
+    Listening,
+    /// What follows from the comms' thread belongs to this message.
+    Handling(u64),
+    /// The message is dealt with.
+    Handled(u64),
 }
 
 /// What was announced and not yet seen to be what it seems.
@@ -131,9 +152,29 @@ pub(crate) struct Assembler {
     last_stderr: String,
     for_evcxr: String,
     events: Vec<Event>,
+    notices: Vec<Notice>,
+    /// How much of `display` holds no end of a line.
+    searched: usize,
 }
 
 impl Assembler {
+    /// What the comms must hear, in order.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// For the thread that calls the callbacks of comms: all that it has shown, for the comms to hear.
+    pub(crate) fn take_all_notices(&mut self) -> Vec<Notice> {
+        self.show_bundle();
+        self.note_events();
+        self.take_notices()
+    }
+
+    fn note_events(&mut self) {
+        self.notices
+            .extend(self.events.drain(..).map(Notice::Event));
+    }
+
     /// The events so far, in order.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -221,13 +262,19 @@ impl Assembler {
     /// Bytes of the display channel.
     pub(crate) fn display(&mut self, bytes: &[u8]) {
         self.display.extend_from_slice(bytes);
-        while let Some(end) = self.display.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.display.drain(..=end).collect();
+        // What was searched before is not searched again: a message may come in hundreds of parts.
+        while let Some(end) = self.display[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+        {
+            let line: Vec<u8> = self.display.drain(..=self.searched + end).collect();
+            self.searched = 0;
             match serde_json::from_slice(&line) {
                 Ok(message) => self.display_message(message),
                 Err(error) => tracing::warn!(%error, "a cell sent a display message that is none"),
             }
         }
+        self.searched = self.display.len();
     }
 
     /// A panic on the cell's thread: `place NUL message`.
@@ -349,7 +396,7 @@ impl Assembler {
                 self.push_stdout(&text);
             }
         }
-        self.display.clear();
+        // What another thread is displaying may be half here, and goes on.
     }
 
     /// A whole line of standard output, without its end.
@@ -493,6 +540,22 @@ impl Assembler {
     }
 
     fn display_message(&mut self, message: DisplayMessage) {
+        let notice = match message {
+            DisplayMessage::Comm(message) => Notice::Event(Event::Comm(Box::new(message))),
+            DisplayMessage::CommListen => Notice::Listening,
+            DisplayMessage::CommHandling { token } => Notice::Handling(token),
+            DisplayMessage::CommHandled { token } => Notice::Handled(token),
+            shown => return self.shown(shown),
+        };
+        if matches!(notice, Notice::Handled(_)) {
+            // Of the comms' thread: what it has shown comes before.
+            self.show_bundle();
+            self.note_events();
+        }
+        self.notices.push(notice);
+    }
+
+    fn shown(&mut self, message: DisplayMessage) {
         self.release();
         self.show_bundle();
         match message {
@@ -504,6 +567,11 @@ impl Assembler {
             DisplayMessage::Result { data } => {
                 self.bundle = Some(Bundle { data, open: false });
             }
+            // They show nothing.
+            DisplayMessage::Comm(_)
+            | DisplayMessage::CommListen
+            | DisplayMessage::CommHandling { .. }
+            | DisplayMessage::CommHandled { .. } => {}
         }
     }
 }
@@ -539,6 +607,7 @@ mod tests {
                 Event::Display { data, id } => format!("display {} {id:?}", json!(data)),
                 Event::UpdateDisplay { data, id } => format!("update {} {id}", json!(data)),
                 Event::ClearOutput { wait } => format!("clear {wait}"),
+                Event::Comm(message) => format!("comm {}", message.comm_id),
                 Event::Input { prompt, .. } => format!("input {prompt}"),
             })
             .collect()

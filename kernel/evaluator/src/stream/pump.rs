@@ -18,6 +18,7 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use super::assembler::{Assembler, RunEnd};
+use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
 use crate::link::{self, Frame};
 use crate::{Event, Events, InputAnswer, MimeBundle};
@@ -142,6 +143,8 @@ pub(crate) struct Pump {
     messages: Arc<Mutex<Receiver<Message>>>,
     sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
+    /// The comms of user code.
+    pub(crate) comms: Comms,
 }
 
 impl Pump {
@@ -161,10 +164,13 @@ impl Pump {
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
         });
         let (sender, messages) = channel();
+        let comms = Comms::default();
         let mut worker = Worker {
             listener,
             connection: None,
             assembler: Assembler::default(),
+            comm_assembler: Assembler::default(),
+            comms: comms.clone(),
             shared: Arc::clone(&shared),
             sender: sender.clone(),
             buffer: vec![0; link::MAX_PAYLOAD + 2],
@@ -179,6 +185,7 @@ impl Pump {
             messages: Arc::new(Mutex::new(messages)),
             sender,
             thread: Some(thread),
+            comms,
         })
     }
 
@@ -254,7 +261,7 @@ impl Drop for Pump {
 /// A cell process.
 struct Connection {
     socket: OwnedFd,
-    /// What comes once it has said hello: the pipes of standard output and error, and the input socket.
+    /// What comes once it has said hello: the pipes of standard output and error, the input socket, the comms' socket.
     passed: Option<[OwnedFd; link::PASSED_DESCRIPTORS]>,
 }
 
@@ -262,6 +269,9 @@ struct Worker {
     listener: OwnedFd,
     connection: Option<Connection>,
     assembler: Assembler,
+    /// The same for the thread that calls the callbacks of comms.
+    comm_assembler: Assembler,
+    comms: Comms,
     shared: Arc<Shared>,
     sender: Sender<Message>,
     buffer: Vec<u8>,
@@ -353,6 +363,11 @@ impl Worker {
             for message in ancillary.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                     connection.passed = descriptors.collect::<Vec<_>>().try_into().ok();
+                    if let Some(passed) = &connection.passed
+                        && let Ok(socket) = passed[3].try_clone()
+                    {
+                        self.comms.set_way(Way::start(socket));
+                    }
                 }
             }
             self.frame(length);
@@ -374,12 +389,36 @@ impl Worker {
         self.written += 1;
         let payload = &self.buffer[2..length];
         let of_the_cell = flags & link::ON_CELL_THREAD != 0;
+        if flags & link::ON_COMM_THREAD != 0 {
+            let known = match kind {
+                Some(Frame::Stdout) => {
+                    self.comm_assembler.thread_stdout(payload);
+                    true
+                }
+                Some(Frame::Stderr) => {
+                    self.comm_assembler.thread_stderr(payload);
+                    true
+                }
+                Some(Frame::Display) => {
+                    self.comm_assembler.display(payload);
+                    true
+                }
+                _ => false,
+            };
+            if known {
+                self.comms.hear(self.comm_assembler.take_all_notices());
+                return;
+            }
+        }
         match kind {
             Some(Frame::Stdout) if of_the_cell => self.assembler.stdout(payload),
             Some(Frame::Stdout) => self.assembler.thread_stdout(payload),
             Some(Frame::Stderr) if of_the_cell => self.assembler.stderr(payload),
             Some(Frame::Stderr) => self.assembler.thread_stderr(payload),
-            Some(Frame::Display) => self.assembler.display(payload),
+            Some(Frame::Display) => {
+                self.assembler.display(payload);
+                self.comms.hear(self.assembler.take_notices());
+            }
             Some(Frame::Panic) => self.assembler.panic(payload),
             Some(Frame::Panicked) => self.assembler.panicked(),
             Some(Frame::Failed) => self.assembler.failed(payload),
@@ -488,6 +527,9 @@ impl Worker {
         self.connection = None;
         self.assembler.died();
         self.hand_over();
+        self.comms.hear(self.comm_assembler.take_all_notices());
+        self.comm_assembler = Assembler::default();
+        self.comms.gone();
         if let Some(process) = self.shared.lock().process {
             // The programs that cells have started are of its group.
             crate::interrupt::stop_group(process, rustix::process::Signal::KILL);

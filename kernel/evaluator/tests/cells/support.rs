@@ -190,6 +190,7 @@ impl Events for Recorder {
             }
             Event::UpdateDisplay { data, .. } => self.add("update", &json(data)),
             Event::ClearOutput { wait } => self.add("clear", &wait.to_string()),
+            Event::Comm(message) => self.add("comm", &message.comm_id),
             Event::Input {
                 prompt,
                 password,

@@ -15,10 +15,7 @@ pub const CHECKS: &[Check] = &[
         "every_block_of_a_cell_survives",
         every_block_of_a_cell_survives,
     ),
-    (
-        "display_messages_come_in_order",
-        display_messages_come_in_order,
-    ),
+    ("live_display_comes_in_order", live_display_comes_in_order),
     ("variables_have_their_types", variables_have_their_types),
     (
         "a_type_that_is_defined_again_loses_its_variables_only",
@@ -88,7 +85,7 @@ fn every_block_of_a_cell_survives(evaluator: &mut dyn Evaluator) {
     assert_eq!(json!(last), json!({"image/png": "iVBORw=="}));
 }
 
-fn display_messages_come_in_order(evaluator: &mut dyn Evaluator) {
+fn live_display_comes_in_order(evaluator: &mut dyn Evaluator) {
     // What the crate `notebook` does, and what a program sees that the cell has started.
     let code = r##"
         use std::io::Write;

@@ -1,0 +1,303 @@
+//! Comms: messages between a cell's values and front ends, in both directions, while a cell runs and between cells.
+//!
+//! ```
+//! use notebook::comm::Comm;
+//! use serde_json::json;
+//!
+//! let comm = Comm::open("my-extension", json!({ "hello": 1 }));
+//! comm.on_message(|message| println!("{}", message.data));
+//! comm.send(json!({ "answer": 42 }));
+//! ```
+//!
+//! One thread of the cell process calls the callbacks, one message after the other. What they print or display belongs, for the front end, to the
+//! message. A callback that panics is reported where its output goes, and called again for the next message. Outside a notebook nothing is sent.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+pub use serde_json::Value;
+use serde_json::json;
+
+use crate::channel::{self, Channel, CommMessage, CommWhat, Incoming};
+use crate::live::unique_id;
+
+/// What came on a comm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The message itself.
+    pub data: Value,
+    /// What else the sender says about it; mostly an empty object.
+    pub metadata: Value,
+    /// Bytes that came beside it.
+    pub buffers: Vec<Vec<u8>>,
+}
+
+type Callback = Arc<Mutex<dyn FnMut(&Message) + Send>>;
+type Target = Arc<Mutex<dyn FnMut(Comm, &Message) + Send>>;
+
+/// One comm; clones are the same comm. It stays open until [`close`](Self::close), or until a front end closes it.
+#[derive(Debug, Clone)]
+pub struct Comm {
+    id: Arc<str>,
+}
+
+/// What is known of an open comm.
+#[derive(Default)]
+struct Entry {
+    on_message: Vec<Callback>,
+    on_close: Vec<Callback>,
+}
+
+#[derive(Default)]
+struct Registry {
+    open: HashMap<Arc<str>, Entry>,
+    targets: HashMap<String, Target>,
+}
+
+fn registry() -> MutexGuard<'static, Registry> {
+    static REGISTRY: OnceLock<Mutex<Registry>> = OnceLock::new();
+    REGISTRY
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Comm {
+    /// Opens a comm to the front end's `target`; a front end that does not know it closes it again.
+    pub fn open(target: &str, data: Value) -> Self {
+        let comm = Self::prepare();
+        comm.announce(target, data, json!({}));
+        comm
+    }
+
+    /// A comm that no front end knows yet, so that callbacks can be set before the first message.
+    pub(crate) fn prepare() -> Self {
+        listen();
+        Self::register(&unique_id("comm"))
+    }
+
+    /// Opens a comm that was prepared.
+    pub(crate) fn announce(&self, target: &str, data: Value, metadata: Value) {
+        say(&CommMessage {
+            target_name: target.to_owned(),
+            metadata,
+            ..self.message(CommWhat::Open, data)
+        });
+    }
+
+    fn register(id: &str) -> Self {
+        let id: Arc<str> = id.into();
+        registry().open.insert(id.clone(), Entry::default());
+        Self { id }
+    }
+
+    /// Its id, by which front ends know it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether neither side has closed it.
+    pub fn is_open(&self) -> bool {
+        registry().open.contains_key(&self.id)
+    }
+
+    /// Sends a message to every front end.
+    pub fn send(&self, data: Value) {
+        self.send_with(data, json!({}), &[]);
+    }
+
+    /// Sends a message with metadata and bytes.
+    pub fn send_with(&self, data: Value, metadata: Value, buffers: &[&[u8]]) {
+        say(&CommMessage {
+            metadata,
+            buffers: buffers.iter().map(|bytes| STANDARD.encode(bytes)).collect(),
+            ..self.message(CommWhat::Msg, data)
+        });
+    }
+
+    /// Calls this for each message that comes.
+    pub fn on_message(&self, callback: impl FnMut(&Message) + Send + 'static) {
+        if let Some(entry) = registry().open.get_mut(&self.id) {
+            entry.on_message.push(Arc::new(Mutex::new(callback)));
+        }
+    }
+
+    /// Calls this when a front end closes the comm.
+    pub fn on_close(&self, mut callback: impl FnMut() + Send + 'static) {
+        if let Some(entry) = registry().open.get_mut(&self.id) {
+            entry
+                .on_close
+                .push(Arc::new(Mutex::new(move |_: &Message| callback())));
+        }
+    }
+
+    /// Closes it, for all front ends.
+    pub fn close(&self) {
+        // Dropped when nothing is locked: what callbacks hold is user code's.
+        let entry = registry().open.remove(&self.id);
+        if entry.is_some() {
+            say(&self.message(CommWhat::Close, json!({})));
+        }
+    }
+
+    fn message(&self, what: CommWhat, data: Value) -> CommMessage {
+        CommMessage {
+            comm_id: self.id.to_string(),
+            what,
+            target_name: String::new(),
+            data,
+            metadata: json!({}),
+            buffers: Vec::new(),
+        }
+    }
+}
+
+/// Lets front ends open comms to `target`; called with each comm and the message that opened it.
+pub fn register_target(target: &str, open: impl FnMut(Comm, &Message) + Send + 'static) {
+    listen();
+    let open: Target = Arc::new(Mutex::new(open));
+    registry().targets.insert(target.to_owned(), open);
+}
+
+fn say(message: &CommMessage) {
+    if let Some(channel) = Channel::get() {
+        channel.send(&channel::Message::Comm { message });
+    }
+}
+
+/// Starts the thread that listens, once.
+fn listen() {
+    static STARTED: Once = Once::new();
+    let Some(channel) = Channel::get() else {
+        return;
+    };
+    STARTED.call_once(|| {
+        channel.send(&channel::Message::CommListen);
+        let started = std::thread::Builder::new()
+            .name("comms".to_owned())
+            .spawn(|| channel::read_comms(|incoming| handle(channel, incoming)));
+        if let Err(error) = started {
+            eprintln!("widgets cannot hear the notebook: {error}\nhint: restart the kernel");
+        }
+    });
+}
+
+/// Deals with one message; whatever happens, the kernel hears that it was dealt with.
+fn handle(channel: &Channel, incoming: Incoming) {
+    let Incoming { token, message } = incoming;
+    channel.send(&channel::Message::CommHandling { token });
+    // The panic hook has told the reader already.
+    catch_unwind(AssertUnwindSafe(|| dispatch(message))).ok();
+    channel.send(&channel::Message::CommHandled { token });
+}
+
+fn dispatch(message: CommMessage) {
+    let id: Arc<str> = message.comm_id.as_str().into();
+    let content = Message {
+        data: message.data,
+        metadata: message.metadata,
+        buffers: message
+            .buffers
+            .iter()
+            .filter_map(|text| STANDARD.decode(text).ok())
+            .collect(),
+    };
+    match message.what {
+        CommWhat::Open => {
+            let target = registry().targets.get(&message.target_name).cloned();
+            let comm = Comm::register(&id);
+            match target {
+                Some(target) => {
+                    (target.lock().unwrap_or_else(PoisonError::into_inner))(comm, &content);
+                }
+                None => comm.close(),
+            }
+        }
+        CommWhat::Msg => {
+            let callbacks = registry()
+                .open
+                .get(&id)
+                .map(|entry| entry.on_message.clone());
+            call(callbacks.unwrap_or_default(), &content);
+        }
+        CommWhat::Close => {
+            let entry = registry().open.remove(&id);
+            call(
+                entry.map(|entry| entry.on_close).unwrap_or_default(),
+                &content,
+            );
+        }
+    }
+}
+
+/// Calls all of them, also when one panics. Nothing is locked but the callback itself, which may send, open and close.
+fn call(callbacks: Vec<Callback>, message: &Message) {
+    for callback in callbacks {
+        let mut callback = callback.lock().unwrap_or_else(PoisonError::into_inner);
+        // The panic hook has told the reader already.
+        catch_unwind(AssertUnwindSafe(|| callback(message))).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn came(comm: &Comm, what: CommWhat, data: Value) {
+        dispatch(comm.message(what, data));
+    }
+
+    #[test]
+    fn a_callback_that_panics_is_called_again_and_stops_no_other() {
+        let comm = Comm::open("test", json!({}));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        comm.on_message(|_| panic!("on purpose"));
+        comm.on_message({
+            let heard = heard.clone();
+            move |message| heard.lock().unwrap().push(message.data.clone())
+        });
+        came(&comm, CommWhat::Msg, json!(1));
+        came(&comm, CommWhat::Msg, json!(2));
+        assert_eq!(*heard.lock().unwrap(), [json!(1), json!(2)]);
+    }
+
+    #[test]
+    fn a_callback_may_close_its_comm_and_open_another() {
+        let comm = Comm::open("test", json!({}));
+        let opened = Arc::new(OnceLock::new());
+        comm.on_message({
+            let (comm, opened) = (comm.clone(), opened.clone());
+            move |_| {
+                comm.close();
+                opened.set(Comm::open("test", json!({}))).unwrap();
+            }
+        });
+        came(&comm, CommWhat::Msg, json!({}));
+        assert!(!comm.is_open());
+        assert!(opened.get().unwrap().is_open());
+    }
+
+    #[test]
+    fn who_opens_an_unknown_target_is_closed_and_a_known_one_is_told() {
+        let comm = Comm {
+            id: "from-outside".into(),
+        };
+        let open = |target: &str| CommMessage {
+            target_name: target.to_owned(),
+            ..comm.message(CommWhat::Open, json!({"x": 1}))
+        };
+        dispatch(open("nobody"));
+        assert!(!comm.is_open());
+        register_target("somebody", |comm, message| {
+            assert_eq!(message.data, json!({"x": 1}));
+            comm.on_close(|| {});
+        });
+        dispatch(open("somebody"));
+        assert!(comm.is_open());
+        came(&comm, CommWhat::Close, json!({}));
+        assert!(!comm.is_open());
+    }
+}

@@ -1,0 +1,43 @@
+//! A button.
+
+use serde_json::json;
+
+use super::Widget;
+
+/// Something to press.
+#[derive(Clone)]
+pub struct Button {
+    pub(super) widget: Widget,
+}
+
+impl Button {
+    /// A button with this text.
+    pub fn new(label: &str) -> Self {
+        Self {
+            widget: Widget::ready(
+                "Button",
+                include_str!("button.js"),
+                json!({ "label": label, "disabled": false }),
+            ),
+        }
+    }
+
+    /// Calls this each time it is pressed.
+    pub fn on_click(&self, mut callback: impl FnMut() + Send + 'static) {
+        self.widget.on_message(move |message| {
+            if message["event"] == "click" {
+                callback();
+            }
+        });
+    }
+
+    /// Changes the text.
+    pub fn set_label(&self, label: &str) {
+        self.widget.set("label", label);
+    }
+
+    /// Whether it can be pressed.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.widget.set("disabled", !enabled);
+    }
+}
