@@ -174,7 +174,7 @@ proptest! {
         for place in cell.items.iter().flat_map(|item| &item.private) {
             prop_assert!(code.is_char_boundary(*place), "{place}");
         }
-        prop_assert!(cell.commands.iter().all(|command| command.line < code.lines().count().max(1)));
+        prop_assert!(cell.commands.iter().all(|command| (1..=code.lines().count()).contains(&command.line)));
         let mut session = Session::default();
         session.define(1, &code, &cell);
         session.define(2, &code, &cell);
