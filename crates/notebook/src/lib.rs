@@ -29,10 +29,14 @@
 
 mod bundle;
 mod channel;
+mod input;
 mod live;
+mod stop;
 
 pub use bundle::MimeBundle;
+pub use input::{input, password};
 pub use live::Live;
+pub use stop::interrupted;
 
 use channel::{Channel, Message};
 

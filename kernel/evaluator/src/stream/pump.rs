@@ -486,7 +486,7 @@ impl Worker {
         self.drain_pipe(0);
         self.drain_pipe(1);
         self.connection = None;
-        self.assembler.died();
+        let panic = self.assembler.died();
         self.hand_over();
         if let Some(process) = self.shared.lock().process {
             // The programs that cells have started are of its group.
@@ -495,6 +495,7 @@ impl Worker {
         self.shared.change(|state| {
             state.process = None;
             state.running = false;
+            state.end.panic = panic;
             state.processes_gone += 1;
         });
     }

@@ -31,6 +31,6 @@ fn main() {
     support::run(
         &checks,
         &[helper_crates::CHECKS, killed::CHECKS].concat(),
-        building::CHECKS,
+        &[building::CHECKS, dying::OF_RUSTC, errors::OF_RUSTC].concat(),
     );
 }
