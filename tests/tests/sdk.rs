@@ -559,12 +559,12 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
     client_with(
         name,
         |command| {
-            // As in a cell: a descriptor for the display is open.
+            // As in a cell: descriptors for the display and for the stop button are open.
             let program = command.get_program().to_owned();
             let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
             let mut shell = Command::new("sh");
             shell
-                .args(["-c", "exec 9>display.jsonl; exec \"$@\"", "sh"])
+                .args(["-c", "exec 9>display.jsonl 8<>stop; exec \"$@\"", "sh"])
                 .arg(program)
                 .args(arguments);
             for (name, value) in command.get_envs() {
@@ -573,7 +573,10 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
                     None => shell.env_remove(name),
                 };
             }
-            shell.env("NOTEBOOK_DISPLAY_FD", "9").stdin(Stdio::null());
+            shell
+                .env("NOTEBOOK_DISPLAY_FD", "9")
+                .env("NOTEBOOK_STOP_FD", "8")
+                .stdin(Stdio::null());
             if let Some(folder) = command.get_current_dir() {
                 shell.current_dir(folder);
             }
@@ -590,9 +593,9 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
                 let shown = std::fs::read_to_string("display.jsonl").ok()?;
                 (shown.contains(r#""kind":"update""#) && shown.contains("Running")).then_some(())
             });
-            let this = rustix::process::getpid();
-            rustix::process::kill_process(this, rustix::process::Signal::INT).unwrap();
+            std::fs::write("stop", [1]).unwrap();
             assert!(matches!(waiter.join().unwrap(), Err(Error::Interrupted)));
+            std::fs::write("stop", [0]).unwrap();
             assert_eq!(run.status().unwrap(), RunStatus::Running);
             std::fs::write(gate, "").unwrap();
             run.wait_for_completion(true).unwrap();

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use std::future::Future;
 use std::sync::LazyLock;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
@@ -12,6 +13,9 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         .enable_all()
         .build()
 });
+
+/// How often the blocking surface looks at the notebook's stop button.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The shared runtime.
 pub fn shared() -> Result<&'static Runtime> {
@@ -35,9 +39,16 @@ pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.block_on(async {
         tokio::select! {
             result = future => result,
-            Ok(()) = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            () = interrupted() => Err(Error::Interrupted),
         }
     })
+}
+
+/// Waits for the stop button.
+async fn interrupted() {
+    while !notebook::interrupted() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 #[cfg(test)]

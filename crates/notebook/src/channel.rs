@@ -141,9 +141,7 @@ impl Channel {
         static CHANNEL: OnceLock<Option<Channel>> = OnceLock::new();
         CHANNEL
             .get_or_init(|| {
-                let fd = parse_fd(&std::env::var(DISPLAY_FD).ok()?)?;
-                let pid = std::env::var(DISPLAY_PID).ok();
-                is_this_process(pid.as_deref()).then(|| Self {
+                descriptor(DISPLAY_FD).map(|fd| Self {
                     fd,
                     turn: Mutex::new(()),
                 })
@@ -182,6 +180,13 @@ pub(crate) fn send_or_print(message: &Message<'_>) {
         }
         (None, _) => {}
     }
+}
+
+/// The descriptor that a variable names, when it was given to this process.
+pub(crate) fn descriptor(variable: &str) -> Option<RawFd> {
+    let fd = parse_fd(&std::env::var(variable).ok()?)?;
+    let pid = std::env::var(DISPLAY_PID).ok();
+    is_this_process(pid.as_deref()).then_some(fd)
 }
 
 /// A file descriptor apart from the standard streams.

@@ -35,13 +35,17 @@ mod bundle;
 mod channel;
 pub mod comm;
 mod html;
+mod input;
 mod live;
 mod progress;
+mod stop;
 pub mod widget;
 
 pub use bundle::MimeBundle;
+pub use input::{input, password};
 pub use live::Live;
 pub use progress::{Progress, progress};
+pub use stop::interrupted;
 
 use channel::{Channel, Message};
 

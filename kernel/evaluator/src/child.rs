@@ -3,7 +3,8 @@
 mod cell;
 mod interpose;
 mod runtime;
-mod signals;
+mod stop;
+mod waits;
 
 use crate::env;
 
@@ -15,6 +16,7 @@ pub(crate) use runtime::{CRATE as CELL_RUNTIME, cell_runtime};
 /// Must be the first thing in `main`, while there is one thread only.
 pub fn child_hook() {
     interpose::keep_linked();
+    waits::keep_linked();
     let evcxr_wraps = std::env::var_os(env::EVCXR_WRAPS_RUSTC).is_some();
     // Where the user asked for evcxr's cache or dynamic linking, evcxr's own wrapper goes on, in this binary without our role.
     let next = evcxr_wraps.then(|| std::env::current_exe().ok()).flatten();

@@ -3,6 +3,9 @@
 use crate::report;
 use crate::{CellError, MimeBundle, Variable};
 
+/// The words of the error with which the waits of a cell end that is to stop.
+pub(crate) const CANCELED: &str = "(os error 125)";
+
 /// The stop button was pressed before user code began.
 pub(crate) fn stopped() -> CellError {
     let mut error = report::message("Interrupted", "the cell was stopped");
@@ -26,8 +29,16 @@ pub(crate) fn evaluator_panicked() -> CellError {
     error
 }
 
-/// The process that ran the cell is gone, and its variables with it.
-pub(crate) fn process_died(how: &str, load_error: Option<&str>, lost: &[Variable]) -> CellError {
+/// The way back to variables that are lost.
+const REPLAY: &str = "hint: `:replay` runs the cells again that made them; definitions and dependencies are still there";
+
+/// The process that ran the cell is gone, and its variables with it; `replays` says whether the evaluator has `:replay`.
+pub(crate) fn process_died(
+    how: &str,
+    load_error: Option<&str>,
+    lost: &[Variable],
+    replays: bool,
+) -> CellError {
     let what = match (load_error, how) {
         (Some(reason), _) => format!("the compiled cell could not be loaded: {reason}"),
         (None, "exit status: 0") => "the cell ended its process (exit code 0)".to_owned(),
@@ -37,18 +48,50 @@ pub(crate) fn process_died(how: &str, load_error: Option<&str>, lost: &[Variable
                 &how["exit status: ".len()..]
             )
         }
-        (None, how) => format!(
-            "the cell's process was ended by {}",
-            how.trim_start_matches("signal: ")
-        ),
+        (None, how) => {
+            let signal = how.trim_start_matches("signal: ");
+            let meaning = SIGNALS
+                .iter()
+                .find(|(name, _)| signal.contains(name))
+                .map(|(_, meaning)| format!(": {meaning}"))
+                .unwrap_or_default();
+            format!("the cell's process was ended by {signal}{meaning}")
+        }
     };
     let mut error = report::message("ProcessDied", &what);
     error.traceback.push(lost_variables(lost));
-    error.traceback.push(
-        "hint: the kernel goes on with a new process; definitions and dependencies are still there"
-            .to_owned(),
-    );
+    error.traceback.push(way_back(lost, replays).to_owned());
     error
+}
+
+/// What usually is behind a signal.
+const SIGNALS: &[(&str, &str)] = &[
+    (
+        "SIGSEGV",
+        "memory was used that is not there (`unsafe` code, or a library in C)",
+    ),
+    (
+        "SIGBUS",
+        "memory was used that is not there (`unsafe` code, or a mapped file that became shorter)",
+    ),
+    ("SIGILL", "an instruction that the processor does not know"),
+    ("SIGFPE", "an impossible computation in a library in C"),
+    (
+        "SIGABRT",
+        "it gave up, as on `abort`, on a stack overflow or on a panic within a panic",
+    ),
+    (
+        "SIGKILL",
+        "killed from outside, most often because memory ran out",
+    ),
+];
+
+fn way_back(lost: &[Variable], replays: bool) -> &'static str {
+    if replays && !lost.is_empty() {
+        REPLAY
+    } else {
+        "hint: the kernel goes on with a new process; definitions and dependencies are still there"
+    }
 }
 
 fn lost_variables(lost: &[Variable]) -> String {
@@ -63,11 +106,25 @@ fn lost_variables(lost: &[Variable]) -> String {
 }
 
 /// A cell that was stopped; `error` is how it ended.
-pub(crate) fn interrupted_error(error: &CellError, variables: &[Variable]) -> CellError {
+pub(crate) fn interrupted_error(
+    error: &CellError,
+    variables: &[Variable],
+    replays: bool,
+) -> CellError {
     let mut interrupted = report::message("Interrupted", "the cell was stopped");
     if error.ename == "ProcessDied" {
         interrupted.traceback.push(lost_variables(variables));
-    } else if error.ename == "Error" || error.ename == "Panic" {
+        if !variables.is_empty() {
+            interrupted
+                .traceback
+                .push(way_back(variables, replays).to_owned());
+        }
+        return interrupted;
+    }
+    interrupted
+        .traceback
+        .push("variables are still there".to_owned());
+    if (error.ename == "Error" || error.ename == "Panic") && !error.evalue.contains(CANCELED) {
         // The cell itself has seen the stop and said so.
         interrupted
             .traceback

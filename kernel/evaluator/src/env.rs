@@ -23,7 +23,10 @@ pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
 /// The file descriptor for display messages, for the crate `notebook`.
 pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 
-/// The process to which [`DISPLAY_FD`] applies; what a cell starts inherits the variable but not the descriptor.
+/// The file descriptor of a file whose first byte is 1 when the cell is to stop, for the crate `notebook`.
+pub(crate) const STOP_FD: &str = "NOTEBOOK_STOP_FD";
+
+/// The process to which [`DISPLAY_FD`] and [`STOP_FD`] apply; what a cell starts inherits the variables but not the descriptors.
 pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 
 /// The file descriptor on which the cell process hears what front ends say to comms, for the crate `notebook`.

@@ -153,7 +153,12 @@ impl EvcxrEvaluator {
                     .next()
                     .unwrap_or(&how)
                     .trim();
-                Err(process_died(how, load_error.as_deref(), variables_before))
+                Err(process_died(
+                    how,
+                    load_error.as_deref(),
+                    variables_before,
+                    false,
+                ))
             }
             Err(error) => {
                 let error = report::message("CompileError", &error.to_string());
@@ -163,7 +168,7 @@ impl EvcxrEvaluator {
         if let Err(error) = &outcome
             && interrupted
         {
-            return Outcome::Error(interrupted_error(error, variables_before));
+            return Outcome::Error(interrupted_error(error, variables_before, false));
         }
         match outcome {
             Ok(value) => Outcome::Ok(value),

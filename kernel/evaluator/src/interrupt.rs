@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal};
 use crate::Interrupter;
 use crate::stream::{Shared, State};
 
-/// How long user code with a handler of its own may take to stop.
+/// How long a cell may take to stop by itself.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The programs with which cells are compiled, and the shell of `!` lines. Nothing else that this process has started is stopped.
@@ -38,7 +38,7 @@ fn interrupt(shared: &Arc<Shared>) {
         stop_group(process, Signal::KILL);
         return;
     }
-    // Without a handler in user code the process ends at once.
+    // What the cell waits for ends, or a handler of user code is asked; variables stay.
     stop_group(process, Signal::INT);
     let shared = Arc::clone(shared);
     let insist = move || {

@@ -13,6 +13,7 @@ mod completion;
 mod dependencies;
 mod diagnostics;
 mod helpers;
+mod history;
 mod imports;
 mod library;
 mod plan;
@@ -21,6 +22,7 @@ mod process;
 mod properties;
 mod session;
 mod source;
+mod testing;
 mod types;
 mod values;
 
@@ -49,6 +51,7 @@ use cell::Cell;
 use compiler::{Compiled, Compiler, Library, Output};
 use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
+use history::{History, Ran};
 use imports::{Imports, is_independent_of_imports};
 use library::Libraries;
 use plan::{Change, Plan, Show};
@@ -89,6 +92,7 @@ pub struct RustcEvaluator {
     /// The sources of the newest cells and libraries, by the names of their files.
     sources: VecDeque<(String, Arc<Source>)>,
     cells: Cells,
+    history: History,
     _folder: Folder,
 }
 
@@ -152,6 +156,7 @@ impl RustcEvaluator {
             number: 0,
             sources: VecDeque::new(),
             cells: Cells::default(),
+            history: History::default(),
             _folder: folder,
         };
         for code in user_configuration() {
@@ -177,6 +182,16 @@ impl RustcEvaluator {
         // Many lines of `:dep` are one set of crates, built once.
         let mut wanted = self.dependencies.clone();
         for command in &cell.commands {
+            if command.name == ":replay" {
+                match self.replay() {
+                    Ok(words) => append(&mut answered, commands::text(&words)),
+                    Err(error) => return Outcome::Error(error),
+                }
+                continue;
+            }
+            if command.name == ":test" {
+                continue;
+            }
             let answer = if command.name == ":dep" {
                 wanted
                     .add(&command.arguments)
@@ -202,7 +217,10 @@ impl RustcEvaluator {
                 return self.failed(report::message("CompileError", &words));
             }
         }
-        let outcome = if cell.is_empty() {
+        let test = cell.commands.iter().find(|command| command.name == ":test");
+        let outcome = if let Some(test) = test {
+            self.test(code, &cell, &test.arguments)
+        } else if cell.is_empty() {
             Outcome::Ok(self.pump.value(answered, None))
         } else {
             self.code(code, &cell, answered)
@@ -297,6 +315,88 @@ impl RustcEvaluator {
                     .without(session, &self.compiler, &self.toolchain, texts)
             })
             .flatten()
+    }
+
+    /// Runs the tests of the cell and of earlier ones, those whose names hold `filter`.
+    fn test(&mut self, code: &str, cell: &Cell, filter: &str) -> Outcome {
+        self.number += 1;
+        let number = self.number;
+        self.cells.add(number, code);
+        if cell.broken
+            && let Some(error) = self.broken(number, code, cell)
+        {
+            return self.failed(error);
+        }
+        if let Err(error) = self
+            .restore_libraries()
+            .and_then(|()| self.extern_crates(cell))
+        {
+            return self.failed(error);
+        }
+        let mut session = self.session.clone();
+        session.define(number, code, cell);
+        let mut tested = session.clone();
+        let mut tests: Vec<_> = tested
+            .items
+            .iter_mut()
+            .flat_map(|item| testing::find(&mut item.text))
+            .collect();
+        tests.retain(|test| test.path.contains(filter));
+        if tests.is_empty() {
+            let which = if filter.is_empty() {
+                String::new()
+            } else {
+                format!(" whose name holds `{filter}`")
+            };
+            return self.failed(report::message(
+                "CompileError",
+                &format!("there is no test{which}\nhint: a test is a function with `#[test]` above it, in this cell or an earlier one"),
+            ));
+        }
+        let code = format!("{code}{}", testing::runner(&tests));
+        let cell = Cell::parse(&code);
+        self.cells.add(number, &code);
+        let runnable = match self.compile(number, &code, &cell, &tested) {
+            Ok(runnable) => runnable,
+            Err(error) => return self.failed(error),
+        };
+        self.run(number, &code, &cell, session, &runnable, MimeBundle::new())
+    }
+
+    /// What comes of a report of tests.
+    fn verdicts(&self, report: &str, number: u64, code: &str) -> Outcome {
+        let mut verdicts = testing::read(report);
+        for verdict in &mut verdicts {
+            let panic = Panic {
+                place: std::mem::take(&mut verdict.place),
+                message: String::new(),
+            };
+            verdict.place = match self.place(&panic, number, code) {
+                Some(Place::Cell { line, column, .. }) => format!("line {line}, column {column}"),
+                Some(Place::Earlier { text }) => format!("an earlier cell: {}", text.trim()),
+                None => panic.place,
+            };
+        }
+        let table = testing::table(&verdicts);
+        let failed: Vec<&String> = verdicts
+            .iter()
+            .filter(|verdict| verdict.how == "FAILED")
+            .map(|verdict| &verdict.name)
+            .collect();
+        if failed.is_empty() {
+            return Outcome::Ok(Some(table));
+        }
+        self.pump.show(Event::Display {
+            data: table,
+            id: None,
+        });
+        let words = format!(
+            "{} of {} tests failed: {}",
+            failed.len(),
+            verdicts.len(),
+            list(&failed)
+        );
+        Outcome::Error(report::message("TestsFailed", &words))
     }
 
     /// The compiler's words about code that could not be taken apart; `None` when it has none.
@@ -514,21 +614,34 @@ impl RustcEvaluator {
         }
         let failed = |error| {
             Outcome::Error(if interrupted {
-                interrupted_error(&error, &before)
+                interrupted_error(&error, &before, true)
             } else {
                 error
             })
         };
         self.session = session;
         if let Err(Ended(how)) = result {
-            self.session.variables.clear();
+            self.lose_variables();
             if let Err(words) = self.start_process() {
                 tracing::error!(words, "there is no new cell process");
             }
-            return failed(process_died(&how, load_error.as_deref(), &before));
+            let mut error = process_died(&how, load_error.as_deref(), &before, true);
+            if let Some(panic) = end.panic.as_ref().filter(|_| how.contains("SIGABRT")) {
+                // A panic while it panicked, or one that must not leave a function.
+                let panicked = report::panic(panic, self.place(panic, number, code));
+                error.traceback.extend(panicked.traceback);
+            }
+            return failed(error);
         }
         for name in runnable.plan.moved() {
             self.session.variables.remove(name);
+        }
+        if let Some(report) = end
+            .error
+            .as_ref()
+            .filter(|text| text.starts_with(testing::REPORT))
+        {
+            return self.verdicts(report, number, code);
         }
         let error = match (&end.panic, &end.error) {
             (Some(panic), _) => Some(report::panic(panic, self.place(panic, number, code))),
@@ -562,7 +675,58 @@ impl RustcEvaluator {
                 },
             );
         }
+        self.history.add(Ran {
+            code: code[cell.rust.clone()].to_owned(),
+            makes: cell
+                .locals
+                .iter()
+                .map(|local| local.name.clone())
+                .filter(|name| runnable.plan.stores(name))
+                .collect(),
+            uses: runnable.plan.uses(false),
+            changes: runnable.plan.uses(true),
+        });
         Outcome::Ok(self.pump.value(answered, end.value))
+    }
+
+    /// Runs the cells again that made the variables that are lost; says which are there again.
+    fn replay(&mut self) -> Result<String, CellError> {
+        let cells = self.history.replay();
+        if cells.is_empty() {
+            return Ok("no variables are lost that a cell could make again".to_owned());
+        }
+        let lost = self.history.lost().clone();
+        let count = cells.len();
+        for (index, ran) in cells.into_iter().enumerate() {
+            match self.cell(&ran.code) {
+                Outcome::Ok(None) => {}
+                Outcome::Ok(Some(data)) => self.pump.show(Event::Display { data, id: None }),
+                Outcome::Error(mut error) => {
+                    error.traceback.push(format!(
+                        "this is cell {} of {count} that `:replay` runs again\nhint: run the cells after it one by one",
+                        index + 1
+                    ));
+                    return Err(error);
+                }
+            }
+        }
+        self.history.forget_lost();
+        let (there, gone): (Vec<_>, Vec<_>) = lost
+            .iter()
+            .partition(|name| self.session.variables.contains_key(*name));
+        let cells = if count == 1 { "cell" } else { "cells" };
+        let mut words = format!("ran {count} {cells} again; there again: {}", list(&there));
+        if !gone.is_empty() {
+            words += "; still lost: ";
+            words += &list(&gone);
+        }
+        Ok(words)
+    }
+
+    /// The process has gone, and with it the variables.
+    fn lose_variables(&mut self) {
+        let variables = std::mem::take(&mut self.session.variables);
+        self.history.lose(variables.into_keys());
     }
 
     /// Where a panic has happened, when that is in a cell.
@@ -769,12 +933,13 @@ impl RustcEvaluator {
             ..Dependencies::default()
         };
         self.compiler.libraries.clone_from(&self.own_libraries);
+        self.history = History::default();
         self.start_process()
     }
 
     /// Starts a new cell process; variables are lost.
     fn restart(&mut self) -> Result<(), String> {
-        self.session.variables.clear();
+        self.lose_variables();
         self.start_process()
     }
 
@@ -900,6 +1065,12 @@ fn user_configuration() -> impl Iterator<Item = String> {
             .into_iter()
             .filter_map(move |name| std::fs::read_to_string(folder.join(name)).ok())
     })
+}
+
+/// Names as a list in a sentence.
+fn list(names: &[&String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// Adds a command's answer to those before it.

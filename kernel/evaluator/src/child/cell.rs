@@ -23,7 +23,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
 use super::interpose::{self, Identity, Streams};
-use super::{runtime, signals};
+use super::{runtime, stop};
 use crate::env;
 use crate::link::{self, Frame};
 
@@ -59,7 +59,6 @@ fn serve() -> std::io::Result<()> {
     let mut completions = File::from(put_aside(std::io::stdout())?);
     let streams = connect()?;
     watch_kernel(streams);
-    signals::stop_on_interrupt();
     let runtime = runtime::load();
 
     let mut store: *mut c_void = std::ptr::null_mut();
@@ -77,6 +76,7 @@ fn serve() -> std::io::Result<()> {
             writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
             continue;
         }
+        stop::begin();
         runtime.set_running(true);
         match load_and_run(library, function, store) {
             Ok(new_store) => store = new_store,
@@ -88,6 +88,7 @@ fn serve() -> std::io::Result<()> {
                 exit(BROKEN);
             }
         }
+        stop::end();
         runtime.set_running(false);
         runtime.flush();
         // SAFETY: null asks for all streams of C's standard library.
@@ -188,9 +189,11 @@ fn connect() -> std::io::Result<&'static Streams> {
         identity(display.as_fd())?,
     ];
     let display_number = display.as_raw_fd();
+    let stop_number = stop::listen()?;
     // SAFETY: there is one thread so far; `child_hook` is the first thing in `main`.
     unsafe {
         std::env::set_var(env::DISPLAY_FD, display_number.to_string());
+        std::env::set_var(env::STOP_FD, stop_number.to_string());
         std::env::set_var(env::DISPLAY_PID, std::process::id().to_string());
         std::env::set_var(env::COMM_FD, comms.as_raw_fd().to_string());
         // What cells start is no cell process.

@@ -9,11 +9,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::fmt;
+use std::future::{poll_fn, Future};
 use std::io::Write;
 use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Waker;
 
 /// Takes a text of one of the kinds below.
 type Sink = extern "C" fn(kind: u8, text: *const c_void, length: usize);
@@ -29,10 +32,24 @@ const PANICKED: u8 = 3;
 /// A part of the text of the cell's value; an empty one ends it.
 const VALUE: u8 = 4;
 
+/// Linux's number of the error with which everything else ends that is to stop.
+const CANCELED: i32 = 125;
+
+/// The message of a panic that ends a cell which is to stop.
+const STOPPED: &str = "Operation canceled (os error 125)";
+
 /// No text is sent in longer parts.
 const PART: usize = 16 * 1024;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Says whether the cell is to stop and has not seen it.
+type Asked = extern "C" fn() -> bool;
+
+static ASKED: OnceLock<Asked> = OnceLock::new();
+
+/// Wakes the future of the cell, which then sees that it is to stop.
+static WAITING: Mutex<Option<Waker>> = Mutex::new(None);
 
 fn send(kind: u8, text: &str) {
     if let Some(sink) = SINK.get() {
@@ -41,8 +58,9 @@ fn send(kind: u8, text: &str) {
 }
 
 #[no_mangle]
-pub extern "C" fn cell_runtime_start(sink: Sink) {
+pub extern "C" fn cell_runtime_start(sink: Sink, asked: Asked) {
     SINK.get_or_init(|| sink);
+    ASKED.get_or_init(|| asked);
     let cell_thread = std::thread::current().id();
     std::panic::set_hook(Box::new(move |panic| {
         let message = match (panic.payload().downcast_ref::<&str>(), panic.payload().downcast_ref::<String>()) {
@@ -56,6 +74,13 @@ pub extern "C" fn cell_runtime_start(sink: Sink) {
             .unwrap_or_default();
         let thread = std::thread::current();
         if thread.id() == cell_thread {
+            if let Some(panicked) = PANICKED_TEST.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                *panicked = (place, message.to_owned());
+                return;
+            }
+            // Whoever waited has met this error and panics about it, in words of its own.
+            let stopped = ASKED.get().is_some_and(|asked| asked()) && message.contains(&CANCELED.to_string());
+            let message = if stopped { STOPPED } else { message };
             send(PANIC, &format!("{place}\0{message}"));
         } else {
             let name = thread.name().unwrap_or("<unnamed>");
@@ -67,6 +92,27 @@ pub extern "C" fn cell_runtime_start(sink: Sink) {
 #[no_mangle]
 pub extern "C" fn cell_runtime_flush() {
     let _ = catch_unwind(|| std::io::stdout().flush());
+}
+
+#[no_mangle]
+pub extern "C" fn cell_runtime_stop() {
+    let waker = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The future of a cell; ends by a panic when the cell is to stop.
+pub async fn until_stopped<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if ASKED.get().is_some_and(|asked| asked()) {
+            panic!("{STOPPED}");
+        }
+        *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 thread_local! {
@@ -162,6 +208,62 @@ impl<E: fmt::Display> From<E> for Failed {
     fn from(error: E) -> Self {
         Self(format!("{error}"))
     }
+}
+
+/// Where the panic of a test goes, its place and its message, while tests run.
+static PANICKED_TEST: Mutex<Option<(String, String)>> = Mutex::new(None);
+
+/// What a test gives: nothing, or how it went.
+pub trait Tested {
+    /// The words of the error, if it is one.
+    fn result(self) -> Result<(), String>;
+}
+
+impl Tested for () {
+    fn result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<T: Tested, E: fmt::Debug> Tested for Result<T, E> {
+    fn result(self) -> Result<(), String> {
+        match self {
+            Ok(value) => value.result(),
+            Err(error) => Err(format!("Error: {error:?}")),
+        }
+    }
+}
+
+/// A test: its name, whether it is ignored, the words with which it has to panic, and the test itself.
+pub type Test = (&'static str, bool, Option<&'static str>, fn() -> Result<(), String>);
+
+/// Runs tests; gives a report, four fields a test.
+pub fn run_tests(tests: &[Test]) -> Result<(), String> {
+    let mut report = String::new();
+    for (name, ignored, panics, test) in tests {
+        let (how, place, message) = if *ignored {
+            ("ignored", String::new(), String::new())
+        } else {
+            *PANICKED_TEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Default::default());
+            let ended = catch_unwind(test);
+            let panicked = PANICKED_TEST.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (place, message) = panicked.unwrap_or_default();
+            if ASKED.get().is_some_and(|asked| asked()) {
+                panic!("{STOPPED}");
+            }
+            match (ended, panics) {
+                (Ok(Ok(())), None) => ("ok", String::new(), String::new()),
+                (Ok(Err(error)), None) => ("FAILED", String::new(), error),
+                (Err(_), Some(words)) if message.contains(words) => ("ok", String::new(), String::new()),
+                (Err(_), Some(words)) => ("FAILED", place, format!("{message}\nthe message should contain: {words}")),
+                (Err(_), None) => ("FAILED", place, message),
+                (Ok(_), Some(_)) => ("FAILED", String::new(), "it should panic and did not".to_owned()),
+            }
+        };
+        report += &format!("\u{1e}{name}\u{1f}{how}\u{1f}{place}\u{1f}{message}");
+    }
+    // Always as an error, so that the kernel shows it in its own way.
+    Err(report)
 }
 
 static PRETTY: AtomicBool = AtomicBool::new(false);

@@ -21,6 +21,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
+use super::stop;
 use crate::link::{self, Frame};
 
 /// The cell process's ends of everything.
@@ -156,6 +157,10 @@ fn stream_of(fd: c_int) -> Option<(&'static Streams, Frame)> {
 /// Writes to a stream of the kernel; how many bytes were taken.
 fn write_frame(streams: &Streams, frame: Frame, bytes: &[u8]) -> Result<usize, Errno> {
     let on_cell_thread = CELL_THREAD.get() == Some(&this_thread());
+    if frame != Frame::Display && stop::asked_here() {
+        // `print!` makes a panic of it.
+        return Err(Errno::CANCELED);
+    }
     let taken = &bytes[..bytes.len().min(link::MAX_PAYLOAD)];
     if frame == Frame::Stdout {
         if on_cell_thread {
@@ -263,8 +268,15 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> i
     {
         COMM_THREAD.store(this_thread(), Ordering::Relaxed);
     }
+    if stop::asked_here() {
+        return c_result(Err(Errno::CANCELED));
+    }
     // SAFETY: the same arguments for the same system call.
-    unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize }
+    let result = unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize };
+    if result < 0 && stop::asked_here() {
+        return c_result(Err(Errno::CANCELED));
+    }
+    result
 }
 
 /// Gives what is left of the last line, or asks the kernel for another.
@@ -280,10 +292,14 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
             // A prompt is mostly part of a line.
             flush();
         }
+        if stop::asked_here() {
+            return Err(Errno::CANCELED);
+        }
         send_on(streams, Frame::Input, &[])?;
         line.resize(link::MAX_INPUT, 0);
         let received = loop {
             match rustix::net::recv(&streams.input, &mut line[..], RecvFlags::empty()) {
+                // The kernel answers in any case, also when the cell is stopped.
                 Err(Errno::INTR) => {}
                 other => break other,
             }

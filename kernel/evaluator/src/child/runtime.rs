@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::interpose;
+use super::{interpose, stop};
 use crate::cache::Key;
 use crate::env;
 use crate::link::{Frame, MAX_PAYLOAD};
@@ -124,7 +124,7 @@ pub(super) struct Runtime {
 /// Loads the library that the environment names. Without it, text without a newline comes late and panics are only seen by `evcxr`.
 pub(super) fn load() -> Runtime {
     let running = Arc::new((Mutex::new(false), Condvar::new()));
-    let Some(flush) =
+    let Some((flush, wake)) =
         std::env::var_os(env::CELL_RUNTIME).and_then(|path| load_from(Path::new(&path)).ok())
     else {
         return Runtime {
@@ -134,10 +134,10 @@ pub(super) fn load() -> Runtime {
     };
     interpose::flush_with(flush);
     std::thread::Builder::new()
-        .name("flush".to_owned())
+        .name("cell-watch".to_owned())
         .spawn({
             let running = Arc::clone(&running);
-            move || flush_while_running(flush, &running)
+            move || watch_while_running(flush, wake, &running)
         })
         .ok();
     Runtime {
@@ -162,7 +162,12 @@ impl Runtime {
     }
 }
 
-fn flush_while_running(flush: extern "C" fn(), running: &(Mutex<bool>, Condvar)) {
+/// Looks again and again for text without a newline, and for the stop button.
+fn watch_while_running(
+    flush: extern "C" fn(),
+    wake: extern "C" fn(),
+    running: &(Mutex<bool>, Condvar),
+) {
     let (running, changed) = running;
     let mut now = running.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
@@ -173,6 +178,10 @@ fn flush_while_running(flush: extern "C" fn(), running: &(Mutex<bool>, Condvar))
             if *now {
                 // The lock is not held here: a cell that holds standard output must not keep the next one from starting.
                 drop(now);
+                if stop::asked() {
+                    stop::wake();
+                    wake();
+                }
                 flush();
                 now = running.lock().unwrap_or_else(PoisonError::into_inner);
             }
@@ -182,26 +191,34 @@ fn flush_while_running(flush: extern "C" fn(), running: &(Mutex<bool>, Condvar))
     }
 }
 
-fn load_from(path: &Path) -> Result<extern "C" fn(), libloading::Error> {
+/// Loads and starts it; gives what flushes standard output and what wakes the future of a cell.
+fn load_from(path: &Path) -> Result<(extern "C" fn(), extern "C" fn()), libloading::Error> {
+    type Start = extern "C" fn(extern "C" fn(u8, *const c_void, usize), extern "C" fn() -> bool);
     // SAFETY: the library was built from `cell_runtime.rs` by this crate; loading it runs nothing else. It stays loaded.
     let library = std::mem::ManuallyDrop::new(unsafe { libloading::Library::new(path) }?);
     // SAFETY: these are the signatures in `cell_runtime.rs`.
-    let (start, flush) = unsafe {
+    let (start, flush, wake) = unsafe {
         (
-            *library.get::<extern "C" fn(extern "C" fn(u8, *const c_void, usize))>(
-                b"cell_runtime_start",
-            )?,
+            *library.get::<Start>(b"cell_runtime_start")?,
             *library.get::<extern "C" fn()>(b"cell_runtime_flush")?,
+            *library.get::<extern "C" fn()>(b"cell_runtime_stop")?,
         )
     };
-    start(take);
-    Ok(flush)
+    start(take, asked);
+    Ok((flush, wake))
+}
+
+extern "C" fn asked() -> bool {
+    stop::asked()
 }
 
 /// Sends to the kernel what the library says; the kinds are those of `cell_runtime.rs`.
 extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
     // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
     let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
+    if kind == 0 {
+        stop::ending();
+    }
     let frame = match kind {
         0 => Frame::Panic,
         2 => Frame::Failed,

@@ -218,8 +218,12 @@ fn commands(code: &str) -> (Vec<Command>, usize) {
                 arguments: shell.trim().to_owned(),
                 line: index + 1,
             });
-        } else if text.starts_with(':') && !text.starts_with("::") {
+        } else if text == "%test"
+            || text.starts_with("%test ")
+            || text.starts_with(':') && !text.starts_with("::")
+        {
             let (name, arguments) = text.split_once(' ').unwrap_or((text, ""));
+            let name = if name == "%test" { ":test" } else { name };
             commands.push(Command {
                 name: name.to_owned(),
                 arguments: arguments.trim().to_owned(),

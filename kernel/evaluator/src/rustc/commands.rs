@@ -21,7 +21,10 @@ const COMMANDS: &[(&str, &str)] = &[
         ":env",
         "Set an environment variable (key=value); :restart for a process that has it",
     ),
-    (":explain", "Explain the last error"),
+    (
+        ":explain",
+        "Explain the last error, or one by its code (:explain E0382)",
+    ),
     (":fmt", "How values are shown: {:?} (default), {:#?} or {}"),
     (":help", "Show this list"),
     (":last_compile_dir", "Show the folder of the generated code"),
@@ -31,10 +34,18 @@ const COMMANDS: &[(&str, &str)] = &[
         "How well cells are optimised (0 to 3); no number switches between 0 and 2",
     ),
     (
+        ":replay",
+        "Run the cells again that made the variables that were lost",
+    ),
+    (
         ":restart",
         "Start the cells' process again: forgets variables",
     ),
     (":show_deps", "Show the dependencies"),
+    (
+        ":test",
+        "Run the `#[test]` functions of this cell and of earlier ones, or those whose names hold a word; also %test",
+    ),
     (":t", "Short for :type"),
     (":timing", "Show how long cells take, on and off"),
     (":type", "Show the type of a variable"),
@@ -139,7 +150,7 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
                 evaluator.dependencies.offline
             )))
         }
-        ":explain" => explain(evaluator),
+        ":explain" => explain(evaluator, arguments),
         ":build_env" => {
             let (name, value) = key_and_value(arguments)?;
             evaluator
@@ -216,12 +227,28 @@ fn type_of(evaluator: &RustcEvaluator, name: &str) -> Result<MimeBundle, String>
     Ok(text(&format!("{name}: {}", short(&variable.type_name))))
 }
 
-fn explain(evaluator: &RustcEvaluator) -> Result<MimeBundle, String> {
-    let Some(code) = &evaluator.last_error else {
-        return Err("No last error to explain".to_owned());
+fn explain(evaluator: &RustcEvaluator, code: &str) -> Result<MimeBundle, String> {
+    let code = match (code, &evaluator.last_error) {
+        ("", Some(code)) => code.clone(),
+        ("", None) => {
+            return Err(
+                "No last error to explain\nhint: name one, as in `:explain E0382`".to_owned(),
+            );
+        }
+        (code, _) => code.to_uppercase(),
     };
+    // Not an option of the compiler by accident.
+    let known = |code: &str| {
+        code.strip_prefix('E')
+            .is_some_and(|digits| digits.len() == 4 && digits.parse::<u16>().is_ok())
+    };
+    if !known(&code) {
+        return Err(format!(
+            "`{code}` is no error of the compiler with an explanation\nhint: such codes look like E0382"
+        ));
+    }
     let output = Program::new(&evaluator.toolchain.rustc)
-        .args(["--explain", code])
+        .args(["--explain", &code])
         .output()
         .map_err(|error| format!("the compiler cannot be started: {error}"))?;
     let explanation = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -230,8 +257,35 @@ fn explain(evaluator: &RustcEvaluator) -> Result<MimeBundle, String> {
     }
     Ok(MimeBundle::from([
         ("text/plain".to_owned(), explanation.trim_end().into()),
-        ("text/markdown".to_owned(), explanation.into()),
+        (
+            "text/markdown".to_owned(),
+            markdown(&code, &explanation).into(),
+        ),
     ]))
+}
+
+/// The compiler's Markdown for a reader: its code blocks are Rust, and say nothing to rustdoc.
+fn markdown(code: &str, explanation: &str) -> String {
+    let mut text = format!("### {code}\n\n");
+    let mut inside = false;
+    for line in explanation.lines() {
+        if line.starts_with("```") {
+            let other = ["text", "toml", "sh", "none", "console"];
+            let rust = !inside && !other.iter().any(|word| line[3..].starts_with(word));
+            text += if rust {
+                "```rust"
+            } else if inside {
+                "```"
+            } else {
+                line
+            };
+            inside = !inside;
+        } else {
+            text += line;
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn help() -> MimeBundle {
@@ -279,7 +333,7 @@ fn key_and_value(arguments: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "Please supply key=value".to_owned())
 }
 
-fn text(words: &str) -> MimeBundle {
+pub(super) fn text(words: &str) -> MimeBundle {
     MimeBundle::from([("text/plain".to_owned(), words.into())])
 }
 
@@ -291,7 +345,7 @@ fn text_unless_empty(words: &str) -> MimeBundle {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -115,6 +115,15 @@ impl Plan {
         self.moved.iter()
     }
 
+    /// The variables of earlier cells that the cell may use; or only those that it may change or move away.
+    pub(super) fn uses(&self, changes: bool) -> BTreeSet<String> {
+        self.taken
+            .iter()
+            .filter(|(name, variable)| !changes || variable.mutable || self.moved.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// Whether a new variable lives on.
     pub(super) fn stores(&self, name: &str) -> bool {
         !self.gone.contains(name)
@@ -228,7 +237,7 @@ impl Plan {
             let _ = writeln!(head, "let done = ::cell_runtime::run(|| -> {result} {{");
             if self.awaits {
                 head.push_str(
-                    "::cell_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(async {\n",
+                    "::cell_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(::cell_runtime::until_stopped(async {\n",
                 );
             }
         }
@@ -251,7 +260,7 @@ impl Plan {
             return;
         }
         if self.awaits {
-            source.generated(&format!("<{result}>::Ok(())\n}})\n}});\n"));
+            source.generated(&format!("<{result}>::Ok(())\n}}))\n}});\n"));
         } else {
             source.generated("::std::result::Result::Ok(())\n});\n");
         }

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 
 use super::decoder::Decoder;
+use crate::ending::CANCELED;
 use crate::{CommMessage, Event, MimeBundle};
 
 const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
@@ -188,6 +189,8 @@ impl Assembler {
     /// Shows what was held back.
     pub(crate) fn release(&mut self) {
         match self.held.take() {
+            // The stop button; the error of the cell says so.
+            Some(Held::Panic(panic)) if panic.message.contains(CANCELED) => {}
             Some(Held::Panic(panic)) => self.push_stderr(&panic.text()),
             Some(Held::Error(text)) => self.push_stderr(&text),
             Some(Held::Line(line)) => self.push_stdout(&format!("{line}\n")),
@@ -290,7 +293,16 @@ impl Assembler {
             place: place.to_owned(),
             message: message.to_owned(),
         };
-        self.last_panic = Some(panic.clone());
+        // What comes of a panic that may not go on says nothing of its own.
+        let follows = panic
+            .message
+            .starts_with("panic in a function that cannot unwind")
+            || panic
+                .message
+                .starts_with("panic in a destructor during cleanup");
+        if !follows || self.last_panic.is_none() {
+            self.last_panic = Some(panic.clone());
+        }
         self.held = Some(Held::Panic(panic));
     }
 
@@ -362,8 +374,11 @@ impl Assembler {
     }
 
     /// The process has ended in the middle of a function.
-    pub(crate) fn died(&mut self) {
+    ///
+    /// Gives the last panic, which may be why.
+    pub(crate) fn died(&mut self) -> Option<Panic> {
         self.flush_parts();
+        let panic = self.last_panic.take();
         self.release();
         self.show_bundle();
         let events = self.take_events();
@@ -371,6 +386,7 @@ impl Assembler {
             events,
             ..Self::default()
         };
+        panic
     }
 
     /// Shows what waited for more bytes of its kind.

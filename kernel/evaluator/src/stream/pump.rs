@@ -525,7 +525,7 @@ impl Worker {
         self.drain_pipe(0);
         self.drain_pipe(1);
         self.connection = None;
-        self.assembler.died();
+        let panic = self.assembler.died();
         self.hand_over();
         self.comms.hear(self.comm_assembler.take_all_notices());
         self.comm_assembler = Assembler::default();
@@ -537,6 +537,7 @@ impl Worker {
         self.shared.change(|state| {
             state.process = None;
             state.running = false;
+            state.end.panic = panic;
             state.processes_gone += 1;
         });
     }

@@ -22,7 +22,7 @@ pub const CHECKS: &[Check] = &[
         "what_stands_at_the_cursor_is_described",
         what_stands_at_the_cursor_is_described,
     ),
-    ("standard_input_asks", standard_input_asks),
+    ("stdin_asks_the_reader", standard_input_asks),
     (
         "evcxr_input_asks_with_its_prompt",
         evcxr_input_asks_with_its_prompt,

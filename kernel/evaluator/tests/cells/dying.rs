@@ -1,8 +1,10 @@
 //! Cells that take their process with them.
 
-use azureml_kernel_evaluator::Evaluator;
+use std::path::Path;
 
-use crate::support::{Check, error, plain, value};
+use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+
+use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, value};
 
 pub const CHECKS: &[Check] = &[
     (
@@ -14,6 +16,7 @@ pub const CHECKS: &[Check] = &[
         "a_segmentation_fault_names_the_signal",
         a_segmentation_fault_names_the_signal,
     ),
+    ("a_stack_overflow_says_so", a_stack_overflow_says_so),
 ];
 
 /// Runs a cell that ends the process; checks that the kernel goes on with its definitions.
@@ -46,4 +49,116 @@ fn a_segmentation_fault_names_the_signal(evaluator: &mut dyn Evaluator) {
         "unsafe { std::ptr::null_mut::<i32>().with_addr(8).write_volatile(1) }",
         "SIGSEGV",
     );
+}
+
+fn a_stack_overflow_says_so(evaluator: &mut dyn Evaluator) {
+    value(
+        evaluator,
+        "fn deeper(n: u64) -> u64 { let page = std::hint::black_box([n; 512]); deeper(page[0] + 1) + page[1] }",
+    );
+    let (seen, error) = error(evaluator, "deeper(1)");
+    assert_eq!(error.ename, "ProcessDied");
+    assert!(error.evalue.contains("stack overflow"), "{error:?}");
+    assert!(
+        seen.iter()
+            .any(|shown| shown.contains("overflowed its stack")),
+        "{seen:?}"
+    );
+}
+
+pub const OF_RUSTC: &[OwnCheck] = &[
+    (
+        "crash_lists_what_is_lost_and_replay_brings_it_back",
+        crash_lists_what_is_lost_and_replay_brings_it_back,
+    ),
+    (
+        "interrupt_that_kills_offers_replay",
+        interrupt_that_kills_offers_replay,
+    ),
+    (
+        "crash_within_a_panic_names_its_place",
+        crash_within_a_panic_names_its_place,
+    ),
+];
+
+fn crash_lists_what_is_lost_and_replay_brings_it_back(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(
+        evaluator,
+        "struct Point { x: i32 } let mut points = vec![Point { x: 1 }];",
+    );
+    value(evaluator, "points.push(Point { x: 2 }); let unused = 1;");
+    ok(evaluator, "println!(\"not run again\");");
+    value(
+        evaluator,
+        "let sum: i32 = points.iter().map(|point| point.x).sum();",
+    );
+    let (_, error) = error(evaluator, "std::process::abort()");
+    assert_eq!(
+        plain(&error),
+        "ProcessDied: the cell's process was ended by 6 (SIGABRT) (core dumped): it gave up, as on `abort`, on a stack overflow or on a panic within a panic
+variables that were lost: `points`, `sum`, `unused`
+hint: `:replay` runs the cells again that made them; definitions and dependencies are still there"
+            .replace(" (core dumped)", if plain(&error).contains("core dumped") { " (core dumped)" } else { "" })
+    );
+    assert_eq!(evaluator.variables(), []);
+    assert_eq!(
+        ok(evaluator, ":replay"),
+        (
+            Vec::new(),
+            Some("ran 3 cells again; there again: `points`, `sum`, `unused`".to_owned())
+        )
+    );
+    assert_eq!(value(evaluator, "sum + points[1].x + unused"), "6");
+    assert_eq!(
+        value(evaluator, ":replay"),
+        "no variables are lost that a cell could make again"
+    );
+    // The same after a restart, and output is shown again.
+    value(evaluator, ":restart");
+    assert_eq!(
+        ok(evaluator, ":replay").0,
+        ["display:{\"text/plain\":\"6\"}"]
+    );
+    assert_eq!(value(evaluator, "points.len()"), "2");
+}
+
+fn interrupt_that_kills_offers_replay(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(evaluator, "let looked_at = vec![7];");
+    let recorder = Recorder::default();
+    let interrupt = evaluator.interrupter();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            recorder.wait_for("ready");
+            interrupt();
+            // The second one does not wait.
+            interrupt();
+        });
+        let code = "println!(\"ready\"); loop { std::hint::black_box(&looked_at); }";
+        evaluator.execute(code, &recorder)
+    });
+    let Outcome::Error(error) = outcome else {
+        panic!("it ends by the button alone");
+    };
+    assert_eq!(
+        plain(&error),
+        "Interrupted: the cell was stopped\nvariables that were lost: `looked_at`\n\
+         hint: `:replay` runs the cells again that made them; definitions and dependencies are still there"
+    );
+    value(evaluator, ":replay");
+    assert_eq!(value(evaluator, "looked_at"), "[7]");
+}
+
+fn crash_within_a_panic_names_its_place(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(evaluator, "let lost = 1;");
+    let (_, error) = error(
+        evaluator,
+        "extern \"C\" fn called() { panic!(\"thrown here\") }\ncalled();",
+    );
+    let text = plain(&error);
+    assert!(error.evalue.contains("SIGABRT"), "{text}");
+    assert!(text.contains("variables that were lost: `lost`"), "{text}");
+    assert!(text.contains("thrown here"), "{text}");
 }

@@ -1,8 +1,10 @@
 //! Cells that fail, and what a reader is told.
 
-use azureml_kernel_evaluator::Evaluator;
+use std::path::Path;
 
-use crate::support::{Check, error, ok, plain, value};
+use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+
+use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, value};
 
 pub const CHECKS: &[Check] = &[
     (
@@ -222,4 +224,109 @@ fn an_error_that_is_printed_is_none(evaluator: &mut dyn Evaluator) {
         r#"let error = "handled"; eprintln!("{}", error); println!("on");"#,
     );
     assert_eq!(seen, ["err:handled\n", "out:on\n"]);
+}
+
+pub const OF_RUSTC: &[OwnCheck] = &[
+    ("teaching_runs_tests", teaching_runs_tests),
+    (
+        "teaching_explains_an_error_by_its_code",
+        teaching_explains_an_error_by_its_code,
+    ),
+    (
+        "diagnostics_are_one_block_with_a_link",
+        diagnostics_are_one_block_with_a_link,
+    ),
+    (
+        "diagnostics_say_how_to_keep_what_borrows",
+        diagnostics_say_how_to_keep_what_borrows,
+    ),
+];
+
+fn teaching_runs_tests(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(
+        evaluator,
+        "fn twice(n: i32) -> i32 { n * 2 }\nlet kept = 3;\n#[test]\nfn of_an_earlier_cell() { assert_eq!(twice(2), 4); }",
+    );
+    let (_, passed) = ok(
+        evaluator,
+        "%test\n#[test]\n#[should_panic(expected = \"zero\")]\nfn panics() { panic!(\"not zero\") }",
+    );
+    assert_eq!(
+        passed.as_deref(),
+        Some("test of_an_earlier_cell ... ok\ntest panics ... ok")
+    );
+    let code = "%test mine\n#[cfg(test)]\nmod mine {\n    use super::*;\n    #[test]\n    fn right() -> Result<(), String> { Ok(()) }\n    #[test]\n    fn wrong() { assert_eq!(twice(2), 5); }\n    #[test]\n    #[ignore]\n    fn slow() {}\n    #[test]\n    fn err() -> Result<(), String> { Err(\"no\".into()) }\n}";
+    let (seen, error) = error(evaluator, code);
+    assert_eq!(error.ename, "TestsFailed");
+    assert_eq!(
+        error.evalue,
+        "2 of 4 tests failed: `mine::wrong`, `mine::err`"
+    );
+    for expected in [
+        "test mine::right ... ok",
+        "test mine::wrong ... FAILED (line 8, column 18)",
+        "left: 4",
+        "test mine::slow ... ignored",
+        "Error: \\\"no\\\"",
+    ] {
+        assert!(seen.join("\n").contains(expected), "{expected}: {seen:?}");
+    }
+    // State is kept, and tests are no part of other cells.
+    assert_eq!(value(evaluator, "twice(kept)"), "6");
+    let (_, none) = self::error(evaluator, ":test nowhere");
+    assert!(plain(&none).contains("hint: "), "{}", plain(&none));
+}
+
+fn teaching_explains_an_error_by_its_code(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    let recorder = Recorder::default();
+    let Outcome::Ok(Some(explained)) = evaluator.execute(":explain E0382", &recorder) else {
+        panic!("it is explained");
+    };
+    let markdown = explained["text/markdown"].as_str().expect("it is text");
+    assert!(markdown.starts_with("### E0382\n"), "{markdown}");
+    assert!(markdown.contains("```rust\n"), "{markdown}");
+    assert!(!markdown.contains("compile_fail"), "{markdown}");
+    let (_, error) = error(evaluator, ":explain --version");
+    assert!(plain(&error).contains("hint: "), "{}", plain(&error));
+}
+
+fn diagnostics_are_one_block_with_a_link(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    let (_, error) = error(
+        evaluator,
+        "let 값 = String::from(\"a\");\nlet moved = 값;\nprintln!(\"{값}\");",
+    );
+    let text = plain(&error);
+    for expected in [
+        "error[E0382]: borrow of moved value: `값`",
+        "--> line 3, column 12",
+        "2 | let moved = 값;",
+        "= explained: https://doc.rust-lang.org/error_codes/E0382.html",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert_eq!(text.matches("error[").count(), 1, "{text}");
+    let (seen, _) = ok(evaluator, "std::fs::read(\"/\");\nprintln!(\"on\");");
+    assert!(
+        seen[0].contains("unused `Result` that must be used")
+            && seen[0].contains("line 1, column 1"),
+        "{seen:?}"
+    );
+    assert_eq!(seen[1], "out:on\n");
+}
+
+fn diagnostics_say_how_to_keep_what_borrows(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(evaluator, "let text = String::from(\"a b\");");
+    let (_, error) = error(
+        evaluator,
+        "let words: Vec<&str> = text.split(' ').collect();",
+    );
+    let text = plain(&error);
+    for way in ["own it", "clone", "Box::leak", "{ … }"] {
+        assert!(text.contains(way), "{way}: {text}");
+    }
+    assert!(text.contains("1 | let words"), "{text}");
 }

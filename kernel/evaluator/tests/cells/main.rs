@@ -34,6 +34,13 @@ fn main() {
     support::run(
         &checks,
         &[helper_crates::CHECKS, killed::CHECKS].concat(),
-        &[building::CHECKS, importing::CHECKS, surroundings::CHECKS].concat(),
+        &[
+            building::CHECKS,
+            importing::CHECKS,
+            surroundings::CHECKS,
+            dying::OF_RUSTC,
+            errors::OF_RUSTC,
+        ]
+        .concat(),
     );
 }

@@ -6,7 +6,7 @@ use crate::support::{Check, Recorder, ok, value};
 
 pub const CHECKS: &[Check] = &[
     ("streams_keep_their_order", streams_keep_their_order),
-    ("part_of_a_line_comes_at_once", part_of_a_line_comes_at_once),
+    ("partial_lines_come_at_once", part_of_a_line_comes_at_once),
     (
         "part_of_a_line_stays_in_its_cell",
         part_of_a_line_stays_in_its_cell,

@@ -16,6 +16,19 @@ pub const CHECKS: &[Check] = &[
         "user_code_that_listens_stops_by_itself",
         user_code_that_listens_stops_by_itself,
     ),
+    (
+        "interrupt_keeps_variables_in_a_sleep",
+        interrupt_keeps_variables_in_a_sleep,
+    ),
+    (
+        "interrupt_keeps_variables_in_a_printing_loop",
+        interrupt_keeps_variables_in_a_printing_loop,
+    ),
+    (
+        "interrupt_keeps_variables_in_waits",
+        interrupt_keeps_variables_in_waits,
+    ),
+    ("interrupt_spares_a_drop", interrupt_spares_a_drop),
     ("a_compile_is_stopped", a_compile_is_stopped),
     (
         "stopping_nothing_changes_nothing",
@@ -59,8 +72,86 @@ fn a_loop_is_stopped(evaluator: &mut dyn Evaluator) {
 
 fn a_program_that_the_cell_started_is_stopped(evaluator: &mut dyn Evaluator) {
     let code = "println!(\"ready\"); std::process::Command::new(\"sleep\").arg(\"1000\").status().unwrap();";
+    value(evaluator, "let kept_beside_a_program = 6;");
     interrupted(stopped(evaluator, code));
-    assert_eq!(value(evaluator, "1 + 1"), "2");
+    assert_eq!(value(evaluator, "kept_beside_a_program"), "6");
+}
+
+/// Stops a cell that uses a variable of an earlier one, and checks that the variable has come back and nothing else is told.
+fn stays(evaluator: &mut dyn Evaluator, code: &str) {
+    value(evaluator, "let stays = vec![String::from(\"stays\")];");
+    let begin = Instant::now();
+    let error = interrupted(stopped(
+        evaluator,
+        &format!("let never = stays.len(); println!(\"ready\"); {code}"),
+    ));
+    assert!(
+        begin.elapsed() < Duration::from_secs(3) + COMPILING,
+        "it was killed after all"
+    );
+    assert_eq!(
+        plain(&error),
+        "Interrupted: the cell was stopped\nvariables are still there",
+        "{code}"
+    );
+    assert_eq!(value(evaluator, "stays"), "[\"stays\"]", "{code}");
+    assert!(
+        evaluator.variables().iter().all(|one| one.name != "never"),
+        "{code}"
+    );
+}
+
+/// More than any of the cells here takes to compile, on a busy machine.
+const COMPILING: Duration = Duration::from_secs(30);
+
+fn interrupt_keeps_variables_in_a_sleep(evaluator: &mut dyn Evaluator) {
+    stays(
+        evaluator,
+        "std::thread::sleep(std::time::Duration::from_secs(1000));",
+    );
+    // One that has begun to wait for nothing in particular again.
+    stays(
+        evaluator,
+        "loop { std::thread::sleep(std::time::Duration::from_micros(10)); }",
+    );
+}
+
+fn interrupt_keeps_variables_in_a_printing_loop(evaluator: &mut dyn Evaluator) {
+    stays(evaluator, "for line in 0.. { println!(\"{line}\"); }");
+    stays(evaluator, "for line in 0.. { eprintln!(\"{line}\"); }");
+}
+
+fn interrupt_keeps_variables_in_waits(evaluator: &mut dyn Evaluator) {
+    for code in [
+        "std::thread::spawn(|| loop { std::thread::park(); }).join().unwrap();",
+        "std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap().accept().unwrap();",
+        "let listener = std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap(); \
+         let mut stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap(); \
+         std::io::Read::read(&mut stream, &mut [0]).unwrap();",
+        "std::process::Command::new(\"sleep\").arg(\"1000\").output().unwrap();",
+    ] {
+        stays(evaluator, code);
+    }
+}
+
+fn interrupt_spares_a_drop(evaluator: &mut dyn Evaluator) {
+    value(
+        evaluator,
+        "struct Last; impl Drop for Last { fn drop(&mut self) { println!(\"cleaned up\"); } } let spared = 1;",
+    );
+    let recorder = Recorder::default();
+    let interrupt = evaluator.interrupter();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            recorder.wait_for("ready");
+            interrupt();
+        });
+        let code = "let last = Last; println!(\"ready\"); std::thread::sleep(std::time::Duration::from_secs(1000)); drop(last);";
+        evaluator.execute(code, &recorder)
+    });
+    interrupted(outcome);
+    assert_eq!(recorder.seen(), ["out:ready\ncleaned up\n"]);
+    assert_eq!(value(evaluator, "spared"), "1");
 }
 
 fn user_code_that_listens_stops_by_itself(evaluator: &mut dyn Evaluator) {

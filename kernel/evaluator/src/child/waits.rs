@@ -1,0 +1,172 @@
+//! Functions of the C library in which a cell waits: they fail with `ECANCELED` when it is to [stop](super::stop).
+//!
+//! As in [`interpose`](super::interpose), a definition in the executable comes before the C library's. On other threads and in other
+//! roles these are the functions that they stand for. Waits for locks and channels are not among them: whoever waits there is
+//! known to others, who would go on to use what is gone.
+
+// The C library's interface is made of raw pointers and numbers; each use says why it is sound.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::stop;
+
+/// The C library's own function of that name.
+fn next(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
+    let mut function = known.load(Ordering::Relaxed);
+    if function.is_null() {
+        // SAFETY: the name is a C string.
+        function = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+        known.store(function, Ordering::Relaxed);
+    }
+    function
+}
+
+fn cancelled<T: From<i8>>() -> T {
+    // SAFETY: `errno` of the calling thread is always there.
+    unsafe { *libc::__errno_location() = libc::ECANCELED };
+    (-1).into()
+}
+
+/// A wait that was ended by the signal.
+fn failed<T: From<i8> + PartialOrd>(result: &T) -> bool {
+    *result < 0.into()
+}
+
+/// A program that the cell has started is stopped by the same signal, so the wait for it succeeds.
+fn always<T>(_: &T) -> bool {
+    true
+}
+
+/// Defines functions that give -1 and an error in `errno`.
+macro_rules! waits {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty, fails if $overruled:ident;)*) => {
+        $(
+            #[doc = concat!("`", stringify!($name), "` of the C library.")]
+            ///
+            /// # Safety
+            /// As for the C function.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                static NEXT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+                if stop::asked_here() {
+                    return cancelled();
+                }
+                let name = CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes());
+                let function = next(name.unwrap_or_default(), &NEXT);
+                if function.is_null() {
+                    return cancelled();
+                }
+                // SAFETY: the C library's function of that name has this type; the caller keeps its conditions.
+                let result = unsafe {
+                    let function: unsafe extern "C" fn($($type),*) -> $result = std::mem::transmute(function);
+                    function($($argument),*)
+                };
+                if $overruled(&result) && stop::asked_here() {
+                    return cancelled();
+                }
+                result
+            }
+        )*
+
+        fn most() -> Vec<*const c_void> {
+            vec![$($name as *const c_void),*]
+        }
+    };
+}
+
+waits! {
+    nanosleep(time: *const libc::timespec, left: *mut libc::timespec) -> c_int, fails if failed;
+    usleep(microseconds: u32) -> c_int, fails if failed;
+    waitpid(process: libc::pid_t, status: *mut c_int, options: c_int) -> c_int, fails if always;
+    waitid(kind: libc::idtype_t, id: libc::id_t, info: *mut libc::siginfo_t, options: c_int) -> c_int, fails if always;
+    poll(sources: *mut libc::pollfd, count: libc::nfds_t, limit: c_int) -> c_int, fails if failed;
+    epoll_wait(epoll: c_int, events: *mut libc::epoll_event, count: c_int, limit: c_int) -> c_int, fails if failed;
+    accept4(socket: c_int, address: *mut libc::sockaddr, length: *mut libc::socklen_t, flags: c_int) -> c_int, fails if failed;
+    connect(socket: c_int, address: *const libc::sockaddr, length: libc::socklen_t) -> c_int, fails if failed;
+    recv(socket: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize, fails if failed;
+}
+
+/// `clock_nanosleep` of the C library, which gives its error instead of leaving it in `errno`.
+///
+/// # Safety
+/// As for the C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clock_nanosleep(
+    clock: libc::clockid_t,
+    flags: c_int,
+    time: *const libc::timespec,
+    left: *mut libc::timespec,
+) -> c_int {
+    if stop::asked_here() {
+        return libc::ECANCELED;
+    }
+    // SAFETY: the same arguments for the same system call. A raw one is fine: there is nothing else to this function.
+    let result = unsafe { libc::syscall(libc::SYS_clock_nanosleep, clock, flags, time, left) };
+    if stop::asked_here() {
+        return libc::ECANCELED;
+    }
+    if result == 0 {
+        return 0;
+    }
+    // SAFETY: `errno` of the calling thread is always there.
+    unsafe { *libc::__errno_location() }
+}
+
+/// `pthread_join`, on the cell's thread in slices: the C library's own does not come back when a signal arrives.
+///
+/// # Safety
+/// As for the C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut c_void) -> c_int {
+    type Join = unsafe extern "C" fn(libc::pthread_t, *mut *mut c_void) -> c_int;
+    type TimedJoin =
+        unsafe extern "C" fn(libc::pthread_t, *mut *mut c_void, *const libc::timespec) -> c_int;
+    static JOIN: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    static TIMED: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    const SLICE: i64 = 50_000_000;
+
+    let timed = next(c"pthread_timedjoin_np", &TIMED);
+    if !stop::on_cell_thread() || timed.is_null() {
+        let join = next(c"pthread_join", &JOIN);
+        if join.is_null() {
+            return libc::ENOSYS;
+        }
+        // SAFETY: the C library's function of that name has this type; the caller keeps its conditions.
+        return unsafe { std::mem::transmute::<*mut c_void, Join>(join)(thread, value) };
+    }
+    // SAFETY: as above.
+    let timed = unsafe { std::mem::transmute::<*mut c_void, TimedJoin>(timed) };
+    loop {
+        if stop::asked_here() {
+            return libc::ECANCELED;
+        }
+        let mut end = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the structures live during the calls; the caller keeps the conditions of joining.
+        let result = unsafe {
+            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut end);
+            end.tv_nsec += SLICE;
+            if end.tv_nsec >= 1_000_000_000 {
+                end.tv_nsec -= 1_000_000_000;
+                end.tv_sec += 1;
+            }
+            timed(thread, value, &raw const end)
+        };
+        if result != libc::ETIMEDOUT {
+            return result;
+        }
+    }
+}
+
+/// Makes sure that the functions above are part of every executable that can be a cell process.
+pub(super) fn keep_linked() {
+    std::hint::black_box((
+        most(),
+        clock_nanosleep as *const c_void,
+        pthread_join as *const c_void,
+    ));
+}
