@@ -407,3 +407,28 @@ let run = Experiment::new(&ws, \"interrupted\").submit(&src)?;";
     );
     desk.look("interrupt");
 }
+
+#[test]
+fn a_slider_that_is_dragged_reaches_rust() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/slider.ipynb",
+        &[
+            (
+                json!({}),
+                "use notebook::widget::Slider;\nlet rate = Slider::new(\"rate\", 1..=20);\n\
+                 rate.on_change(|rate| println!(\"Rust heard {rate}\"));\nrate.clone()",
+            ),
+            (json!({}), "rate.value()"),
+        ],
+    );
+    desk.look("slider");
+}
+
+#[test]
+fn the_variable_panel_shows_rusts_variables() {
+    let desk = Desk::new();
+    let code = "let epochs = 14;\nlet names = vec![String::from(\"ada\")];";
+    desk.write_notebook("notebooks/variables.ipynb", &[(json!({}), code)]);
+    desk.look("variables");
+}
