@@ -416,8 +416,11 @@ fn a_slider_that_is_dragged_reaches_rust() {
         &[
             (
                 json!({}),
-                "use notebook::widget::Slider;\nlet rate = Slider::new(\"rate\", 1..=20);\n\
-                 rate.on_change(|rate| println!(\"Rust heard {rate}\"));\nrate.clone()",
+                "use notebook::MimeBundle;\nuse notebook::widget::Slider;\n\
+                 fn heard(rate: i64) -> MimeBundle { MimeBundle::new().text(format!(\"Rust heard {rate}\")) }\n\
+                 let shown = notebook::display_live(&heard(1));\n\
+                 let rate = Slider::new(\"rate\", 1..=20);\n\
+                 rate.on_change(move |rate| shown.update(&heard(rate)));\nrate.clone()",
             ),
             (json!({}), "rate.value()"),
         ],
