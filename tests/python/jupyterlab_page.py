@@ -199,7 +199,38 @@ def interrupt(notebook, pictures):
     save_picture(notebook.page, pictures, "interrupted")
 
 
+def slider(notebook, pictures):
+    """A slider that is dragged: Rust hears of it and answers."""
+    shows, reads = notebook.cell("Slider::new"), notebook.cell("rate.value()")
+    notebook.run(shows)
+    handle = shows.locator("input[type=range]")
+    expect(handle).to_be_visible(timeout=CELL_TAKES_AT_MOST)
+    box = handle.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    notebook.page.mouse.move(box["x"] + 2, middle)
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(box["x"] + box["width"] - 2, middle, steps=10)
+    notebook.page.mouse.up()
+    expect(notebook.panel).to_contain_text("Rust heard 20", timeout=CELL_TAKES_AT_MOST)
+    notebook.run(reads)
+    assert shown(reads) == ["20"], shown(reads)
+    save_picture(notebook.page, pictures, "slider")
+
+
+def variables(notebook, pictures):
+    """The variable panel shows the names and types of Rust's variables."""
+    notebook.panel.locator("[data-command='debugger:toggle-debug'], .jp-DebuggerBugButton").first.click()
+    notebook.run(notebook.cell("let epochs"))
+    notebook.page.get_by_role("tab", name="Debugger").click()
+    panel = notebook.page.locator(".jp-DebuggerVariables")
+    for text in ["epochs", "i32", "names", "Vec<String>"]:
+        expect(panel).to_contain_text(text, timeout=CELL_TAKES_AT_MOST)
+    save_picture(notebook.page, pictures, "variables")
+
+
 SCENES = {
+    "slider": ("slider.ipynb", slider),
+    "variables": ("variables.ipynb", variables),
     "interrupt": ("interrupt.ipynb", interrupt),
     "lab": ("02-train-model.ipynb", lab),
     "errors_and_warnings": ("errors-and-warnings.ipynb", errors_and_warnings),

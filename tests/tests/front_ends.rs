@@ -407,3 +407,31 @@ let run = Experiment::new(&ws, \"interrupted\").submit(&src)?;";
     );
     desk.look("interrupt");
 }
+
+#[test]
+fn a_slider_that_is_dragged_reaches_rust() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/slider.ipynb",
+        &[
+            (
+                json!({}),
+                "use notebook::MimeBundle;\nuse notebook::widget::Slider;\n\
+                 fn heard(rate: i64) -> MimeBundle { MimeBundle::new().text(format!(\"Rust heard {rate}\")) }\n\
+                 let shown = notebook::display_live(&heard(1));\n\
+                 let rate = Slider::new(\"rate\", 1..=20);\n\
+                 rate.on_change(move |rate| shown.update(&heard(rate)));\nrate.clone()",
+            ),
+            (json!({}), "rate.value()"),
+        ],
+    );
+    desk.look("slider");
+}
+
+#[test]
+fn the_variable_panel_shows_rusts_variables() {
+    let desk = Desk::new();
+    let code = "let epochs = 14;\nlet names = vec![String::from(\"ada\")];";
+    desk.write_notebook("notebooks/variables.ipynb", &[(json!({}), code)]);
+    desk.look("variables");
+}

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The front end needs the package `anywidget`, which JupyterLab gets by `pip install anywidget`; without it, and in a terminal, a line of
-//! text is shown instead. Callbacks run on the thread of [`comm`](crate::comm), also between cells. They hear of what a person
+//! text is shown instead. Callbacks run on the thread of [`comm`](crate::comm), also between cells; what they print appears in JupyterLab's
+//! log console, and what they [update](crate::Live::update) where it stands. They hear of what a person
 //! does, not of what `set` does.
 //!
 //! [`Widget`] is what the ready ones are made of: a state of JSON values and a JavaScript module that draws it.

@@ -16,6 +16,7 @@ mod helpers;
 mod history;
 mod imports;
 mod library;
+mod native;
 mod plan;
 mod process;
 #[cfg(test)]

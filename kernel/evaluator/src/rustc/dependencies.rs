@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::compiler::Library;
+use super::native;
 use crate::cache::Key;
 use crate::env;
 use crate::toolchain::Toolchain;
@@ -38,6 +39,9 @@ const KEPT: usize = 24;
 
 /// What cargo's own folder may grow to, in bytes: a few large crates. It spares building again what two sets have in common.
 const MOST_BUILT: u64 = 4 << 30;
+
+/// How sets are linked; another word for every other way, so that a kernel takes no set of an older one.
+const LINKED: &str = "native symbols shown";
 
 /// Where cargo builds.
 const TARGET: &str = "target";
@@ -138,7 +142,14 @@ impl Dependencies {
         self.write_package(&package, &name)?;
         let names = self.names(toolchain, &package)?;
         let target = cache.join(TARGET);
-        let messages = self.build(toolchain, &package, &target, progress)?;
+        let mut messages = self.build(toolchain, &package, &target, &[], progress)?;
+        if let Some(link) = native::exports(&messages, &package) {
+            match self.build(toolchain, &package, &target, &[link], progress) {
+                Ok(linked) => messages = linked,
+                // Most crates need no more than the first.
+                Err(error) => tracing::warn!(%error, "what is in C stays hidden from cells"),
+            }
+        }
         collect(&cache, &set, &Built::read(&messages, &names))?;
         drop(building);
         prune(&cache, &set);
@@ -154,7 +165,9 @@ impl Dependencies {
     /// What a set is called: everything that it is made of.
     fn key(&self, toolchain: &Toolchain) -> String {
         let mut key = Key::new();
-        key.add(&toolchain.version).add(OPT_LEVEL.to_string());
+        key.add(&toolchain.version)
+            .add(OPT_LEVEL.to_string())
+            .add(LINKED);
         for (name, specification) in &self.lines {
             key.add(name).add(specification);
             if let Some(range) = local_path(specification) {
@@ -187,17 +200,20 @@ impl Dependencies {
         toolchain: &Toolchain,
         package: &Path,
         target: &Path,
+        flags: &[String],
         progress: &dyn Fn(&str),
     ) -> Result<String, Error> {
         let mut cargo = self.cargo(toolchain, package);
         cargo
             .args([
-                "build",
+                "rustc",
                 "--release",
                 "--message-format=json-render-diagnostics",
             ])
             // So that the flags are for the crates alone, not for build scripts and macros.
             .args(["--target", &toolchain.host])
+            .arg("--")
+            .args(flags)
             .env("CARGO_TARGET_DIR", target)
             .env("CARGO_ENCODED_RUSTFLAGS", "-Cprefer-dynamic")
             .stdin(Stdio::null())

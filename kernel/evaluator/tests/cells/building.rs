@@ -525,15 +525,35 @@ fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
         "in-c/src/lib.rs",
         "unsafe extern \"C\" { safe fn seven() -> i32; }\npub fn call() -> i32 { seven() }",
     );
+    // A static one, which a function calls that is inlined into the cell.
+    write("static-c/Cargo.toml", &package("static-c", "1.0.0", ""));
+    write("static-c/eight.c", "int eight(void) { return 8; }");
+    write(
+        "static-c/build.rs",
+        r#"fn main() {
+            let out = std::env::var("OUT_DIR").unwrap();
+            let run = |program: &str, arguments: &[&str]| {
+                assert!(std::process::Command::new(program).args(arguments).status().unwrap().success());
+            };
+            run("cc", &["-c", "-fPIC", "-o", &format!("{out}/eight.o"), "eight.c"]);
+            run("ar", &["crs", &format!("{out}/libeight.a"), &format!("{out}/eight.o")]);
+            println!("cargo::rustc-link-search=native={out}");
+            println!("cargo::rustc-link-lib=static=eight");
+        }"#,
+    );
+    write(
+        "static-c/src/lib.rs",
+        "unsafe extern \"C\" { safe fn eight() -> i32; }\n#[inline(always)]\npub fn call<T>(_: T) -> i32 { eight() }",
+    );
     let mut evaluator = start(engine, cache.path());
-    let lines: String = ["user1", "user2", "in-c"]
+    let lines: String = ["user1", "user2", "in-c", "static-c"]
         .map(|name| format!(":dep {}\n", root.path().join(name).display()))
         .concat();
     let (_, shown) = ok(
         &mut *evaluator,
-        &format!("{lines}(user1::word(), user2::word(), in_c::call())"),
+        &format!("{lines}(user1::word(), user2::word(), in_c::call(), static_c::call('x'))"),
     );
-    assert_eq!(shown.as_deref(), Some("(\"one\", \"two\", 7)"));
+    assert_eq!(shown.as_deref(), Some("(\"one\", \"two\", 7, 8)"));
     // The set stands for itself.
     std::fs::remove_dir_all(cache.path().join("dependencies/target")).expect("the folder is ours");
     let mut second = start(engine, cache.path());
