@@ -33,7 +33,7 @@ impl MimeBundle {
         self.with("text/plain", text.into())
     }
 
-    /// Adds HTML. Whatever comes from outside must be escaped already.
+    /// Adds HTML. Whatever comes from outside must be [escaped](crate::escape) already.
     #[must_use]
     pub fn html(self, html: impl Into<String>) -> Self {
         self.with("text/html", html.into())

@@ -1,7 +1,7 @@
 //! Text as HTML.
 
 /// Text as HTML, also inside of an attribute.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

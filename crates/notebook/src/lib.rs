@@ -42,6 +42,7 @@ mod stop;
 pub mod widget;
 
 pub use bundle::MimeBundle;
+pub use html::escape;
 pub use input::{input, password};
 pub use live::Live;
 pub use progress::{Progress, progress};

@@ -235,22 +235,27 @@ impl RustcEvaluator {
         outcome
     }
 
-    /// Compiles and runs the code of a cell.
-    fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
+    /// Gives a cell its number, and has ready what it needs to be compiled.
+    fn begin(&mut self, code: &str, cell: &Cell) -> Result<u64, CellError> {
         self.number += 1;
         let number = self.number;
         self.cells.add(number, code);
         if cell.broken
             && let Some(error) = self.broken(number, code, cell)
         {
-            return self.failed(error);
+            return Err(error);
         }
-        if let Err(error) = self
-            .restore_libraries()
-            .and_then(|()| self.extern_crates(cell))
-        {
-            return self.failed(error);
-        }
+        self.restore_libraries()?;
+        self.extern_crates(cell)?;
+        Ok(number)
+    }
+
+    /// Compiles and runs the code of a cell.
+    fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
+        let number = match self.begin(code, cell) {
+            Ok(number) => number,
+            Err(error) => return self.failed(error),
+        };
         let mut session = self.session.clone();
         let lost = session.define(number, code, cell);
         let runs = !cell.statements.is_empty() || cell.tail.is_some();
@@ -320,20 +325,10 @@ impl RustcEvaluator {
 
     /// Runs the tests of the cell and of earlier ones, those whose names hold `filter`.
     fn test(&mut self, code: &str, cell: &Cell, filter: &str) -> Outcome {
-        self.number += 1;
-        let number = self.number;
-        self.cells.add(number, code);
-        if cell.broken
-            && let Some(error) = self.broken(number, code, cell)
-        {
-            return self.failed(error);
-        }
-        if let Err(error) = self
-            .restore_libraries()
-            .and_then(|()| self.extern_crates(cell))
-        {
-            return self.failed(error);
-        }
+        let number = match self.begin(code, cell) {
+            Ok(number) => number,
+            Err(error) => return self.failed(error),
+        };
         let mut session = self.session.clone();
         session.define(number, code, cell);
         let mut tested = session.clone();

@@ -5,7 +5,7 @@ use crate::error::Result;
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::StatusChange;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde_json::Value;
 
 /// A job.
@@ -83,6 +83,14 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
     })
 }
 
+fn all(store: &Connection, mut rows: Rows<'_>) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(read(store, row)?);
+    }
+    Ok(jobs)
+}
+
 /// A job to be kept.
 #[derive(Debug)]
 pub struct NewJob<'a> {
@@ -148,12 +156,7 @@ pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
     let mut statement = store.prepare_cached(&format!(
         "{SELECT} WHERE run.seq < ?1 ORDER BY run.seq DESC LIMIT ?2"
     ))?;
-    let mut rows = statement.query(params![before, limit as i64])?;
-    let mut jobs = Vec::new();
-    while let Some(row) = rows.next()? {
-        jobs.push(read(store, row)?);
-    }
-    Ok(jobs)
+    all(store, statement.query(params![before, limit as i64])?)
 }
 
 /// Which jobs are wanted.
@@ -177,17 +180,13 @@ pub fn matching(
            AND coalesce(json_extract(job.properties, '$.isArchived'), 0) = 0
          ORDER BY run.seq DESC LIMIT ?4"
     ))?;
-    let mut rows = statement.query(params![
+    let rows = statement.query(params![
         before,
         filter.experiment,
         filter.status,
         limit as i64
     ])?;
-    let mut jobs = Vec::new();
-    while let Some(row) = rows.next()? {
-        jobs.push(read(store, row)?);
-    }
-    Ok(jobs)
+    all(store, rows)
 }
 
 /// Jobs that have not ended, in the order of submission.
@@ -195,12 +194,7 @@ pub fn unfinished(store: &Connection) -> Result<Vec<Job>> {
     let mut statement = store.prepare_cached(&format!(
         "{SELECT} WHERE job.status NOT IN ('Completed', 'Failed', 'Canceled') ORDER BY run.seq"
     ))?;
-    let mut rows = statement.query([])?;
-    let mut jobs = Vec::new();
-    while let Some(row) = rows.next()? {
-        jobs.push(read(store, row)?);
-    }
-    Ok(jobs)
+    all(store, statement.query([])?)
 }
 
 /// Takes a job to its next status. A job goes one way only: steps that it has behind it are not taken again.

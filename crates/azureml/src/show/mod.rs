@@ -4,23 +4,8 @@ mod list;
 mod table;
 
 pub use list::{List, Row};
+pub use notebook::escape;
 pub use table::{Card, Cell, Table};
-
-/// Text as HTML.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// How many columns a terminal gives to a text.
 pub fn width(text: &str) -> usize {
