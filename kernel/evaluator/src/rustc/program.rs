@@ -335,7 +335,10 @@ impl Part<'_> {
                 self.value(source, place, &code[cut]);
             }
         }
-        source.generated(code[start..].trim_end()).generated("\n");
+        source.generated(code[start..].trim_end());
+        if !source.text.ends_with('\n') {
+            source.generated("\n");
+        }
     }
 
     /// How its value is shown, if it has one.
