@@ -3,12 +3,14 @@
 use super::{Answer, service_error};
 use crate::error::{Error, Result};
 use crate::http;
-use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, StatusCode};
 use std::time::{Duration, Instant};
 
 /// Most tries of one call.
 const TRIES: u32 = 6;
+/// Most tries of a call whose failure is not the end.
+const BRIEF: u32 = 3;
 /// No try begins later than this after the first.
 const PATIENCE: Duration = Duration::from_mins(2);
 const FIRST_WAIT: Duration = Duration::from_millis(400);
@@ -16,6 +18,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(400);
 /// The tries of one call.
 pub struct Retry {
     what: String,
+    most: u32,
     tries: u32,
     since: Instant,
 }
@@ -33,8 +36,53 @@ impl Retry {
     pub fn new(what: &str) -> Self {
         Self {
             what: what.to_owned(),
+            most: TRIES,
             tries: 0,
             since: Instant::now(),
+        }
+    }
+
+    /// The few tries of a call that does `what`, where there is something else to try.
+    pub fn brief(what: &str) -> Self {
+        Self {
+            most: BRIEF,
+            ..Self::new(what)
+        }
+    }
+
+    /// Makes a request until it is answered for good.
+    pub async fn send(
+        mut self,
+        request: impl AsyncFn() -> Result<RequestBuilder>,
+    ) -> Result<Answer> {
+        loop {
+            let sent = request().await?.send().await;
+            if let Verdict::Done(answer) = self.judge_sent(sent).await {
+                return answer;
+            }
+        }
+    }
+
+    /// As [`Retry::send`], of a request whose body is no stream.
+    pub async fn send_copies(mut self, request: &RequestBuilder) -> Result<Answer> {
+        loop {
+            let Some(copy) = request.try_clone() else {
+                return Err(Error::Http("a stream cannot be sent twice".to_owned()));
+            };
+            let sent = copy.send().await;
+            if let Verdict::Done(answer) = self.judge_sent(sent).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn judge_sent(&mut self, sent: reqwest::Result<reqwest::Response>) -> Verdict {
+        match sent {
+            Ok(response) => self.judge(response).await,
+            Err(error) => match self.wait_or_fail(error).await {
+                Ok(()) => Verdict::Again,
+                Err(error) => Verdict::Done(Err(error)),
+            },
         }
     }
 
@@ -59,6 +107,12 @@ impl Retry {
         if is_transient(status)
             && let Some(wait) = self.next_wait(retry_after(&headers))
         {
+            tracing::debug!(
+                call = self.what,
+                status = status.as_u16(),
+                tries = self.tries,
+                "tried again after an answer that asks for it"
+            );
             tokio::time::sleep(wait).await;
             return Verdict::Again;
         }
@@ -90,7 +144,7 @@ impl Retry {
     }
 
     fn next_wait(&self, asked: Option<Duration>) -> Option<Duration> {
-        if self.tries >= TRIES {
+        if self.tries >= self.most {
             return None;
         }
         // Doubled each time, and a little apart from others that failed at the same moment.
