@@ -1,6 +1,7 @@
 //! Calls to a workspace's services, the same for Azure and for the local workspace.
 
 pub mod blob;
+mod created;
 pub mod retry;
 mod sas;
 
@@ -13,6 +14,7 @@ use azureml_wire::error::ErrorResponse;
 use azureml_wire::local::Server;
 use azureml_wire::routes::{API_VERSION, WorkspaceScope};
 use azureml_wire::workspace::{Discovery, WorkspaceProperties};
+use created::Created;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use retry::Retry;
@@ -35,6 +37,7 @@ pub struct Client {
     http: reqwest::Client,
     /// The data plane's root, and the management root that it was discovered from.
     api: Mutex<Option<(String, String)>>,
+    created: Created,
 }
 
 #[derive(Debug)]
@@ -134,6 +137,7 @@ impl Client {
                 credential,
             },
             api: Mutex::default(),
+            created: Created::default(),
         })
     }
 
@@ -144,6 +148,7 @@ impl Client {
             scope: azureml_wire::local::scope(),
             endpoint: Endpoint::Local(Local::new()?),
             api: Mutex::default(),
+            created: Created::default(),
         })
     }
 
@@ -241,8 +246,16 @@ impl Client {
                 continue;
             }
             match sent {
+                Ok(response)
+                    if response.status() == StatusCode::NOT_FOUND
+                        && self.created.concerns(&call)
+                        && retry.wait().await => {}
                 Ok(response) => match retry.judge(response).await {
-                    retry::Verdict::Done(answer) => return answer,
+                    retry::Verdict::Done(Ok(answer)) => {
+                        self.created.remember(&call);
+                        return Ok(answer);
+                    }
+                    retry::Verdict::Done(Err(error)) => return Err(error),
                     retry::Verdict::Again => {}
                 },
                 Err(error) => retry.wait_or_fail(error).await?,
@@ -326,20 +339,12 @@ impl Client {
             .get(format!("{}{}", base.root, self.scope))
             .query(&[("api-version", API_VERSION)])
             .bearer_auth(base.token.secret());
-        let workspace: Resource<WorkspaceProperties> = discovered(request)
-            .await?
-            .json()
-            .await
-            .map_err(|error| unreadable(http::describe(error)))?;
+        let workspace: Resource<WorkspaceProperties> = discovered(what, request).await?;
         let url = workspace
             .properties
             .discovery_url
             .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))?;
-        let discovery: Discovery = discovered(self.http.get(url))
-            .await?
-            .json()
-            .await
-            .map_err(|error| unreadable(http::describe(error)))?;
+        let discovery: Discovery = discovered(what, self.http.get(url)).await?;
         let api = discovery.api.trim_end_matches('/').to_owned();
         // A service on this machine may lead to others on it; nobody else may.
         let is_beside = http::is_loopback(&base.root) && http::is_loopback(&api);
@@ -381,19 +386,22 @@ fn is_safe(root: &str) -> bool {
 enum Failed {
     /// Nothing was sent; trying again is no use.
     Before(Error),
-    /// The service was not reached, or did not answer.
+    /// The service was not reached, did not answer, or not to the end.
     Sending(reqwest::Error),
     /// Where to send it could not be found out: this is what was answered to that.
     Discovering(reqwest::Response),
 }
 
-async fn discovered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failed> {
+async fn discovered<T: DeserializeOwned>(
+    what: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<T, Failed> {
     let response = request.send().await.map_err(Failed::Sending)?;
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(Failed::Discovering(response))
+    if !response.status().is_success() {
+        return Err(Failed::Discovering(response));
     }
+    let body = response.bytes().await.map_err(Failed::Sending)?;
+    parse(what, &body).map_err(Failed::Before)
 }
 
 /// Reads a JSON body.
@@ -515,6 +523,7 @@ mod tests {
                 credential: Arc::new(Always),
             },
             api: Mutex::default(),
+            created: Created::default(),
         };
         (client, task)
     }
