@@ -98,7 +98,7 @@ fn behind(test: &str, plan: Plan) {
 fn the_local_workspace_passes() {
     let workspace = LocalWorkspace::new();
     if inside("the_local_workspace_passes", |command| {
-        workspace.apply(command)
+        workspace.apply(command);
     }) {
         block_on(async {
             list::all(&Workspace::local().await.expect("the workspace opens")).await;
