@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask test` builds the programs, makes the environments and sets the variables in [`env`].
 
+pub mod faults;
 pub mod notebook;
 pub mod schema;
 

@@ -11,6 +11,20 @@ pub const AZUREML_RUN_ID: &str = "AZUREML_RUN_ID";
 /// Set in a job: the experiment that the run belongs to.
 pub const MLFLOW_EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
 
+/// The resource manager of a cloud other than Azure's public one, as `az cloud show` has it; `https`, or plain `http` to this machine.
+pub const RESOURCE_MANAGER: &str = "AZUREML_RESOURCE_MANAGER";
+/// The authority of a cloud other than Azure's public one, as all of Azure's clients read it.
+pub const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+/// The tenant of an application.
+pub const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
+/// The application that signs in.
+pub const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
+/// Its secret.
+pub const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+/// The file with the platform's token for an application.
+pub const AZURE_FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+/// Where Azure ML gives tokens on behalf of the user who submitted a job.
+pub const OBO_ENDPOINT: &str = "OBO_ENDPOINT";
 /// Where Azure ML's managed identity gives tokens.
 pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 /// The secret that the managed identity wants to hear.

@@ -125,12 +125,14 @@ pub enum Error {
     },
 
     /// Nobody can say who calls.
-    #[error("no credential for Azure: {reason}\nhint: {hint}")]
+    #[error("no credential for Azure:{}{reason}\nhint: {hint}", if reason.starts_with('\n') { "" } else { " " })]
     Credential {
-        /// What was tried.
+        /// What was tried, and why each failed.
         reason: String,
         /// The way out.
-        hint: &'static str,
+        hint: String,
+        /// Whether somebody was asked and refused, rather than not found.
+        is_refused: bool,
     },
 
     /// The service answered with an error.

@@ -1,6 +1,7 @@
 //! A run: one execution of a job.
 
 use super::Workspace;
+use crate::client::retry::Retry;
 use crate::client::{Call, blob, parse};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
@@ -152,18 +153,14 @@ impl Run {
         let followed = followed(&details);
         let mut logs = String::new();
         for (name, url) in &followed {
-            let unread = || Error::Transport {
-                call: format!("reading {name} of run `{}`", self.id()),
-                tries: 1,
-                reason: "the log cannot be read now".to_owned(),
-                hint: "try again; `run.file_names()` shows what can be downloaded",
-            };
+            let what = format!("reading {name} of run `{}`", self.id());
+            let retry = || Retry::new(&what);
             // A log may grow faster than it is read.
-            let size = log::size(self.client(), url).await.ok_or_else(unread)?;
+            let size = log::size(self.client(), retry(), url).await?;
             let mut tail = Tail::default();
             let mut text = String::new();
             while tail.offset() < size {
-                let bytes = tail.read(self.client(), url).await.ok_or_else(unread)?;
+                let bytes = tail.read(self.client(), retry(), url).await?;
                 if bytes.is_empty() {
                     break;
                 }
@@ -180,11 +177,13 @@ impl Run {
         let followed = followed(details);
         let mut logs = String::new();
         for (name, url) in &followed {
-            let Some(size) = log::size(self.client(), url).await else {
+            let retry = || Retry::brief("reading the end of a log");
+            let Ok(size) = log::size(self.client(), retry(), url).await else {
                 continue;
             };
             let mut tail = Tail::from(size.saturating_sub(most));
-            let bytes = tail.read(self.client(), url).await.unwrap_or_default();
+            let bytes = tail.read(self.client(), retry(), url).await;
+            let bytes = bytes.unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes);
             add_log(&mut logs, followed.len(), name, &text);
         }
@@ -368,10 +367,19 @@ impl Run {
         }
         let what = format!("canceling run `{}`", self.id());
         let path = self.scope().path(["jobs", self.id(), "cancel"]);
-        self.client()
+        let asked = self
+            .client()
             .send(Call::management(&what, Method::POST, path))
-            .await
-            .map(drop)
+            .await;
+        match asked {
+            Ok(_) => Ok(()),
+            // The first time may have been heard, and its answer lost: then it is done.
+            Err(error) if matches!(error.status(), Some(400 | 409)) => match self.status().await? {
+                JobStatus::Canceled | JobStatus::CancelRequested => Ok(()),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     fn client(&self) -> &crate::client::Client {

@@ -1,7 +1,7 @@
 //! Blobs in a container that is opened by a signature.
 
 use super::retry::{Retry, Verdict};
-use super::{Answer, Client, sas};
+use super::{Client, sas};
 use crate::error::{Error, Result};
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::datastore::{AzureBlobDatastore, Datastore, DatastoreSecrets};
@@ -137,24 +137,24 @@ impl Container {
 
     /// Sets the metadata of a blob.
     pub async fn set_metadata(&self, name: &str, metadata: &[(&str, &str)]) -> Result<()> {
-        retried(&format!("marking {name} as uploaded"), async || {
-            let request = self
-                .request(Method::PUT, name, "comp=metadata")
-                .header(CONTENT_LENGTH, 0);
-            Ok(metadata.iter().fold(request, |request, (key, value)| {
-                request.header(format!("x-ms-meta-{key}"), *value)
-            }))
-        })
-        .await
-        .map(drop)
+        Retry::new(&format!("marking {name} as uploaded"))
+            .send(async || {
+                let request = self
+                    .request(Method::PUT, name, "comp=metadata")
+                    .header(CONTENT_LENGTH, 0);
+                Ok(metadata.iter().fold(request, |request, (key, value)| {
+                    request.header(format!("x-ms-meta-{key}"), *value)
+                }))
+            })
+            .await
+            .map(drop)
     }
 
     /// The headers of a blob; `None` when it is not there.
     pub async fn head(&self, name: &str) -> Result<Option<HeaderMap>> {
-        let answer = retried(&format!("looking for {name}"), async || {
-            Ok(self.request(Method::HEAD, name, ""))
-        })
-        .await;
+        let answer = Retry::new(&format!("looking for {name}"))
+            .send(async || Ok(self.request(Method::HEAD, name, "")))
+            .await;
         match answer {
             Ok(answer) => Ok(Some(answer.headers)),
             Err(error) if error.status() == Some(404) => Ok(None),
@@ -172,11 +172,12 @@ impl Container {
                 encode(prefix),
                 encode(&marker)
             );
-            let answer = retried("listing files", async || {
-                let url = format!("{}?{query}&{}", self.url, self.signature);
-                Ok(self.http.get(url).header("x-ms-version", VERSION))
-            })
-            .await?;
+            let answer = Retry::new("listing files")
+                .send(async || {
+                    let url = format!("{}?{query}&{}", self.url, self.signature);
+                    Ok(self.http.get(url).header("x-ms-version", VERSION))
+                })
+                .await?;
             let xml = String::from_utf8_lossy(&answer.body);
             all.extend(elements(&xml, "Blob").filter_map(|blob| text(blob, "Name")));
             marker = text(&xml, "NextMarker").unwrap_or_default();
@@ -212,20 +213,6 @@ impl Container {
     }
 }
 
-/// Makes a request until it is answered for good.
-async fn retried(what: &str, request: impl AsyncFn() -> Result<RequestBuilder>) -> Result<Answer> {
-    let mut retry = Retry::new(what);
-    loop {
-        match request().await?.send().await {
-            Ok(response) => match retry.judge(response).await {
-                Verdict::Done(answer) => return answer,
-                Verdict::Again => {}
-            },
-            Err(error) => retry.wait_or_fail(error).await?,
-        }
-    }
-}
-
 /// Uploads a file as the block blob that a signed URL opens; it is read as it is sent.
 pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path) -> Result<()> {
     let cannot_read = || Error::io("cannot read", path);
@@ -252,7 +239,7 @@ pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path
                 .header("x-ms-blob-type", "BlockBlob")
                 .body(part(0, size).await?))
         };
-        return retried(what, whole).await.map(drop);
+        return Retry::new(what).send(whole).await.map(drop);
     }
     let block = BLOCK.max(size.div_ceil(BLOCKS));
     let in_blocks = async || {
@@ -261,21 +248,19 @@ pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path
             let id = STANDARD.encode(format!("{number:08}"));
             let length = block.min(size - start);
             let query = format!("&comp=block&blockid={}", encode(&id));
-            retried(what, async || {
-                Ok(request(&query, length).body(part(start, length).await?))
-            })
-            .await?;
+            Retry::new(what)
+                .send(async || Ok(request(&query, length).body(part(start, length).await?)))
+                .await?;
             list.push_str("<Latest>");
             list.push_str(&id);
             list.push_str("</Latest>");
         }
         let list =
             format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{list}</BlockList>");
-        retried(what, async || {
-            Ok(request("&comp=blocklist", list.len() as u64).body(list.clone()))
-        })
-        .await
-        .map(drop)
+        Retry::new(what)
+            .send(async || Ok(request("&comp=blocklist", list.len() as u64).body(list.clone())))
+            .await
+            .map(drop)
     };
     match in_blocks().await {
         // Somebody else has finished the same blob meanwhile, and with that the blocks of this one were dropped.

@@ -1,18 +1,20 @@
 //! Calls to a workspace's services, the same for Azure and for the local workspace.
 
 pub mod blob;
+mod created;
 pub mod retry;
 mod sas;
 
-use crate::credential::Credential;
+use crate::credential::{AccessToken, Credential};
 use crate::error::{Error, Result, ServiceError, split_hint};
-use crate::http;
 use crate::local::Local;
+use crate::{env, http};
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::error::ErrorResponse;
 use azureml_wire::local::Server;
 use azureml_wire::routes::{API_VERSION, WorkspaceScope};
 use azureml_wire::workspace::{Discovery, WorkspaceProperties};
+use created::Created;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use retry::Retry;
@@ -20,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 const ARM: &str = "https://management.azure.com";
@@ -34,6 +37,7 @@ pub struct Client {
     http: reqwest::Client,
     /// The data plane's root, and the management root that it was discovered from.
     api: Mutex<Option<(String, String)>>,
+    created: Created,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,7 @@ enum Endpoint {
 /// Where management calls go now, and what opens it.
 struct Base {
     root: String,
-    token: String,
+    token: AccessToken,
     server: Option<Server>,
 }
 
@@ -118,14 +122,22 @@ impl<'a> Call<'a> {
 impl Client {
     /// The services of a workspace on Azure.
     pub fn azure(scope: WorkspaceScope, credential: Arc<dyn Credential>) -> Result<Self> {
+        let root = env::var(env::RESOURCE_MANAGER).unwrap_or_else(|| ARM.to_owned());
+        if !is_safe(&root) {
+            return Err(Error::invalid(
+                "AZUREML_RESOURCE_MANAGER is no https address, and tokens would be sent there",
+                "set it to what `az cloud show --query endpoints.resourceManager` says, or unset it",
+            ));
+        }
         Ok(Self {
-            http: http::client(ARM)?,
+            http: http::client(&root)?,
             scope,
             endpoint: Endpoint::Azure {
-                root: ARM.to_owned(),
+                root: root.trim_end_matches('/').to_owned(),
                 credential,
             },
             api: Mutex::default(),
+            created: Created::default(),
         })
     }
 
@@ -136,6 +148,7 @@ impl Client {
             scope: azureml_wire::local::scope(),
             endpoint: Endpoint::Local(Local::new()?),
             api: Mutex::default(),
+            created: Created::default(),
         })
     }
 
@@ -203,6 +216,7 @@ impl Client {
     pub async fn send(&self, call: Call<'_>) -> Result<Answer> {
         let mut retry = Retry::new(call.what);
         let mut replaced = false;
+        let mut renewed = false;
         loop {
             let base = self.base().await?;
             let sent = match self.send_once(&call, &base).await {
@@ -222,9 +236,26 @@ impl Client {
                     continue;
                 }
             }
+            // The token may have ended early, or this machine's clock may be wrong.
+            if let (Endpoint::Azure { credential, .. }, Ok(response), false) =
+                (&self.endpoint, &sent, renewed)
+                && response.status() == StatusCode::UNAUTHORIZED
+            {
+                renewed = true;
+                credential.renew(&base.token).await?;
+                continue;
+            }
             match sent {
+                Ok(response)
+                    if response.status() == StatusCode::NOT_FOUND
+                        && self.created.concerns(&call)
+                        && retry.wait().await => {}
                 Ok(response) => match retry.judge(response).await {
-                    retry::Verdict::Done(answer) => return answer,
+                    retry::Verdict::Done(Ok(answer)) => {
+                        self.created.remember(&call);
+                        return Ok(answer);
+                    }
+                    retry::Verdict::Done(Err(error)) => return Err(error),
                     retry::Verdict::Again => {}
                 },
                 Err(error) => retry.wait_or_fail(error).await?,
@@ -259,7 +290,7 @@ impl Client {
             .http
             .request(call.method.clone(), url)
             .query(&call.query)
-            .bearer_auth(&base.token);
+            .bearer_auth(base.token.secret());
         request = match &call.body {
             Some(body) => request.json(body),
             // Some services want the length of an empty body said.
@@ -273,14 +304,15 @@ impl Client {
         match &self.endpoint {
             Endpoint::Azure { root, credential } => Ok(Base {
                 root: root.clone(),
-                token: credential.token().await?.secret().to_owned(),
+                token: credential.token().await?,
                 server: None,
             }),
             Endpoint::Local(local) => {
                 let server = local.server().await?;
                 Ok(Base {
                     root: server.url.trim_end_matches('/').to_owned(),
-                    token: server.token.clone(),
+                    // It is good for as long as the server is there.
+                    token: AccessToken::new(&server.token, SystemTime::now()),
                     server: Some(server),
                 })
             }
@@ -306,24 +338,17 @@ impl Client {
             .http
             .get(format!("{}{}", base.root, self.scope))
             .query(&[("api-version", API_VERSION)])
-            .bearer_auth(&base.token);
-        let workspace: Resource<WorkspaceProperties> = discovered(request)
-            .await?
-            .json()
-            .await
-            .map_err(|error| unreadable(http::describe(error)))?;
+            .bearer_auth(base.token.secret());
+        let workspace: Resource<WorkspaceProperties> = discovered(what, request).await?;
         let url = workspace
             .properties
             .discovery_url
             .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))?;
-        let discovery: Discovery = discovered(self.http.get(url))
-            .await?
-            .json()
-            .await
-            .map_err(|error| unreadable(http::describe(error)))?;
+        let discovery: Discovery = discovered(what, self.http.get(url)).await?;
         let api = discovery.api.trim_end_matches('/').to_owned();
-        let is_safe = api.starts_with("https://") || self.is_local() && http::is_loopback(&api);
-        if !is_safe {
+        // A service on this machine may lead to others on it; nobody else may.
+        let is_beside = http::is_loopback(&base.root) && http::is_loopback(&api);
+        if !api.starts_with("https://") && !is_beside {
             return Err(unreadable(format!(
                 "the services' address is not safe: {api}"
             )));
@@ -352,23 +377,31 @@ impl Client {
     }
 }
 
+/// Whether a token may be sent there.
+fn is_safe(root: &str) -> bool {
+    root.starts_with("https://") || http::is_loopback(root)
+}
+
 /// Why a call was not answered.
 enum Failed {
     /// Nothing was sent; trying again is no use.
     Before(Error),
-    /// The service was not reached, or did not answer.
+    /// The service was not reached, did not answer, or not to the end.
     Sending(reqwest::Error),
     /// Where to send it could not be found out: this is what was answered to that.
     Discovering(reqwest::Response),
 }
 
-async fn discovered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failed> {
+async fn discovered<T: DeserializeOwned>(
+    what: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<T, Failed> {
     let response = request.send().await.map_err(Failed::Sending)?;
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(Failed::Discovering(response))
+    if !response.status().is_success() {
+        return Err(Failed::Discovering(response));
     }
+    let body = response.bytes().await.map_err(Failed::Sending)?;
+    parse(what, &body).map_err(Failed::Before)
 }
 
 /// Reads a JSON body.
@@ -423,7 +456,7 @@ fn service_error(
     }))
 }
 
-/// The code and the message in an error's body: ARM's JSON, MLflow's, or the blob store's XML.
+/// The code and the message in an error's body: ARM's JSON, MLflow's, an authority's, or the blob store's XML.
 fn code_and_message(body: &[u8]) -> (String, String) {
     let Ok(json) = serde_json::from_slice::<Value>(body) else {
         let xml = String::from_utf8_lossy(body);
@@ -439,6 +472,12 @@ fn code_and_message(body: &[u8]) -> (String, String) {
         return (error.code, error.message);
     }
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+    if json["error"].is_string() {
+        // An authority's. Its first line says what is wrong; what follows is for its own people.
+        let description = text("error_description");
+        let first = description.lines().next().unwrap_or_default();
+        return (text("error"), first.trim_end().to_owned());
+    }
     (text("error_code"), text("message"))
 }
 
@@ -484,6 +523,7 @@ mod tests {
                 credential: Arc::new(Always),
             },
             api: Mutex::default(),
+            created: Created::default(),
         };
         (client, task)
     }

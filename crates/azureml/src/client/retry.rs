@@ -3,12 +3,15 @@
 use super::{Answer, service_error};
 use crate::error::{Error, Result};
 use crate::http;
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use chrono::{DateTime, Utc};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{RequestBuilder, StatusCode};
 use std::time::{Duration, Instant};
 
 /// Most tries of one call.
 const TRIES: u32 = 6;
+/// Most tries of a call whose failure is not the end.
+const BRIEF: u32 = 3;
 /// No try begins later than this after the first.
 const PATIENCE: Duration = Duration::from_mins(2);
 const FIRST_WAIT: Duration = Duration::from_millis(400);
@@ -16,6 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(400);
 /// The tries of one call.
 pub struct Retry {
     what: String,
+    most: u32,
     tries: u32,
     since: Instant,
 }
@@ -33,8 +37,61 @@ impl Retry {
     pub fn new(what: &str) -> Self {
         Self {
             what: what.to_owned(),
+            most: TRIES,
             tries: 0,
             since: Instant::now(),
+        }
+    }
+
+    /// The few tries of a call that does `what`, where there is something else to try.
+    pub fn brief(what: &str) -> Self {
+        Self {
+            most: BRIEF,
+            ..Self::new(what)
+        }
+    }
+
+    /// The one try of a call that is made again anyway.
+    pub fn once(what: &str) -> Self {
+        Self {
+            most: 1,
+            ..Self::new(what)
+        }
+    }
+
+    /// Makes a request until it is answered for good.
+    pub async fn send(
+        mut self,
+        request: impl AsyncFn() -> Result<RequestBuilder>,
+    ) -> Result<Answer> {
+        loop {
+            let sent = request().await?.send().await;
+            if let Verdict::Done(answer) = self.judge_sent(sent).await {
+                return answer;
+            }
+        }
+    }
+
+    /// As [`Retry::send`], of a request whose body is no stream.
+    pub async fn send_copies(mut self, request: &RequestBuilder) -> Result<Answer> {
+        loop {
+            let Some(copy) = request.try_clone() else {
+                return Err(Error::Http("a stream cannot be sent twice".to_owned()));
+            };
+            let sent = copy.send().await;
+            if let Verdict::Done(answer) = self.judge_sent(sent).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn judge_sent(&mut self, sent: reqwest::Result<reqwest::Response>) -> Verdict {
+        match sent {
+            Ok(response) => self.judge(response).await,
+            Err(error) => match self.wait_or_fail(error).await {
+                Ok(()) => Verdict::Again,
+                Err(error) => Verdict::Done(Err(error)),
+            },
         }
     }
 
@@ -59,6 +116,12 @@ impl Retry {
         if is_transient(status)
             && let Some(wait) = self.next_wait(retry_after(&headers))
         {
+            tracing::debug!(
+                call = self.what,
+                status = status.as_u16(),
+                tries = self.tries,
+                "tried again after an answer that asks for it"
+            );
             tokio::time::sleep(wait).await;
             return Verdict::Again;
         }
@@ -89,8 +152,19 @@ impl Retry {
         Ok(())
     }
 
+    /// Waits for another try of a call whose answer may soon be another; whether there is one.
+    pub async fn wait(&mut self) -> bool {
+        self.tries += 1;
+        let Some(wait) = self.next_wait(None) else {
+            self.tries -= 1;
+            return false;
+        };
+        tokio::time::sleep(wait).await;
+        true
+    }
+
     fn next_wait(&self, asked: Option<Duration>) -> Option<Duration> {
-        if self.tries >= TRIES {
+        if self.tries >= self.most {
             return None;
         }
         // Doubled each time, and a little apart from others that failed at the same moment.
@@ -105,14 +179,38 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502..=504)
 }
 
-/// `Retry-After` in seconds; its other form, a date, is not used by these services.
+/// `Retry-After`, in seconds or as a time. A time is the service's own, so it is compared with the service's clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let time = |text: &str| DateTime::parse_from_rfc2822(text).ok();
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = text(DATE)
+        .and_then(time)
+        .unwrap_or_else(|| Utc::now().fixed_offset());
+    Some((time(asked)? - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read_in_seconds_and_as_times() {
+        let wait = |asked: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, asked.parse().unwrap());
+            headers.insert(DATE, "Wed, 25 Nov 2026 10:00:00 GMT".parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(wait(" 7"), Some(Duration::from_secs(7)));
+        let time = "Wed, 25 Nov 2026 10:00:09 GMT";
+        assert_eq!(wait(time), Some(Duration::from_secs(9)));
+        // It has come already.
+        let time = "Wed, 25 Nov 2026 09:00:00 GMT";
+        assert_eq!(wait(time), Some(Duration::ZERO));
+        assert_eq!(wait("soon"), None);
+    }
 }

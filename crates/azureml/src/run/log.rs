@@ -2,7 +2,8 @@
 
 use crate::client::Client;
 use crate::client::blob::VERSION;
-use reqwest::StatusCode;
+use crate::client::retry::Retry;
+use crate::error::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
 /// The most that is read of a log at once.
@@ -67,20 +68,21 @@ impl Tail {
         self.offset
     }
 
-    /// Reads a part of what has been added to the log at `url`, all of it by and by; `None` when it could not be read this
-    /// time.
-    pub async fn read(&mut self, client: &Client, url: &str) -> Option<Vec<u8>> {
+    /// Reads a part of what has been added to the log at `url`, all of it by and by. A log that is not there yet is empty.
+    pub async fn read(&mut self, client: &Client, retry: Retry, url: &str) -> Result<Vec<u8>> {
         let last = self.offset + CHUNK - 1;
-        let response = client
+        let request = client
             .http()
             .get(url)
             .header(RANGE, format!("bytes={}-{last}", self.offset))
-            .header("x-ms-version", VERSION)
-            .send()
-            .await
-            .ok()?;
-        let status = response.status();
-        let starts_at = response.headers().get(CONTENT_RANGE).and_then(|range| {
+            .header("x-ms-version", VERSION);
+        let answer = match retry.send_copies(&request).await {
+            Ok(answer) => answer,
+            // No log yet; or nothing beyond what was read.
+            Err(error) if matches!(error.status(), Some(404 | 416)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let starts_at = answer.headers.get(CONTENT_RANGE).and_then(|range| {
             range
                 .to_str()
                 .ok()?
@@ -90,22 +92,12 @@ impl Tail {
                 .parse()
                 .ok()
         });
-        match status {
-            StatusCode::PARTIAL_CONTENT => {
-                let bytes = response.bytes().await.ok()?;
-                self.unseen(&bytes, starts_at.unwrap_or(self.offset))
-            }
-            // Ranges are not honoured: all of it.
-            StatusCode::OK => {
-                let bytes = response.bytes().await.ok()?;
-                self.unseen(&bytes, 0)
-            }
-            // Nothing beyond what was read; or no log yet.
-            StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => {
-                Some(Vec::new())
-            }
-            _ => None,
-        }
+        // Where ranges are not honoured it is all of it.
+        self.unseen(&answer.body, starts_at.unwrap_or(0))
+            .ok_or_else(|| Error::Answer {
+                call: "reading a log".to_owned(),
+                reason: "it begins behind what was asked for".to_owned(),
+            })
     }
 
     /// The part of `bytes`, which begin at `starts_at`, that has not been read.
@@ -115,23 +107,20 @@ impl Tail {
     }
 }
 
-/// The size in bytes of the log at `url` now; `None` when it could not be asked for. (Azure's blobs know no range that
-/// counts from the end.)
-pub async fn size(client: &Client, url: &str) -> Option<u64> {
-    let response = client
-        .http()
-        .head(url)
-        .header("x-ms-version", VERSION)
-        .send()
-        .await
-        .ok()?;
-    match response.status() {
-        StatusCode::NOT_FOUND => Some(0),
-        status if status.is_success() => {
-            let length = response.headers().get(CONTENT_LENGTH)?;
-            length.to_str().ok()?.parse().ok()
+/// The size in bytes of the log at `url` now. (Azure's blobs know no range that counts from the end.)
+pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
+    let request = client.http().head(url).header("x-ms-version", VERSION);
+    match retry.send_copies(&request).await {
+        Ok(answer) => {
+            let length = answer.headers.get(CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            length.ok_or_else(|| Error::Answer {
+                call: "reading a log".to_owned(),
+                reason: "it has no length".to_owned(),
+            })
         }
-        _ => None,
+        Err(error) if error.status() == Some(404) => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

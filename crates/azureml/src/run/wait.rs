@@ -4,6 +4,7 @@ use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_followed, last_lines};
 use super::metrics::Metrics;
 use crate::asynchronous::Run;
+use crate::client::retry::Retry;
 use crate::duration;
 use crate::error::{Error, Result, split_hint};
 use azureml_wire::job::JobStatus;
@@ -184,7 +185,9 @@ impl Shown {
             // At the end nothing may be missed: what could not be read is tried a few times more.
             let mut tries = if ended { 5 } else { 1 };
             while tries > 0 {
-                let Some(bytes) = tail.read(run.workspace().client(), url).await else {
+                // Once: what cannot be read now is read at the next look.
+                let once = Retry::once("reading the log");
+                let Ok(bytes) = tail.read(run.workspace().client(), once, url).await else {
                     tries -= 1;
                     if ended {
                         tokio::time::sleep(Duration::from_millis(500)).await;

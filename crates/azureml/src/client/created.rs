@@ -1,0 +1,93 @@
+//! What this client has made a moment ago, and the service may not know everywhere yet.
+
+use super::{Call, Target};
+use reqwest::Method;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the service may take until all of it knows.
+const SPREADING: Duration = Duration::from_mins(1);
+/// Nobody looks at more things than this that are all new.
+const MOST: usize = 64;
+
+/// The things that this client made a moment ago: that one of them is not there is worth another question.
+#[derive(Debug, Default)]
+pub struct Created(Mutex<VecDeque<(Instant, String)>>);
+
+impl Created {
+    /// Takes note of a call that has succeeded, if it makes something; forgets what one deletes.
+    pub fn remember(&self, call: &Call<'_>) {
+        let Target::Management(path) = &call.target else {
+            return;
+        };
+        let mut created = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if call.method == Method::PUT {
+            if created.len() == MOST {
+                created.pop_front();
+            }
+            created.push_back((Instant::now(), path.clone()));
+        } else if call.method == Method::DELETE {
+            created.retain(|(_, made)| made != path);
+        }
+    }
+
+    /// Whether a call is about one of them.
+    pub fn concerns(&self, call: &Call<'_>) -> bool {
+        let (Target::Management(path) | Target::Data(path)) = &call.target else {
+            return false;
+        };
+        if call.method == Method::PUT {
+            return false;
+        }
+        let created = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        created
+            .iter()
+            .filter(|(time, _)| time.elapsed() < SPREADING)
+            .any(|(_, made)| {
+                // A job is a run elsewhere: `…/runs/{name}/…`, or `?run_id={name}`.
+                let run = made.rsplit_once("/jobs/").map(|(_, name)| name);
+                is_within(path, made)
+                    || run.is_some_and(|run| {
+                        path.split_once("/runs/")
+                            .is_some_and(|(_, rest)| is_within(rest, run))
+                            || call.query.iter().any(|(_, value)| value == run)
+                    })
+            })
+    }
+}
+
+/// Whether a path is `top` or leads on from it.
+fn is_within(path: &str, top: &str) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_is_asked_for_again() {
+        let call = |method, path: &str| Call::management("x", method, path.to_owned());
+        let data = |path: &str| Call::data("x", Method::GET, path.to_owned());
+        let created = Created::default();
+        assert!(!created.concerns(&call(Method::GET, "/w/jobs/j")));
+        created.remember(&call(Method::GET, "/w/jobs/j"));
+        assert!(!created.concerns(&call(Method::GET, "/w/jobs/j")));
+        created.remember(&call(Method::PUT, "/w/jobs/j"));
+        for (call, expected) in [
+            (call(Method::GET, "/w/jobs/j"), true),
+            (call(Method::POST, "/w/jobs/j/cancel"), true),
+            (call(Method::GET, "/w/jobs/jj"), false),
+            (call(Method::PUT, "/w/jobs/j"), false),
+            (data("/history/v1.0/w/runs/j/details"), true),
+            (data("/history/v1.0/w/runs/jj/details"), false),
+            (data("/mlflow/runs/get").query("run_id", "j"), true),
+        ] {
+            assert_eq!(created.concerns(&call), expected);
+        }
+        created.remember(&call(Method::DELETE, "/w/jobs/j"));
+        assert!(!created.concerns(&call(Method::GET, "/w/jobs/j")));
+    }
+}

@@ -1,0 +1,161 @@
+//! One list of what the SDK does with a workspace, passed by every workspace that there is: the local one, the same behind a proxy that
+//! injects the faults of networks and of busy services, and one on Azure where somebody names it.
+//!
+//! `AZUREML_TEST_WORKSPACE=config.json cargo test --test conformance` runs the list against the workspace on Azure that the file names,
+//! with the credential that the SDK finds. It makes environments, models, data and short jobs there, with names that begin with
+//! `conformance`; `AZUREML_TEST_COMPUTE` names the compute target of the jobs (`cpu-cluster`).
+
+mod list;
+
+use azureml::asynchronous::Workspace;
+use azureml::credential::{AccessToken, Cached, Credential};
+use azureml_wire::local;
+use end_to_end::LocalWorkspace;
+use end_to_end::faults::{Fault, Plan, Proxy};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+/// Says to the test's second process that it is the client.
+const INSIDE: &str = "AZUREML_TEST_INSIDE";
+/// The `config.json` of a workspace on Azure.
+const AZURE: &str = "AZUREML_TEST_WORKSPACE";
+/// The seed of the mixed faults; a new one each time where it is not set.
+const SEED: &str = "AZUREML_TEST_SEED";
+
+/// Tokens that are numbers, so that the proxy can tell the older ones.
+#[derive(Debug, Default)]
+struct Numbers(AtomicU32);
+
+impl Credential for Numbers {
+    fn token(&self) -> Pin<Box<dyn Future<Output = azureml::Result<AccessToken>> + Send + '_>> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        let ends = SystemTime::now() + Duration::from_hours(1);
+        Box::pin(async move { Ok(AccessToken::new(number.to_string(), ends)) })
+    }
+}
+
+/// Runs this test again as a client in a process and an empty folder of its own; `true` in that process.
+fn inside(test: &str, configure: impl FnOnce(&mut Command)) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let this = std::env::current_exe().expect("the path of the running test is known");
+    let mut command = Command::new(this);
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::null())
+        .env(INSIDE, test)
+        .current_dir(folder.path());
+    configure(&mut command);
+    let output = command.output().expect("the test starts again");
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    runtime.block_on(future)
+}
+
+/// The list behind a proxy.
+fn behind(test: &str, plan: Plan) {
+    let mut workspace = None;
+    let is_inside = inside(test, |command| {
+        let started = LocalWorkspace::start();
+        let proxy = Proxy::start(started.server().expect("it runs"), plan);
+        command.env("AZUREML_RESOURCE_MANAGER", &proxy.url);
+        workspace = Some((started, proxy));
+    });
+    if is_inside {
+        block_on(async {
+            let scope = local::scope();
+            let (name, subscription) = (&scope.workspace_name, &scope.subscription_id);
+            let credential = Arc::new(Cached::new(Numbers::default()));
+            let ws = Workspace::get_with(name, subscription, &scope.resource_group, credential);
+            list::all(&ws.await.expect("the workspace opens")).await;
+        });
+        return;
+    }
+    let (workspace, proxy) = workspace.expect("it was started");
+    let faults = proxy.faults();
+    println!("{faults} faults, {} exchanges", workspace.validate_trace());
+    assert!(faults > 5, "there were but {faults} faults");
+}
+
+#[test]
+fn the_local_workspace_passes() {
+    let workspace = LocalWorkspace::new();
+    if inside("the_local_workspace_passes", |command| {
+        workspace.apply(command);
+    }) {
+        block_on(async {
+            list::all(&Workspace::local().await.expect("the workspace opens")).await;
+        });
+    }
+}
+
+#[test]
+fn a_workspace_on_azure_passes() {
+    let Some(config) = std::env::var_os(AZURE).map(PathBuf::from) else {
+        println!("nobody asked for Azure: {AZURE} names no config.json of a workspace there");
+        return;
+    };
+    let config = config.canonicalize().expect("the file is there");
+    if inside("a_workspace_on_azure_passes", |command| {
+        command.env(AZURE, &config);
+    }) {
+        block_on(async {
+            let ws = Workspace::from_config_path(&config).await;
+            list::all(&ws.expect("the workspace opens")).await;
+        });
+    }
+}
+
+macro_rules! every_call_once {
+    ($($test:ident: $fault:expr;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                behind(stringify!($test), Plan::First($fault));
+            }
+        )*
+    };
+}
+
+every_call_once! {
+    too_many_calls_are_waited_for: Fault::Status(429, Some("0"));
+    a_service_that_is_away_is_waited_for: Fault::Status(503, Some("0"));
+    a_time_out_is_tried_again: Fault::Status(408, None);
+    an_internal_error_is_tried_again: Fault::Status(500, None);
+    a_reset_connection_is_tried_again: Fault::Reset;
+    an_answer_that_is_cut_off_is_asked_for_again: Fault::Cut;
+    what_was_done_and_not_answered_is_done_once: Fault::Lost;
+    slow_answers_are_waited_for: Fault::Slow;
+    tokens_that_have_ended_are_renewed: Fault::Expired;
+    what_was_just_made_is_looked_for_again: Fault::Unknown;
+}
+
+#[test]
+fn faults_of_all_kinds_at_once_are_outlived() {
+    let seed = std::env::var(SEED).map_or_else(
+        |_| u64::from(std::process::id()),
+        |seed| seed.parse().expect("the seed is a number"),
+    );
+    println!("{SEED}={seed}");
+    behind(
+        "faults_of_all_kinds_at_once_are_outlived",
+        Plan::Seeded(seed),
+    );
+}
