@@ -311,7 +311,8 @@ macro_rules! numbers {
 }
 
 numbers!(|value| format!("{value}"); i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
-numbers!(|value| text::number(f64::from(value)); f32, f64);
+numbers!(|value| text::number(f64::from(value)); f32);
+numbers!(text::number; f64);
 
 /// What can be a row of a table.
 pub trait Row {
@@ -364,7 +365,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_numbers_stand_at_the_right() {
-        let names = vec!["학습".to_owned(), "<b>".to_owned()];
+        let names = ["학습".to_owned(), "<b>".to_owned()];
         let rows = names
             .iter()
             .zip([7_u64, 1234])

@@ -237,7 +237,7 @@ fn ranges(chart: &Chart) -> (Range<f64>, Range<f64>) {
     let mut y = span(values);
     if chart.has_bars() {
         let last = chart.categories.len().max(1) as f64 - 0.5;
-        x = (x.0.min(-0.5).max(-1e9), x.1.clamp(last, 1e9));
+        x = (x.0.clamp(-1e9, -0.5), x.1.clamp(last, 1e9));
         if let Some((least, most)) = values {
             // Bars stand on zero.
             y = span(Some((least.min(0.0), most.max(0.0))));

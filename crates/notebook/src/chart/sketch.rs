@@ -58,7 +58,7 @@ fn bars(chart: &Chart, lines: &mut Vec<String>) {
     for (place, category) in chart.categories.iter().enumerate() {
         for series in all() {
             let values = series.points.iter();
-            for (_, value) in values.filter(|(x, _)| *x == place as f64) {
+            for (_, value) in values.filter(|(x, _)| *x as usize == place) {
                 let name = match series.name.as_str() {
                     "" => category.clone(),
                     name => format!("{category} {name}"),
