@@ -234,7 +234,7 @@ fn a_compile_error_and_a_warning_are_readable_in_jupyterlab() {
 }
 
 #[test]
-fn papermill_gives_parameters_of_every_kind() {
+fn tools_papermill_gives_parameters_of_every_kind() {
     let desk = Desk::new();
     desk.write_notebook(
         "notebooks/in.ipynb",
@@ -291,7 +291,7 @@ fn papermill_gives_parameters_of_every_kind() {
 }
 
 #[test]
-fn papermill_fails_with_the_cell_that_fails() {
+fn tools_papermill_fails_with_the_cell_that_fails() {
     let desk = Desk::new();
     desk.write_notebook(
         "notebooks/in.ipynb",
@@ -319,7 +319,7 @@ fn papermill_fails_with_the_cell_that_fails() {
 }
 
 #[test]
-fn nbgrader_makes_stubs_and_grades_rust() {
+fn tools_nbgrader_makes_stubs_and_grades_rust() {
     let desk = Desk::new();
     let grading = |id: &str, points: u32, solution: bool| {
         json!({ "nbgrader": {

@@ -127,3 +127,10 @@ fn comms_and_widgets_work_both_ways() {
     let output = kernel.run("comms_client.py", &root().join("crates/notebook"), "");
     assert!(output.status.success(), "{}", said(&output));
 }
+
+#[test]
+fn every_feature_works_in_a_real_client() {
+    let kernel = Installed::new();
+    let output = kernel.run("features_client.py", &root().join("crates/notebook"), "");
+    assert!(output.status.success(), "{}", said(&output));
+}

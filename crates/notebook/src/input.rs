@@ -23,6 +23,8 @@ pub fn password(prompt: &str) -> io::Result<String> {
 /// In a notebook the question is a line that the kernel takes out, the same as of the crate `evcxr_input`.
 fn ask(marker: &str, prompt: &str) -> io::Result<String> {
     if crate::in_notebook() {
+        // A line is not taken out that begins with what was printed before.
+        io::stdout().flush()?;
         // What follows the first line would be shown as output.
         println!("{marker}:{}", prompt.replace(['\n', '\r'], " "));
     } else {

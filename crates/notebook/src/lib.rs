@@ -23,6 +23,21 @@
 //! live.update(&Percent(90)); // and replaced where it stands
 //! ```
 //!
+//! A [`Table`] shows rows and a [`Chart`] shows lines, points or bars, both in the colours of the notebook's theme.
+//!
+//! ```
+//! use notebook::{Chart, Table, display, display_live};
+//!
+//! display(&Table::new(["City", "People"], [("Seoul", 9_411_000), ("Busan", 3_343_000)]));
+//!
+//! let mut losses = Vec::new();
+//! let live = display_live(&Chart::new());
+//! for epoch in 1..=3 {
+//!     losses.push((epoch, 1.0 / f64::from(epoch)));
+//!     live.update(&Chart::new().line("train", &losses).axes("epoch", "loss"));
+//! }
+//! ```
+//!
 //! [`progress`] shows how far a loop is; [`widget`] has sliders, buttons and charts that a person can use while and after a cell runs;
 //! [`comm`] is what those are made of.
 //!
@@ -33,20 +48,25 @@
 
 mod bundle;
 mod channel;
+pub mod chart;
 pub mod comm;
 mod html;
 mod input;
 mod live;
 mod progress;
 mod stop;
+pub mod table;
+pub mod text;
 pub mod widget;
 
 pub use bundle::MimeBundle;
+pub use chart::Chart;
 pub use html::escape;
 pub use input::{input, password};
 pub use live::Live;
 pub use progress::{Progress, progress};
 pub use stop::interrupted;
+pub use table::Table;
 
 use channel::{Channel, Message};
 

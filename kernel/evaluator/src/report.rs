@@ -228,7 +228,7 @@ pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
     let mut notes = diagnostic.notes.clone();
     notes.extend(
         error_code
-            .and_then(advice)
+            .and_then(|code| advice(code, &diagnostic.message))
             .map(|hint| format!("hint: {hint}")),
     );
     if let Some(code) = error_code.filter(|code| code.starts_with('E') && code.len() == 5) {
@@ -280,9 +280,9 @@ pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
             let colour = if mark.primary { colour } else { BLUE };
             write!(
                 block,
-                "\n{margin} {BLUE}|{PLAIN} {}{colour}{signs} {}{PLAIN}",
+                "\n{margin} {BLUE}|{PLAIN} {}{colour}{}{PLAIN}",
                 " ".repeat(offset),
-                mark.text.replace('\n', " ").trim(),
+                format!("{signs} {}", mark.text.replace('\n', " ").trim()).trim_end(),
             )
             .ok();
         }
@@ -300,11 +300,15 @@ pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
 }
 
 /// What a notebook's reader should know about this error beyond the compiler's words.
-fn advice(code: &str) -> Option<&'static str> {
-    match code {
-        "E0384" | "E0596" => Some("an existing variable becomes mutable by `let mut x = x;`"),
-        _ => None,
+fn advice(code: &str, message: &str) -> Option<String> {
+    if !matches!(code, "E0384" | "E0596") {
+        return None;
     }
+    let is_name = |name: &&str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let name = message.split('`').nth(1).filter(is_name).unwrap_or("x");
+    Some(format!(
+        "an existing variable becomes mutable by `let mut {name} = {name};`"
+    ))
 }
 
 /// A line of the cell with one mark under it.

@@ -5,6 +5,7 @@
 //! library, so nothing has to infer them before. Items are put into the crate of the cell that defines them, and compiled into a library
 //! while the reader reads, to which the cells after it link: the compiler sees them again only when they change.
 
+mod advice;
 mod analysis;
 mod cell;
 mod commands;
@@ -647,6 +648,7 @@ impl RustcEvaluator {
         }
         for name in runnable.plan.moved() {
             self.session.variables.remove(name);
+            self.session.moved.insert(name.clone(), number);
         }
         if let Some(report) = end
             .error
@@ -679,6 +681,7 @@ impl RustcEvaluator {
                 )));
                 continue;
             };
+            self.session.moved.remove(name);
             self.session.variables.insert(
                 name.clone(),
                 session::Variable {
@@ -837,6 +840,15 @@ impl RustcEvaluator {
             .collect();
         if errors.iter().any(|error| !error.labels.is_empty()) {
             errors.retain(|error| !error.labels.is_empty());
+        }
+        let moved = |name: &str| {
+            let by = *self.session.moved.get(name)?;
+            let mut lines = self.cells.code(by).lines();
+            let line = lines.find(|line| cell::mentions(line, name))?;
+            Some(line.trim().to_owned())
+        };
+        for error in &mut errors {
+            advice::advise(error, moved);
         }
         self.last_error = errors.iter().find_map(|error| error.code.clone());
         let mut error = report::compile_errors(code, &errors);

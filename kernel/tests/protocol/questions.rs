@@ -121,7 +121,7 @@ async fn the_heartbeat_returns_the_very_bytes() {
 }
 
 #[tokio::test]
-async fn completion_and_inspect_carry_types_and_count_code_points() {
+async fn completion_inspect_carry_types_and_count_code_points() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     // Three code points before the cursor; more bytes, more UTF-16 units, fewer letters.
@@ -140,7 +140,7 @@ async fn completion_and_inspect_carry_types_and_count_code_points() {
 }
 
 #[tokio::test]
-async fn completion_and_inspect_are_answered_while_a_cell_runs() {
+async fn completion_inspect_are_answered_while_a_cell_runs() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     let cell = client.send_cell("print started\nwait").await;
@@ -181,7 +181,7 @@ async fn inspection_finds_something_or_says_so() {
 }
 
 #[tokio::test]
-async fn history_and_is_complete_need_no_evaluator() {
+async fn history_is_complete_need_no_evaluator() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     client.send_cell("wait").await;
@@ -203,7 +203,7 @@ async fn history_and_is_complete_need_no_evaluator() {
 }
 
 #[tokio::test]
-async fn history_and_is_complete_know_the_cells_and_their_values() {
+async fn history_is_complete_know_the_cells_and_their_values() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
     client.run("value 1").await;

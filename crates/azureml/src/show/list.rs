@@ -1,6 +1,6 @@
 //! Lists that show as tables.
 
-use super::{Cell, Table};
+use super::{Cell, table};
 use notebook::{Display, MimeBundle};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -80,10 +80,6 @@ impl<T: Row> Display for List<T> {
             let text = format!("no {}", T::NOUN);
             return MimeBundle::new().text(&text).html(format!("<i>{text}</i>"));
         }
-        let mut table = Table::new(T::HEADERS);
-        for item in &self.0 {
-            table.push(item.cells());
-        }
-        MimeBundle::new().text(table.text()).html(table.html())
+        table(T::HEADERS, self.0.iter().map(Row::cells)).mime_bundle()
     }
 }

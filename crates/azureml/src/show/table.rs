@@ -2,7 +2,7 @@
 
 use super::{escape, pad, width};
 use azureml_wire::job::JobStatus;
-use notebook::{Display, MimeBundle};
+use notebook::{Display, MimeBundle, Table};
 use std::fmt::Write;
 
 /// The colours and lines follow JupyterLab's theme, with fallbacks that are legible on light and dark.
@@ -67,111 +67,22 @@ impl Cell {
     }
 }
 
-/// Rows under headers.
-#[derive(Debug, Clone, Default)]
-pub struct Table {
-    headers: Vec<String>,
-    rows: Vec<Vec<Cell>>,
+impl From<Cell> for notebook::table::Cell {
+    fn from(cell: Cell) -> Self {
+        let text = if cell.is_number() {
+            Self::number(cell.plain())
+        } else {
+            Self::text(cell.plain())
+        };
+        text.html(cell.html())
+    }
 }
 
-impl Table {
-    /// A table without rows.
-    pub fn new(headers: &[&str]) -> Self {
-        Self {
-            headers: headers.iter().map(|&header| header.to_owned()).collect(),
-            rows: Vec::new(),
-        }
-    }
-
-    /// Adds a row.
-    pub fn push(&mut self, row: Vec<Cell>) {
-        self.rows.push(row);
-    }
-
-    /// Aligned columns. Columns that are empty in every row are left out.
-    pub fn text(&self) -> String {
-        let columns: Vec<(usize, usize)> = self
-            .columns()
-            .map(|column| {
-                let cells = self.rows.iter().filter_map(|row| row.get(column));
-                let widest = cells
-                    .map(|cell| width(cell.plain()))
-                    .max()
-                    .unwrap_or_default();
-                (column, widest.max(width(&self.headers[column])))
-            })
-            .collect();
-        let mut lines = Vec::with_capacity(self.rows.len() + 1);
-        let header = columns
-            .iter()
-            .map(|&(column, width)| pad(&self.headers[column], width, self.is_right(column)));
-        lines.push(header.collect::<Vec<_>>().join("  "));
-        for row in &self.rows {
-            let cells = columns.iter().map(|&(column, width)| {
-                pad(
-                    row.get(column).map_or("", Cell::plain),
-                    width,
-                    self.is_right(column),
-                )
-            });
-            lines.push(cells.collect::<Vec<_>>().join("  "));
-        }
-        let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
-        lines.join("\n")
-    }
-
-    /// An HTML table. Columns that are empty in every row are left out.
-    pub fn html(&self) -> String {
-        let mut html = format!(r#"<table style="{STYLE}"><thead><tr>"#);
-        for column in self.columns() {
-            let side = self.side(column);
-            // Writing to a String cannot fail.
-            let _ = write!(
-                html,
-                r#"<th style="text-align:{side};padding:2px 12px 2px 0;border-bottom:{EDGE}">{}</th>"#,
-                escape(&self.headers[column])
-            );
-        }
-        html.push_str("</tr></thead><tbody>");
-        for row in &self.rows {
-            html.push_str("<tr>");
-            for column in self.columns() {
-                let side = self.side(column);
-                let cell = row.get(column).map(Cell::html).unwrap_or_default();
-                let _ = write!(
-                    html,
-                    r#"<td style="text-align:{side};padding:2px 12px 2px 0">{cell}</td>"#
-                );
-            }
-            html.push_str("</tr>");
-        }
-        html.push_str("</tbody></table>");
-        html
-    }
-
-    fn columns(&self) -> impl Iterator<Item = usize> {
-        (0..self.headers.len()).filter(|&column| {
-            self.rows.is_empty()
-                || self
-                    .rows
-                    .iter()
-                    .any(|row| row.get(column).is_some_and(|cell| !cell.plain().is_empty()))
-        })
-    }
-
-    fn is_right(&self, column: usize) -> bool {
-        self.rows
-            .iter()
-            .any(|row| row.get(column).is_some_and(Cell::is_number))
-    }
-
-    fn side(&self, column: usize) -> &'static str {
-        if self.is_right(column) {
-            "right"
-        } else {
-            "left"
-        }
-    }
+/// Rows under headers, all of them; columns that are empty in every row are left out.
+pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Table {
+    Table::new(headers.iter().copied(), rows)
+        .limit(usize::MAX)
+        .without_empty_columns()
 }
 
 /// One thing and its properties.
@@ -242,24 +153,20 @@ impl Display for Card {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::new(&["Name", "Empty", "Size"]);
-        table.push(vec![
-            Cell::text("학습"),
-            Cell::text(""),
-            Cell::Number("7".into()),
-        ]);
-        table.push(vec![
-            Cell::text("<b>"),
-            Cell::text(""),
-            Cell::Number("1234".into()),
-        ]);
-        table
+    fn sizes() -> Table {
+        let row = |name: &str, size: &str| {
+            let size = Cell::Number(size.to_owned());
+            vec![Cell::text(name), Cell::text(""), size]
+        };
+        table(
+            &["Name", "Empty", "Size"],
+            [row("학습", "7"), row("<b>", "1234")],
+        )
     }
 
     #[test]
     fn tables_align_in_a_terminal() {
-        insta::assert_snapshot!(table().text(), @r"
+        insta::assert_snapshot!(sizes().to_text(), @r"
         Name  Size
         학습     7
         <b>   1234
@@ -268,7 +175,7 @@ mod tests {
 
     #[test]
     fn html_escapes_what_comes_from_outside() {
-        let html = table().html();
+        let html = sizes().to_html();
         assert!(html.contains("&lt;b&gt;") && !html.contains("<b>"));
         let card = Card::new("Workspace", "<script>")
             .row("Link", Cell::Link("javascript:alert(1)".into()));

@@ -118,7 +118,20 @@ impl Message {
                     let colon = if what.is_empty() { "" } else { ": " };
                     notes.push(format!("in an earlier cell: `{text}`{colon}{what}"));
                 }
-                None => {}
+                None => {
+                    // The value of a cell, with what shows it.
+                    if let Some((cell, range)) =
+                        source.wrapped(&(inside.byte_start..inside.byte_end))
+                        && cell == number
+                    {
+                        labels.push(Label {
+                            start: line_and_column(code, range.start),
+                            end: line_and_column(code, range.end),
+                            text: span.label.clone().unwrap_or_default(),
+                            primary: span.is_primary,
+                        });
+                    }
+                }
             }
         }
         notes.extend(Diagnostic::notes_of(&self.children));

@@ -13,6 +13,8 @@ pub(super) struct Session {
     pub(super) imports: Vec<(u64, Import)>,
     pub(super) items: Vec<Definition>,
     pub(super) variables: BTreeMap<String, Variable>,
+    /// The variables that a cell moved away and none has made again, with the number of that cell.
+    pub(super) moved: BTreeMap<String, u64>,
     /// Counts the changes of the items, and of what their words mean.
     pub(super) version: u64,
 }

@@ -75,6 +75,26 @@ impl Source {
         }
     }
 
+    /// The part of a cell that a range of the source holds with nothing around it but brackets and the like.
+    pub(super) fn wrapped(&self, range: &Range<usize>) -> Option<(u64, Range<usize>)> {
+        let mut inside = self
+            .pieces
+            .iter()
+            .filter(|piece| range.start <= piece.range.start && piece.range.end <= range.end);
+        let piece = inside.next()?;
+        let Origin::Cell { cell, start } = piece.origin else {
+            return None;
+        };
+        let around = [
+            self.text.get(range.start..piece.range.start)?,
+            self.text.get(piece.range.end..range.end)?,
+        ];
+        let is_bracket = |c: char| c.is_whitespace() || "&()".contains(c);
+        let alone =
+            inside.next().is_none() && around.iter().all(|text| text.chars().all(is_bracket));
+        alone.then(|| (cell, start..start + piece.range.len()))
+    }
+
     /// The byte at a line and column, both from 1, the column in code points.
     pub(super) fn place(&self, line: usize, column: usize) -> Option<usize> {
         let start = line_start(&self.text, line)?;

@@ -25,8 +25,8 @@ pub const CHECKS: &[OwnCheck] = &[
         variable_view_knows_what_variables_hold,
     ),
     (
-        "completion_and_inspect_answer_while_a_cell_runs",
-        completion_and_inspect_answer_while_a_cell_runs,
+        "completion_inspect_answer_while_a_cell_runs",
+        completion_inspect_answer_while_a_cell_runs,
     ),
     (
         "an_early_return_keeps_what_was_there",
@@ -187,7 +187,7 @@ let boxed: Box<dyn Fn()> = Box::new(|| ());"#,
     assert!(evaluator.values(&["unknown"], 20).is_empty());
 }
 
-fn completion_and_inspect_answer_while_a_cell_runs(engine: Engine, cache: &Path) {
+fn completion_inspect_answer_while_a_cell_runs(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     ok(evaluator, "let completed = vec![1];");
     let analyst = evaluator.analyst();

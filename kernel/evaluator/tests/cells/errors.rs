@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{CellError, Engine, Evaluator, Outcome};
 
 use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, value};
 
@@ -236,6 +236,7 @@ pub const OF_RUSTC: &[OwnCheck] = &[
         "diagnostics_are_one_block_with_a_link",
         diagnostics_are_one_block_with_a_link,
     ),
+    ("diagnostics_read_well", diagnostics_read_well),
     (
         "diagnostics_say_how_to_keep_what_borrows",
         diagnostics_say_how_to_keep_what_borrows,
@@ -329,4 +330,65 @@ fn diagnostics_say_how_to_keep_what_borrows(engine: Engine, cache: &Path) {
         assert!(text.contains(way), "{way}: {text}");
     }
     assert!(text.contains("1 | let words"), "{text}");
+}
+
+/// The whole of what a person sees, as snapshots: the cell, and below it the text.
+fn diagnostics_read_well(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(
+        evaluator,
+        "struct Point { x: i32 }\nlet point = Point { x: 1 };\nlet text = String::from(\"a b\");\nlet count = 5;\nlet name = String::from(\"n\");\nfn add(a: i32, b: i32) -> i32 { a + b }",
+    );
+    value(evaluator, "let taken = name;");
+    for (snapshot, code) in [
+        (
+            "mismatched_types",
+            "let count: i32 = 6;\n\n// 한글\nlet wrong: i32 = \"text\";",
+        ),
+        ("similar_name", "vec![1].iter().summ()"),
+        (
+            "moved_in_the_cell",
+            "let a = String::new();\nlet b = a;\nprintln!(\"{a}\");",
+        ),
+        ("moved_by_an_earlier_cell", "println!(\"{name}\");"),
+        (
+            "borrow_across_cells",
+            "let words: Vec<&str> = text.split(' ').collect();",
+        ),
+        ("missing_debug", "point"),
+        (
+            "missing_crate",
+            "use nowhere_to_be_found::Thing;\nlet thing = Thing::new();",
+        ),
+        ("not_mutable", "count += 1;"),
+        ("missing_argument", "add(1)"),
+        ("unclosed", "let list = [1, 2;"),
+        ("closure", "let twice = |x: i32| 2 * x;"),
+        ("unknown_type", "let nothing = Vec::new();"),
+        ("unknown_macro", "pritln!(\"a\");"),
+    ] {
+        let (_, error) = error(evaluator, code);
+        // Whether helper crates are built is another matter.
+        let text = plain(&error);
+        let text = text
+            .split("\nnote: the helper crates")
+            .next()
+            .expect("a first part");
+        shown(snapshot, code, text);
+    }
+    let code = "std::fs::read(\"/\");\n1 + 1";
+    let (seen, _) = ok(evaluator, code);
+    let warning = CellError {
+        ename: String::new(),
+        evalue: String::new(),
+        traceback: seen,
+    };
+    shown("warning", code, &plain(&warning));
+}
+
+fn shown(snapshot: &str, code: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(snapshot, format!("{code}\n\n{text}")));
 }

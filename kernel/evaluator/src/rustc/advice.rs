@@ -1,0 +1,94 @@
+//! The compiler's errors in the words of a notebook: what it says about code of the kernel's own, and what it cannot know.
+
+use crate::report::Diagnostic;
+
+/// Changes the notes of an error, and words that are about what stands around the cell. `moved` gives the line of an earlier cell
+/// that moved a variable away.
+pub(super) fn advise(error: &mut Diagnostic, moved: impl Fn(&str) -> Option<String>) {
+    match error.code.as_deref() {
+        Some("E0425") => {
+            let Some((name, line)) = quoted(&error.message)
+                .filter(|_| error.message.starts_with("cannot find value"))
+                .and_then(|name| Some((name.to_owned(), moved(name)?)))
+            else {
+                return;
+            };
+            // Other names that look alike.
+            error.notes.retain(|note| !note.starts_with("help: "));
+            error.notes.push(format!(
+                "hint: an earlier cell moved `{name}` away: `{line}`; use `{name}.clone()` or `&{name}` there, and run the cell again that makes `{name}`"
+            ));
+        }
+        Some("E0432" | "E0433" | "E0463") => {
+            let missing = "you might be missing a crate named ";
+            let found = error.notes.iter().position(|note| note.contains(missing));
+            if let Some(at) = found
+                && let Some(name) = quoted(&error.notes[at])
+            {
+                error.notes[at] =
+                    format!("hint: if `{name}` is a crate, a line `:dep {name}` above it adds it");
+            }
+        }
+        // Variables of earlier cells are arguments where the compiler explains.
+        Some("E0384") => {
+            let variable = |text: &mut String| {
+                *text = text.replace("immutable argument", "immutable variable");
+            };
+            variable(&mut error.message);
+            error
+                .labels
+                .iter_mut()
+                .for_each(|label| variable(&mut label.text));
+            error
+                .notes
+                .retain(|note| !note.starts_with("help: consider making this binding mutable"));
+        }
+        Some("E0277") if error.message.ends_with("doesn't implement `Debug`") => {
+            // All but how to derive it: they say the same again, about code around the cell.
+            error.notes.retain(|note| note.contains("note: add "));
+            error
+                .notes
+                .push("hint: a cell that ends with `;` shows no value".to_owned());
+        }
+        None if error.message.starts_with("mismatched closing delimiter") => {
+            // What closes it by mistake stands behind the cell.
+            if let [label] = &mut error.labels[..]
+                && label.text == "unclosed delimiter"
+            {
+                "nothing in this cell closes it".clone_into(&mut label.text);
+                "unclosed delimiter".clone_into(&mut error.message);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What stands between the first two backticks.
+fn quoted(text: &str) -> Option<&str> {
+    text.split('`').nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_variable_that_was_moved_gets_the_hint() {
+        let error = |message: &str| Diagnostic {
+            code: Some("E0425".to_owned()),
+            message: message.to_owned(),
+            notes: vec!["help: a local variable with a similar name exists: `on`".to_owned()],
+            ..Diagnostic::default()
+        };
+        let moved = |name: &str| (name == "gone").then(|| "let taken = gone;".to_owned());
+        for (message, hinted) in [
+            ("cannot find value `gone` in this scope", true),
+            ("cannot find value `other` in this scope", false),
+            ("cannot find function `gone` in this scope", false),
+        ] {
+            let mut error = error(message);
+            advise(&mut error, moved);
+            assert_eq!(error.notes[0].starts_with("hint: "), hinted, "{message}");
+        }
+    }
+}
