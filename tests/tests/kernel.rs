@@ -27,6 +27,11 @@ impl Installed {
 
     /// Runs one of the scripts in `tests/python` on the kernel.
     fn run(&self, script: &str, argument: &Path, input: &str) -> Output {
+        self.run_on("rustc", script, argument, input)
+    }
+
+    /// The same with another engine.
+    fn run_on(&self, engine: &str, script: &str, argument: &Path, input: &str) -> Output {
         let mut child = Command::new(python(env::PYTHON_LAB))
             .arg(root().join("tests/python").join(script))
             .arg(KERNEL)
@@ -35,6 +40,7 @@ impl Installed {
             // The history of nobody else.
             .env("XDG_STATE_HOME", self.prefix.path().join("state"))
             .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
+            .env("AZUREML_KERNEL_ENGINE", engine)
             .current_dir(self.prefix.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -107,5 +113,13 @@ fn jupyters_own_tests_of_a_kernel_pass_and_none_is_skipped() {
 fn comms_and_widgets_work_both_ways() {
     let kernel = Installed::new();
     let output = kernel.run("comms_client.py", &root().join("crates/notebook"), "");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn comms_and_widgets_work_both_ways_with_evcxr_as_the_engine() {
+    let kernel = Installed::new();
+    let notebook = root().join("crates/notebook");
+    let output = kernel.run_on("evcxr", "comms_client.py", &notebook, "");
     assert!(output.status.success(), "{}", said(&output));
 }
