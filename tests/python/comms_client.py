@@ -3,6 +3,7 @@
 Arguments: the kernel's name, and the folder of the crate `notebook`.
 """
 
+import os
 import sys
 import time
 
@@ -54,6 +55,9 @@ class FrontEnd:
 
     def say(self, comm, data, buffers=None):
         return self.send("comm_msg", {"comm_id": comm, "data": data}, buffers)
+
+    def click(self, button):
+        return self.say(button, {"method": "custom", "content": {"event": "click"}})
 
     def change(self, comm, **state):
         return self.say(comm, {"method": "update", "state": state, "buffer_paths": []})
@@ -153,9 +157,7 @@ def callbacks_may_panic_and_comms_may_be_unknown(front):
     )
     button = only(found, "comm_open")["content"]["comm_id"]
     for _ in range(2):
-        found = front.until_idle(
-            front.say(button, {"method": "custom", "content": {"event": "click"}})
-        )
+        found = front.until_idle(front.click(button))
         assert "on purpose" in text(found, "stderr"), found
     assert front.until_idle(front.say("nobody", {"method": "update"})) == []
     opened = {"comm_id": "x", "target_name": "nobody", "data": {}}
@@ -217,6 +219,64 @@ def a_bar_and_a_chart_grow(front):
     assert len(messages) < 40, len(messages)
 
 
+def stop_ends_a_callback_that_waits_and_spares_the_rest(front):
+    found = front.run(
+        """
+        let kept = vec![1, 2, 3];
+        let waits = Button::new("waits");
+        waits.on_click(|| { println!("waiting"); std::thread::sleep(std::time::Duration::from_secs(1000)); });
+        let asks = Button::new("asks");
+        asks.on_click(|| {
+            println!("waiting");
+            while !notebook::interrupted() { std::thread::yield_now(); }
+            notebook::display(&notebook::MimeBundle::new().text("seen"));
+        });
+        let runs = Button::new("runs");
+        runs.on_click(|| {
+            println!("waiting");
+            std::process::Command::new("sleep").arg("1000").status().unwrap();
+        });
+        """
+    )
+    buttons = [m["content"]["comm_id"] for m in found if m["msg_type"] == "comm_open"]
+    # Twice: what was stopped is called again, and stopped again.
+    stopped = "Interrupted: the callback was stopped\n"
+    for button, seen, err in list(zip(buttons, [[], ["seen"], []], [stopped, "", stopped])) * 2:
+        start, clicked = len(front.heard), front.click(button)
+        front.until(lambda m: of(m, clicked) and "waiting" in m["content"].get("text", ""))
+        # A cell runs beside it, and is not what is stopped.
+        assert front.value("kept.len()") == "3"
+        front.manager.interrupt_kernel()
+        front.until(lambda m: of(m, clicked) and m["content"].get("execution_state") == "idle")
+        found = [m for m in front.heard[start:] if of(m, clicked)]
+        displays = [m["content"]["data"]["text/plain"] for m in found if m["msg_type"] == "display_data"]
+        assert (text(found), displays, text(found, "stderr")) == ("waiting\n", seen, err), found
+        assert front.value("kept.len()") == "3"
+
+
+def stop_says_what_to_do_about_a_callback_that_computes(front):
+    found = front.run(
+        """
+        let loops = Button::new("loops");
+        loops.on_click(|| { println!("looping"); loop { std::hint::spin_loop(); } });
+        """
+    )
+    clicked = front.click(only(found, "comm_open")["content"]["comm_id"])
+    front.until(lambda m: of(m, clicked) and "looping" in m["content"].get("text", ""))
+    front.manager.interrupt_kernel()
+    said = front.until(lambda m: of(m, clicked) and m["content"].get("name") == "stderr")
+    assert "does not stop" in said["content"]["text"] and "\nhint: " in said["content"]["text"], said
+    # Cells run, and say so too, for what callbacks say is easily overlooked.
+    assert text(front.run("assert_eq!(kept.len(), 3);"), "stderr") == said["content"]["text"]
+    # The second press ends it by force.
+    front.manager.interrupt_kernel()
+    front.until(lambda m: of(m, clicked) and m["content"].get("execution_state") == "idle")
+    error = only(front.until_idle(front.client.execute("kept.len()")), "error")["content"]
+    assert error["ename"] == "ProcessDied" and "the stop button" in error["evalue"], error
+    assert "`kept`" in "\n".join(error["traceback"]), error
+    assert front.value("3 + 3") == "6"
+
+
 def a_process_that_dies_closes_its_comms(front, comm):
     request = front.client.execute("std::process::abort();")
     front.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
@@ -227,6 +287,14 @@ def a_process_that_dies_closes_its_comms(front, comm):
     assert front.value("2 + 2") == "4"
 
 
+def a_second_copy_of_the_crate_says_that_it_hears_nothing(front):
+    found = front.run('let button = notebook::widget::Button::new("go"); button')
+    said = text(found, "stderr")
+    assert "cannot hear the notebook" in said and "\nhint: " in said, said
+    # What it shows is shown all the same, and the first copy still hears.
+    assert "comm_open" in kinds(found), kinds(found)
+
+
 def main():
     manager = KernelManager(kernel_name=sys.argv[1])
     manager.start_kernel()
@@ -235,11 +303,19 @@ def main():
         front.run(f':dep notebook = {{ path = "{sys.argv[2]}" }}')
         slider = a_slider_is_shown_and_heard(front)
         a_slider_is_heard_while_a_cell_runs(front, slider)
+        if os.environ["AZUREML_KERNEL_ENGINE"] == "evcxr":
+            # Of what a session builds by `:dep`, that engine puts a copy into each cell.
+            a_second_copy_of_the_crate_says_that_it_hears_nothing(front)
+            assert text(front.until_idle(front.change(slider, value=0.6))) == "now 0.6\n"
+            return
         a_page_that_is_loaded_again_finds_the_widgets(front, slider)
         callbacks_may_panic_and_comms_may_be_unknown(front)
         large_messages_and_bytes_pass(front)
         a_bar_and_a_chart_grow(front)
+        stop_ends_a_callback_that_waits_and_spares_the_rest(front)
         a_process_that_dies_closes_its_comms(front, slider)
+        front.run("let kept = vec![1, 2, 3];")
+        stop_says_what_to_do_about_a_callback_that_computes(front)
     finally:
         manager.shutdown_kernel(now=True)
 

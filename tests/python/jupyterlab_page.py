@@ -217,6 +217,102 @@ def slider(notebook, pictures):
     save_picture(notebook.page, pictures, "slider")
 
 
+# How well text can be read: the contrast of each text's colour with the first colour behind it, as WCAG counts it.
+CONTRASTS = """elements => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = colour => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = colour => {
+        const [r, g, b] = [...rgba(colour)].map(part => part / 255)
+            .map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = element => {
+        const colour = getComputedStyle(element).backgroundColor;
+        return rgba(colour)[3] === 255 || !element.parentElement ? colour : behind(element.parentElement);
+    };
+    return elements.map(element => {
+        const style = getComputedStyle(element);
+        const text = luminance(element instanceof SVGElement ? style.fill : style.color);
+        const [dark, light] = [text, luminance(behind(element))].sort((one, other) => one - other);
+        return [element.textContent, (light + 0.05) / (dark + 0.05)];
+    });
+}"""
+
+
+def choose_theme(notebook, name):
+    notebook.page.get_by_role("menuitem", name="Settings", exact=True).click()
+    notebook.page.locator(".lm-Menu-item[data-type=submenu]", has_text=re.compile("^Theme$")).hover()
+    notebook.page.locator(".lm-Menu-item[data-command='apputils:change-theme']", has_text=re.compile(f"^{name}$")).click()
+    light = "false" if "Dark" in name else "true"
+    notebook.page.locator(f"body[data-jp-theme-light={light}]").wait_for(state="attached")
+    # The styles of the theme before it are gone when those of this one are there.
+    notebook.page.wait_for_function(
+        """light => getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim()
+            .match(light ? /^(white|#fff)/ : /^(black|#[01]|var)/)""",
+        arg=light == "true",
+    )
+
+
+def widgets(notebook, pictures):
+    """A bar, a choice, a button and a chart: shown, and Rust and the page hear of each other, while a cell runs and after."""
+    within = notebook.panel
+    notebook.run_all()
+    running = notebook.cell("for step in 1..")
+    notebook.expect_begun(running)
+    bar, choice, button = within.locator("progress"), within.locator("label.notebook-widget > select"), within.get_by_role("button", name="push")
+    done = within.locator("label.notebook-widget > progress + output")
+    chart = within.locator("svg.notebook-widget")
+    lines = chart.locator("path")
+    for widget in [bar, choice, button, chart]:
+        expect(widget).to_be_visible(timeout=CELL_TAKES_AT_MOST)
+    expect(choice.locator("option")).to_have_text(["sgd", "adam", "lbfgs"])
+    expect(choice).to_have_value("sgd")
+    # The cell pushes into both; one series has a line when it has two points.
+    expect(done).to_have_text(re.compile(r"^([2-9]|\d{2,}) / 60$"), timeout=CELL_TAKES_AT_MOST)
+    expect(lines).to_have_count(1)
+    earlier = lines.first.get_attribute("d")
+    expect(lines.first).not_to_have_attribute("d", earlier)
+
+    # While the cell runs.
+    choice.select_option("adam")
+    expect(within).to_contain_text("Rust heard adam")
+    button.click()
+    expect(within).to_contain_text("pushed 1")
+    expect(running.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    choice.select_option("lbfgs")
+    notebook.expect_done(running)
+    assert "the cell saw lbfgs" in shown(running)[-1], shown(running)
+
+    # After it.
+    choice.select_option("sgd")
+    expect(within).to_contain_text("Rust heard sgd")
+    before = int(done.inner_text().partition(" ")[0])
+    for _ in range(2):
+        button.click()
+    expect(within).to_contain_text("pushed 3")
+    expect(done).to_have_text(f"{before + 2} / 60")
+    assert bar.evaluate("bar => [bar.value, bar.max]") == [before + 2, 60]
+    # The button has begun a series of its own.
+    expect(lines).to_have_count(2)
+    expect(chart).to_contain_text("● by hand")
+
+    notebook.page.set_viewport_size({"width": 1180, "height": 1200})
+    for theme, name in [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")]:
+        choose_theme(notebook, theme)
+        within.locator(".jp-CodeCell").first.evaluate("cell => cell.scrollIntoView()")
+        save_picture(notebook.page, pictures, f"widgets-{name}")
+        texts = within.locator(".notebook-widget:is(button), label.notebook-widget > :is(span, output, select)")
+        # Of a chart's lines and names, which are large, a look must suffice.
+        for of, least in [(texts, 4.5), (chart.locator("text"), 3)]:
+            contrasts = of.evaluate_all(CONTRASTS)
+            assert contrasts and all(contrast >= least for _, contrast in contrasts), (theme, contrasts)
+
+
 def variables(notebook, pictures):
     """The variable panel shows the names and types of Rust's variables."""
     notebook.panel.locator("[data-command='debugger:toggle-debug'], .jp-DebuggerBugButton").first.click()
@@ -230,6 +326,7 @@ def variables(notebook, pictures):
 
 SCENES = {
     "slider": ("slider.ipynb", slider),
+    "widgets": ("widgets.ipynb", widgets),
     "variables": ("variables.ipynb", variables),
     "interrupt": ("interrupt.ipynb", interrupt),
     "lab": ("02-train-model.ipynb", lab),

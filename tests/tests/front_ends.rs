@@ -429,6 +429,49 @@ fn a_slider_that_is_dragged_reaches_rust() {
 }
 
 #[test]
+fn a_bar_a_choice_a_button_and_a_chart_reach_rust_and_the_page() {
+    let desk = Desk::new();
+    desk.write_notebook(
+        "notebooks/widgets.ipynb",
+        &[
+            (
+                json!({}),
+                "use notebook::MimeBundle;\nuse notebook::widget::{Button, LiveChart, Progress, Select};\n\
+                 fn says(text: String) -> MimeBundle { MimeBundle::new().text(text) }\n\
+                 let heard = notebook::display_live(&says(\"Rust heard nothing\".into()));\n\
+                 let pushed = notebook::display_live(&says(\"pushed 0\".into()));\n\
+                 let bar = Progress::new(\"steps\", 60);\nbar.clone()",
+            ),
+            (
+                json!({}),
+                "let optimizer = Select::new(\"optimizer\", [\"sgd\", \"adam\", \"lbfgs\"]);\n\
+                 optimizer.on_change(move |name| heard.update(&says(format!(\"Rust heard {name}\"))));\n\
+                 optimizer.clone()",
+            ),
+            (
+                json!({}),
+                "let chart = LiveChart::new(\"loss\");\nchart.clone()",
+            ),
+            (
+                json!({}),
+                "let button = Button::new(\"push\");\nlet (to_bar, to_chart) = (bar.clone(), chart.clone());\n\
+                 let mut count = 0;\nbutton.on_click(move || {\n    count += 1;\n    to_bar.add(1);\n    \
+                 to_chart.push(\"by hand\", f64::from(count), 0.5);\n    \
+                 pushed.update(&says(format!(\"pushed {count}\")));\n});\nbutton.clone()",
+            ),
+            (
+                json!({}),
+                "for step in 1.. {\n    if optimizer.value() == \"lbfgs\" { break; }\n    \
+                 if step <= 40 { bar.add(1); }\n    chart.push(\"train\", f64::from(step), 1.0 / f64::from(step));\n    \
+                 std::thread::sleep(std::time::Duration::from_millis(100));\n}\n\
+                 println!(\"the cell saw {}\", optimizer.value());",
+            ),
+        ],
+    );
+    desk.look("widgets");
+}
+
+#[test]
 fn the_variable_panel_shows_rusts_variables() {
     let desk = Desk::new();
     let code = "let epochs = 14;\nlet names = vec![String::from(\"ada\")];";

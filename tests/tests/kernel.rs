@@ -27,6 +27,11 @@ impl Installed {
 
     /// Runs one of the scripts in `tests/python` on the kernel.
     fn run(&self, script: &str, argument: &Path, input: &str) -> Output {
+        self.run_on("rustc", script, argument, input)
+    }
+
+    /// The same with another engine.
+    fn run_on(&self, engine: &str, script: &str, argument: &Path, input: &str) -> Output {
         let mut child = Command::new(python(env::PYTHON_LAB))
             .arg(root().join("tests/python").join(script))
             .arg(KERNEL)
@@ -36,6 +41,7 @@ impl Installed {
             .env("XDG_STATE_HOME", self.prefix.path().join("state"))
             .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
             .env("LIBTORCH", root().join("target/libtorch/torch"))
+            .env("AZUREML_KERNEL_ENGINE", engine)
             .current_dir(self.prefix.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -132,5 +138,13 @@ fn comms_and_widgets_work_both_ways() {
 fn every_feature_works_in_a_real_client() {
     let kernel = Installed::new();
     let output = kernel.run("features_client.py", &root().join("crates/notebook"), "");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn comms_and_widgets_work_both_ways_with_evcxr_as_the_engine() {
+    let kernel = Installed::new();
+    let notebook = root().join("crates/notebook");
+    let output = kernel.run_on("evcxr", "comms_client.py", &notebook, "");
     assert!(output.status.success(), "{}", said(&output));
 }

@@ -20,28 +20,36 @@ const PACKAGE: &str = "chromium";
 
 /// Finds a Chromium, or installs the system's package as root.
 pub fn provide(step: &Step) -> Result<PathBuf> {
-    if let Some(found) = find() {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&paths).collect();
+    provide_from(&folders, tools::is_root(), step)
+}
+
+/// The same with the programs of these folders.
+fn provide_from(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<PathBuf> {
+    if let Some(found) = first(folders, works) {
         return Ok(found);
     }
-    let reason = if !process::on_path("apt-get") {
-        "apt-get is not here".to_owned()
-    } else if !tools::is_root() {
-        "only root may install it".to_owned()
-    } else {
-        let _lock = lock::take(&place::target().join("chromium.lock"), step)?;
-        step.print(&format!("installing {PACKAGE} by apt-get"));
-        match install(step) {
-            Ok(()) => "its package holds no such program".to_owned(),
-            Err(error) => error.brief(),
+    let apt = folders.iter().map(|folder| folder.join("apt-get"));
+    let reason = match apt.into_iter().find(|apt| apt.is_file()) {
+        None => "apt-get is not here".to_owned(),
+        Some(_) if !is_root => "only root may install it".to_owned(),
+        Some(apt) => {
+            let _lock = lock::take(&place::target().join("chromium.lock"), step)?;
+            step.print(&format!("installing {PACKAGE} by apt-get"));
+            match install(&apt, step) {
+                Ok(()) => "its package holds no such program".to_owned(),
+                Err(error) => error.brief(),
+            }
         }
     };
-    find().ok_or_else(|| Error::Missing {
+    first(folders, works).ok_or_else(|| Error::Missing {
         what: format!("there is no Chromium on the PATH, which shows JupyterLab ({reason})"),
         hint: "install it (Debian: `apt install chromium`; Fedora: `dnf install chromium`; Ubuntu: Google's package `google-chrome-stable`) and run this command again".to_owned(),
     })
 }
 
-fn install(step: &Step) -> Result<()> {
+fn install(apt: &Path, step: &Step) -> Result<()> {
     for (log, arguments) in [
         ("chromium-apt-update", &["update"][..]),
         (
@@ -49,17 +57,11 @@ fn install(step: &Step) -> Result<()> {
             &["install", "-y", "--no-install-recommends", PACKAGE],
         ),
     ] {
-        let mut apt = command("apt-get");
+        let mut apt = command(apt);
         apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         process::run(step, log, apt)?;
     }
     Ok(())
-}
-
-fn find() -> Option<PathBuf> {
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = env::split_paths(&paths).collect();
-    first(&folders, works)
 }
 
 /// The first of the names that is in one of the folders and works.
@@ -80,7 +82,102 @@ fn works(program: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Report;
     use std::fs;
+    use tempfile::TempDir;
+
+    /// Writes a program. Another one does it: a file that this process holds open for writing cannot be started.
+    fn program(folder: &TempDir, name: &str, script: &str) {
+        let mut write = command("sh");
+        write
+            .args([
+                "-c",
+                "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod +x \"$1\"",
+                "sh",
+            ])
+            .arg(folder.path().join(name))
+            .arg(script);
+        assert!(write.status().expect("sh starts").success());
+    }
+
+    /// A system whose `apt-get` notes how it is called, and then does this.
+    fn system(apt: &str) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = format!(
+            "cd '{}' && echo \"$DEBIAN_FRONTEND: $*\" >>called || exit\n{apt}",
+            folder.path().display()
+        );
+        program(&folder, "apt-get", &script);
+        folder
+    }
+
+    const MAKES_ONE: &str = "[ \"$1\" = update ] || \
+        { printf '#!/bin/sh\\necho Chromium 1.2\\n' >chromium && chmod +x chromium; }";
+
+    fn provide_in(folder: &TempDir, is_root: bool) -> Result<PathBuf> {
+        let folders = [folder.path().to_owned()];
+        provide_from(&folders, is_root, &Report::new().step("Chromium", ""))
+    }
+
+    fn called(folder: &TempDir) -> String {
+        fs::read_to_string(folder.path().join("called")).unwrap_or_default()
+    }
+
+    /// Why there is none; the rest of the message and the way out are always the same.
+    fn reason(provided: Result<PathBuf>) -> String {
+        let error = provided.expect_err("there is none");
+        assert!(error.hint().contains("apt install chromium"), "{error}");
+        let said = error.to_string();
+        said.strip_prefix("there is no Chromium on the PATH, which shows JupyterLab (")
+            .and_then(|said| said.strip_suffix(')'))
+            .unwrap_or_else(|| panic!("{said}"))
+            .to_owned()
+    }
+
+    #[test]
+    fn a_browser_that_is_there_is_taken_and_nothing_installed() {
+        let system = system(MAKES_ONE);
+        program(&system, "google-chrome", "echo Google Chrome 1.2");
+        let found = provide_in(&system, true).expect("it is there");
+        assert_eq!(found, system.path().join("google-chrome"));
+        assert_eq!(called(&system), "");
+    }
+
+    #[test]
+    fn root_gets_the_package() {
+        let system = system(MAKES_ONE);
+        let found = provide_in(&system, true).expect("apt-get makes it");
+        assert_eq!(found, system.path().join("chromium"));
+        assert_eq!(
+            called(&system),
+            "noninteractive: update\nnoninteractive: install -y --no-install-recommends chromium\n"
+        );
+    }
+
+    #[test]
+    fn whoever_cannot_have_it_installed_is_told_why_and_what_to_do() {
+        let untouched = system(MAKES_ONE);
+        assert_eq!(
+            reason(provide_in(&untouched, false)),
+            "only root may install it"
+        );
+        assert_eq!(called(&untouched), "");
+
+        let other = tempfile::tempdir().expect("a folder");
+        assert_eq!(reason(provide_in(&other, true)), "apt-get is not here");
+
+        // Ubuntu's package holds a script that asks for another one.
+        let empty = system(":");
+        assert_eq!(
+            reason(provide_in(&empty, true)),
+            "its package holds no such program"
+        );
+
+        let offline = system("echo 'E: Unable to locate package chromium'; exit 100");
+        let said = reason(provide_in(&offline, true));
+        assert!(said.contains("Unable to locate package chromium"), "{said}");
+        assert_eq!(called(&offline), "noninteractive: update\n");
+    }
 
     #[test]
     fn a_program_that_only_asks_for_another_package_is_passed_over() {

@@ -10,8 +10,10 @@
 //! ```
 //!
 //! One thread of the cell process calls the callbacks, one message after the other. What they print or display belongs, for the front end, to the
-//! message. A callback that panics is reported where its output goes, and called again for the next message. Outside a notebook nothing is sent.
+//! message. A callback that panics is reported where its output goes, and called again for the next message. One that takes too long is ended by
+//! the stop button when no cell runs, by the same means as a cell ([`interrupted`](crate::interrupted)). Outside a notebook nothing is sent.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
@@ -23,6 +25,7 @@ use serde_json::json;
 
 use crate::channel::{self, Channel, CommMessage, CommWhat, Incoming};
 use crate::live::unique_id;
+use crate::stop;
 
 /// What came on a comm.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,6 +171,15 @@ fn say(message: &CommMessage) {
     }
 }
 
+thread_local! {
+    static CALLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread that calls the callbacks.
+pub(crate) fn in_callback() -> bool {
+    CALLS.get()
+}
+
 /// Starts the thread that listens, once.
 fn listen() {
     static STARTED: Once = Once::new();
@@ -175,10 +187,20 @@ fn listen() {
         return;
     };
     STARTED.call_once(|| {
+        if !stop::claim_comms() {
+            eprintln!(
+                "the widgets of this cell cannot hear the notebook: an earlier cell has another copy of the crate `notebook`, which hears it\n\
+                 hint: use the crate as the installed kernel has it, without `:dep`; the engine evcxr gives each cell a copy of its own of a `:dep`"
+            );
+            return;
+        }
         channel.send(&channel::Message::CommListen);
         let started = std::thread::Builder::new()
             .name("comms".to_owned())
-            .spawn(|| channel::read_comms(|incoming| handle(channel, incoming)));
+            .spawn(|| {
+                CALLS.set(true);
+                channel::read_comms(|incoming| handle(channel, incoming))
+            });
         if let Err(error) = started {
             eprintln!("widgets cannot hear the notebook: {error}\nhint: restart the kernel");
         }
@@ -188,6 +210,7 @@ fn listen() {
 /// Deals with one message; whatever happens, the kernel hears that it was dealt with.
 fn handle(channel: &Channel, incoming: Incoming) {
     let Incoming { token, message } = incoming;
+    stop::begin_callback();
     channel.send(&channel::Message::CommHandling { token });
     // The panic hook has told the reader already.
     catch_unwind(AssertUnwindSafe(|| dispatch(message))).ok();

@@ -2,6 +2,9 @@
 //!
 //! What user code says goes to a [`CommListener`] at once, from the thread that reads the cell process. What front ends say is written to the cell
 //! process by a thread of its own, for the process may not read: then what waits is bounded, and more is refused.
+//!
+//! A callback is stopped like a cell: it is asked, and at the second press the process is killed. It is not killed without that press, for
+//! cells run beside it and their variables are worth more than a widget.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -9,16 +12,27 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Event;
+use crate::interrupt::{self, GRACE};
 use crate::stream::Notice;
 
 /// The bytes that may wait for the cell process to read them.
 const LARGEST_BACKLOG: usize = 256 << 20;
+
+/// How often a callback is asked to stop: it may have begun to wait right after it was asked.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What is said of a callback that does not stop.
+const STUCK: &str = "the callback of a widget does not stop: it computes, or waits for a lock or a channel\n\
+    hint: cells run beside it, but no widget hears anything until it ends; press stop again while no cell runs to end it by force, \
+    and all variables with it\n";
 
 /// What one side says to the other on a comm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +83,8 @@ pub trait CommListener: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Comms {
     inner: Arc<Mutex<Inner>>,
+    /// Callbacks have ended.
+    ended: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -79,6 +95,10 @@ struct Inner {
     listening: bool,
     /// The message that a callback deals with.
     handling: Option<u64>,
+    /// The last such message whose callback was asked to stop.
+    asked: Option<u64>,
+    /// Whether the process was killed because of a callback.
+    killed: bool,
 }
 
 impl Comms {
@@ -107,6 +127,63 @@ impl Comms {
         serde_json::to_vec(&Line { token, message }).is_ok_and(|line| way.send(line))
     }
 
+    /// The stop button while no cell runs: stops the callback that runs. The second press for the same one ends the process, and its variables.
+    pub fn interrupt(&self) {
+        let (token, process) = {
+            let mut inner = self.lock();
+            let (Some(token), Some(way)) = (inner.handling, &inner.way) else {
+                return;
+            };
+            let process = way.process;
+            if inner.asked.replace(token) == Some(token) {
+                inner.killed = true;
+                drop(inner);
+                return interrupt::stop_group(process, Signal::KILL);
+            }
+            (token, process)
+        };
+        let comms = self.clone();
+        // Without the thread nothing is stopped: the next press kills.
+        std::thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(move || comms.insist(token, process))
+            .ok();
+    }
+
+    /// Asks the callback that deals with this message to stop, again and again; says so when it does not.
+    fn insist(&self, token: u64, process: Pid) {
+        let begin = Instant::now();
+        interrupt::stop_programs_of(process);
+        let mut inner = self.lock();
+        while inner.handling == Some(token) {
+            if begin.elapsed() > GRACE {
+                let listener = inner.listener.clone();
+                drop(inner);
+                if let Some(listener) = listener {
+                    listener.emit(Some(token), Event::Stderr(STUCK.to_owned()));
+                }
+                return;
+            }
+            rustix::process::kill_process(process, Signal::URG).ok();
+            (inner, _) = self
+                .ended
+                .wait_timeout(inner, ASK_AGAIN)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What to say when a cell begins: that there is a callback that was to stop and goes on.
+    pub(crate) fn stuck(&self) -> Option<Event> {
+        let inner = self.lock();
+        (inner.handling.is_some() && inner.asked == inner.handling)
+            .then(|| Event::Stderr(STUCK.to_owned()))
+    }
+
+    /// Whether the last process was killed because of a callback that did not stop.
+    pub(crate) fn take_killed(&self) -> bool {
+        std::mem::take(&mut self.lock().killed)
+    }
+
     /// There is a new cell process.
     pub(crate) fn set_way(&self, way: Option<Way>) {
         self.lock().way = way;
@@ -127,6 +204,7 @@ impl Comms {
                 }
                 Notice::Handled(token) => {
                     inner.handling = None;
+                    self.ended.notify_all();
                     Some(*token)
                 }
                 Notice::Event(_) => None,
@@ -148,6 +226,8 @@ impl Comms {
         inner.way = None;
         inner.listening = false;
         inner.handling = None;
+        inner.asked = None;
+        self.ended.notify_all();
         let listener = inner.listener.clone();
         drop(inner);
         if let Some(listener) = listener {
@@ -161,11 +241,12 @@ pub(crate) struct Way {
     lines: Sender<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
     socket: UnixStream,
+    process: Pid,
 }
 
 impl Way {
     /// Starts the thread that writes.
-    pub(crate) fn start(socket: OwnedFd) -> Option<Self> {
+    pub(crate) fn start(socket: OwnedFd, process: Pid) -> Option<Self> {
         let socket = UnixStream::from(socket);
         let mut writer = socket.try_clone().ok()?;
         let (lines, waiting_lines) = channel::<Vec<u8>>();
@@ -190,6 +271,7 @@ impl Way {
             lines,
             waiting,
             socket,
+            process,
         })
     }
 
@@ -219,7 +301,7 @@ mod tests {
     fn a_cell_process_that_does_not_read_keeps_nobody_waiting() {
         let (kernel, cell) = UnixStream::pair().expect("a pair");
         let comms = Comms::default();
-        comms.set_way(Way::start(kernel.into()));
+        comms.set_way(Way::start(kernel.into(), rustix::process::getpid()));
         let message = CommMessage {
             comm_id: "c".to_owned(),
             what: CommWhat::Msg,

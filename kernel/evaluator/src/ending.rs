@@ -32,6 +32,9 @@ pub(crate) fn evaluator_panicked() -> CellError {
 /// The way back to variables that are lost.
 const REPLAY: &str = "hint: `:replay` runs the cells again that made them; definitions and dependencies are still there";
 
+/// How the process ended, when the reader has ended it because of a callback.
+pub(crate) const CALLBACK_STUCK: &str = "the stop button";
+
 /// The process that ran the cell is gone, and its variables with it; `replays` says whether the evaluator has `:replay`.
 pub(crate) fn process_died(
     how: &str,
@@ -41,6 +44,9 @@ pub(crate) fn process_died(
 ) -> CellError {
     let what = match (load_error, how) {
         (Some(reason), _) => format!("the compiled cell could not be loaded: {reason}"),
+        (None, CALLBACK_STUCK) => {
+            "the stop button has ended the process of the cells before this one, with the callback of a widget that did not stop".to_owned()
+        }
         (None, "exit status: 0") => "the cell ended its process (exit code 0)".to_owned(),
         (None, how) if how.starts_with("exit status: ") => {
             format!(

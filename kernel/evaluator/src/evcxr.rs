@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
-use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
+use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::env;
 use crate::folder::Folder;
 use crate::nesting;
@@ -153,6 +153,11 @@ impl EvcxrEvaluator {
                     .next()
                     .unwrap_or(&how)
                     .trim();
+                let how = if self.pump.comms.take_killed() {
+                    CALLBACK_STUCK
+                } else {
+                    how
+                };
                 Err(process_died(
                     how,
                     load_error.as_deref(),
@@ -213,6 +218,9 @@ impl Evaluator for EvcxrEvaluator {
             return Outcome::Error(report::too_deep());
         }
         self.pump.shared.begin();
+        if let Some(stuck) = self.pump.comms.stuck() {
+            events.emit(stuck);
+        }
         // Known from here on, and asked for when the process has died.
         let before = self.context.variables();
         let context = Arc::clone(&self.context);

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal};
 use crate::Interrupter;
 use crate::stream::{Shared, State};
 
-/// How long a cell may take to stop by itself.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a cell or callback may take to stop by itself.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 /// The programs with which cells are compiled, and the shell of `!` lines. Nothing else that this process has started is stopped.
 const COMPILING: &[&str] = &["cargo", "rustc", "rustup", "mold", "sh"];
@@ -60,16 +60,28 @@ pub(crate) fn stop_group(process: Pid, signal: Signal) {
 
 /// Kills the compiler, if one runs for this process.
 fn stop_compiling() {
+    stop_children(rustix::process::getpid(), Signal::KILL, |name| {
+        COMPILING.contains(&name)
+    });
+}
+
+/// Stops the programs that a cell process has started, and not itself.
+pub(crate) fn stop_programs_of(process: Pid) {
+    stop_children(process, Signal::INT, |_| true);
+}
+
+/// Sends a signal to the children of these names, and to whatever those have started.
+fn stop_children(parent: Pid, signal: Signal, meant: impl Fn(&str) -> bool) {
     let processes = processes();
-    let own = std::process::id().cast_signed();
-    let mut doomed: Vec<i32> = processes
+    let parent = parent.as_raw_nonzero().get();
+    let mut stopped: Vec<i32> = processes
         .iter()
-        .filter(|(_, process)| process.parent == own && COMPILING.contains(&process.name.as_str()))
+        .filter(|(_, process)| process.parent == parent && meant(&process.name))
         .map(|(id, _)| *id)
         .collect();
     let mut index = 0;
-    while let Some(parent) = doomed.get(index).copied() {
-        doomed.extend(
+    while let Some(parent) = stopped.get(index).copied() {
+        stopped.extend(
             processes
                 .iter()
                 .filter(|(_, process)| process.parent == parent)
@@ -77,8 +89,8 @@ fn stop_compiling() {
         );
         index += 1;
     }
-    for process in doomed.into_iter().filter_map(Pid::from_raw) {
-        rustix::process::kill_process(process, Signal::KILL).ok();
+    for process in stopped.into_iter().filter_map(Pid::from_raw) {
+        rustix::process::kill_process(process, signal).ok();
     }
 }
 

@@ -41,7 +41,7 @@ use std::time::Instant;
 use azureml_kernel_helpers::{Error as HelpersError, Facade, Helpers};
 
 use crate::child::{CELL_RUNTIME, cell_runtime};
-use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
+use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
 use crate::start::{Engine, Options, Parts, StartError, in_folder};
@@ -633,7 +633,10 @@ impl RustcEvaluator {
             })
         };
         self.session = session;
-        if let Err(Ended(how)) = result {
+        if let Err(Ended(mut how)) = result {
+            if self.pump.comms.take_killed() {
+                CALLBACK_STUCK.clone_into(&mut how);
+            }
             self.lose_variables();
             if let Err(words) = self.start_process() {
                 tracing::error!(words, "there is no new cell process");
@@ -1089,6 +1092,9 @@ impl Evaluator for RustcEvaluator {
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
         self.history.begin(std::mem::take(&mut self.next));
         self.pump.shared.begin();
+        if let Some(stuck) = self.pump.comms.stuck() {
+            events.emit(stuck);
+        }
         let outcome = self.pump.forwarder().forward(events, || {
             catch_unwind(AssertUnwindSafe(|| self.cell(code)))
                 .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))

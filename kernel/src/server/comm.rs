@@ -33,6 +33,15 @@ pub struct CommState {
     next: AtomicU64,
 }
 
+impl CommState {
+    /// Stops the callback that runs, if one does; returns at once.
+    pub fn interrupt(&self) {
+        if let Some(comms) = self.comms.get() {
+            comms.interrupt();
+        }
+    }
+}
+
 struct Pending {
     parent: Parent,
     output: CellOutput,

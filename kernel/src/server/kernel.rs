@@ -56,10 +56,14 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Stops the running cell or, when the evaluator is not ready for one yet, those that wait; returns at once.
+    /// Stops the running cell or, when the evaluator is not ready for one yet, those that wait. Where there are no cells, stops what runs between
+    /// them: the callback of a comm. Returns at once.
     pub fn interrupt(&self) {
         self.stdin.cancel();
         if let Some(waiting) = self.queue.take_cells_unless_one_runs() {
+            if waiting.is_empty() {
+                self.comms.interrupt();
+            }
             unrun::interrupt(self, &waiting);
         } else if let Some(interrupter) = self.interrupter.get().cloned() {
             // Stopping a process may take a moment, in which control must answer.

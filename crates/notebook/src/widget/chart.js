@@ -66,7 +66,9 @@ export default {
         if (points.length === 1 && finite(points[0])) {
           svg.append(node("circle", { cx: across(points[0][0]), cy: up(points[0][1]), r: 2.5, fill: colour }));
         }
-        svg.append(node("text", { x: legend, y: 16, "text-anchor": "end", fill: colour }, `● ${name}`));
+        const key = node("text", { x: legend, y: 16, "text-anchor": "end" });
+        key.append(node("tspan", { fill: colour }, "● "), name);
+        svg.append(key);
         legend -= 24 + 7 * name.length;
       });
     };

@@ -15,7 +15,7 @@ use std::ffi::{c_int, c_void};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
@@ -65,23 +65,11 @@ static STREAMS: OnceLock<Streams> = OnceLock::new();
 /// Flushes what Rust's standard output still holds back; set once the cells' standard library is loaded.
 static FLUSH: OnceLock<extern "C" fn()> = OnceLock::new();
 
-/// The thread that runs cells, by the number that Linux gives it.
-static CELL_THREAD: OnceLock<libc::pid_t> = OnceLock::new();
-
-/// The thread that reads what front ends say to comms; 0 until there is one.
-static COMM_THREAD: AtomicI32 = AtomicI32::new(0);
-
 /// Whether the cell's thread is inside a write to standard output, where flushing would be re-entrant.
 static WRITING_STDOUT: AtomicBool = AtomicBool::new(false);
 
-fn this_thread() -> libc::pid_t {
-    // SAFETY: the call has no preconditions.
-    unsafe { libc::gettid() }
-}
-
 /// From here on standard streams go to the kernel.
 pub(super) fn activate(streams: Streams) -> &'static Streams {
-    CELL_THREAD.get_or_init(this_thread);
     STREAMS.get_or_init(|| streams)
 }
 
@@ -114,10 +102,9 @@ fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno>
     if waits(&streams.pipes[1]) {
         flags |= link::STDERR_IS_OLDER;
     }
-    let thread = this_thread();
-    if CELL_THREAD.get() == Some(&thread) {
+    if stop::on_cell_thread() {
         flags |= link::ON_CELL_THREAD;
-    } else if COMM_THREAD.load(Ordering::Relaxed) == thread {
+    } else if stop::on_comm_thread() {
         flags |= link::ON_COMM_THREAD;
     }
     send_packet(&streams.link, &[frame as u8, flags], payload)
@@ -156,7 +143,7 @@ fn stream_of(fd: c_int) -> Option<(&'static Streams, Frame)> {
 
 /// Writes to a stream of the kernel; how many bytes were taken.
 fn write_frame(streams: &Streams, frame: Frame, bytes: &[u8]) -> Result<usize, Errno> {
-    let on_cell_thread = CELL_THREAD.get() == Some(&this_thread());
+    let on_cell_thread = stop::on_cell_thread();
     if frame != Frame::Display && stop::asked_here() {
         // `print!` makes a panic of it.
         return Err(Errno::CANCELED);
@@ -266,7 +253,9 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> i
         .get()
         .is_some_and(|streams| streams.comms.as_raw_fd() == fd)
     {
-        COMM_THREAD.store(this_thread(), Ordering::Relaxed);
+        stop::no_callback_runs_here();
+        // SAFETY: as below. Between callbacks there is nothing to stop.
+        return unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize };
     }
     if stop::asked_here() {
         return c_result(Err(Errno::CANCELED));
@@ -288,7 +277,7 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
 
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
     if READ.load(Ordering::Relaxed) >= line.len() {
-        if CELL_THREAD.get() == Some(&this_thread()) {
+        if stop::on_cell_thread() {
             // A prompt is mostly part of a line.
             flush();
         }

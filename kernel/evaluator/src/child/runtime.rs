@@ -17,6 +17,9 @@ use crate::toolchain::Toolchain;
 
 const SOURCE: &str = include_str!("cell_runtime.rs");
 
+/// What a callback says that the stop button has ended.
+const CALLBACK_STOPPED: &[u8] = b"Interrupted: the callback was stopped\n";
+
 /// How often text without a newline is looked for while a cell runs.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -215,9 +218,17 @@ extern "C" fn asked() -> bool {
 /// Sends to the kernel what the library says; the kinds are those of `cell_runtime.rs`.
 extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
     // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
-    let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
+    let mut text =
+        unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
     if kind == 0 {
         stop::ending();
+    }
+    // Whoever waited has met the error and panics about it, in words of its own.
+    if kind == 1
+        && stop::callback_ending()
+        && String::from_utf8_lossy(text).contains(&libc::ECANCELED.to_string())
+    {
+        text = CALLBACK_STOPPED;
     }
     let frame = match kind {
         0 => Frame::Panic,

@@ -1,8 +1,11 @@
-//! Functions of the C library in which a cell waits: they fail with `ECANCELED` when it is to [stop](super::stop).
+//! Functions of the C library in which a cell or a callback waits: they fail with `ECANCELED` when it is to [stop](super::stop).
 //!
-//! As in [`interpose`](super::interpose), a definition in the executable comes before the C library's. On other threads and in other
-//! roles these are the functions that they stand for. Waits for locks and channels are not among them: whoever waits there is
-//! known to others, who would go on to use what is gone.
+//! As in [`interpose`](super::interpose), a definition in the executable comes before the C library's. On threads of user code and in
+//! other roles these are the functions that they stand for.
+//!
+//! Waits for locks, channels and parked threads (`SYS_futex`) are not among them. Whoever waits there is known to others, who would go on to use
+//! what is gone; the standard library takes any end of such a wait for a wake-up without reason and waits again; and nothing may unwind
+//! out of a function of C.
 
 // The C library's interface is made of raw pointers and numbers; each use says why it is sound.
 #![allow(unsafe_code)]
@@ -114,7 +117,7 @@ pub unsafe extern "C" fn clock_nanosleep(
     unsafe { *libc::__errno_location() }
 }
 
-/// `pthread_join`, on the cell's thread in slices: the C library's own does not come back when a signal arrives.
+/// `pthread_join`, where it can be stopped in slices: the C library's own does not come back when a signal arrives.
 ///
 /// # Safety
 /// As for the C function.
@@ -128,7 +131,7 @@ pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut 
     const SLICE: i64 = 50_000_000;
 
     let timed = next(c"pthread_timedjoin_np", &TIMED);
-    if !stop::on_cell_thread() || timed.is_null() {
+    if !(stop::on_cell_thread() || stop::on_comm_thread()) || timed.is_null() {
         let join = next(c"pthread_join", &JOIN);
         if join.is_null() {
             return libc::ENOSYS;

@@ -39,7 +39,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         ":replay",
-        "Run the cells again that made the variables that were lost",
+        "Run the cells again that made the variables that were lost, as when the stop button had to kill a cell that computed or waited for a channel or a lock",
     ),
     (
         ":restart",

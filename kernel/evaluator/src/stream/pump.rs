@@ -365,8 +365,9 @@ impl Worker {
                     connection.passed = descriptors.collect::<Vec<_>>().try_into().ok();
                     if let Some(passed) = &connection.passed
                         && let Ok(socket) = passed[3].try_clone()
+                        && let Some(process) = self.shared.lock().process
                     {
-                        self.comms.set_way(Way::start(socket));
+                        self.comms.set_way(Way::start(socket, process));
                     }
                 }
             }
