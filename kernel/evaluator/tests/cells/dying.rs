@@ -72,6 +72,10 @@ pub const OF_RUSTC: &[OwnCheck] = &[
         crash_lists_what_is_lost_and_replay_brings_it_back,
     ),
     (
+        "waits_for_locks_and_channels_are_killed_and_replayed",
+        waits_for_locks_and_channels_are_killed_and_replayed,
+    ),
+    (
         "interrupt_that_kills_offers_replay",
         interrupt_that_kills_offers_replay,
     ),
@@ -148,6 +152,45 @@ fn interrupt_that_kills_offers_replay(engine: Engine, cache: &Path) {
     );
     value(evaluator, ":replay");
     assert_eq!(value(evaluator, "looked_at"), "[7]");
+}
+
+/// Waits that nothing sound ends early: they are killed without a second press, and the session can be used again.
+fn waits_for_locks_and_channels_are_killed_and_replayed(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(evaluator, "let mut made = vec![7];");
+    value(evaluator, "made.push(8);");
+    for wait in [
+        "let (_sender, receiver) = std::sync::mpsc::channel::<()>(); receiver.recv().unwrap();",
+        "let lock = std::sync::Mutex::new(()); let _held = lock.lock(); std::mem::forget(lock.lock());",
+        "let pair = (std::sync::Mutex::new(()), std::sync::Condvar::new()); \
+         loop { drop(pair.1.wait(pair.0.lock().unwrap())); }",
+        "loop { std::thread::park(); }",
+    ] {
+        let recorder = Recorder::default();
+        let interrupt = evaluator.interrupter();
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                recorder.wait_for("ready");
+                interrupt();
+            });
+            evaluator.execute(
+                &format!("let looked_at = made.len(); println!(\"ready\"); {{ {wait} }};"),
+                &recorder,
+            )
+        });
+        let Outcome::Error(error) = outcome else {
+            panic!("`{wait}` ends by the button alone");
+        };
+        let text = plain(&error);
+        assert_eq!(error.ename, "Interrupted", "{text}");
+        assert!(
+            text.contains("variables that were lost: `made`\nhint: `:replay`"),
+            "{wait}\n{text}"
+        );
+        ok(evaluator, ":replay");
+        assert_eq!(value(evaluator, "made"), "[7, 8]", "{wait}");
+        assert_eq!(value(evaluator, "made.len() + 1"), "3", "{wait}");
+    }
 }
 
 fn crash_within_a_panic_names_its_place(engine: Engine, cache: &Path) {
