@@ -4,8 +4,10 @@ Arguments: the kernel's name, and the folder of the crate `notebook`. `tools` (p
 """
 
 import base64
+import pathlib
 import re
 import sys
+import tempfile
 import time
 import unittest
 
@@ -285,6 +287,14 @@ class Features(unittest.TestCase):
         seen = self.ok(":explain E0382")
         markdown = of_kind(seen, "execute_result")[0]["data"]["text/markdown"]
         self.assertTrue(markdown.startswith("### E0382\n"), markdown)
+        with tempfile.TemporaryDirectory() as folder:
+            package = pathlib.Path(folder, "package")
+            self.ok(f":export {package}")
+            # That it builds is tested where the kernel's cells are.
+            program = package.joinpath("src/main.rs").read_text()
+            self.assertIn("fn right()", program)
+            self.assertNotIn("fn wrong()", program)
+            self.assertTrue(package.joinpath("Cargo.toml").is_file())
 
 
 def of_kind(messages, msg_type):
