@@ -12,7 +12,7 @@ mod file;
 mod job;
 mod jobs;
 mod language;
-mod live;
+pub mod live;
 mod text;
 
 use crate::app::Shared;
