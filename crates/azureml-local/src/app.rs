@@ -8,6 +8,7 @@ use crate::server::trace::Trace;
 use crate::signer::Signer;
 use crate::store::Store;
 use crate::studio::access::Tickets;
+use crate::studio::live::Watches;
 use azureml_wire::local::scope;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,8 @@ pub struct App {
     pub trace: Option<Trace>,
     /// The links to pages that have been opened.
     pub tickets: Tickets,
+    /// The pages of jobs that somebody looks at.
+    pub watches: Watches,
 }
 
 /// As handlers and tasks hold it.

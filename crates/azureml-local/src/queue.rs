@@ -235,6 +235,22 @@ impl Queue {
         counts
     }
 
+    /// The jobs that have nodes of a compute, and those that wait for some, in their order.
+    pub fn jobs(&self, compute: &str) -> (Vec<String>, Vec<String>) {
+        let compute = compute.to_ascii_lowercase();
+        let inner = self.inner();
+        let nodes = inner.pools.get(&compute).map(|pool| &pool.nodes);
+        let mut there: Vec<String> = Vec::new();
+        for job in nodes.into_iter().flatten().filter_map(Node::job) {
+            if !there.iter().any(|known| known == job) {
+                there.push(job.to_owned());
+            }
+        }
+        let waiting = inner.waiting.iter();
+        let waiting = waiting.filter(|waiting| waiting.compute == compute);
+        (there, waiting.map(|waiting| waiting.job.clone()).collect())
+    }
+
     /// Whether a job runs on a compute or waits for it.
     pub fn uses(&self, compute: &str) -> bool {
         let compute = compute.to_ascii_lowercase();

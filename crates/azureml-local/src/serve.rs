@@ -10,6 +10,7 @@ use crate::server::{self, trace::Trace};
 use crate::signer::{Signer, hex};
 use crate::store::{Store, asset};
 use crate::studio::access::Tickets;
+use crate::studio::live::Watches;
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io::{self, Write};
@@ -81,6 +82,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         activity: Activity::default(),
         trace,
         tickets: Tickets::default(),
+        watches: Watches::default(),
         home: home.clone(),
     });
     queue::recover(&app).await?;

@@ -508,7 +508,7 @@ async fn log_metric(
             &request.run_id
         };
         let run = find(store, &caller, id)?;
-        mlflow::log_metric(store, &run.id, &request.metric)
+        mlflow::log_metrics(store, &run.id, &[request.metric])
     })
     .await?;
     Ok(Json(json!({})))
@@ -536,9 +536,7 @@ async fn log_batch(
         for param in &request.params {
             mlflow::log_param(store, &run.id, &param.key, &param.value)?;
         }
-        for metric in &request.metrics {
-            mlflow::log_metric(store, &run.id, metric)?;
-        }
+        mlflow::log_metrics(store, &run.id, &request.metrics)?;
         for tag in &request.tags {
             mlflow::set_tag(store, &run.id, &tag.key, &tag.value)?;
         }

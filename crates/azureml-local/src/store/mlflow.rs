@@ -1,5 +1,6 @@
 //! Experiments, runs, metrics, parameters and tags.
 
+use super::series;
 use crate::error::{Error, Result};
 use azureml_wire::mlflow::{Metric, Param, RunTag};
 use chrono::Utc;
@@ -191,22 +192,27 @@ pub fn update_run(store: &Connection, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a value of a metric; an exact repetition, as of a request whose answer was lost, is the same value.
-pub fn log_metric(store: &Connection, run: &str, metric: &Metric) -> Result<()> {
-    store
-        .prepare_cached(
-            "INSERT INTO metric (run, key, value, timestamp, step) SELECT ?1, ?2, ?3, ?4, ?5
-               WHERE NOT EXISTS (SELECT 1 FROM metric
-                 WHERE run = ?1 AND key = ?2 AND value IS ?3 AND timestamp = ?4 AND step = ?5)",
-        )?
-        .execute(params![
+/// Keeps values of metrics; an exact repetition, as of a request whose answer was lost, is the same value.
+pub fn log_metrics(store: &Connection, run: &str, metrics: &[Metric]) -> Result<()> {
+    let mut insert = store.prepare_cached(
+        "INSERT INTO metric (run, key, value, timestamp, step) SELECT ?1, ?2, ?3, ?4, ?5
+           WHERE NOT EXISTS (SELECT 1 FROM metric
+             WHERE run = ?1 AND key = ?2 AND value IS ?3 AND timestamp = ?4 AND step = ?5)",
+    )?;
+    let mut new = Vec::with_capacity(metrics.len());
+    for metric in metrics {
+        let inserted = insert.execute(params![
             run,
             metric.key,
             metric.value,
             metric.timestamp,
             metric.step
         ])?;
-    Ok(())
+        if inserted > 0 {
+            new.push((store.last_insert_rowid(), metric));
+        }
+    }
+    series::add(store, run, new)
 }
 
 fn metric(row: &Row<'_>) -> rusqlite::Result<Metric> {
@@ -220,13 +226,8 @@ fn metric(row: &Row<'_>) -> rusqlite::Result<Metric> {
 
 /// The last value of each metric: the one with the greatest step, then time, then order of logging.
 pub fn latest_metrics(store: &Connection, run: &str) -> Result<Vec<Metric>> {
-    let mut statement = store.prepare_cached(
-        "SELECT key, value, timestamp, step FROM metric AS m WHERE run = ?1 AND seq =
-           (SELECT seq FROM metric WHERE run = m.run AND key = m.key
-            ORDER BY step DESC, timestamp DESC, seq DESC LIMIT 1) ORDER BY key",
-    )?;
-    let rows = statement.query_map(params![run], metric)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let series = series::of_run(store, run)?;
+    Ok(series.into_iter().map(|series| series.last).collect())
 }
 
 /// Values of one metric in the order of logging, from the one after `after`; each with its place in that order.
@@ -245,54 +246,6 @@ pub fn metric_history(
         Ok((row.get(4)?, metric(row)?))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// A metric's values by step, at most about `most` of them: where there are more, the least and the greatest of each stretch, so that
-/// no peak is lost.
-pub fn thinned(store: &Connection, run: &str, key: &str, most: usize) -> Result<Vec<(f64, f64)>> {
-    let count: i64 = store
-        .prepare_cached("SELECT count(*) FROM metric WHERE run = ?1 AND key = ?2")?
-        .query_row(params![run, key], |row| row.get(0))?;
-    let stretch = (2 * count as usize).div_ceil(most.max(2)).max(1);
-    let mut statement = store.prepare_cached(
-        "SELECT step, value FROM metric WHERE run = ?1 AND key = ?2 ORDER BY step, timestamp",
-    )?;
-    let mut rows = statement.query(params![run, key])?;
-    let mut points = Vec::new();
-    let mut part = Vec::with_capacity(stretch);
-    let take = |part: &mut Vec<(f64, f64)>, points: &mut Vec<(f64, f64)>| {
-        if part.len() <= 2 {
-            points.append(part);
-            return;
-        }
-        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        let (least, greatest) = (
-            part.iter().min_by(by_value).copied(),
-            part.iter().max_by(by_value).copied(),
-        );
-        let mut ends: Vec<_> = least.into_iter().chain(greatest).collect();
-        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-        points.append(&mut ends);
-        part.clear();
-    };
-    while let Some(row) = rows.next()? {
-        part.push((
-            row.get::<_, i64>(0)? as f64,
-            row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN),
-        ));
-        if part.len() >= stretch {
-            take(&mut part, &mut points);
-        }
-    }
-    take(&mut part, &mut points);
-    Ok(points)
-}
-
-/// The place in the order of logging of a run's newest value; it changes whenever something is logged.
-pub fn newest_metric(store: &Connection, run: &str) -> Result<Option<i64>> {
-    Ok(store
-        .prepare_cached("SELECT max(seq) FROM metric WHERE run = ?1")?
-        .query_row(params![run], |row| row.get(0))?)
 }
 
 /// Keeps a parameter; a parameter never changes.

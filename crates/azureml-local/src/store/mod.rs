@@ -7,6 +7,7 @@ pub mod blob;
 pub mod compute;
 pub mod job;
 pub mod mlflow;
+pub mod series;
 
 use crate::error::{Error, Result};
 use crate::home::private;
@@ -17,8 +18,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The version of `schema.sql`.
-const SCHEMA: i64 = 1;
+/// The version of what `schema.sql` and `series.sql` make.
+const SCHEMA: i64 = 2;
 
 /// The database.
 #[derive(Debug)]
@@ -38,9 +39,13 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match version {
-            0 => {
+            0 | 1 => {
                 let transaction = connection.transaction()?;
-                transaction.execute_batch(include_str!("schema.sql"))?;
+                if version == 0 {
+                    transaction.execute_batch(include_str!("schema.sql"))?;
+                }
+                transaction.execute_batch(include_str!("series.sql"))?;
+                series::make_all(&transaction)?;
                 transaction.pragma_update(None, "user_version", SCHEMA)?;
                 transaction.commit()?;
             }

@@ -1,18 +1,25 @@
 //! Metrics as pictures.
 
 use super::text;
+use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
-use crate::store::mlflow;
+use crate::store::series;
 use plotters::prelude::*;
 use rusqlite::Connection;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// A picture and what stands above it.
+/// A picture of one metric of a run, and what stands above it.
 pub struct Chart {
+    /// The metric's own number.
+    pub id: i64,
+    /// The place in the order of logging of the newest value in it.
+    pub newest: i64,
     /// The metric's name.
     pub name: String,
-    /// Its last value, where there is one series.
-    pub last: Option<String>,
+    /// Its last value.
+    pub last: String,
     /// The picture: SVG, with no text of others in it but escaped.
     pub svg: String,
 }
@@ -24,9 +31,6 @@ pub struct Series {
     /// Step and value.
     pub points: Vec<(f64, f64)>,
 }
-
-/// The most points of a line: twice as many as the picture is wide.
-const POINTS: usize = 1200;
 
 const WIDTH: u32 = 600;
 const HEIGHT: u32 = 300;
@@ -40,51 +44,72 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(150, 125, 20),
 ];
 
-/// The charts of a run, by name.
-pub fn of_run(store: &Connection, run: &str) -> Result<Vec<Chart>> {
-    mlflow::latest_metrics(store, run)?
-        .into_iter()
-        .map(|metric| {
-            let points = mlflow::thinned(store, run, &metric.key, POINTS)?;
-            Ok(Chart {
-                last: Some(text::number(metric.value)),
+/// The charts of a run, by name. Those that are `known` and have nothing new are not drawn again.
+pub async fn of_run(app: &Shared, run: &str, known: &[Arc<Chart>]) -> Result<Vec<Arc<Chart>>> {
+    let run = run.to_owned();
+    let known: HashMap<i64, Arc<Chart>> = known
+        .iter()
+        .map(|chart| (chart.id, Arc::clone(chart)))
+        .collect();
+    let series = app
+        .db(move |store| {
+            let mut found = Vec::new();
+            for series in series::of_run(store, &run)? {
+                let old = known
+                    .get(&series.id)
+                    .filter(|chart| chart.newest == series.newest);
+                found.push(match old {
+                    Some(chart) => Ok(Arc::clone(chart)),
+                    None => Err((series::points(store, series.id)?, series)),
+                });
+            }
+            Ok(found)
+        })
+        .await?;
+    // Nobody who logs waits for pictures.
+    blocking(move || {
+        let draw = |(points, series): (_, series::Series)| {
+            Ok(Arc::new(Chart {
+                id: series.id,
+                newest: series.newest,
+                last: text::number(series.last.value),
                 svg: draw(&[Series {
                     name: String::new(),
                     points,
                 }])?,
-                name: metric.key,
-            })
-        })
-        .collect()
+                name: series.last.key,
+            }))
+        };
+        series
+            .into_iter()
+            .map(|found| found.or_else(draw))
+            .collect()
+    })
+    .await
 }
 
-/// One chart for each metric, with a line for each run that has it.
-pub fn of_runs(store: &Connection, runs: &[(String, String)]) -> Result<Vec<Chart>> {
-    let mut keys = Vec::new();
-    for (run, _) in runs {
-        for metric in mlflow::latest_metrics(store, run)? {
-            if !keys.contains(&metric.key) {
-                keys.push(metric.key);
-            }
+/// The lines of some runs, by metric; a run without the metric has an empty one.
+pub fn lines(
+    store: &Connection,
+    runs: &[(String, String)],
+) -> Result<BTreeMap<String, Vec<Series>>> {
+    let mut lines: BTreeMap<String, Vec<Series>> = BTreeMap::new();
+    let empty = || {
+        let names = runs.iter().map(|(_, name)| name.clone());
+        names
+            .map(|name| Series {
+                name,
+                points: Vec::new(),
+            })
+            .collect()
+    };
+    for (number, (run, _)) in runs.iter().enumerate() {
+        for series in series::of_run(store, run)? {
+            let points = series::points(store, series.id)?;
+            lines.entry(series.last.key).or_insert_with(empty)[number].points = points;
         }
     }
-    keys.sort();
-    keys.into_iter()
-        .map(|key| {
-            let mut series = Vec::new();
-            for (run, name) in runs {
-                series.push(Series {
-                    name: name.clone(),
-                    points: mlflow::thinned(store, run, &key, POINTS)?,
-                });
-            }
-            Ok(Chart {
-                svg: draw(&series)?,
-                last: None,
-                name: key,
-            })
-        })
-        .collect()
+    Ok(lines)
 }
 
 /// Draws lines over steps.

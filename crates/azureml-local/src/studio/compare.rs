@@ -1,9 +1,9 @@
 //! Several jobs side by side.
 
-use super::chart::{self, Chart};
+use super::chart;
 use super::language::Language;
 use super::page;
-use crate::app::Shared;
+use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
 use crate::store::{job, mlflow};
 use askama::Template;
@@ -26,7 +26,8 @@ struct Page {
     l: Language,
     here: &'static str,
     names: Vec<(String, String)>,
-    charts: Vec<Chart>,
+    /// Names and pictures.
+    charts: Vec<(String, String)>,
     rows: Vec<(String, Vec<String>)>,
 }
 
@@ -50,7 +51,7 @@ async fn compare(
             asked.len()
         )));
     }
-    let (names, charts, rows) = app
+    let (names, lines, rows) = app
         .db(move |store| {
             let mut names = Vec::new();
             let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -79,10 +80,15 @@ async fn compare(
             for row in rows.values_mut() {
                 row.resize(names.len(), String::new());
             }
-            let charts = chart::of_runs(store, &names)?;
-            Ok((names, charts, rows))
+            let lines = chart::lines(store, &names)?;
+            Ok((names, lines, rows))
         })
         .await?;
+    let charts = blocking(move || {
+        let draw = |(name, lines): (String, Vec<chart::Series>)| Ok((name, chart::draw(&lines)?));
+        lines.into_iter().map(draw).collect()
+    })
+    .await?;
     page(&Page {
         l,
         here: "jobs",

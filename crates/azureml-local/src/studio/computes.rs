@@ -46,6 +46,10 @@ struct Cluster {
     idle: u64,
     running: u64,
     preparing: u64,
+    /// The jobs that have nodes.
+    jobs: Vec<String>,
+    /// The jobs that wait for nodes.
+    waiting: Vec<String>,
     description: String,
 }
 
@@ -81,7 +85,10 @@ async fn all(app: &Shared) -> Result<(Vec<Cluster>, Vec<Instance>)> {
                     "/properties/properties/nodeStateCounts/{state}NodeCount"
                 ))
             };
+            let (jobs, waiting) = app.queue.jobs(&name);
             clusters.push(Cluster {
+                jobs,
+                waiting,
                 there: count("/properties/properties/currentNodeCount"),
                 most: count("/properties/properties/scaleSettings/maxNodeCount"),
                 idle: nodes("idle"),

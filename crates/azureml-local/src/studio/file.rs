@@ -19,12 +19,18 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path as FilePath, PathBuf};
 use tokio::io::AsyncReadExt;
 
 /// How much of a file is shown at once, in bytes.
 const SHOWN: u64 = 128 << 10;
+
+/// The most lines that a search shows.
+const MOST_FOUND: usize = 100;
+
+/// How much of a line a search shows before and after what was found, in bytes.
+const AROUND: u64 = 160;
 
 pub fn router() -> Router<Shared> {
     Router::new().route("/jobs/{name}/files/{*path}", get(show))
@@ -72,6 +78,112 @@ impl Tail {
     }
 }
 
+impl Tail {
+    /// How long a file is; one that is not there has nothing in it.
+    pub fn length(path: &FilePath) -> Result<u64> {
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+            Ok(_) => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where a search has found something.
+#[derive(Debug, PartialEq)]
+struct Hit {
+    /// The byte at which it begins.
+    at: u64,
+    /// Its line, or the part around it.
+    line: String,
+}
+
+/// The first lines with `wanted` in them, at most [`MOST_FOUND`]; small and capital letters of ASCII are the same. However long lines
+/// are, no more than a block is held.
+fn search(file: &File, wanted: &str) -> io::Result<Vec<Hit>> {
+    let wanted = wanted.to_ascii_lowercase().into_bytes();
+    let mut hits = Vec::new();
+    if wanted.is_empty() {
+        return Ok(hits);
+    }
+    let mut block = vec![0; (64 << 10) + wanted.len()];
+    // A block begins with the end of the one before: what is wanted may lie across.
+    let (mut start, mut kept) = (0, 0);
+    let mut from = 0;
+    // The rest of a line that has had its hit is passed over, but no more of it than is shown at once.
+    let mut passing: Option<u64> = None;
+    loop {
+        let read = file.read_at(&mut block[kept..], start + kept as u64)?;
+        if read == 0 {
+            return Ok(hits);
+        }
+        let filled = kept + read;
+        block[kept..filled].make_ascii_lowercase();
+        let within = |place: u64| {
+            usize::try_from(place.saturating_sub(start)).map_or(filled, |at| at.min(filled))
+        };
+        let mut at = within(from);
+        while at < filled {
+            if let Some(limit) = passing {
+                let end = block[at..filled].iter().position(|byte| *byte == b'\n');
+                let end = end.map_or(filled, |end| at + end + 1).min(within(limit));
+                let is_over = end < filled || block[filled - 1] == b'\n';
+                at = end.max(at);
+                if !is_over {
+                    break;
+                }
+                passing = None;
+                continue;
+            }
+            let rest = &block[at..filled];
+            let Some(found) = rest
+                .windows(wanted.len())
+                .position(|window| window == wanted)
+            else {
+                break;
+            };
+            let hit = start + (at + found) as u64;
+            hits.push(Hit {
+                at: hit,
+                line: line_around(file, hit, wanted.len() as u64)?,
+            });
+            if hits.len() == MOST_FOUND {
+                return Ok(hits);
+            }
+            at += found + wanted.len();
+            passing = Some(hit + SHOWN);
+        }
+        from = start + at as u64;
+        let next = filled.saturating_sub(wanted.len() - 1);
+        block.copy_within(next..filled, 0);
+        kept = filled - next;
+        start += next as u64;
+    }
+}
+
+/// The line of a hit, cut where it is long.
+fn line_around(file: &File, hit: u64, length: u64) -> io::Result<String> {
+    let start = hit.saturating_sub(AROUND);
+    let mut part = vec![0; usize::try_from(hit - start + length + AROUND).unwrap_or_default()];
+    let mut filled = 0;
+    while filled < part.len() {
+        match file.read_at(&mut part[filled..], start + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    part.truncate(filled);
+    let at = usize::try_from(hit - start).unwrap_or_default().min(filled);
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let first = part[..at].iter().rposition(is_end).map_or(0, |end| end + 1);
+    let last = part[at..]
+        .iter()
+        .position(is_end)
+        .map_or(filled, |end| at + end);
+    Ok(text::plain(&part[first..last]))
+}
+
 /// Opens a file; a link, which a job may have put there to lead elsewhere, is none.
 fn open(path: &FilePath) -> io::Result<File> {
     let file = File::options()
@@ -90,6 +202,9 @@ struct Asked {
     download: Option<String>,
     /// Where the part that is shown ends.
     to: Option<u64>,
+    /// What is looked for.
+    #[serde(default)]
+    find: String,
 }
 
 #[derive(Template)]
@@ -102,7 +217,12 @@ struct Page {
     href: String,
     size: String,
     earlier: Option<String>,
+    later: Option<String>,
     text: Option<String>,
+    find: String,
+    /// Addresses and lines.
+    found: Vec<(String, String)>,
+    more: bool,
 }
 
 async fn show(
@@ -124,17 +244,36 @@ async fn show(
     let end = asked.to.unwrap_or(found.length).min(found.length);
     let from = end.saturating_sub(SHOWN);
     let file = found.path.clone();
-    let mut tail = blocking(move || Tail::read(&file, Some(from))).await?;
+    let find = asked.find.clone();
+    let (mut tail, hits) = blocking(move || {
+        let hits = search(&open(&file)?, &find)?;
+        Ok((Tail::read(&file, Some(from))?, hits))
+    })
+    .await?;
     tail.bytes
         .truncate(usize::try_from(end - tail.start.min(end)).unwrap_or(usize::MAX));
     let href = address(&name, &path);
+    let part = |to: u64| {
+        format!(
+            "{href}?to={}&find={}",
+            to.min(found.length),
+            encode(&asked.find)
+        )
+    };
     page(&Page {
         l,
         here: "jobs",
         size: text::size(found.length),
-        earlier: (from > 0).then(|| format!("{href}?to={from}")),
+        earlier: (from > 0).then(|| part(from)),
+        later: (end < found.length).then(|| part(end + SHOWN)),
         // A file with a NUL is none of text.
         text: (!tail.bytes.contains(&0)).then(|| text::plain(&tail.bytes)),
+        more: hits.len() == MOST_FOUND,
+        found: hits
+            .into_iter()
+            .map(|hit| (part(hit.at + SHOWN / 2), hit.line))
+            .collect(),
+        find: asked.find,
         name,
         path,
         href,
@@ -168,4 +307,52 @@ fn download(path: &str, file: File) -> Response {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn found(content: &[u8], wanted: &str) -> Vec<Hit> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(content).expect("room");
+        search(&file, wanted).expect("searched")
+    }
+
+    #[test]
+    fn lines_are_found_once_and_in_order() {
+        let hits = found(b"Epoch 1\nloss 0.5, epoch of epochs\n\nEPOCH 3", "epoch");
+        let lines: Vec<_> = hits.iter().map(|hit| (hit.at, hit.line.as_str())).collect();
+        let expected = [
+            (0, "Epoch 1"),
+            (18, "loss 0.5, epoch of epochs"),
+            (35, "EPOCH 3"),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(found(b"abc", ""), []);
+        assert_eq!(found(b"", "a"), []);
+        assert_eq!(found("손실 0.1\n".as_bytes(), "손실")[0].line, "손실 0.1");
+    }
+
+    #[test]
+    fn what_lies_across_blocks_is_found() {
+        for at in [(64 << 10) - 3, 64 << 10, (64 << 10) + 2, (128 << 10) - 1] {
+            let mut content = vec![b'x'; 200_000];
+            content[at - 1] = b'\n';
+            content[at..at + 6].copy_from_slice(b"needle");
+            content[at + 6] = b'\n';
+            let hits = found(&content, "needle");
+            assert_eq!(hits.len(), 1, "{at}");
+            assert_eq!((hits[0].at, hits[0].line.as_str()), (at as u64, "needle"));
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_shown_in_parts() {
+        let content = b"needle,".repeat(200_000);
+        let hits = found(&content, "needle");
+        assert!((2..20).contains(&hits.len()), "{}", hits.len());
+        assert!(hits.iter().all(|hit| hit.line.len() < 400));
+    }
 }

@@ -20,6 +20,7 @@ use azureml_wire::job::JobStatus;
 use azureml_wire::local::{SERVER_FILE, scope};
 use azureml_wire::routes::encode;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The log that a job's page shows.
 pub const LOG: &str = "user_logs/std_log.txt";
@@ -42,10 +43,11 @@ struct Page {
     error: Option<String>,
     can_cancel: bool,
     facts: Vec<(&'static str, String)>,
-    charts: Vec<Chart>,
+    charts: Vec<Arc<Chart>>,
     files: Vec<File>,
     log: String,
-    log_end: u64,
+    log_file: String,
+    events: String,
     details: Vec<(String, String)>,
     request_path: String,
     request_body: String,
@@ -79,7 +81,13 @@ struct Step {
 #[template(path = "metrics.html")]
 struct Metrics {
     l: Language,
-    charts: Vec<Chart>,
+    charts: Vec<Arc<Chart>>,
+}
+
+#[derive(Template)]
+#[template(path = "chart.html")]
+struct Picture<'a> {
+    chart: &'a Chart,
 }
 
 #[derive(Template)]
@@ -109,7 +117,7 @@ async fn show(
 ) -> Result<Response> {
     let job = calls::find(&app, name).await?;
     let steps = steps(&app, &job).await?;
-    let charts = charts(&app, &job.name).await?;
+    let charts = chart::of_run(&app, &job.name, &[]).await?;
     let files = files(&app, &job.name).await?;
     let details = details(&app, &job.name).await?;
     let log = log(&app, &job.name, None).await?;
@@ -124,10 +132,11 @@ async fn show(
         error: error(&job),
         can_cancel: can_cancel(&job),
         steps,
+        events: live::address(&job.name, log.end, &charts),
         charts,
         files,
         log: text::plain(&log.bytes),
-        log_end: log.end,
+        log_file: file::address(&job.name, LOG),
         details,
         request_path: scope().path(["jobs", &job.name]),
         request_body: serde_json::to_string_pretty(&json!({ "properties": properties }))?,
@@ -157,10 +166,15 @@ pub async fn steps_part(app: &Shared, l: Language, job: &Job) -> Result<String> 
     })
 }
 
-/// The charts, rendered.
-pub async fn metrics_part(app: &Shared, l: Language, name: &str) -> Result<String> {
-    let charts = charts(app, name).await?;
+/// All charts, rendered.
+pub fn metrics_part(l: Language, charts: &[Arc<Chart>]) -> Result<String> {
+    let charts = charts.to_vec();
     part(&Metrics { l, charts })
+}
+
+/// One chart, rendered.
+pub fn chart_part(chart: &Chart) -> Result<String> {
+    part(&Picture { chart })
 }
 
 /// The list of files, rendered.
@@ -225,11 +239,6 @@ fn error(job: &Job) -> Option<String> {
 
 fn can_cancel(job: &Job) -> bool {
     !job.status.is_terminal() && job.status != JobStatus::CancelRequested
-}
-
-async fn charts(app: &Shared, name: &str) -> Result<Vec<Chart>> {
-    let name = name.to_owned();
-    app.db(move |store| chart::of_run(store, &name)).await
 }
 
 async fn files(app: &Shared, name: &str) -> Result<Vec<File>> {

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header};
 
 /// A language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Language {
     /// English.
     English,
@@ -89,11 +89,16 @@ const KOREAN: &[(&str, &str)] = &[
     ("Failed", "실패"),
     ("Filter", "필터"),
     ("Finalizing", "마무리 중"),
+    ("Find in the log", "로그에서 찾기"),
+    ("Find in this file", "이 파일에서 찾기"),
+    ("Find", "찾기"),
     ("Id", "ID"),
     ("Idle", "유휴"),
     ("Inputs", "입력"),
     ("Job", "작업"),
     ("Jobs", "작업"),
+    ("Later", "다음 부분"),
+    ("Lines that have it", "찾은 줄"),
     ("Local workspace", "로컬 작업 영역"),
     ("Log", "로그"),
     ("Look at it from code", "코드에서 보기"),
@@ -107,6 +112,7 @@ const KOREAN: &[(&str, &str)] = &[
     ),
     ("Nodes", "노드"),
     ("Nothing is registered yet.", "아직 등록된 항목이 없습니다."),
+    ("Nothing was found.", "찾은 것이 없습니다."),
     ("Nothing was logged yet.", "아직 기록된 값이 없습니다."),
     ("Older jobs", "이전 작업"),
     ("Outputs + logs", "출력 + 로그"),
@@ -114,10 +120,15 @@ const KOREAN: &[(&str, &str)] = &[
     ("Overview", "개요"),
     ("Parameters and tags", "매개 변수와 태그"),
     ("Preparing", "준비 중"),
+    ("Queue", "대기열"),
     ("Queued", "대기 중"),
     ("Running", "실행 중"),
     ("Size", "크기"),
     ("Skip to the content", "본문으로 건너뛰기"),
+    (
+        "Some of the log was left out here; the file has all of it.",
+        "로그의 일부를 생략했습니다. 전체는 파일에 있습니다.",
+    ),
     ("Start", "시작"),
     ("Starting", "시작 중"),
     ("Status", "상태"),
@@ -125,6 +136,10 @@ const KOREAN: &[(&str, &str)] = &[
     ("Stopped", "중지됨"),
     ("Submitted", "제출 시각"),
     ("The request that made it", "작업을 만든 요청"),
+    (
+        "There are more; look for something longer.",
+        "더 있습니다. 더 긴 말로 찾아보세요.",
+    ),
     ("This file is no text.", "텍스트 파일이 아닙니다."),
     ("Value", "값"),
     ("Version", "버전"),

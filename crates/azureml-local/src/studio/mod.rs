@@ -12,7 +12,7 @@ mod file;
 mod job;
 mod jobs;
 mod language;
-mod live;
+pub mod live;
 mod text;
 
 use crate::app::Shared;
@@ -84,6 +84,11 @@ async fn enter(
     }
     let to = format!("/studio/jobs/{}", encode(&run));
     let mut response = page(&Enter { to })?;
+    // Its address holds the ticket.
+    response.headers_mut().insert(
+        header::REFERRER_POLICY,
+        axum::http::HeaderValue::from_static("no-referrer"),
+    );
     let good = link
         .ticket
         .is_some_and(|ticket| app.tickets.exchange(&app.signer, &ticket));

@@ -1,21 +1,38 @@
 // Keeps a page up to date: the server sends parts of it, rendered, and what is appended to the log. Without this the page is as it was loaded.
+const MOST_OF_A_LOG = 1 << 19;
+
+function put(place, html) {
+  // Who has come to a link or a button by the keyboard stays there.
+  const held = place.contains(document.activeElement) ? document.activeElement.outerHTML : null;
+  place.innerHTML = html;
+  if (held) [...place.querySelectorAll("a, button, [tabindex]")].find((one) => one.outerHTML === held)?.focus({ preventScroll: true });
+}
+
 for (const page of document.querySelectorAll("[data-events]")) {
   const events = new EventSource(page.dataset.events);
   events.addEventListener("part", (event) => {
     const part = JSON.parse(event.data);
     const place = page.querySelector(`[data-part="${part.name}"]`);
-    // A button that somebody is about to press stays where it is.
-    if (place && !place.contains(document.activeElement)) place.innerHTML = part.html;
-  });
-  const log = page.querySelector("[data-log]");
-  const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  if (log) log.scrollTop = log.scrollHeight;
-  events.addEventListener("log", (event) => {
-    const follow = atEnd();
-    log.append(JSON.parse(event.data));
-    // What is far above can be had by the file's own page.
-    while (log.childNodes.length > 400) log.firstChild.remove();
-    if (follow) log.scrollTop = log.scrollHeight;
+    if (place) put(place, part.html);
   });
   events.addEventListener("end", () => events.close());
+  const log = page.querySelector("[data-log]");
+  if (!log) continue;
+  log.scrollTop = log.scrollHeight;
+  const append = (text) => {
+    const follow = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    log.append(text);
+    // What is far above can be had by the file's own page.
+    let size = log.textContent.length;
+    while (size > MOST_OF_A_LOG && log.childNodes.length > 1) {
+      size -= log.firstChild.textContent.length;
+      log.firstChild.remove();
+    }
+    if (follow) log.scrollTop = log.scrollHeight;
+  };
+  events.addEventListener("log", (event) => append(JSON.parse(event.data)));
+  events.addEventListener("skip", (event) => {
+    append(`\n… ${log.dataset.log}\n`);
+    append(JSON.parse(event.data));
+  });
 }

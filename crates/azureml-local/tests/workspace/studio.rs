@@ -42,6 +42,7 @@ fn a_link_opens_once_and_only_the_pages() {
     let link = link(&workspace, "job");
     let first = ask("GET", &link, &[], &[]).expect(200);
     assert!(first.header("set-cookie").is_some());
+    assert_eq!(first.header("referrer-policy"), Some("no-referrer"));
     assert!(!first.text().contains("ticket"), "{}", first.text());
     let again = ask("GET", &link, &[], &[]).expect(200);
     assert_eq!(again.header("set-cookie"), None);
@@ -89,7 +90,7 @@ fn pages_keep_to_themselves() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(!page.text().contains("ticket="), "a page holds no ticket");
     assert!(!page.text().contains(&workspace.token()));

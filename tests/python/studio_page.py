@@ -1,0 +1,292 @@
+"""A reader in front of the local workspace's pages: opens them in Chromium and looks at what they show.
+
+    studio_page.py SCENE URL TOKEN PICTURES
+
+SCENE is one of the functions of `SCENES`, URL and TOKEN are the local workspace's, and PICTURES takes what the reader saw.
+The browser is $AZUREML_TEST_CHROMIUM.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+SECOND = 1000
+EVENT_TAKES_AT_MOST = 60 * SECOND
+TRAINING_TAKES_AT_MOST = 600 * SECOND
+
+expect.set_options(timeout=EVENT_TAKES_AT_MOST)
+
+SCOPE = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local"
+    "/providers/Microsoft.MachineLearningServices/workspaces/local"
+)
+DESKTOP, PHONE = (1180, 860), (390, 780)
+HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
+
+# A small training: values of two metrics, one after the other, by MLflow's REST.
+TRAINING = """
+import json, math, os, sys, time, urllib.request
+lr = float(sys.argv[1])
+def tell(call, **body):
+    request = urllib.request.Request(
+        os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/" + call,
+        json.dumps({"run_id": os.environ["MLFLOW_RUN_ID"], **body}).encode(),
+        {"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"], "Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).read()
+tell("log-parameter", key="lr", value=str(lr))
+tell("log-parameter", key="batch_size", value="64")
+for step in range(200):
+    loss = 2.3 * math.exp(-step * lr / 60) + 0.1 + 0.04 * math.sin(step)
+    tell("log-metric", key="Train loss", value=loss, timestamp=step, step=step)
+    if step % 50 == 49:
+        tell("log-metric", key="Accuracy", value=99 - 40 * math.exp(-step * lr / 40), timestamp=step, step=step // 50 + 1)
+        print(f"Train Epoch: {step // 50 + 1}  Loss: {loss:.4f}", flush=True)
+os.makedirs("outputs/model", exist_ok=True)
+open("outputs/model/model.pt", "wb").write(bytes(1 << 20))
+"""
+
+
+class Workspace:
+    """The local workspace's REST calls, by its owner."""
+
+    def __init__(self, url, token):
+        self.url, self.token = url, token
+
+    def ask(self, method, path, body=None):
+        request = urllib.request.Request(
+            self.url + path,
+            json.dumps(body).encode() if body is not None else None,
+            {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def submit(self, name, command, **properties):
+        environment, compute = f"{SCOPE}/environments/rust-tch-gpu/versions/1", f"{SCOPE}/computes/cpu-cluster"
+        job = {"jobType": "Command", "command": command, "environmentId": environment, "computeId": compute}
+        self.ask("PUT", f"{SCOPE}/jobs/{name}", {"properties": {**job, "experimentName": "pages", **properties}})
+
+    def train(self, name, lr):
+        command = f"'{sys.executable}' - {lr} <<'END'{TRAINING}END"
+        self.submit(name, command, displayName=f"digits lr={lr}", tags={"lab": "02"}, experimentName="train-model")
+
+    def status(self, name):
+        return self.ask("GET", f"{SCOPE}/jobs/{name}")["properties"]["status"]
+
+    def reach(self, name, *statuses):
+        end = time.monotonic() + EVENT_TAKES_AT_MOST / SECOND
+        while (status := self.status(name)) not in statuses:
+            assert time.monotonic() < end, f"{name} is {status}"
+            time.sleep(0.05)
+
+    def link(self, name):
+        return self.ask("GET", f"{SCOPE}/jobs/{name}")["properties"]["services"]["Studio"]["endpoint"]
+
+
+class Reader:
+    """Somebody with a browser who has opened a job's link once."""
+
+    def __init__(self, chromium, workspace, link, pictures, **options):
+        self.chromium, self.workspace, self.pictures = chromium, workspace, pictures
+        self.told = []
+        context = self.context(**options)
+        self.page = self.open(context)
+        self.page.goto(link)
+        self.page.wait_for_url("**/studio/jobs/**")
+        assert "ticket" not in self.page.url, self.page.url
+        self.cookies = context.cookies()
+
+    def context(self, locale="en-US", scheme="light", size=DESKTOP, **options):
+        viewport = {"width": size[0], "height": size[1]}
+        return self.chromium.new_context(locale=locale, color_scheme=scheme, viewport=viewport, **options)
+
+    def open(self, context, path=None):
+        page = context.new_page()
+        page.set_default_timeout(EVENT_TAKES_AT_MOST)
+        page.on("console", lambda message: self.told.append(f"{page.url}: {message.text}"))
+        page.on("pageerror", lambda error: self.told.append(f"{page.url}: {error}"))
+        page.on("dialog", lambda dialog: (self.told.append(f"{page.url}: {dialog.message}"), dialog.dismiss()))
+        if path is not None:
+            page.goto(f"{self.workspace.url}/studio/{path}")
+        return page
+
+    def another(self, **options):
+        """The same reader with a browser that is set up differently."""
+        context = self.context(**options)
+        context.add_cookies(self.cookies)
+        return context
+
+    def picture(self, page, name, **options):
+        page.screenshot(path=self.pictures / f"{name}.png", **options)
+
+    def done(self):
+        """A script that the policy refused, an error of ours, a file that is missing: the browser would have told."""
+        assert not self.told, self.told
+
+
+def fits(page):
+    """Nothing is wider than the window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), page.url
+
+
+def accessible(page):
+    """axe finds nothing serious."""
+    found = Axe().run(page).response["violations"]
+    grave = [(rule["id"], node["html"]) for rule in found if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
+    assert not grave, (page.url, grave)
+
+
+def at_end(log):
+    return log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 40")
+
+
+def pages(chromium, workspace, pictures):
+    """Every page in both languages, light and dark, wide and on a phone; two jobs are compared."""
+    workspace.train("digits-1", 1.0)
+    workspace.train("digits-2", 0.5)
+    workspace.submit("failed", "echo begun; echo 'out of digits' >&2; exit 3", displayName="a job that fails")
+    workspace.submit("hostile", f'mkdir outputs; echo "{HOSTILE}" | tee "outputs/<b>.html"', displayName=HOSTILE, tags={HOSTILE: HOSTILE})
+    for name in ["digits-1", "digits-2", "failed", "hostile"]:
+        workspace.reach(name, "Completed", "Failed")
+    reader = Reader(chromium, workspace, workspace.link("digits-1"), pictures)
+
+    page = reader.open(reader.page.context, "jobs?experiment=train-model")
+    reader.picture(page, "jobs")
+    for name in ["digits lr=1.0", "digits lr=0.5"]:
+        page.get_by_role("checkbox", name=f"Compare {name}").check()
+    page.get_by_role("button", name="Compare the chosen jobs").click()
+    expect(page.locator("figure")).to_have_count(2)
+    loss = page.locator("figure").filter(has_text="Train loss")
+    # A line for each, with its name.
+    expect(loss.locator("svg")).to_contain_text("digits lr=0.5")
+    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr", exact=True))
+    expect(row.get_by_role("cell")).to_have_text(["0.5", "1.0"])
+    expect(row).to_have_class(re.compile("differs"))
+    reader.picture(page, "compare", full_page=True)
+    compare = page.url.split("/studio/")[1]
+
+    paths = {
+        "jobs": "jobs",
+        "job": "jobs/digits-1",
+        "failed": "jobs/failed",
+        "hostile": "jobs/hostile",
+        "file": "jobs/digits-1/files/user_logs/std_log.txt?find=epoch",
+        "hostile-file": "jobs/hostile/files/outputs/%3Cb%3E.html",
+        "compare": compare,
+        "compute": "computes",
+        "environments": "environments",
+        "data": "data",
+        "models": "models",
+        "missing": "jobs/nothing",
+    }
+    for name, options in {
+        "light": {},
+        "korean-dark": {"locale": "ko-KR", "scheme": "dark"},
+        "phone": {"size": PHONE},
+        "korean-phone-dark": {"locale": "ko-KR", "scheme": "dark", "size": PHONE},
+    }.items():
+        # axe is a script that the pages' policy would refuse.
+        context = reader.another(**options, bypass_csp=True)
+        for path_name, path in paths.items():
+            page = reader.open(context, path)
+            page.wait_for_load_state("load")
+            fits(page)
+            accessible(page)
+            assert page.evaluate("window.hit") is None, page.url
+            lang = page.locator("html").get_attribute("lang")
+            # What went wrong is told in English.
+            korean = "korean" in name and path_name != "missing"
+            assert lang == ("ko" if korean else "en"), (page.url, lang)
+            reader.picture(page, f"{path_name}-{name}", full_page=True)
+            page.close()
+        context.close()
+    # The browser tells of a page that is not there, and of nothing else.
+    reader.told = [told for told in reader.told if "404" not in told]
+
+    # With the policy, too, nothing of it runs; and without JavaScript everything can be read.
+    page = reader.open(reader.page.context, "jobs/hostile")
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.get_by_role("log")).to_contain_text("<script>")
+    assert page.evaluate("window.hit") is None
+    page = reader.open(reader.another(java_script_enabled=False), "jobs/digits-1")
+    expect(page.get_by_role("log")).to_contain_text("Train Epoch: 4")
+    expect(page.locator("figure svg")).to_have_count(2)
+
+    # By the keyboard alone: past the navigation, into the list, to a job.
+    page = reader.open(reader.page.context, "jobs")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('th a')"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/studio/jobs/*")
+    reader.done()
+
+
+def long_log(chromium, workspace, pictures):
+    """A line of a gigabyte, and a log of a hundred megabytes: the page stays usable."""
+    workspace.submit("line", "echo begun; head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo needle", displayName="one long line")
+    workspace.reach("line", "Running", "Finalizing", "Completed")
+    reader = Reader(chromium, workspace, workspace.link("line"), pictures)
+    page = reader.page
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("needle", timeout=TRAINING_TAKES_AT_MOST)
+    expect(page.locator(".steps li").last).to_have_class(re.compile("Completed(?! coming)"))
+    assert log.evaluate("log => log.textContent.length") < 1 << 20
+    assert at_end(log)
+    page.get_by_label("Find in the log").fill("NEEDLE")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator(".found li")).to_have_text(["needle"])
+    page.locator(".found a").click()
+    expect(page.locator("pre.log")).to_contain_text("needle")
+
+    workspace.submit("lines", "seq -f 'Train Epoch: %010.0f  Loss: 0.25 and what else there is to say about it' 1300000; echo done")
+    page = reader.open(page.context, "jobs/lines")
+    log = page.get_by_role("log")
+    # As it is written, and nothing is long in coming: a frame is drawn all the while.
+    page.evaluate("""() => {
+        window.slowest = 0;
+        let last = performance.now();
+        const frame = now => { window.slowest = Math.max(window.slowest, now - last); last = now; requestAnimationFrame(frame); };
+        requestAnimationFrame(frame);
+    }""")
+    expect(log).to_contain_text("done", timeout=TRAINING_TAKES_AT_MOST)
+    expect(log).to_contain_text("0001300000")
+    assert log.evaluate("log => log.textContent.length") < 1 << 20
+    print(f"the longest frame took {page.evaluate('window.slowest'):.0f} ms")
+    reader.picture(page, "long-log")
+    reader.done()
+
+
+SCENES = {"pages": pages, "long_log": long_log}
+
+
+def main():
+    scene, url, token, pictures = sys.argv[1:]
+    pictures = Path(pictures)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=os.environ["AZUREML_TEST_CHROMIUM"])
+        try:
+            SCENES[scene](chromium, Workspace(url, token), pictures)
+        except BaseException:
+            pages = [page for context in chromium.contexts for page in context.pages]
+            for number, page in enumerate(pages):
+                page.screenshot(path=pictures / f"{scene}-failed-{number}.png")
+            raise
+        finally:
+            chromium.close()
+
+
+main()
