@@ -182,11 +182,13 @@ def dropout(file):
     ours = torch.tensor(given["answers"])
     with torch.no_grad():
         theirs = net(pictures[:1].repeat(len(ours), 1, 1, 1))
+    # Logarithms of probabilities have a long tail; less their mean, they are what the last layer gave, which has none.
+    ours, theirs = (answers - answers.mean(1, keepdim=True) for answers in (ours, theirs))
     for digit in range(10):
         one, other = ours[:, digit], theirs[:, digit]
         error = ((one.var() + other.var()) / len(ours)).sqrt().item()
         same(f"mean of {digit}'s answers", one.mean(), other.mean(), 5 * error)
-        same(f"spread of {digit}'s answers", one.std() / other.std(), 1, 0.3)
+        same(f"spread of {digit}'s answers", one.std() / other.std(), 1, 0.2)
 
 
 def accuracy(file):
