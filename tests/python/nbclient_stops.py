@@ -11,7 +11,8 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
 notebook = new_notebook(cells=[new_code_cell(code) for code in json.load(sys.stdin)])
-client = NotebookClient(notebook, kernel_name=sys.argv[1], timeout=300, startup_timeout=120)
+# Building a large dependency takes minutes.
+client = NotebookClient(notebook, kernel_name=sys.argv[1], timeout=1800, startup_timeout=120)
 stopped = None
 try:
     client.execute()

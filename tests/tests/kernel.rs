@@ -35,6 +35,7 @@ impl Installed {
             // The history of nobody else.
             .env("XDG_STATE_HOME", self.prefix.path().join("state"))
             .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
+            .env("LIBTORCH", root().join("target/libtorch/torch"))
             .current_dir(self.prefix.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -94,6 +95,23 @@ fn a_notebook_without_errors_runs_to_its_end() {
     let output = kernel.run("nbclient_stops.py", Path::new(""), &cells.to_string());
     let told: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
     assert_eq!(told, json!({ "stopped": null, "counts": [1, 2, 3] }));
+}
+
+#[test]
+fn tch_is_a_dependency_of_cells() {
+    let kernel = Installed::new();
+    let cells = json!([
+        ":dep tch = \"0.24\"",
+        "use tch::{Kind, Tensor};\nlet sum = Tensor::from_slice(&[1.5f64, 2.5]).sum(Kind::Double);",
+        "assert_eq!(sum.double_value(&[]), 4.0);",
+    ]);
+    // The second kernel finds it in the cache.
+    for _ in 0..2 {
+        let output = kernel.run("nbclient_stops.py", Path::new(""), &cells.to_string());
+        assert!(output.status.success(), "{}", said(&output));
+        let told: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+        assert_eq!(told, json!({ "stopped": null, "counts": [1, 2, 3] }));
+    }
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
 /// `evcxr`: set when its own wrapper around the compiler is wanted (`:cache`, dynamic linking).
 pub(crate) const EVCXR_WRAPS_RUSTC: &str = "EVCXR_RUSTC_WRAPPER";
 
+/// Cargo's own folder.
+pub(crate) const CARGO_HOME: &str = "CARGO_HOME";
+
+/// Jupyter: the notebook that the kernel was started for, a path.
+pub(crate) const SESSION_NAME: &str = "JPY_SESSION_NAME";
+
 /// Variables that would change how cells are compiled, behind the evaluator's back. Builds do not see them, cells do.
 pub(crate) const BUILD_SETTINGS: &[&str] = &[
     "CARGO",

@@ -199,8 +199,20 @@ impl<T: Analyst> Analyst for Weak<T> {
     }
 }
 
+/// What a front end calls a cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CellName {
+    /// The same each time that the cell runs; `None` from front ends that do not tell.
+    pub id: Option<String>,
+    /// The number that stands beside the cell.
+    pub count: Option<u32>,
+}
+
 /// Compiles and runs cells, one after the other, and answers questions about code.
 pub trait Evaluator: Send {
+    /// Says what the cell is called that [`execute`](Self::execute) runs next.
+    fn name_cell(&mut self, _name: CellName) {}
+
     /// Runs a cell. Every event of the cell has been emitted when this returns.
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome;
 

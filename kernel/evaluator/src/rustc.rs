@@ -12,6 +12,7 @@ mod compiler;
 mod completion;
 mod dependencies;
 mod diagnostics;
+mod export;
 mod helpers;
 mod history;
 mod imports;
@@ -19,8 +20,10 @@ mod library;
 mod native;
 mod plan;
 mod process;
+mod program;
 #[cfg(test)]
 mod properties;
+mod registry;
 mod session;
 mod source;
 mod testing;
@@ -34,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use azureml_kernel_helpers::{Error as HelpersError, Helpers};
+use azureml_kernel_helpers::{Error as HelpersError, Facade, Helpers};
 
 use crate::child::{CELL_RUNTIME, cell_runtime};
 use crate::ending::{evaluator_panicked, interrupted_error, process_died, stopped};
@@ -44,19 +47,21 @@ use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
-    CellError, Comms, Discard, Evaluator, Event, Events, Interrupter, MimeBundle, Outcome,
-    Variable, env, interrupt, nesting, report,
+    CellError, CellName, Comms, Discard, Evaluator, Event, Events, Interrupter, MimeBundle,
+    Outcome, Variable, env, interrupt, nesting, report,
 };
 use analysis::Analyst;
 use cell::Cell;
 use compiler::{Compiled, Compiler, Library, Output};
 use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
-use history::{History, Ran};
+use export::Package;
+use history::{History, Ran, Shown};
 use imports::{Imports, is_independent_of_imports};
 use library::Libraries;
 use plan::{Change, Plan, Show};
 use process::{Ended, Process, Recipe};
+use program::Program;
 use session::Session;
 use source::{Cells, Source, line_and_column};
 use types::{VariableType, stored_types};
@@ -66,6 +71,9 @@ const MOST_TRIES: usize = 8;
 
 /// Of so many cells the sources are kept, to say where a function of theirs panics.
 const SOURCES_KEPT: usize = 400;
+
+/// The crate as which the compiler looks over what is exported.
+const EXPORTED: &str = "exported";
 
 /// Compiles cells by `rustc` and runs them.
 pub struct RustcEvaluator {
@@ -94,6 +102,8 @@ pub struct RustcEvaluator {
     sources: VecDeque<(String, Arc<Source>)>,
     cells: Cells,
     history: History,
+    /// What the next cell is called.
+    next: CellName,
     _folder: Folder,
 }
 
@@ -158,6 +168,7 @@ impl RustcEvaluator {
             sources: VecDeque::new(),
             cells: Cells::default(),
             history: History::default(),
+            next: CellName::default(),
             _folder: folder,
         };
         for code in user_configuration() {
@@ -222,6 +233,9 @@ impl RustcEvaluator {
         let outcome = if let Some(test) = test {
             self.test(code, &cell, &test.arguments)
         } else if cell.is_empty() {
+            self.number += 1;
+            self.history.count(self.number);
+            self.ran(code, &cell, Ran::default());
             Outcome::Ok(self.pump.value(answered, None))
         } else {
             self.code(code, &cell, answered)
@@ -240,6 +254,7 @@ impl RustcEvaluator {
         self.number += 1;
         let number = self.number;
         self.cells.add(number, code);
+        self.history.count(number);
         if cell.broken
             && let Some(error) = self.broken(number, code, cell)
         {
@@ -281,6 +296,7 @@ impl RustcEvaluator {
             self.run(number, code, cell, session, &runnable, answered)
         } else {
             self.session = session;
+            self.ran(code, cell, Ran::default());
             Outcome::Ok(self.pump.value(answered, None))
         };
         self.prepare();
@@ -671,8 +687,7 @@ impl RustcEvaluator {
                 },
             );
         }
-        self.history.add(Ran {
-            code: code[cell.rust.clone()].to_owned(),
+        let ran = Ran {
             makes: cell
                 .locals
                 .iter()
@@ -681,8 +696,25 @@ impl RustcEvaluator {
                 .collect(),
             uses: runnable.plan.uses(false),
             changes: runnable.plan.uses(true),
-        });
+            awaits: runnable.plan.awaits,
+            shown: end.value.as_ref().map(|value| Shown {
+                format: self.show.format,
+                rich: value.keys().any(|form| form != "text/plain"),
+            }),
+            ..Ran::default()
+        };
+        self.ran(code, cell, ran);
         Outcome::Ok(self.pump.value(answered, end.value))
+    }
+
+    /// Remembers a cell that has come to its end.
+    fn ran(&mut self, code: &str, cell: &Cell, ran: Ran) {
+        self.history.add(Ran {
+            number: self.number,
+            heading: code[..cell.rust.start].to_owned(),
+            code: code[cell.rust.clone()].to_owned(),
+            ..ran
+        });
     }
 
     /// Runs the cells again that made the variables that are lost; says which are there again.
@@ -692,6 +724,25 @@ impl RustcEvaluator {
             return Ok("no variables are lost that a cell could make again".to_owned());
         }
         let lost = self.history.lost().clone();
+        self.history.pause(true);
+        let replayed = self.run_again(cells);
+        self.history.pause(false);
+        let count = replayed?;
+        self.history.forget_lost();
+        let (there, gone): (Vec<_>, Vec<_>) = lost
+            .iter()
+            .partition(|name| self.session.variables.contains_key(*name));
+        let cells = if count == 1 { "cell" } else { "cells" };
+        let mut words = format!("ran {count} {cells} again; there again: {}", list(&there));
+        if !gone.is_empty() {
+            words += "; still lost: ";
+            words += &list(&gone);
+        }
+        Ok(words)
+    }
+
+    /// Runs cells again; says how many.
+    fn run_again(&mut self, cells: Vec<Ran>) -> Result<usize, CellError> {
         let count = cells.len();
         for (index, ran) in cells.into_iter().enumerate() {
             match self.cell(&ran.code) {
@@ -706,17 +757,7 @@ impl RustcEvaluator {
                 }
             }
         }
-        self.history.forget_lost();
-        let (there, gone): (Vec<_>, Vec<_>) = lost
-            .iter()
-            .partition(|name| self.session.variables.contains_key(*name));
-        let cells = if count == 1 { "cell" } else { "cells" };
-        let mut words = format!("ran {count} {cells} again; there again: {}", list(&there));
-        if !gone.is_empty() {
-            words += "; still lost: ";
-            words += &list(&gone);
-        }
-        Ok(words)
+        Ok(count)
     }
 
     /// The process has gone, and with it the variables.
@@ -917,6 +958,69 @@ impl RustcEvaluator {
             .any(|library| library.crates.iter().any(|(known, _)| known == name))
     }
 
+    /// Writes what has run as a Cargo package; gives what there is to say about it.
+    fn export(&self, folder: &str) -> Result<String, export::Error> {
+        let session_name = std::env::var(env::SESSION_NAME).ok();
+        let folder = export::folder(folder, session_name.as_deref());
+        let mut program = Program::new(&self.session, &self.history)?;
+        let helpers: Vec<&Facade> = self
+            .helpers
+            .iter()
+            .flat_map(Helpers::facades)
+            .filter(|facade| !self.dependencies.lines.contains_key(&facade.name))
+            .collect();
+        let complaint = self.fit(&mut program)?;
+        let package = Package {
+            source: program.source().text,
+            helpers: helpers
+                .into_iter()
+                .filter(|facade| program.mentions(&facade.crate_name))
+                .collect(),
+            dependencies: &self.dependencies,
+            lock: self.dependencies.lock(&self.toolchain, &self.cache),
+            set: self.helpers.as_ref().ok(),
+            rustfmt: self.toolchain.rustc.with_file_name("rustfmt"),
+        };
+        package.write(&folder)?;
+        Ok(export::answer(
+            &folder,
+            program.count(),
+            program.has_tests(),
+            self.history.is_cut(),
+            complaint.as_deref(),
+        ))
+    }
+
+    /// Has the compiler say how the program must show its values and what its errors are; gives what it has to say against the program
+    /// even so.
+    fn fit(&self, program: &mut Program<'_>) -> Result<Option<String>, export::Error> {
+        let mut complaint = None;
+        for _ in 0..MOST_TRIES {
+            let source = program.source();
+            let file = format!("{EXPORTED}.rs");
+            let path = self.compiler.folder().join(&file);
+            std::fs::write(&path, &source.text).map_err(export::file_error("write", &path))?;
+            let compiled = self
+                .compiler
+                .compile(EXPORTED, &file, &[], Output::Check)
+                .map_err(export::file_error("run", &self.toolchain.rustc))?;
+            if compiled.success {
+                return Ok(None);
+            }
+            complaint = compiled.errors().first().map(|error| {
+                let text = error.text();
+                match error.code() {
+                    "" => text.to_owned(),
+                    code => format!("{code}: {text}"),
+                }
+            });
+            if !program.change(&compiled.messages, &source, &file) {
+                break;
+            }
+        }
+        Ok(complaint)
+    }
+
     /// Forgets everything that cells have left.
     fn clear(&mut self) -> Result<(), String> {
         self.session = Session {
@@ -929,7 +1033,7 @@ impl RustcEvaluator {
             ..Dependencies::default()
         };
         self.compiler.libraries.clone_from(&self.own_libraries);
-        self.history = History::default();
+        self.history.clear();
         self.start_process()
     }
 
@@ -966,7 +1070,12 @@ impl RustcEvaluator {
 }
 
 impl Evaluator for RustcEvaluator {
+    fn name_cell(&mut self, name: CellName) {
+        self.next = name;
+    }
+
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
+        self.history.begin(std::mem::take(&mut self.next));
         self.pump.shared.begin();
         let outcome = self.pump.forwarder().forward(events, || {
             catch_unwind(AssertUnwindSafe(|| self.cell(code)))
@@ -984,7 +1093,9 @@ impl Evaluator for RustcEvaluator {
         let (show, timing) = (self.show, self.timing);
         // What the user has set for cells would change the answer.
         (self.show, self.timing) = (Show::default(), false);
+        self.history.pause(true);
         let outcome = self.execute(&values::cell(names, limit), &Discard);
+        self.history.pause(false);
         (self.show, self.timing) = (show, timing);
         match outcome {
             Outcome::Ok(Some(value)) => values::read(&value),

@@ -24,6 +24,9 @@ pub(crate) const TARGET: &str = "target";
 /// The folder of the package that depends on all helper crates.
 pub(crate) const UMBRELLA_FOLDER: &str = "umbrella";
 
+/// What is in a set; another word for every other content, so that no set of an older kernel is taken for one.
+const CONTENT: &str = "sources with their manifests";
+
 /// How the folder of a set is called that is not finished.
 pub(crate) const UNFINISHED: &str = "unfinished-";
 
@@ -75,6 +78,8 @@ pub fn build_in(
         .tempdir_in(cache)
         .map_err(io("create", cache))?;
     collect(&files, unfinished.path())?;
+    let versions = set::lock(unfinished.path());
+    fs::copy(umbrella.folder.join("Cargo.lock"), &versions).map_err(io("write", &versions))?;
     for package in &facades {
         package.write_facade(unfinished.path(), &facades)?;
     }
@@ -184,6 +189,7 @@ impl<'a> Umbrella<'a> {
             hash.update(bytes);
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
+        add(CONTENT.as_bytes());
         add(self.toolchain.label().as_bytes());
         let mut files = vec![
             self.folder.join("Cargo.toml"),

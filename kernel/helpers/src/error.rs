@@ -27,6 +27,9 @@ pub enum Error {
         /// The compiler of today.
         current: String,
     },
+    /// An older kernel built the set, and kept no manifests.
+    #[error("{} holds no packages that could be written out\nhint: run `azureml-kernel install` again", .0.display())]
+    NoSources(PathBuf),
     /// A helper crate is not there.
     #[error("{} holds no Cargo package\nhint: name the folder of a crate's Cargo.toml", .0.display())]
     NoPackage(PathBuf),

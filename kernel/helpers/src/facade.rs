@@ -1,8 +1,11 @@
-//! Facades: the packages that stand for helper crates in a cell's Cargo.toml.
+//! Facades: the packages that stand for helper crates in a cell's Cargo.toml, and beside each the manifest with which its sources are a
+//! package that builds.
 
 use crate::error::{Error, io};
 use crate::{UMBRELLA, set};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,7 @@ pub struct Package {
     manifest_path: PathBuf,
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,
+    features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +35,23 @@ struct Dependency {
     name: String,
     kind: Option<String>,
     path: Option<PathBuf>,
+    req: String,
+    rename: Option<String>,
+    optional: bool,
+    uses_default_features: bool,
+    features: Vec<String>,
+    /// The machines that it is for, as `cfg(unix)`.
+    target: Option<String>,
 }
+
+/// The real manifest of a facade's sources, in the facade's folder.
+pub(crate) const REAL_MANIFEST: &str = "package.toml";
+
+/// The build script of a facade's sources, under a name that cargo does not look for: a facade has none.
+pub(crate) const BUILD_SCRIPT: &str = "build-script.rs";
+
+/// What a path begins with that leads from one package of a set to another.
+pub(crate) const BESIDE: &str = "path = \"../";
 
 impl Package {
     /// Whether it lies in a folder of this machine, and is a library that a cell could use.
@@ -89,18 +109,104 @@ impl Package {
                     .iter()
                     .any(|package| package.name == dependency.name)
             {
-                use std::fmt::Write;
                 // Writing to a String cannot fail.
                 let _ = writeln!(manifest, "{0} = {{ path = \"../{0}\" }}", dependency.name);
             }
         }
         write(&folder.join("Cargo.toml"), &manifest)?;
+        let script = self
+            .targets
+            .iter()
+            .find(|target| target.kind.iter().any(|kind| kind == "custom-build"));
+        if let Some(script) = script {
+            let copied = folder.join(BUILD_SCRIPT);
+            fs::copy(&script.src_path, &copied).map_err(io("write", &copied))?;
+        }
+        let real = self.real_manifest(&root.to_string_lossy(), script.is_some(), facades);
+        write(&folder.join(REAL_MANIFEST), &real)?;
         let name = self.crate_name();
         write(
             &set::thin(set, &name),
             &format!("pub use {UMBRELLA}::{name}::*;\n"),
         )
     }
+}
+
+impl Package {
+    /// The package's manifest with nothing inherited from a workspace, for a folder beside those of the other packages.
+    fn real_manifest(&self, root: &str, has_script: bool, facades: &[&Package]) -> String {
+        let mut manifest = format!(
+            "[package]\nname = {:?}\nversion = {:?}\nedition = {:?}\nautobins = false\n",
+            self.name, self.version, self.edition
+        );
+        // Writing to a String cannot fail.
+        if has_script {
+            let _ = writeln!(manifest, "build = {BUILD_SCRIPT:?}");
+        }
+        let _ = write!(
+            manifest,
+            "\n[lib]\nname = {:?}\npath = \"src/{root}\"\n",
+            self.crate_name()
+        );
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for dependency in &self.dependencies {
+            let table = match dependency.kind.as_deref() {
+                None => "dependencies",
+                Some("build") => "build-dependencies",
+                Some(_) => continue,
+            };
+            let table = match &dependency.target {
+                Some(target) => format!("target.{}.{table}", json(target)),
+                None => table.to_owned(),
+            };
+            let line = dependency.line(facades);
+            tables.entry(table).or_default().push(line);
+        }
+        for (table, lines) in tables {
+            let _ = write!(manifest, "\n[{table}]\n{}", lines.concat());
+        }
+        if !self.features.is_empty() {
+            manifest.push_str("\n[features]\n");
+            for (name, of) in &self.features {
+                let _ = writeln!(manifest, "{} = {}", json(name), json(of));
+            }
+        }
+        manifest
+    }
+}
+
+impl Dependency {
+    /// As a line of a manifest.
+    fn line(&self, facades: &[&Package]) -> String {
+        let mut parts = Vec::new();
+        match &self.path {
+            Some(_) if facades.iter().any(|package| package.name == self.name) => {
+                parts.push(format!("{BESIDE}{}\"", self.name));
+            }
+            Some(path) => parts.push(format!("path = {}", json(&path.to_string_lossy()))),
+            None => parts.push(format!("version = {}", json(&self.req))),
+        }
+        if self.rename.is_some() {
+            parts.push(format!("package = {}", json(&self.name)));
+        }
+        if !self.uses_default_features {
+            parts.push("default-features = false".to_owned());
+        }
+        if !self.features.is_empty() {
+            parts.push(format!("features = {}", json(&self.features)));
+        }
+        if self.optional {
+            parts.push("optional = true".to_owned());
+        }
+        let name = self.rename.as_ref().unwrap_or(&self.name);
+        format!("{name} = {{ {} }}\n", parts.join(", "))
+    }
+}
+
+/// Strings and lists of them: JSON's are TOML's, too.
+fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+    // These always serialize.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A dependency by path, as a line of a Cargo.toml.
@@ -119,7 +225,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Copies a folder of sources.
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(io("create", to))?;
     for entry in fs::read_dir(from).map_err(io("read", from))? {
         let entry = entry.map_err(io("read", from))?;

@@ -5,7 +5,8 @@
 //! - `deps/`: the dynamic library `libhelpers.so` with all helper crates and what they depend on, and the metadata that
 //!   the compiler reads when a cell uses them;
 //! - `facades/`: a package per helper crate with its real sources and no dependencies from a registry. A cell's crate depends on
-//!   these, so rust-analyzer knows every type, and cargo has nothing to download or to build;
+//!   these, so rust-analyzer knows every type, and cargo has nothing to download or to build. Beside its manifest lies the real one,
+//!   with which the sources can be written out as a package that builds;
 //! - `thin/`: what the compiler is really given for a facade: one line that passes on the finished library.
 //!
 //! Cargo calls the compiler through [`rustc_wrapper_hook`], which exchanges the facade for its thin stand-in.

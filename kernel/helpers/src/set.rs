@@ -1,9 +1,11 @@
 //! A finished set of helper crates, and where sets are kept.
 
 use crate::error::{Error, io};
+use crate::facade::{self, BESIDE, BUILD_SCRIPT, REAL_MANIFEST};
 use crate::toolchain::Toolchain;
 use crate::{UMBRELLA, env};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -122,6 +124,42 @@ impl Helpers {
         thin(&self.folder, crate_name)
     }
 
+    /// Writes the sources of these packages, and of those that they need by path, as packages that build: a folder each below `folder`.
+    ///
+    /// # Errors
+    /// [`Error::NoSources`] when the set is an older kernel's; when a file cannot be written.
+    pub fn write_sources(&self, packages: &[&str], folder: &Path) -> Result<(), Error> {
+        let mut wanted: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+        let mut written = BTreeSet::new();
+        while let Some(name) = wanted.pop() {
+            if !written.insert(name.clone()) {
+                continue;
+            }
+            let from = facades_folder(&self.folder).join(&name);
+            let to = folder.join(&name);
+            let manifest = fs::read_to_string(from.join(REAL_MANIFEST))
+                .map_err(|_| Error::NoSources(self.folder.clone()))?;
+            facade::copy(&from.join("src"), &to.join("src"))?;
+            let script = from.join(BUILD_SCRIPT);
+            if script.is_file() {
+                let copied = to.join(BUILD_SCRIPT);
+                fs::copy(script, &copied).map_err(io("write", &copied))?;
+            }
+            facade::write(&to.join("Cargo.toml"), &manifest)?;
+            let beside = manifest
+                .split(BESIDE)
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
+            wanted.extend(beside.map(str::to_owned));
+        }
+        Ok(())
+    }
+
+    /// The Cargo.lock that the set was built with.
+    pub fn lock(&self) -> PathBuf {
+        lock(&self.folder)
+    }
+
     /// The environment in which cargo builds cells: `wrapper`, a program that calls [`rustc_wrapper_hook`]
     /// first, stands in for the compiler.
     ///
@@ -144,6 +182,11 @@ pub(crate) fn deps_folder(set: &Path) -> PathBuf {
 /// The finished library of a set.
 pub(crate) fn library(set: &Path) -> PathBuf {
     deps_folder(set).join(format!("lib{UMBRELLA}.so"))
+}
+
+/// The Cargo.lock of a set.
+pub(crate) fn lock(set: &Path) -> PathBuf {
+    set.join("Cargo.lock")
 }
 
 /// Where a set's facades are, a folder each.

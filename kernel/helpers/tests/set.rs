@@ -101,6 +101,37 @@ fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// Builds and runs a program with the set's sources, by cargo alone.
+fn run_without_the_set(program: &Path, helpers: &Helpers) -> String {
+    helpers
+        .write_sources(&["counter"], &program.join("crates"))
+        .unwrap();
+    fs::copy(helpers.lock(), program.join("Cargo.lock")).unwrap();
+    write(
+        program,
+        "Cargo.toml",
+        "[package]\nname = \"program\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n\
+         [dependencies]\ncounter = { path = \"crates/counter\" }\n",
+    );
+    write(
+        program,
+        "src/main.rs",
+        "fn main() { println!(\"{} {:?}\", counter::json(), counter::Counter.next()); }",
+    );
+    let output = Command::new("cargo")
+        .args(["run", "--offline", "--quiet"])
+        .current_dir(program)
+        .env("CARGO_TARGET_DIR", program.join("target"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_cell_uses_helper_crates_without_building_them() {
     let folder = TempDir::new().unwrap();
@@ -131,6 +162,11 @@ fn a_cell_uses_helper_crates_without_building_them() {
              println!(\"{} {} {:?}\", counter::json(), counter::two!(), Counter); }",
         );
         assert_eq!(printed, "{\"a\":1} 2 Counter\n");
+
+        assert_eq!(
+            run_without_the_set(&folder.path().join("program"), &helpers),
+            "{\"a\":1} Count(0)\n"
+        );
 
         // Nothing has changed: the same set, and cargo is not asked to build.
         let again = build_in(

@@ -62,6 +62,8 @@ pub struct Message {
     pub header: Header,
     /// What an answer needs.
     pub parent: Parent,
+    /// What a front end says beside it.
+    pub metadata: Value,
     /// Its content; always an object.
     pub content: Value,
     /// Bytes beside the content.
@@ -187,9 +189,8 @@ impl Session {
         let json = |frame| move |source| DecodeError::Json { frame, source };
         let read: Header = serde_json::from_slice(header).map_err(json("header"))?;
         // Not used, but a sender whose JSON is broken is not to be trusted with the rest.
-        for (frame, bytes) in [("parent header", parent_header), ("metadata", metadata)] {
-            serde_json::from_slice::<Value>(bytes).map_err(json(frame))?;
-        }
+        serde_json::from_slice::<Value>(parent_header).map_err(json("parent header"))?;
+        let metadata = serde_json::from_slice(metadata).map_err(json("metadata"))?;
         let content: serde_json::Map<String, Value> =
             serde_json::from_slice(content).map_err(json("content"))?;
         Ok(Message {
@@ -198,6 +199,7 @@ impl Session {
                 identities,
                 header: header.clone(),
             },
+            metadata,
             content: Value::Object(content),
             buffers: buffers.to_vec(),
         })

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use azureml_kernel_evaluator::{Discard, Evaluator, Events, Outcome};
+use azureml_kernel_evaluator::{CellName, Discard, Evaluator, Events, Outcome};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -130,6 +130,14 @@ impl Worker {
                 None => Outcome::Error(question::unknown(name)),
             }
         } else {
+            if counts {
+                // What JupyterLab sends.
+                let id = request.message.metadata["cellId"].as_str();
+                self.evaluator.name_cell(CellName {
+                    id: id.map(str::to_owned),
+                    count: u32::try_from(count).ok(),
+                });
+            }
             self.evaluate(code, &output)
         };
         self.kernel.stdin.cancel();

@@ -62,7 +62,7 @@ pub struct Kernel {
 impl Kernel {
     /// Starts a kernel whose evaluator is ready at once.
     pub fn start() -> Self {
-        Self::start_with(|gate| Ok(Box::new(Scripted { gate })))
+        Self::start_with(|gate| Ok(Box::new(Scripted::new(gate))))
     }
 
     /// Starts a kernel with an evaluator that starts as `start` does.

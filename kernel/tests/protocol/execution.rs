@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use azureml_kernel_evaluator::{Analyst, Evaluator, Events, Interrupter, Outcome};
 use serde_json::json;
 
-use crate::client::{Kernel, Received};
+use crate::client::{Kernel, Received, message};
 use crate::scripted::Scripted;
 
 /// The kinds of the messages.
@@ -262,6 +262,26 @@ async fn an_interrupt_stops_the_cell_and_what_waits_behind_it() {
     assert_eq!(reply["status"], "ok");
 }
 
+#[tokio::test]
+async fn the_evaluator_is_told_what_a_front_end_calls_a_cell() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    client.run("value 1").await;
+    let mut request = message("execute_request", json!({ "code": "name" }));
+    request.metadata = json!({ "cellId": "5a0f" });
+    client.shell.send(request).await.expect("it is sent");
+    let reply = client.reply().await;
+    let shown = client.broadcasts(&reply.parent).await;
+    let value = shown
+        .iter()
+        .find(|one| one.msg_type == "execute_result")
+        .expect("it has a value");
+    assert_eq!(
+        value.content["data"]["text/plain"],
+        "CellName { id: Some(\"5a0f\"), count: Some(2) }"
+    );
+}
+
 /// An evaluator that is busy with what no cell asked for.
 struct Warming(Scripted);
 
@@ -289,10 +309,10 @@ async fn a_cell_that_waits_for_the_evaluator_is_stopped_at_once() {
     for warming_up in [false, true] {
         let kernel = Kernel::start_with(move |gate| {
             if warming_up {
-                return Ok(Box::new(Warming(Scripted { gate })));
+                return Ok(Box::new(Warming(Scripted::new(gate))));
             }
             gate.pass();
-            Ok(Box::new(Scripted { gate }))
+            Ok(Box::new(Scripted::new(gate)))
         });
         let mut client = kernel.connect().await;
         let first = client.send_cell("print never").await;

@@ -15,7 +15,7 @@ use crate::scripted::Scripted;
 async fn kernel_info_is_answered_before_the_evaluator_is_up() {
     let kernel = Kernel::start_with(|gate| {
         gate.pass();
-        Ok(Box::new(Scripted { gate }))
+        Ok(Box::new(Scripted::new(gate)))
     });
     let mut client = kernel.connect().await;
     let cell = client.send_cell("value 1").await;
@@ -39,7 +39,7 @@ async fn kernel_info_is_answered_before_the_evaluator_is_up() {
 
 #[tokio::test]
 async fn nothing_waits_for_the_version_of_the_language() {
-    let start = |gate| Ok(Box::new(Scripted { gate }) as Box<dyn Evaluator>);
+    let start = |gate| Ok(Box::new(Scripted::new(gate)) as Box<dyn Evaluator>);
     let kernel = Kernel::start_as(start, watch::Sender::new(None));
     let mut client = kernel.connect().await;
     let asked = client.send("kernel_info_request", json!({})).await;

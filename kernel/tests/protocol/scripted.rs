@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use azureml_kernel_evaluator::{
-    Analyst, CellError, Completion, Completions, Evaluator, Event, Events, InputAnswer,
+    Analyst, CellError, CellName, Completion, Completions, Evaluator, Event, Events, InputAnswer,
     Interrupter, MimeBundle, Outcome, Variable,
 };
 use serde_json::json;
@@ -50,8 +50,20 @@ impl Gate {
 }
 
 /// Runs one command a line.
+#[derive(Default)]
 pub struct Scripted {
     pub gate: Arc<Gate>,
+    /// What the cell is called.
+    pub name: CellName,
+}
+
+impl Scripted {
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self {
+            gate,
+            ..Self::default()
+        }
+    }
 }
 
 fn text(value: &str) -> MimeBundle {
@@ -67,6 +79,10 @@ fn error(ename: &str, evalue: &str) -> Outcome {
 }
 
 impl Evaluator for Scripted {
+    fn name_cell(&mut self, name: CellName) {
+        self.name = name;
+    }
+
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
         for line in code.lines() {
             let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -105,6 +121,7 @@ impl Evaluator for Scripted {
                         return error("Interrupted", "the cell was interrupted");
                     }
                 }
+                "name" => return Outcome::Ok(Some(text(&format!("{:?}", self.name)))),
                 "value" => return Outcome::Ok(Some(text(rest))),
                 "fail" => return error("Panic", rest),
                 "panic" => panic!("{rest}"),
@@ -123,9 +140,7 @@ impl Evaluator for Scripted {
     }
 
     fn analyst(&self) -> Arc<dyn Analyst> {
-        Arc::new(Scripted {
-            gate: self.gate.clone(),
-        })
+        Arc::new(Scripted::new(self.gate.clone()))
     }
 
     fn interrupter(&self) -> Interrupter {

@@ -4,6 +4,7 @@
 //! their panics. This file is compiled by the compiler that compiles the cells, linked to the same shared standard library.
 //! Cells that the kernel writes link to it as a crate: it keeps their variables and tells how they ended.
 
+use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,8 +13,11 @@ use std::fmt;
 use std::future::{poll_fn, Future};
 use std::io::Write;
 use std::marker::PhantomData;
+use std::mem::{needs_drop, ManuallyDrop};
+use std::num::NonZero;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::pin;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -117,7 +121,32 @@ pub async fn until_stopped<T>(future: impl Future<Output = T>) -> T {
 
 thread_local! {
     /// The variables that live on between cells. All cells run on one thread, which never ends by itself.
-    static VARIABLES: RefCell<HashMap<String, Box<dyn Any>>> = RefCell::default();
+    static VARIABLES: RefCell<HashMap<String, Variable>> = RefCell::default();
+}
+
+// Everything generic is compiled again in each cell, so what need not be generic is not: it would be a third of a cell's time.
+
+/// Where a variable lives while no cell has taken it.
+struct Variable {
+    place: NonNull<u8>,
+    layout: Layout,
+    type_id: TypeId,
+    drop: Option<unsafe fn(*mut u8)>,
+    /// Whether the value is there, not with a cell.
+    there: bool,
+}
+
+impl Drop for Variable {
+    fn drop(&mut self) {
+        if let (true, Some(drop)) = (self.there, self.drop) {
+            // SAFETY: a value of the type that `drop` is for lies there.
+            unsafe { drop(self.place.as_ptr()) };
+        }
+        if self.layout.size() > 0 {
+            // SAFETY: allocated with this layout.
+            unsafe { dealloc(self.place.as_ptr(), self.layout) };
+        }
+    }
 }
 
 /// Says in the compiled cell which type a variable has; the kernel reads it there.
@@ -126,30 +155,40 @@ pub struct Stored<T>(PhantomData<T>);
 /// Keeps a new variable. The name is `'static` so that it stands in the call as it is.
 #[inline(never)]
 pub fn store<T: 'static>(name: &'static str, value: T) -> Stored<T> {
-    put(name, Box::new(value));
+    unsafe fn drop<T>(place: *mut u8) {
+        // SAFETY: as the caller promises.
+        unsafe { place.cast::<T>().drop_in_place() }
+    }
+    let drop = if const { needs_drop::<T>() } { Some(drop::<T> as unsafe fn(*mut u8)) } else { None };
+    let place = allocate(Layout::new::<T>());
+    // SAFETY: memory for such a value, and nothing is in it.
+    unsafe { place.cast::<T>().write(value) };
+    put(name, Variable { place, layout: Layout::new::<T>(), type_id: TypeId::of::<T>(), drop, there: true });
     Stored(PhantomData)
 }
 
-/// Keeps a variable that was taken.
-pub fn keep<T: 'static>(name: &str, value: T) {
-    put(name, Box::new(value));
+fn allocate(layout: Layout) -> NonNull<u8> {
+    if layout.size() == 0 {
+        return NonNull::without_provenance(NonZero::new(layout.align()).unwrap_or(NonZero::<usize>::MIN));
+    }
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-// Everything generic is compiled again in each cell, so what need not be generic is not: a `let` takes half the time.
-
-fn put(name: &str, value: Box<dyn Any>) {
-    let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), value));
+fn put(name: &str, variable: Variable) {
+    let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), variable));
     // Dropped when nothing is borrowed: user code may run.
     drop(earlier);
 }
 
-fn get(name: &str) -> Option<Box<dyn Any>> {
-    VARIABLES.with_borrow_mut(|variables| variables.remove(name))
+/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
+pub fn check<T: 'static>(name: &str) -> bool {
+    is(name, TypeId::of::<T>())
 }
 
 fn is(name: &str, expected: TypeId) -> bool {
     let as_expected = VARIABLES.with_borrow(|variables| {
-        variables.get(name).is_some_and(|value| (**value).type_id() == expected)
+        variables.get(name).is_some_and(|variable| variable.there && variable.type_id == expected)
     });
     if !as_expected {
         send(
@@ -160,33 +199,51 @@ fn is(name: &str, expected: TypeId) -> bool {
     as_expected
 }
 
-/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
-pub fn check<T: 'static>(name: &str) -> bool {
-    is(name, TypeId::of::<T>())
-}
-
-/// Gives a variable that was checked.
+/// Takes a variable away from where it lives.
 ///
 /// # Panics
-/// When it was not.
+/// When it was not [checked](check).
 pub fn take<T: 'static>(name: &str) -> T {
-    match get(name).map(|value| value.downcast::<T>()) {
-        Some(Ok(value)) => *value,
-        _ => unchecked(name),
-    }
+    // SAFETY: a value of this type lies there, and is not read again.
+    unsafe { place(name, TypeId::of::<T>(), false).cast::<T>().read() }
 }
 
-fn unchecked(name: &str) -> ! {
-    panic!("the variable `{name}` was not checked")
+/// Puts a variable back.
+///
+/// # Panics
+/// When it was not [taken](take).
+pub fn keep<T: 'static>(name: &str, value: T) {
+    // SAFETY: memory for a value of this type, and what was there was taken.
+    unsafe { place(name, TypeId::of::<T>(), true).cast::<T>().write(value) }
+}
+
+/// Where a variable of this type lives; notes whether its value will be there, which must be new.
+fn place(name: &str, type_id: TypeId, there: bool) -> *mut u8 {
+    VARIABLES.with_borrow_mut(|variables| match variables.get_mut(name) {
+        Some(variable) if variable.type_id == type_id && variable.there != there => {
+            variable.there = there;
+            variable.place.as_ptr()
+        }
+        _ => panic!("the variable `{name}` was not checked"),
+    })
 }
 
 /// Runs the statements of a cell and says how they ended; whether they came to their end.
-pub fn run(statements: impl FnOnce() -> Result<(), Failed>) -> bool {
-    ended(catch_unwind(AssertUnwindSafe(statements)))
+pub fn run<F: FnOnce() -> Result<(), Failed>>(statements: F) -> bool {
+    unsafe fn call<F: FnOnce() -> Result<(), Failed>>(statements: *mut u8) -> Result<(), Failed> {
+        // SAFETY: as the caller promises.
+        unsafe { statements.cast::<F>().read()() }
+    }
+    let mut statements = ManuallyDrop::new(statements);
+    // SAFETY: they are called once, and never used again.
+    unsafe { run_once((&raw mut statements).cast(), call::<F>) }
 }
 
-fn ended(how: std::thread::Result<Result<(), Failed>>) -> bool {
-    match how {
+/// # Safety
+/// `statements` are what `call` reads, which happens once.
+unsafe fn run_once(statements: *mut u8, call: unsafe fn(*mut u8) -> Result<(), Failed>) -> bool {
+    // SAFETY: as the caller promises.
+    match catch_unwind(AssertUnwindSafe(|| unsafe { call(statements) })) {
         Ok(Ok(())) => true,
         Ok(Err(Failed(text))) => {
             send(FAILED, &text);
@@ -283,13 +340,17 @@ pub trait ByDebug {
 
 impl<T: fmt::Debug + ?Sized> ByDebug for T {
     fn evcxr_display(&self) {
-        let text = if PRETTY.load(Ordering::Relaxed) {
-            format!("{self:#?}")
-        } else {
-            format!("{self:?}")
-        };
-        show(std::any::type_name::<T>(), text);
+        show_by_debug(std::any::type_name::<T>(), &self);
     }
+}
+
+fn show_by_debug(type_name: &str, value: &dyn fmt::Debug) {
+    let text = if PRETTY.load(Ordering::Relaxed) {
+        format!("{value:#?}")
+    } else {
+        format!("{value:?}")
+    };
+    show(type_name, text);
 }
 
 /// The same by `Display`.
@@ -300,8 +361,12 @@ pub trait ByDisplay {
 
 impl<T: fmt::Display + ?Sized> ByDisplay for T {
     fn evcxr_display(&self) {
-        show(std::any::type_name::<T>(), format!("{self}"));
+        show_by_display(std::any::type_name::<T>(), &self);
     }
+}
+
+fn show_by_display(type_name: &str, value: &dyn fmt::Display) {
+    show(type_name, value.to_string());
 }
 
 fn show(type_name: &str, mut text: String) {

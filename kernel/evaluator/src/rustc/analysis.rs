@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::completion;
 use super::dependencies::Dependencies;
+use super::registry::Registry;
 use super::session::Session;
 use crate::evcxr::EvcxrEvaluator;
 use crate::nesting;
@@ -87,7 +88,9 @@ impl Analyst {
 
 impl crate::Analyst for Analyst {
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        if let Some(found) = completion::beside_rust(code, cursor, &self.known().variables) {
+        let known = self.known();
+        let registry = Registry::of_user();
+        if let Some(found) = completion::beside_rust(code, cursor, &known.variables, &registry) {
             return found;
         }
         let skipped = without_commands(code).1;

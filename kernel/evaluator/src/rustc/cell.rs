@@ -28,6 +28,8 @@ pub(super) struct Cell {
     pub(super) locals: Vec<Local>,
     /// Whether the statements wait for futures.
     pub(super) awaits: bool,
+    /// Whether there is a `?` among the statements.
+    pub(super) fails: bool,
     /// Whether the code could not be taken apart: the compiler will say why.
     pub(super) broken: bool,
 }
@@ -162,6 +164,10 @@ impl Cell {
             return;
         }
         self.awaits = self.awaits || awaits(node);
+        self.fails = self.fails
+            || node
+                .descendants_with_tokens()
+                .any(|part| part.kind() == SyntaxKind::QUESTION);
         if let Some(binding) = ast::LetStmt::cast(node.clone())
             && let Some(pattern) = binding.pat()
         {

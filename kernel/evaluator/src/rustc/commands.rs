@@ -25,6 +25,10 @@ const COMMANDS: &[(&str, &str)] = &[
         ":explain",
         "Explain the last error, or one by its code (:explain E0382)",
     ),
+    (
+        ":export",
+        "Write the cells that have run as a Cargo package (:export FOLDER): each cell as it ran last; where the front end does not tell cells apart, every run of one",
+    ),
     (":fmt", "How values are shown: {:?} (default), {:#?} or {}"),
     (":help", "Show this list"),
     (":last_compile_dir", "Show the folder of the generated code"),
@@ -151,6 +155,10 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
             )))
         }
         ":explain" => explain(evaluator, arguments),
+        ":export" => evaluator
+            .export(arguments)
+            .map(|words| text(&words))
+            .map_err(|error| error.to_string()),
         ":build_env" => {
             let (name, value) = key_and_value(arguments)?;
             evaluator

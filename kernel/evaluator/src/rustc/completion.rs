@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::commands;
+use super::registry::Registry;
 use crate::position::byte_offset;
 use crate::{Completion, Completions, Variable};
 
@@ -21,6 +22,7 @@ pub(super) fn beside_rust(
     code: &str,
     cursor: usize,
     variables: &[Variable],
+    registry: &Registry,
 ) -> Option<Completions> {
     let offset = byte_offset(code, cursor);
     let line = code[..offset].rfind('\n').map_or(0, |end| end + 1);
@@ -43,6 +45,10 @@ pub(super) fn beside_rust(
         return Some(found(typed, matches));
     };
     let word = word.trim_start();
+    if command == ":dep" {
+        let (word, matches) = dependency(word, registry);
+        return Some(found(word, matches));
+    }
     let mut matches = Vec::new();
     if OF_VARIABLES.contains(&command) {
         let known = variables.iter().filter(|one| one.name.starts_with(word));
@@ -53,6 +59,29 @@ pub(super) fn beside_rust(
         matches.extend(fitting.map(|choice| completion(choice, "keyword", "")));
     }
     Some(found(word, matches))
+}
+
+/// The part of a dependency that is being typed, and what it may be: the name of a crate, or a version of one.
+fn dependency<'a>(typed: &'a str, registry: &Registry) -> (&'a str, Vec<Completion>) {
+    let list = |found: Vec<String>, kind: &str| {
+        let found = found.into_iter();
+        found.map(|text| completion(&text, kind, "")).collect()
+    };
+    let Some((name, rest)) = typed.split_once('=') else {
+        return (typed, list(registry.names(typed), "module"));
+    };
+    // `"1`, or `{ version = "1`
+    let version = rest.rsplit_once('"').filter(|(before, _)| {
+        let key = before.trim().strip_suffix('=').map(str::trim_end);
+        before.trim().is_empty() || key.is_some_and(|key| key.ends_with("version"))
+    });
+    match version {
+        Some((_, version)) => (
+            version,
+            list(registry.versions(name.trim(), version), "constant"),
+        ),
+        None => ("", Vec::new()),
+    }
 }
 
 /// The last part of a path that is being typed in quotes, and what it may be.
@@ -88,5 +117,47 @@ fn completion(text: &str, kind: &str, signature: &str) -> Completion {
         text: text.to_owned(),
         kind: kind.to_owned(),
         signature: signature.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rustc::registry::tests::registry;
+
+    #[test]
+    fn dependencies_are_completed() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let registry = registry(home.path());
+        let complete = |code: &str| {
+            let cursor = code.chars().count();
+            let found = beside_rust(code, cursor, &[], &registry).expect("it is no Rust");
+            let texts: Vec<_> = found.matches.into_iter().map(|one| one.text).collect();
+            (texts.join(" "), found.start, found.end)
+        };
+        let all = |texts: &str, start, end| (texts.to_owned(), start, end);
+        // The scientist is three code points.
+        let line = |text: &str| complete(&format!("// 한글🧑‍🔬\n{text}"));
+        assert_eq!(
+            line(":dep serde_"),
+            all("serde_json serde_yaml serde_test", 14, 20)
+        );
+        assert_eq!(line(":dep  base"), all("base64ct", 15, 19));
+        assert_eq!(
+            complete(":dep serde = \"2"),
+            all("2.0.0 2.0.0-rc.1", 14, 15)
+        );
+        assert_eq!(
+            complete(":dep serde = { version = \""),
+            all("1.0.10 1.0.9 2.0.0 2.0.0-rc.1", 26, 26)
+        );
+        for nothing in [
+            ":dep serde = ",
+            ":dep serde = \"1\"",
+            ":dep serde = { features = [\"",
+            ":dep 한글",
+        ] {
+            assert_eq!(complete(nothing).0, "", "{nothing}");
+        }
     }
 }

@@ -162,6 +162,12 @@ impl Dependencies {
         })
     }
 
+    /// The Cargo.lock of these dependencies, if they were built.
+    pub(super) fn lock(&self, toolchain: &Toolchain, cache: &Path) -> PathBuf {
+        let packages = cache.join("dependencies").join("packages");
+        packages.join(self.key(toolchain)).join("Cargo.lock")
+    }
+
     /// What a set is called: everything that it is made of.
     fn key(&self, toolchain: &Toolchain) -> String {
         let mut key = Key::new();

@@ -8,6 +8,7 @@ use proptest::test_runner::Config;
 use super::cell::Cell;
 use super::completion;
 use super::plan;
+use super::registry::Registry;
 use super::session::Session;
 use crate::position::{byte_offset, code_points};
 use crate::{Completeness, is_complete};
@@ -195,7 +196,7 @@ proptest! {
         let offset = byte_offset(&code, place);
         prop_assert!(code.is_char_boundary(offset));
         prop_assert_eq!(code_points(&code, offset), place.min(code.chars().count()));
-        if let Some(found) = completion::beside_rust(&code, code_points(&code, offset), &[]) {
+        if let Some(found) = completion::beside_rust(&code, code_points(&code, offset), &[], &Registry::default()) {
             prop_assert!(found.start <= found.end && found.end <= code.chars().count());
         }
     }

@@ -45,6 +45,15 @@ pub(super) fn find(text: &mut String) -> Vec<Test> {
     tests
 }
 
+/// Whether an item is a test of its own, in no module.
+pub(super) fn is_test(text: &str) -> bool {
+    let tree = SourceFile::parse(text, Edition::Edition2024).tree();
+    tree.items().any(|item| {
+        matches!(&item, ast::Item::Fn(function)
+            if function.attrs().filter_map(|it| it.path()).any(|path| path.to_string() == "test"))
+    })
+}
+
 fn find_in(
     item: &ast::Item,
     module: &str,

@@ -7,6 +7,7 @@ mod asking;
 mod building;
 mod dying;
 mod errors;
+mod exporting;
 mod helper_crates;
 mod importing;
 mod killed;
@@ -36,6 +37,7 @@ fn main() {
         &[helper_crates::CHECKS, killed::CHECKS].concat(),
         &[
             building::CHECKS,
+            exporting::CHECKS,
             importing::CHECKS,
             surroundings::CHECKS,
             dying::OF_RUSTC,

@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = &[
     ),
     ("live_display_comes_in_order", live_display_comes_in_order),
     ("variables_have_their_types", variables_have_their_types),
+    ("every_value_is_dropped_once", every_value_is_dropped_once),
     (
         "a_type_that_is_defined_again_loses_its_variables_only",
         a_type_that_is_defined_again_loses_its_variables_only,
@@ -43,6 +44,32 @@ fn a_last_expression_is_the_value(evaluator: &mut dyn Evaluator) {
         ok(evaluator, r#"print!("first"); vec![1]"#),
         (vec!["out:first".to_owned()], Some("[1]".to_owned()))
     );
+}
+
+fn every_value_is_dropped_once(evaluator: &mut dyn Evaluator) {
+    let code = r#"
+        struct Noisy(u8);
+        impl Drop for Noisy { fn drop(&mut self) { println!("dropped {}", self.0); } }
+        struct Nothing;
+        impl Drop for Nothing { fn drop(&mut self) { println!("dropped nothing"); } }
+        #[repr(align(128))] struct Wide(u8);
+        let first = Noisy(1);
+        let second = Noisy(2);
+        let nothing = Nothing;
+        let wide = Wide(7);
+    "#;
+    assert_eq!(ok(evaluator, code).0, [""; 0]);
+    assert_eq!(value(evaluator, "(first.0, wide.0)"), "(1, 7)");
+    assert_eq!(ok(evaluator, "drop(first);").0, ["out:dropped 1\n"]);
+    assert_eq!(
+        ok(evaluator, "let second = Noisy(3);").0,
+        ["out:dropped 2\n"]
+    );
+    assert_eq!(
+        ok(evaluator, "let nothing = wide.0;").0,
+        ["out:dropped nothing\n"]
+    );
+    assert_eq!(value(evaluator, "(second.0, nothing)"), "(3, 7)");
 }
 
 fn a_type_can_show_itself(evaluator: &mut dyn Evaluator) {

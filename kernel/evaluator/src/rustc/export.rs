@@ -1,0 +1,419 @@
+//! `:export`: writing the program of a session as a Cargo package.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use azureml_kernel_helpers::{Facade, Helpers};
+
+use super::dependencies::Dependencies;
+use crate::cache::Key;
+
+/// The file that says what `:export` wrote: the hashes of files, by their paths.
+const RECORD: &str = ".exported.json";
+
+/// The files whose changes are the reader's.
+const OF_THE_READER: [&str; 2] = ["Cargo.toml", MAIN];
+
+const MAIN: &str = "src/main.rs";
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// No cell has left anything.
+    #[error("there is nothing to export: no cell with code has run\nhint: run the cells first")]
+    Nothing,
+    /// The program's `main` is the reader's, but other cells have statements.
+    #[error(
+        "a cell defines `main`, where the statements of the other cells should go\nhint: give the function another name, restart the kernel, run the cells again, and export"
+    )]
+    Main,
+    /// There is something in the place of the package.
+    #[error(
+        "{} is there already, and `:export` did not write it\nhint: name another folder, as in `:export my-program`", .0.display()
+    )]
+    Foreign(PathBuf),
+    /// What was exported before was edited since.
+    #[error(
+        "{} has been changed since it was exported\nhint: name another folder, as in `:export my-program`, or delete the file", .0.display()
+    )]
+    Edited(PathBuf),
+    /// The sources of helper crates could not be written.
+    #[error(transparent)]
+    Helpers(#[from] azureml_kernel_helpers::Error),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}\nhint: check the permissions and the room there, or name another folder, as in `:export my-program`", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+pub(super) fn file_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File {
+        action,
+        path,
+        source,
+    }
+}
+
+/// The folder that is meant: the one that is named, or else one beside the notebook, called after it.
+pub(super) fn folder(named: &str, session: Option<&str>) -> PathBuf {
+    let named = named.trim_matches(['"', '\'']);
+    if let Some(rest) = named.strip_prefix("~/")
+        && let Some(home) = std::env::var_os("HOME")
+    {
+        return PathBuf::from(home).join(rest);
+    }
+    if !named.is_empty() {
+        return PathBuf::from(named);
+    }
+    let notebook = session
+        .map(Path::new)
+        .filter(|path| path.extension().is_some_and(|end| end == "ipynb"))
+        .and_then(Path::file_stem);
+    let mut name = notebook.unwrap_or("notebook".as_ref()).to_owned();
+    name.push("-export");
+    PathBuf::from(name)
+}
+
+/// What there is to say about an export.
+pub(super) fn answer(
+    folder: &Path,
+    count: usize,
+    has_tests: bool,
+    is_cut: bool,
+    complaint: Option<&str>,
+) -> String {
+    let cells = if count == 1 { "cell" } else { "cells" };
+    let manifest = folder.join("Cargo.toml");
+    let manifest = manifest.display();
+    let mut words = format!(
+        "Wrote {count} {cells} to {}. To run them: cargo run --manifest-path {manifest}",
+        folder.display()
+    );
+    // Writing to a string cannot fail.
+    if has_tests {
+        let _ = write!(
+            words,
+            "\nTo test them: cargo test --manifest-path {manifest}"
+        );
+    }
+    if is_cut {
+        words.push_str("\nwarning: so many cells have run that the first of them are forgotten\nhint: restart the kernel, run all cells, and export again");
+    }
+    if let Some(complaint) = complaint {
+        let _ = write!(
+            words,
+            "\nwarning: the program does not compile yet: {complaint}\nhint: cells that ran in another order than they stand are often why: restart the kernel, run all cells, and export again"
+        );
+    }
+    words
+}
+
+/// What is written.
+pub(super) struct Package<'a> {
+    pub(super) source: String,
+    /// The helper crates that the source names.
+    pub(super) helpers: Vec<&'a Facade>,
+    pub(super) dependencies: &'a Dependencies,
+    /// The Cargo.lock of the dependencies.
+    pub(super) lock: PathBuf,
+    pub(super) set: Option<&'a Helpers>,
+    pub(super) rustfmt: PathBuf,
+}
+
+impl Package<'_> {
+    /// Writes the package: a new folder appears whole; in an older package of `:export` the files are exchanged.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let is_new = is_new(folder)?;
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(file_error("create", parent))?;
+        let staging = tempfile::Builder::new()
+            .prefix(".exporting-")
+            .tempdir_in(parent)
+            .map_err(file_error("create a folder in", parent))?;
+        // With the permissions that folders have here, not those of temporary ones.
+        let staged = staging.path().join("package");
+        let locks = self.locks();
+        write(&staged.join(MAIN), &self.source)?;
+        self.format(&staged.join(MAIN));
+        write(&staged.join("Cargo.toml"), &self.manifest(folder, &locks))?;
+        if !locks.is_empty() {
+            write(&staged.join("Cargo.lock"), &locks)?;
+        }
+        if let Some(set) = self.set.filter(|_| !self.helpers.is_empty()) {
+            let names: Vec<&str> = self
+                .helpers
+                .iter()
+                .map(|facade| facade.name.as_str())
+                .collect();
+            set.write_sources(&names, &staged.join("crates"))?;
+        }
+        record(&staged)?;
+        if is_new {
+            return fs::rename(&staged, folder).map_err(file_error("create", folder));
+        }
+        for file in [MAIN, "Cargo.toml", "Cargo.lock", RECORD] {
+            let (from, to) = (staged.join(file), folder.join(file));
+            if from.exists() {
+                create_above(&to)?;
+                fs::rename(&from, &to).map_err(file_error("write", &to))?;
+            }
+        }
+        let crates = folder.join("crates");
+        for entry in fs::read_dir(staged.join("crates"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let to = crates.join(entry.file_name());
+            create_above(&to)?;
+            if to.exists() {
+                fs::remove_dir_all(&to).map_err(file_error("remove", &to))?;
+            }
+            fs::rename(entry.path(), &to).map_err(file_error("write", &to))?;
+        }
+        Ok(())
+    }
+
+    fn manifest(&self, folder: &Path, locks: &str) -> String {
+        let mut manifest = format!(
+            "[package]\nname = \"{}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n",
+            self.name(folder)
+        );
+        // Writing to a string cannot fail.
+        for (name, specification) in &self.dependencies.lines {
+            let version = (specification == "\"*\"")
+                .then(|| version(locks, name))
+                .flatten();
+            let _ = match version {
+                Some(version) => writeln!(manifest, "{name} = \"{version}\""),
+                None => writeln!(manifest, "{name} = {specification}"),
+            };
+        }
+        for Facade { name, .. } in &self.helpers {
+            let _ = writeln!(manifest, "{name} = {{ path = \"crates/{name}\" }}");
+        }
+        // Whatever folders lie above.
+        manifest + "\n[workspace]\n"
+    }
+
+    /// The package's name: the folder's, as far as cargo takes it.
+    fn name(&self, folder: &Path) -> String {
+        let whole = std::path::absolute(folder).unwrap_or_default();
+        let name = whole.file_name().unwrap_or_default().to_string_lossy();
+        let mut package = String::new();
+        for character in name.chars() {
+            match character {
+                'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => package.push(character),
+                _ if package.is_empty() || package.ends_with('-') => {}
+                _ => package.push('-'),
+            }
+        }
+        let package = package.trim_end_matches('-');
+        let package = match package.chars().next() {
+            Some(first) if first.is_ascii_alphabetic() => package.to_owned(),
+            Some(_) => format!("notebook-{package}"),
+            None => "notebook-export".to_owned(),
+        };
+        let same = |name: &str| name.replace('-', "_") == package.replace('-', "_");
+        let is_taken = self.dependencies.lines.keys().any(|name| same(name))
+            || self
+                .set
+                .iter()
+                .any(|set| set.facades().iter().any(|facade| same(&facade.name)))
+            || [
+                "test",
+                "build",
+                "deps",
+                "examples",
+                "incremental",
+                "std",
+                "core",
+                "alloc",
+            ]
+            .iter()
+            .any(|name| same(name));
+        if is_taken {
+            package + "-program"
+        } else {
+            package
+        }
+    }
+
+    /// The versions that the cells have used, as a Cargo.lock.
+    fn locks(&self) -> String {
+        let of_dependencies = (!self.dependencies.lines.is_empty()).then(|| self.lock.clone());
+        let of_helpers = self
+            .set
+            .filter(|_| !self.helpers.is_empty())
+            .map(Helpers::lock);
+        let locks: Vec<String> = of_dependencies
+            .into_iter()
+            .chain(of_helpers)
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .collect();
+        joined(&locks)
+    }
+
+    /// Formats a source file, if there is a program that does.
+    fn format(&self, file: &Path) {
+        let program = if self.rustfmt.is_file() {
+            self.rustfmt.as_path()
+        } else {
+            Path::new("rustfmt")
+        };
+        let formatted = Command::new(program)
+            .args(["--edition", "2024"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .output();
+        match formatted {
+            Ok(output) if output.status.success() => {}
+            other => tracing::info!(?other, "what is exported is not formatted"),
+        }
+    }
+}
+
+/// Whether there is nothing in the folder. It is an error if that is not what `:export` has left there.
+fn is_new(folder: &Path) -> Result<bool, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(Error::Foreign(folder.to_owned()));
+        }
+        Err(error) => return Err(file_error("read", folder)(error)),
+    };
+    if entries.count() == 0 {
+        return Ok(true);
+    }
+    let record = fs::read(folder.join(RECORD)).ok();
+    let record: Option<BTreeMap<String, String>> =
+        record.and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(record) = record else {
+        return Err(Error::Foreign(folder.to_owned()));
+    };
+    for file in OF_THE_READER {
+        let path = folder.join(file);
+        match (hash(&path), record.get(file)) {
+            (Some(now), before) if Some(&now) != before => return Err(Error::Edited(path)),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Writes down what was written.
+fn record(folder: &Path) -> Result<(), Error> {
+    let hashes: BTreeMap<&str, String> = OF_THE_READER
+        .into_iter()
+        .filter_map(|file| Some((file, hash(&folder.join(file))?)))
+        .collect();
+    // A map of strings always serializes.
+    let text = serde_json::to_string_pretty(&hashes).unwrap_or_default();
+    write(&folder.join(RECORD), &text)
+}
+
+fn hash(file: &Path) -> Option<String> {
+    Some(Key::new().add(fs::read(file).ok()?).finish())
+}
+
+fn create_above(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(file_error("create", folder))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    create_above(path)?;
+    fs::write(path, text).map_err(file_error("write", path))
+}
+
+/// What begins a package in a Cargo.lock.
+const ENTRY: &str = "[[package]]\n";
+
+/// Several files of versions as one. Cargo drops what it does not need, and settles what has become ambiguous.
+fn joined(locks: &[String]) -> String {
+    let mut text = String::new();
+    let mut names: Vec<String> = Vec::new();
+    for lock in locks {
+        let mut entries = lock.split(ENTRY);
+        let head = entries.next().unwrap_or_default();
+        if text.is_empty() {
+            text.push_str(head);
+        }
+        for entry in entries {
+            // Name and version.
+            let name = entry.lines().take(2).collect::<Vec<_>>().join("\n");
+            // A package of this machine, such as the one that a set is made of.
+            let is_local = !entry.contains("\nsource = ");
+            if !is_local && !names.contains(&name) {
+                text = text.trim_end().to_owned() + "\n\n" + ENTRY + entry;
+                names.push(name);
+            }
+        }
+    }
+    text
+}
+
+/// The version of a crate in a Cargo.lock, the newest of several.
+fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let entry = format!("{ENTRY}name = \"{name}\"\nversion = \"");
+    let start = lock.rfind(&entry)? + entry.len();
+    lock[start..].split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_named_for_the_notebook() {
+        let of = |named, session| folder(named, session).display().to_string();
+        assert_eq!(
+            of("", Some("/home/me/labs/실습 02.ipynb")),
+            "실습 02-export"
+        );
+        assert_eq!(of("", Some("console-1")), "notebook-export");
+        assert_eq!(of("", None), "notebook-export");
+        assert_eq!(of("\"my program\"", None), "my program");
+    }
+
+    #[test]
+    fn versions_are_joined() {
+        let entry = |name: &str, version: &str, rest: &str| {
+            format!("{ENTRY}name = \"{name}\"\nversion = \"{version}\"\n{rest}")
+        };
+        let source = "source = \"registry\"\n";
+        let one = "version = 4\n\n".to_owned()
+            + &entry("own", "0.0.0", "dependencies = [\n \"serde\",\n]\n")
+            + "\n"
+            + &entry("serde", "1.0.1", source);
+        let other = "version = 4\n\n".to_owned()
+            + &entry("serde", "1.0.1", source)
+            + "\n"
+            + &entry("serde", "1.0.2", source);
+        let joined = joined(&[one, other]);
+        assert_eq!(
+            joined,
+            format!(
+                "version = 4\n\n{}\n{}",
+                entry("serde", "1.0.1", source),
+                entry("serde", "1.0.2", source)
+            )
+        );
+        assert_eq!(version(&joined, "serde"), Some("1.0.2"));
+        assert_eq!(version(&joined, "own"), None);
+    }
+}
