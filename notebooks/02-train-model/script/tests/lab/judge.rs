@@ -114,6 +114,8 @@ fn training_gives_pytorchs_losses_and_weights() {
         let _alone = RANDOM_NUMBERS
             .lock()
             .expect("no test panics while it holds this");
+        // From some beginnings a rounding error grows faster than from others.
+        tch::manual_seed(1);
         Net::new(&variables.root())
     };
     let start = folder.path().join("start.safetensors");
