@@ -19,9 +19,10 @@ use std::process::Command;
 /// Packages that are selected together.
 #[derive(Clone, Copy)]
 pub enum Selection {
-    /// Everything but the training program.
+    /// Everything but what needs libtorch.
     Main,
-    /// The training program, as the SDK selects it when it is submitted. It needs libtorch.
+    /// The training program and the crate that it is made with, which adds nothing to what the SDK selects when the
+    /// program is submitted. They need libtorch.
     Training,
 }
 
@@ -35,8 +36,14 @@ impl Selection {
         cargo
             .args([subcommand, "--release"])
             .args(match self {
-                Self::Main => &["--workspace", "--exclude", "train-model"][..],
-                Self::Training => &["--package", "train-model"],
+                Self::Main => &[
+                    "--workspace",
+                    "--exclude",
+                    "train-model",
+                    "--exclude",
+                    "training",
+                ][..],
+                Self::Training => &["--package", "train-model", "--package", "training"],
             })
             // Cargo says how far it is although it does not write to a terminal.
             .env("CARGO_TERM_PROGRESS_WHEN", "always")

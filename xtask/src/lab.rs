@@ -165,7 +165,8 @@ pub fn install_kernel(
     Ok(())
 }
 
-fn build_trainer(report: &Report) -> Result<()> {
+/// Builds the training program.
+pub fn build_trainer(report: &Report) -> Result<()> {
     let step = report.step(
         "training program",
         "train.rs, compiled ahead of its first submission",

@@ -45,7 +45,7 @@ pub const AZURE_AI_ML: Environment = Environment {
 /// The judge of models.
 pub const TORCH: Environment = Environment {
     name: "torch",
-    why: "PyTorch itself, a judge",
+    why: "PyTorch itself and what else opens models, judges",
 };
 
 impl Environment {

@@ -11,9 +11,10 @@ use serde::Serialize;
 use tch::{CModule, Kind, Tensor};
 use train_model::{
     digits::{self, Digit},
-    error::{self, Error},
+    error::Error,
     save,
 };
+use training::{error, export::torchscript, file};
 
 /// Recognises handwritten digits with the trained model
 #[derive(Debug, Parser)]
@@ -69,12 +70,13 @@ fn run(args: &Args) -> Result<(), Error> {
         .iter()
         .map(|each| each.digit.to_string())
         .collect();
-    let answers =
-        serde_json::to_string(&Answers { predictions }).map_err(|error| Error::Write {
+    let answers = serde_json::to_string(&Answers { predictions }).map_err(|error| {
+        training::Error::Write {
             path: args.output.clone(),
             source: error.into(),
-        })?;
-    save::write_text(&args.output, &(answers + "\n"))?;
+        }
+    })?;
+    file::write_bytes(&args.output, answers + "\n")?;
     println!("Recognised: {}", recognised.join(" "));
     Ok(())
 }
@@ -84,26 +86,27 @@ fn find(named: &Path) -> Result<PathBuf, Error> {
     let candidates = [
         named.to_path_buf(),
         named.join(save::SCRIPT),
-        named.join("model").join(save::SCRIPT),
-        named.join("outputs/model").join(save::SCRIPT),
+        named.join(save::FOLDER).join(save::SCRIPT),
+        named.join("outputs").join(save::FOLDER).join(save::SCRIPT),
     ];
     let found = candidates.into_iter().find(|path| path.is_file());
-    found.ok_or_else(|| Error::NoModel {
+    Ok(found.ok_or_else(|| training::Error::NoModel {
         path: named.to_path_buf(),
-    })
+    })?)
 }
 
 fn predict(path: &Path, digits: Vec<Digit>) -> Result<Vec<Prediction>, Error> {
-    let model = CModule::load(path).map_err(save::unusable(path))?;
+    let model = CModule::load(path).map_err(torchscript::unusable(path))?;
     let logits = tch::no_grad(|| model.forward_ts(&[digits::to_tensor(&digits)]));
-    let logits = logits.map_err(save::unusable(path))?;
+    let logits = logits.map_err(torchscript::unusable(path))?;
     let expected = [digits.len() as i64, 10];
     if logits.size() != expected {
         let problem = format!("it gives {:?} numbers, not {expected:?}", logits.size());
-        return Err(Error::BadModel {
+        return Err(training::Error::BadModel {
             path: path.to_path_buf(),
             problem,
-        });
+        }
+        .into());
     }
     let answers = digits.into_iter().zip(0..).map(|(digit, row)| {
         let logits = logits.get(row);

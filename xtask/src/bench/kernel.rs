@@ -2,21 +2,22 @@
 //!
 //! A round is some sessions with each of the two, in turn; `xtask/python/bench_kernel.py` is the client and holds the cells.
 
+use super::client::Events;
 use super::idle::{self, Watch};
+use super::machine;
 use super::table::{self, Competitor, Definition, Goal, Samples};
 use crate::error::{Error, Result};
 use crate::lab;
 use crate::python;
-use crate::report::{Report, Step, seconds};
+use crate::report::{Report, seconds};
 use crate::tools::Tools;
 use crate::{place, process};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The peer as its authors publish it.
@@ -153,7 +154,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let rows = benchmark.samples.rows(&ROWS);
     let path = place::target().join("bench/kernel.json");
-    table::write(&path, &machine(options, &tools, benchmark.busiest), &rows)?;
+    table::write(&path, &facts(options, &tools, benchmark.busiest), &rows)?;
     let busiest = benchmark.busiest;
     drop(report);
     println!("\n{}", table::text(&rows, PEER));
@@ -334,60 +335,21 @@ impl Benchmark<'_> {
     }
 }
 
-/// What the client said.
-#[derive(Default)]
-struct Events {
-    samples: Vec<(String, f64)>,
-    /// The seconds of processor time that it and the kernel took.
-    own: f64,
-}
-
-impl Events {
-    fn read(&mut self, step: &Step, line: &str) {
-        let Ok(event) = serde_json::from_str::<Value>(line) else {
-            // What the kernels say themselves, and Python's complaints; they are in the log.
-            return;
-        };
-        if let Some(at) = event["at"].as_str() {
-            step.status(at);
-        } else if let (Some(name), Some(value)) =
-            (event["sample"].as_str(), event["value"].as_f64())
-        {
-            self.samples.push((name.to_owned(), value));
-        } else if let Some(seconds) = event["cpu"].as_f64() {
-            self.own = seconds;
-        }
-    }
-}
-
 /// What the numbers depend on.
-fn machine(options: &Options, tools: &Tools, busiest: f64) -> Map<String, Value> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
+fn facts(options: &Options, tools: &Tools, busiest: f64) -> Map<String, Value> {
     // As the kernel chooses.
     let engine = match env::var("AZUREML_KERNEL_ENGINE").as_deref() {
         Ok("evcxr") => "evcxr",
         _ => "rustc",
     };
     let facts = [
-        ("processor", json!(field("/proc/cpuinfo", "model name"))),
-        ("processors", json!(processors)),
-        ("memory", json!(field("/proc/meminfo", "MemTotal"))),
         ("rustc", json!(tools.rustc_version)),
         ("engine", json!(engine)),
         ("peer", json!(PEER)),
         ("rounds", json!(options.rounds)),
         ("long", json!(options.long)),
-        ("idle", json!(busiest < idle::ALLOWED)),
-        ("others", json!((busiest * 100.0).round() / 100.0)),
     ];
-    Map::from_iter(facts.map(|(name, value)| (name.to_owned(), value)))
-}
-
-/// The value of the first line `name: value` in a file of the system's.
-fn field(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(Path::new(path)).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+    machine::facts(busiest, facts)
 }
 
 #[cfg(test)]
@@ -432,25 +394,5 @@ mod tests {
             .filter(|run| *run == "azureml peer")
             .count();
         assert_eq!(with_sdk, 1);
-    }
-
-    #[test]
-    fn events_become_samples() {
-        let report = Report::new();
-        let step = report.step("cells of ours", "");
-        let mut events = Events::default();
-        for line in [
-            r#"{"at": "statement 1/10"}"#,
-            r#"{"sample": "statement", "value": 0.25}"#,
-            "Writing /tmp/kernel.json",
-            r#"{"sample": "memory", "value": 100}"#,
-            r#"{"cpu": 1.5}"#,
-        ] {
-            events.read(&step, line);
-        }
-        assert_eq!(report.statuses(), ["statement 1/10"]);
-        let expected = [("statement".to_owned(), 0.25), ("memory".to_owned(), 100.0)];
-        assert_eq!(events.samples, expected);
-        assert!((events.own - 1.5).abs() < f64::EPSILON);
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Every benchmark prints a table and writes the same rows to `target/bench`.
 
+mod client;
 mod idle;
 mod kernel;
+mod machine;
 mod table;
+mod train;
 
 use crate::error::Result;
 use clap::{Args, Subcommand};
@@ -21,11 +24,14 @@ pub struct Options {
 enum Benchmark {
     /// Our kernel against `evcxr_jupyter`, through Jupyter's own client
     Kernel(kernel::Options),
+    /// Our training program against PyTorch: the workshop's train.py, and a tuned loop
+    Train(train::Options),
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.benchmark {
         Benchmark::Kernel(options) => kernel::run(options),
+        Benchmark::Train(options) => train::run(options),
     }
 }

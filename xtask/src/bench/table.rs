@@ -35,6 +35,8 @@ impl Competitor {
 pub enum Goal {
     /// So much of the peer's, at most.
     OfPeer(f64),
+    /// So much of the peer's, at least.
+    OfPeerAtLeast(f64),
     /// Not more than this, in the row's unit.
     AtMost(f64),
     /// It is only watched.
@@ -116,6 +118,7 @@ impl Row {
     fn goal(&self) -> Option<String> {
         match self.definition.goal {
             Goal::OfPeer(share) => Some(format!("≤ {share} × peer")),
+            Goal::OfPeerAtLeast(share) => Some(format!("≥ {share} × peer")),
             Goal::AtMost(value) => Some(format!("≤ {value} {}", self.definition.unit)),
             Goal::None => None,
         }
@@ -126,6 +129,7 @@ impl Row {
         let reached = |value: Option<f64>, limit| Some(value.is_some_and(|value| value <= limit));
         match self.definition.goal {
             Goal::OfPeer(share) => reached(self.ratio(), share),
+            Goal::OfPeerAtLeast(share) => Some(self.ratio().is_some_and(|ratio| ratio >= share)),
             Goal::AtMost(limit) => reached(self.ours, limit),
             Goal::None => None,
         }
@@ -204,7 +208,7 @@ pub fn write(path: &Path, machine: &Map<String, Value>, rows: &[Row]) -> Result<
 mod tests {
     use super::*;
 
-    const DEFINITIONS: [Definition; 5] = [
+    const DEFINITIONS: [Definition; 6] = [
         Definition {
             name: "statement",
             unit: "s",
@@ -230,6 +234,12 @@ mod tests {
             over: None,
         },
         Definition {
+            name: "speed",
+            unit: "/s",
+            goal: Goal::OfPeerAtLeast(1.6),
+            over: None,
+        },
+        Definition {
             name: "unmeasured",
             unit: "s",
             goal: Goal::AtMost(2.0),
@@ -247,6 +257,8 @@ mod tests {
             (Competitor::Ours, "loaded", &[0.1]),
             (Competitor::Ours, "memory", &[400.0]),
             (Competitor::Peer, "memory", &[500.0]),
+            (Competitor::Ours, "speed", &[3000.0]),
+            (Competitor::Peer, "speed", &[2000.0]),
         ] {
             for value in values {
                 samples.add(competitor, name, *value);
@@ -270,7 +282,14 @@ mod tests {
     #[test]
     fn goals_are_held_against_the_ratio_or_our_own_value() {
         let met: Vec<_> = rows().iter().map(Row::met).collect();
-        let expected = [Some(true), None, Some(true), Some(false), Some(false)];
+        let expected = [
+            Some(true),
+            None,
+            Some(true),
+            Some(false),
+            Some(false),
+            Some(false),
+        ];
         assert_eq!(met, expected);
     }
 
@@ -290,6 +309,7 @@ mod tests {
                 {"name": "lines", "unit": "s", "ours": 1.0, "peer": 0.5, "ratio": 2.0, "goal": null, "met": null},
                 {"name": "loaded", "unit": "×", "ours": 1.25, "peer": null, "ratio": null, "goal": "≤ 1.3 ×", "met": true},
                 {"name": "memory", "unit": "MB", "ours": 400.0, "peer": 500.0, "ratio": 0.8, "goal": "≤ 0.7 × peer", "met": false},
+                {"name": "speed", "unit": "/s", "ours": 3000.0, "peer": 2000.0, "ratio": 1.5, "goal": "≥ 1.6 × peer", "met": false},
                 {"name": "unmeasured", "unit": "s", "ours": null, "peer": null, "ratio": null, "goal": "≤ 2 s", "met": false},
             ])
         );
@@ -305,6 +325,7 @@ statement                    0.080 s               0.250 s    0.320  ≤ 0.4 × 
 lines                         1.00 s               0.500 s     2.00
 loaded                        1.25 ×                     –           ≤ 1.3 × ✓
 memory                        400 MB                500 MB    0.800  ≤ 0.7 × peer ✗
+speed                        3000 /s               2000 /s     1.50  ≥ 1.6 × peer ✗
 unmeasured                         –                     –           ≤ 2 s ✗
 ";
         assert_eq!(text(&rows(), "evcxr_jupyter"), expected);

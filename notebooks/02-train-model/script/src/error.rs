@@ -1,12 +1,11 @@
-//! What can go wrong, each with a way out.
+//! What can go wrong in the lab, each with a way out.
 
 use std::{
-    any::Any,
-    io::{self, ErrorKind},
-    panic::{self, AssertUnwindSafe},
+    io,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
+
+use training::error::Hint;
 
 /// An error that ends a program.
 #[derive(Debug, thiserror::Error)]
@@ -41,63 +40,13 @@ pub enum Error {
         /// What was found, and what was expected.
         problem: String,
     },
-    /// There is no model where one was named.
-    #[error("there is no model in {}", path.display())]
-    NoModel {
-        /// The folder or file.
-        path: PathBuf,
-    },
-    /// The model cannot be opened or used.
-    #[error("cannot use the model {}: {problem}", path.display())]
-    BadModel {
-        /// The file.
-        path: PathBuf,
-        /// libtorch's reason.
-        problem: String,
-    },
-    /// Training went astray.
-    #[error("the loss became {loss} in epoch {epoch}: training diverged")]
-    Diverged {
-        /// The epoch.
-        epoch: i64,
-        /// The loss: infinite, or not a number.
-        loss: f64,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// No room is left for an output.
-    #[error("cannot write {}: no room is left on the disk ({source})", path.display())]
-    NoRoom {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// An output cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// libtorch failed.
-    #[error("libtorch failed: {problem}")]
-    Torch {
-        /// Its reason.
-        problem: String,
-    },
+    /// What can go wrong in any training program.
+    #[error(transparent)]
+    Training(#[from] training::Error),
 }
 
-impl Error {
-    /// The way out, for the `hint:` line.
-    pub fn hint(&self) -> String {
+impl Hint for Error {
+    fn hint(&self) -> String {
         match self {
             Self::NoData { .. } => {
                 "name the folder of the four MNIST files with --data (the lab's own is notebooks/02-train-model/data)".to_owned()
@@ -111,124 +60,29 @@ impl Error {
             Self::BadDigits { .. } => {
                 "give a JSON list of digits, each 28 strings of 28 characters (`#` is ink, `.` or a space is paper) or 784 numbers from 0 to 1".to_owned()
             }
-            Self::NoModel { .. } => {
-                "train one first, or name the folder that holds model.pt with --model".to_owned()
-            }
-            Self::BadModel { .. } => {
-                "it must be a TorchScript file as the training program writes it (outputs/model/model.pt)".to_owned()
-            }
-            Self::Diverged { .. } => "try a smaller --lr".to_owned(),
-            Self::Read { path, .. } => format!("check that {} can be read", path.display()),
-            Self::NoRoom { .. } => {
-                "make room (the model takes 10 MB), or name a folder on another disk with --output".to_owned()
-            }
-            Self::Write { .. } => {
-                "check that the folder can be written to, or name another one with --output".to_owned()
-            }
-            Self::Torch { problem } if is_out_of_memory(problem) => {
-                "try a smaller --batch-size and --test-batch-size; where it is the GPU's memory, --no-cuda trains without it".to_owned()
-            }
-            Self::Torch { .. } => "--no-cuda tells whether the GPU is the reason".to_owned(),
+            Self::Training(error) => error.hint(),
         }
     }
+}
 
+impl Error {
     /// For `map_err` where a file is read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Read {
-            path: path.to_path_buf(),
-            source,
-        }
+        let with_path = training::Error::read(path);
+        move |source| with_path(source).into()
     }
 
     /// For `map_err` where a file is written.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| {
-            let path = path.to_path_buf();
-            match source.kind() {
-                // The last is a limit on the size of files (`ulimit -f`), as some clusters set it.
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    Self::NoRoom { path, source }
-                }
-                _ => Self::Write { path, source },
-            }
-        }
+        let with_path = training::Error::write(path);
+        move |source| with_path(source).into()
     }
 }
 
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
-        Self::Torch {
-            problem: reason(&error),
-        }
+        training::Error::from(error).into()
     }
-}
-
-/// libtorch's reason: its first sentence, without advice and C++ frames.
-pub fn reason(error: &tch::TchError) -> String {
-    first_sentence(
-        error
-            .to_string()
-            .trim_start_matches("Internal torch error: "),
-    )
-}
-
-fn first_sentence(text: &str) -> String {
-    let line = text.lines().find(|line| !line.trim().is_empty());
-    // An assertion of C++ comes before what it means.
-    let line = line.map(|line| match line.strip_prefix("[enforce fail at ") {
-        Some(assertion) => assertion
-            .split_once(". ")
-            .map_or(line, |(_, meaning)| meaning),
-        None => line,
-    });
-    let sentence = line.and_then(|line| line.split(". ").next());
-    sentence.unwrap_or("it gave no reason").trim().to_owned()
-}
-
-/// Runs a program to its end: an error goes to standard error with its way out.
-///
-/// tch's methods panic where libtorch fails (an operation that finds no memory, for one); here, such a panic is an
-/// error like the others. What else panics goes on as it would.
-pub fn exit(program: impl FnOnce() -> Result<(), Error>) -> ExitCode {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if torch_problem(panic.payload()).is_none() {
-            hook(panic);
-        }
-    }));
-    // The program is not looked at again after a panic, so nothing of it can be seen half-done.
-    let result =
-        panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(
-            |payload| match torch_problem(&*payload) {
-                Some(problem) => Err(Error::Torch { problem }),
-                None => panic::resume_unwind(payload),
-            },
-        );
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}\nhint: {}", error.hint());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// libtorch's reason in the panic of a tch method, which unwraps a [`tch::TchError::Torch`].
-fn torch_problem(payload: &(dyn Any + Send)) -> Option<String> {
-    let message = payload.downcast_ref::<String>()?;
-    let (_, problem) = message.split_once("on an `Err` value: Torch(\"")?;
-    let problem = problem.trim_end_matches("\")");
-    // It is quoted there, line ends and all.
-    Some(first_sentence(
-        &problem.replace("\\n", "\n").replace("\\\"", "\""),
-    ))
-}
-
-/// In libtorch's words for a GPU's memory, for the machine's, and in those of C++.
-fn is_out_of_memory(problem: &str) -> bool {
-    ["out of memory", "can't allocate memory", "bad_alloc"]
-        .iter()
-        .any(|words| problem.contains(words))
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -237,38 +91,4 @@ fn list(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{AssertUnwindSafe, Error, panic, torch_problem};
-
-    /// What a tch method does where libtorch says this.
-    fn panics(words: &str) -> Option<String> {
-        let fails = |words: &str| Err::<(), _>(tch::TchError::Torch(words.to_owned()));
-        let panic =
-            panic::catch_unwind(AssertUnwindSafe(|| fails(words).unwrap())).expect_err("a panic");
-        torch_problem(&*panic)
-    }
-
-    #[test]
-    fn too_little_memory_is_told_apart() {
-        let words = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has \"79\" GiB.\nException raised from malloc";
-        let problem = panics(words).expect("libtorch's reason");
-        assert_eq!(problem, "CUDA out of memory");
-        let hint = Error::Torch { problem }.hint();
-        assert!(hint.contains("--batch-size"), "{hint}");
-        let words = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12 (Cannot allocate memory)";
-        let problem = panics(words).expect("libtorch's reason");
-        assert_eq!(
-            problem,
-            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
-        );
-        assert!(Error::Torch { problem }.hint().contains("--batch-size"));
-        let other =
-            panics("The size of tensor a (3) must match\nException raised").expect("a reason");
-        assert_eq!(other, "The size of tensor a (3) must match");
-        let panic = panic::catch_unwind(|| panic!("{}", words.len())).expect_err("a panic");
-        assert_eq!(torch_problem(&*panic), None);
-    }
 }

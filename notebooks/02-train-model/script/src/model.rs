@@ -4,6 +4,18 @@ use tch::{
     Kind, Tensor,
     nn::{Init, Path},
 };
+use training::export::{
+    Interface,
+    onnx::{Attribute, Graph, INPUT, OUTPUT},
+};
+
+use crate::{data::SIDE, error::Error};
+
+/// A picture goes in, the logarithms of ten probabilities come out.
+pub const INTERFACE: Interface = Interface {
+    input: &[1, SIDE as i64, SIDE as i64],
+    output: &[10],
+};
 
 /// Two convolutions and two fully connected layers.
 #[derive(Debug)]
@@ -68,6 +80,59 @@ impl Net {
         let x = self.fc1.connect(&x).relu();
         let x = dropout(x, 0.5, train);
         self.fc2.connect(&x).log_softmax(1, Kind::Float)
+    }
+}
+
+impl Net {
+    /// The same network, as it answers, in ONNX's operators.
+    pub fn to_onnx(&self) -> Result<Graph, Error> {
+        let mut graph = Graph::new("Net", INTERFACE);
+        for (name, layer) in [
+            ("conv1", &self.conv1),
+            ("conv2", &self.conv2),
+            ("fc1", &self.fc1),
+            ("fc2", &self.fc2),
+        ] {
+            graph.weights(&format!("{name}.weight"), &layer.weight)?;
+            graph.weights(&format!("{name}.bias"), &layer.bias)?;
+        }
+        let pool = [
+            ("kernel_shape", Attribute::Ints(&[2, 2])),
+            ("strides", Attribute::Ints(&[2, 2])),
+        ];
+        // PyTorch keeps the weights of a fully connected layer transposed.
+        let connected = [("transB", Attribute::Int(1))];
+        graph.operator("Conv", &[INPUT, "conv1.weight", "conv1.bias"], "conv1", &[]);
+        graph.operator("Relu", &["conv1"], "relu1", &[]);
+        graph.operator(
+            "Conv",
+            &["relu1", "conv2.weight", "conv2.bias"],
+            "conv2",
+            &[],
+        );
+        graph.operator("Relu", &["conv2"], "relu2", &[]);
+        graph.operator("MaxPool", &["relu2"], "pool", &pool);
+        graph.operator("Flatten", &["pool"], "flat", &[("axis", Attribute::Int(1))]);
+        graph.operator(
+            "Gemm",
+            &["flat", "fc1.weight", "fc1.bias"],
+            "fc1",
+            &connected,
+        );
+        graph.operator("Relu", &["fc1"], "relu3", &[]);
+        graph.operator(
+            "Gemm",
+            &["relu3", "fc2.weight", "fc2.bias"],
+            "fc2",
+            &connected,
+        );
+        graph.operator(
+            "LogSoftmax",
+            &["fc2"],
+            OUTPUT,
+            &[("axis", Attribute::Int(1))],
+        );
+        Ok(graph)
     }
 }
 

@@ -1,24 +1,34 @@
 //! The model's files: each is whole under its name, or not there.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use serde_json::{Value, json};
-use tch::{CModule, Device, Tensor, nn::VarStore};
+use tch::{Device, nn::VarStore};
+use training::{
+    Settings,
+    export::{mlflow, torchscript, triton},
+    file,
+};
 
 use crate::{
     data::{MEAN, Pictures, SIDE, STANDARD_DEVIATION},
-    error::{self, Error},
-    model::Net,
+    error::Error,
+    model::{self, Net},
 };
+
+/// The folder of the model among the outputs.
+pub const FOLDER: &str = "model";
+/// The folder beside it that Triton serves from.
+pub const REPOSITORY: &str = "model_repository";
+/// The model's name there.
+pub const NAME: &str = "mnist";
 
 /// The network with its weights, for `torch.jit.load` and for whatever else runs TorchScript.
 pub const SCRIPT: &str = "model.pt";
 /// The weights under PyTorch's names.
 pub const WEIGHTS: &str = "model.safetensors";
+/// The network with its weights, for ONNX Runtime and for whatever else runs ONNX.
+pub const ONNX: &str = "model.onnx";
 /// What goes in and comes out.
 pub const DESCRIPTION: &str = "model.json";
 /// A few pictures with the network's answers: whoever opens the model elsewhere can see that it gives the same.
@@ -27,73 +37,54 @@ pub const EXAMPLES: &str = "examples.json";
 /// How many pictures are among the examples.
 const EXAMPLE_COUNT: i64 = 10;
 
-/// How many bytes the TorchScript file takes, generously; the weights take as many.
+/// How many bytes a file with the weights takes, generously.
 const ROOM: usize = 6_000_000;
+/// So many of these are there: three of the model, Triton's, and a checkpoint with twice as much besides.
+const FILES: usize = 7;
 
 /// Makes the folder and sees that a model has room there: better before the training than after it.
-pub fn prepare(folder: &Path) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    let script = folder.join(SCRIPT);
-    try_room(&partial(&script), 2 * ROOM).map_err(Error::write(&script))
+pub fn prepare(settings: &Settings) -> Result<(), Error> {
+    let folder = settings.output.join(FOLDER);
+    fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
+    Ok(file::try_room(&folder.join(SCRIPT), FILES * ROOM)?)
 }
 
-/// Writes the model into `folder` and ends its training: it moves to the CPU, where everybody can open it.
+/// Writes the model among the outputs and ends its training: it moves to the CPU, where everybody can open it.
 pub fn save(
-    folder: &Path,
+    settings: &Settings,
     variables: &mut VarStore,
     net: &Net,
     pictures: &Pictures,
     accuracy: f64,
 ) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let folder = settings.output.join(FOLDER);
+    fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
     // Tracing wants weights that are constants.
     variables.freeze();
     variables.set_device(Device::Cpu);
     let examples = pictures.first(EXAMPLE_COUNT).to_device(Device::Cpu);
 
-    write(&folder.join(WEIGHTS), |partial| {
-        try_room(partial, ROOM).map_err(Error::write(&folder.join(WEIGHTS)))?;
+    let weights = folder.join(WEIGHTS);
+    file::write(&weights, |partial| {
+        file::try_room(&weights, ROOM)?;
         Ok(variables.save(partial)?)
     })?;
-    write(&folder.join(SCRIPT), |path| {
-        save_script(path, net, &examples.normalised())
+    let script = folder.join(SCRIPT);
+    torchscript::save(&script, "Net", &examples.normalised(), ROOM, |pictures| {
+        net.forward(pictures, false)
     })?;
+    file::write_bytes(&folder.join(ONNX), net.to_onnx()?.to_bytes())?;
     let logits = net.forward(&examples.normalised(), false);
     let examples = json!({
         "pixels": examples.pixels()?,
         "logits": Vec::<Vec<f64>>::try_from(logits)?,
     });
-    write_text(&folder.join(EXAMPLES), &format!("{examples}\n"))?;
+    file::write_bytes(&folder.join(EXAMPLES), format!("{examples}\n"))?;
     let description = description(accuracy);
-    write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))
-}
-
-/// Writes a text file that is whole or not there.
-pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    write(path, |partial| {
-        fs::write(partial, text).map_err(Error::write(path))
-    })
-}
-
-fn save_script(path: &Path, net: &Net, pictures: &Tensor) -> Result<(), Error> {
-    let example = [pictures.narrow(0, 0, 1)];
-    let traced = CModule::create_by_tracing("Net", "forward", &example, &mut |inputs| {
-        vec![net.forward(&inputs[0], false)]
-    })?;
-    // libtorch gives no reason when the disk is full: it ends the whole process.
-    try_room(path, ROOM).map_err(Error::write(&path.with_file_name(SCRIPT)))?;
-    traced.save(path)?;
-    // libtorch may be silent about a write that failed; and nobody should find out later that a model is unlike the
-    // network that was tested.
-    let opened = CModule::load(path)?;
-    let difference = opened.forward_ts(&[pictures])? - net.forward(pictures, false);
-    if difference.abs().max().double_value(&[]) <= 1e-4 {
-        Ok(())
-    } else {
-        Err(Error::Torch {
-            problem: "the traced model answers otherwise than the network".to_owned(),
-        })
-    }
+    file::write_bytes(&folder.join(DESCRIPTION), format!("{description:#}\n"))?;
+    mlflow::save(&folder, SCRIPT, model::INTERFACE)?;
+    let repository = settings.output.join(REPOSITORY);
+    Ok(triton::save(&repository, NAME, &script, model::INTERFACE)?)
 }
 
 fn description(accuracy: f64) -> Value {
@@ -109,44 +100,4 @@ fn description(accuracy: f64) -> Value {
         "labels": labels,
         "accuracy": accuracy,
     })
-}
-
-/// Lets `save` write beside `path` and gives the file its name when it is complete.
-fn write(path: &Path, save: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
-    let partial = partial(path);
-    let done = save(&partial).and_then(|()| {
-        let sync = || File::open(&partial)?.sync_all();
-        let named = sync().and_then(|()| fs::rename(&partial, path));
-        named.map_err(Error::write(path))
-    });
-    if done.is_err() {
-        // A failed removal changes nothing about what went wrong.
-        let _ = fs::remove_file(&partial);
-    }
-    done
-}
-
-/// Beside `path`, hidden, with the same extension, which tells the format.
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".partial-{name}"))
-}
-
-/// Whether so many bytes have room at `path`.
-fn try_room(path: &Path, bytes: usize) -> io::Result<()> {
-    let tried = File::create(path).and_then(|mut file| {
-        file.write_all(&vec![0; bytes])?;
-        file.sync_all()
-    });
-    // Of no interest beside the answer.
-    let _ = fs::remove_file(path);
-    tried
-}
-
-/// The reason of a model that cannot be used.
-pub fn unusable(path: &Path) -> impl FnOnce(tch::TchError) -> Error {
-    move |error| Error::BadModel {
-        path: path.to_path_buf(),
-        problem: error::reason(&error),
-    }
 }

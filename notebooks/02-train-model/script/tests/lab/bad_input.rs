@@ -252,7 +252,7 @@ fn a_full_disk() {
     let output = run(command.current_dir(folder.path()));
     assert_snapshot!(error(&output, folder.path()), @r"
     error: cannot write outputs/model/model.pt: no room is left on the disk (File too large (os error 27))
-    hint: make room (the model takes 10 MB), or name a folder on another disk with --output
+    hint: make room, or name a folder on another disk with --output
     ");
     let left = fs::read_dir(folder.path().join("outputs/model")).expect("a folder");
     assert_eq!(left.count(), 0, "no half of a file is left");

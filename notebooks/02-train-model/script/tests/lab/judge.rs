@@ -12,11 +12,12 @@ use std::{
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 use train_model::{
+    data::{Part, Pictures},
     model::Net,
-    optim::{Adadelta, StepLr},
 };
+use training::{Adadelta, StepLr};
 
-use crate::{PREDICT, TRAINED, drawings, run, stderr};
+use crate::{PREDICT, TRAINED, drawings, run, small_data, stderr, stdout, train};
 
 /// Names the Python that has PyTorch.
 const PYTHON: &str = "AZUREML_TEST_PYTHON_TORCH";
@@ -98,6 +99,125 @@ fn a_seed_gives_pytorchs_weights() {
     }
     variables.save(&file).expect("a file");
     judge(&["weights".as_ref(), file.as_ref(), "1".as_ref()]);
+}
+
+/// From the same weights, with the same batches and no dropout: what is left are the numbers of the data, of the
+/// network, its gradients, the optimizer and the schedule.
+#[test]
+fn training_gives_pytorchs_losses_and_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let data = folder.path().join("data");
+    let pictures = Pictures::read(&data, Part::Train).expect("MNIST");
+    let variables = VarStore::new(Device::Cpu);
+    let net = {
+        let _alone = RANDOM_NUMBERS
+            .lock()
+            .expect("no test panics while it holds this");
+        // From some beginnings a rounding error grows faster than from others.
+        tch::manual_seed(1);
+        Net::new(&variables.root())
+    };
+    let start = folder.path().join("start.safetensors");
+    variables.save(&start).expect("a file");
+
+    let mut optimizer = Adadelta::new(variables.trainable_variables(), 1.0);
+    let mut schedule = StepLr::new(1, 0.7);
+    let mut losses = Vec::new();
+    for (number, batch) in (1..=30).zip(pictures.batches(64, false)) {
+        optimizer.zero_grad();
+        let loss = net.forward(&batch.images, false).nll_loss(&batch.labels);
+        loss.backward();
+        optimizer.step();
+        losses.push(loss.double_value(&[]));
+        if number % 10 == 0 {
+            schedule.step(&mut optimizer);
+        }
+    }
+    let end = folder.path().join("end.safetensors");
+    variables.save(&end).expect("a file");
+    let given = json!({
+        "data": data,
+        "start": start,
+        "end": end,
+        "losses": losses,
+        "batch_size": 64,
+        "lr": 1.0,
+        "gamma": 0.7,
+        "step_size": 10,
+    });
+    let file = folder.path().join("training.json");
+    fs::write(&file, given.to_string()).expect("a file");
+    judge(&["training".as_ref(), file.as_ref()]);
+}
+
+/// Dropout is random, so what it does to many copies of one picture is compared: the mean and the spread of each
+/// digit's answer.
+#[test]
+fn dropout_is_where_pytorch_has_it_and_as_strong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = TRAINED.model().join("model.safetensors");
+    let mut variables = VarStore::new(Device::Cpu);
+    let answers = {
+        let _alone = RANDOM_NUMBERS
+            .lock()
+            .expect("no test panics while it holds this");
+        let net = Net::new(&variables.root());
+        variables.load(&weights).expect("weights");
+        let data = TRAINED.folder.path().join("data");
+        let pictures = Pictures::read(&data, Part::Test).expect("MNIST");
+        let copies = pictures.first(1).normalised().repeat([1000, 1, 1, 1]);
+        // The same numbers each time: chance decides nothing here.
+        tch::manual_seed(2);
+        tch::no_grad(|| net.forward(&copies, true))
+    };
+    let given = json!({
+        "data": TRAINED.folder.path().join("data"),
+        "weights": weights,
+        "answers": Vec::<Vec<f64>>::try_from(answers).expect("numbers"),
+    });
+    let file = folder.path().join("dropout.json");
+    fs::write(&file, given.to_string()).expect("a file");
+    judge(&["dropout".as_ref(), file.as_ref()]);
+}
+
+/// The whole program against a whole PyTorch program, dropout and shuffling included, over three seeds.
+#[test]
+fn it_learns_as_well_as_pytorch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let accuracies: Vec<f64> = ["1", "2", "3"]
+        .into_iter()
+        .map(|seed| {
+            let arguments = [
+                "--epochs=2",
+                "--no-cuda",
+                "--save-model=false",
+                "--seed",
+                seed,
+            ];
+            let output = train(folder.path(), &arguments);
+            assert!(output.status.success(), "{}", stderr(&output));
+            let printed = stdout(&output);
+            let (_, last) = printed.rsplit_once("Accuracy: ").expect("an accuracy");
+            let (correct, total) = last.split_once('/').expect("a fraction");
+            let total: f64 = total
+                .split(' ')
+                .next()
+                .expect("a word")
+                .parse()
+                .expect("a count");
+            100.0 * correct.parse::<f64>().expect("a count") / total
+        })
+        .collect();
+    let given = json!({
+        "data": folder.path().join("data"),
+        "accuracies": accuracies,
+        "seeds": [1, 2, 3],
+    });
+    let file = folder.path().join("accuracy.json");
+    fs::write(&file, given.to_string()).expect("a file");
+    judge(&["accuracy".as_ref(), file.as_ref()]);
 }
 
 #[test]

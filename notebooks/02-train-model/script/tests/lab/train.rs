@@ -1,8 +1,13 @@
 //! What the training program prints and leaves behind.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use crate::{TEST_COUNT, TRAINED, small_data, stderr, stdout, train};
+use crate::{TEST_COUNT, TRAIN, TRAINED, run, small_data, stderr, stdout, train};
 
 fn losses(printed: &str) -> Vec<f64> {
     let lines = printed
@@ -97,12 +102,22 @@ fn it_leaves_a_whole_model_and_nothing_else() {
     assert_eq!(
         names(&model),
         [
+            "MLmodel",
             "examples.json",
             "model.json",
+            "model.onnx",
             "model.pt",
             "model.safetensors"
         ]
     );
+    let outputs = TRAINED.folder.path().join("outputs");
+    assert_eq!(
+        names(&outputs),
+        ["checkpoint.safetensors", "model", "model_repository"]
+    );
+    let served = outputs.join("model_repository/mnist");
+    assert_eq!(names(&served), ["1", "config.pbtxt"]);
+    assert_eq!(names(&served.join("1")), ["model.pt"]);
     let description = fs::read_to_string(model.join("model.json")).expect("a description");
     let description: serde_json::Value = serde_json::from_str(&description).expect("JSON");
     assert_eq!(description["labels"][9], "9");
@@ -161,4 +176,156 @@ fn it_says_why_it_trains_on_the_cpu() {
     let first = printed.lines().next().unwrap_or_default();
     assert!(first.starts_with("Training on the CPU with "), "{first}");
     assert!(first.ends_with(": --no-cuda was given"), "{first}");
+}
+
+/// Trains for an epoch and some batches more, and is killed.
+fn train_and_be_killed(folder: &Path) {
+    let mut child = Command::new(TRAIN)
+        .args(["--no-cuda", "--epochs", "3"])
+        .current_dir(folder)
+        .env("OMP_WAIT_POLICY", "passive")
+        .env_remove("MLFLOW_TRACKING_URI")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let reached = lines
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("Train Epoch: 2 [640/"));
+    // As a node goes away: SIGKILL.
+    child.kill().expect("a process");
+    child.wait().expect("a process");
+    assert!(reached, "it ended before its second epoch");
+}
+
+#[test]
+fn a_killed_training_goes_on_as_if_nothing_had_been() {
+    let whole = tempfile::tempdir().expect("a folder");
+    let killed = tempfile::tempdir().expect("a folder");
+    for folder in [whole.path(), killed.path()] {
+        small_data(folder);
+    }
+    let arguments = ["--no-cuda", "--epochs", "3"];
+    let undisturbed = train(whole.path(), &arguments);
+    assert!(undisturbed.status.success(), "{}", stderr(&undisturbed));
+
+    train_and_be_killed(killed.path());
+    let resumed = train(killed.path(), &[&arguments[..], &["--resume"]].concat());
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let printed = stdout(&resumed);
+    assert_eq!(
+        printed.lines().nth(1),
+        Some("Going on after epoch 1, from outputs/checkpoint.safetensors")
+    );
+    let from_second_epoch = |printed: &str| -> Vec<String> {
+        let all = printed
+            .lines()
+            .skip_while(|line| !line.starts_with("Train Epoch: 2 "));
+        // How long it took is another matter.
+        all.filter(|line| !line.contains(" took "))
+            .map(str::to_owned)
+            .collect()
+    };
+    let expected = from_second_epoch(&stdout(&undisturbed));
+    assert_eq!(from_second_epoch(&printed), expected);
+    let weights = |folder: &Path| {
+        fs::read(folder.join("outputs/model/model.safetensors")).expect("the weights")
+    };
+    assert!(
+        weights(whole.path()) == weights(killed.path()),
+        "the weights are the same"
+    );
+}
+
+#[test]
+fn what_is_finished_is_not_trained_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let arguments = ["--no-cuda", "--epochs", "1", "--resume"];
+    let first = train(folder.path(), &arguments);
+    assert!(first.status.success(), "{}", stderr(&first));
+    assert_eq!(
+        stdout(&first).lines().nth(1),
+        Some("Beginning anew: there is no outputs/checkpoint.safetensors")
+    );
+    let second = train(folder.path(), &arguments);
+    assert!(second.status.success(), "{}", stderr(&second));
+    let printed = stdout(&second);
+    assert!(losses(&printed).is_empty(), "{printed}");
+    let test = |printed: &str| {
+        let mut lines = printed.lines();
+        lines
+            .find(|line| line.starts_with("Test set: "))
+            .map(str::to_owned)
+    };
+    assert!(test(&printed).is_some(), "{printed}");
+    assert_eq!(test(&printed), test(&stdout(&first)));
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let outputs = folder.path().join("outputs");
+    fs::create_dir(&outputs).expect("a folder");
+    let checkpoint = outputs.join("checkpoint.safetensors");
+    fs::copy(
+        TRAINED.folder.path().join("outputs/checkpoint.safetensors"),
+        &checkpoint,
+    )
+    .expect("a copy");
+    let refused = |arguments: &[&str]| {
+        let output = train(
+            folder.path(),
+            &[arguments, &["--no-cuda", "--resume"]].concat(),
+        );
+        assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+        stderr(&output)
+    };
+    let before = fs::read(&checkpoint).expect("the checkpoint");
+    insta::assert_snapshot!(refused(&["--lr", "0.5"]), @r"
+    error: cannot go on from outputs/checkpoint.safetensors: it was written with --lr 1, now it is 0.5
+    hint: go on with --lr 1; or, to begin anew, leave --resume away or remove outputs/checkpoint.safetensors
+    ");
+    assert!(before == fs::read(&checkpoint).expect("the checkpoint"));
+    // Of another program's making.
+    fs::copy(TRAINED.model().join("model.safetensors"), &checkpoint).expect("a copy");
+    insta::assert_snapshot!(refused(&[]), @r"
+    error: cannot go on from outputs/checkpoint.safetensors: it holds no number `settings.batch-size`
+    hint: remove outputs/checkpoint.safetensors to begin anew
+    ");
+    File::options()
+        .write(true)
+        .open(&checkpoint)
+        .and_then(|file| file.set_len(1000))
+        .expect("a file");
+    insta::assert_snapshot!(refused(&[]), @r"
+    error: cannot go on from outputs/checkpoint.safetensors: it is damaged (MetadataIncompleteBuffer)
+    hint: remove outputs/checkpoint.safetensors to begin anew
+    ");
+}
+
+#[test]
+fn a_full_disk_keeps_the_last_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let first = train(folder.path(), &["--no-cuda", "--epochs", "1"]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let checkpoint = folder.path().join("outputs/checkpoint.safetensors");
+    let before = fs::read(&checkpoint).expect("the checkpoint");
+    // No file may become larger than 2 MB, as above a full disk.
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "trap '' XFSZ; ulimit -f 4000; exec \"$0\" --no-cuda --epochs 2 --resume",
+        TRAIN,
+    ]);
+    let output = run(command.current_dir(folder.path()));
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("no room is left on the disk"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(before == fs::read(&checkpoint).expect("the checkpoint"));
 }

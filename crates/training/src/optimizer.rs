@@ -1,4 +1,4 @@
-//! Adadelta and `StepLR`, which tch lacks, computed as PyTorch computes them.
+//! Adadelta, which tch lacks, computed as PyTorch computes it.
 
 use tch::Tensor;
 
@@ -57,6 +57,21 @@ impl Adadelta {
             }
         });
     }
+
+    /// What it remembers, under names that are the same in each run of a program.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let slots = self.slots.iter().enumerate();
+        let both = slots.flat_map(|(number, slot)| {
+            [
+                (
+                    format!("{number}.gradients"),
+                    slot.gradients.shallow_clone(),
+                ),
+                (format!("{number}.steps"), slot.steps.shallow_clone()),
+            ]
+        });
+        both.collect()
+    }
 }
 
 impl Slot {
@@ -68,32 +83,5 @@ impl Slot {
         self.steps *= RHO;
         self.steps += step.square() * (1.0 - RHO);
         self.parameter -= step * lr;
-    }
-}
-
-/// Multiplies the learning rate by `gamma` every `step_size` epochs.
-#[derive(Debug)]
-pub struct StepLr {
-    step_size: u64,
-    gamma: f64,
-    epoch: u64,
-}
-
-impl StepLr {
-    /// A schedule that starts at epoch 0.
-    pub fn new(step_size: u64, gamma: f64) -> Self {
-        Self {
-            step_size: step_size.max(1),
-            gamma,
-            epoch: 0,
-        }
-    }
-
-    /// To be called at the end of an epoch.
-    pub fn step(&mut self, optimizer: &mut Adadelta) {
-        self.epoch += 1;
-        if self.epoch.is_multiple_of(self.step_size) {
-            optimizer.lr *= self.gamma;
-        }
     }
 }

@@ -1,0 +1,84 @@
+//! The settings that training programs have in common, as flags of the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, value_parser};
+
+/// How to train, and what to leave behind; `#[command(flatten)]` takes it into a program's own arguments.
+#[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub struct Settings {
+    /// Examples in a batch while training
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(i64).range(1..=60_000))]
+    pub batch_size: i64,
+    /// Examples in a batch while testing
+    #[arg(long, default_value_t = 1000, value_parser = value_parser!(i64).range(1..=10_000))]
+    pub test_batch_size: i64,
+    /// How often to go through the training data
+    #[arg(long, default_value_t = 14, value_parser = value_parser!(i64).range(1..))]
+    pub epochs: i64,
+    /// Learning rate
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub lr: f64,
+    /// Factor of the learning rate after each epoch
+    #[arg(long, default_value_t = 0.7, value_parser = positive)]
+    pub gamma: f64,
+    /// Train on the CPU even where there is a GPU
+    #[arg(long)]
+    pub no_cuda: bool,
+    /// One batch of each epoch only, to see whether everything works
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(i64).range(0..))]
+    pub seed: i64,
+    /// Batches between two lines of progress
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(i64).range(1..))]
+    pub log_interval: i64,
+    /// Save the trained model, and a checkpoint after each epoch
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
+    pub save_model: bool,
+    /// Go on after the last epoch whose checkpoint is in the output folder; begin anew where there is none
+    #[arg(long)]
+    pub resume: bool,
+    /// Folder for what the run leaves behind
+    #[arg(long, default_value = "outputs")]
+    pub output: PathBuf,
+}
+
+impl Settings {
+    /// Seeds what is drawn for the network's first weights.
+    pub fn seed_weights(&self) {
+        tch::manual_seed(self.seed);
+    }
+
+    /// Seeds what is drawn in an epoch, counted from 1: the order of the examples, and dropout. So an epoch does not
+    /// depend on those before it having been in the same process.
+    pub fn seed_epoch(&self, epoch: i64) {
+        // An odd factor: neighbouring seeds and epochs never share their numbers.
+        let mixed =
+            (self.seed as u64).wrapping_add((epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // Python's torch takes seeds of 63 bits, too.
+        tch::manual_seed((mixed >> 1) as i64);
+    }
+
+    /// What the numbers of a training depend on, for its checkpoints: names as on the command line.
+    pub fn fixed(&self) -> [(&'static str, f64); 4] {
+        [
+            ("batch-size", self.batch_size as f64),
+            ("lr", self.lr),
+            ("gamma", self.gamma),
+            ("seed", self.seed as f64),
+        ]
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("it must be a number above 0".to_owned()),
+    }
+}
