@@ -1,9 +1,9 @@
 """A reader in front of the local workspace's pages: opens them in Chromium and looks at what they show.
 
-    studio_page.py SCENE URL TOKEN PICTURES
+    studio_page.py SCENE URL TOKEN PICTURES [LINK…]
 
-SCENE is one of the functions of `SCENES`, URL and TOKEN are the local workspace's, and PICTURES takes what the reader saw.
-The browser is $AZUREML_TEST_CHROMIUM.
+SCENE is one of the functions of `SCENES`, URL and TOKEN are the local workspace's, PICTURES takes what the reader saw, and
+a LINK is what `run.portal_url()` gave. The browser is $AZUREML_TEST_CHROMIUM.
 """
 
 import json
@@ -23,12 +23,26 @@ TRAINING_TAKES_AT_MOST = 600 * SECOND
 
 expect.set_options(timeout=EVENT_TAKES_AT_MOST)
 
+STATUSES = ["Queued", "Preparing", "Running", "Finalizing", "Completed"]
 SCOPE = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local"
     "/providers/Microsoft.MachineLearningServices/workspaces/local"
 )
 DESKTOP, PHONE = (1180, 860), (390, 780)
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
+
+# Notes every status and every state of the charts. What it notes would be gone after the page was loaded again.
+WATCH = """() => {
+    const seen = (window.seen = { charts: [], statuses: [] });
+    const note = (list, state) => state && list.at(-1) !== state && list.push(state);
+    const look = () => {
+        note(seen.charts, [...document.querySelectorAll("figure svg")].map(svg => svg.outerHTML).join(""));
+        for (const step of document.querySelectorAll(".steps li:not(.coming) span"))
+            if (!seen.statuses.includes(step.textContent)) seen.statuses.push(step.textContent);
+    };
+    look();
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
 
 # A small training: values of two metrics, one after the other, by MLflow's REST.
 TRAINING = """
@@ -147,6 +161,75 @@ def accessible(page):
 
 def at_end(log):
     return log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 40")
+
+
+def visits(chromium, workspace, pictures, waiting, lab):
+    """The four visits of Lab 02, to its own job while it trains; another one has the only node first."""
+    reader = Reader(chromium, workspace, lab, pictures)
+    job = reader.page
+    job.evaluate(WATCH)
+    korean = reader.open(reader.another(locale="ko-KR", scheme="dark"), job.url.split("/studio/")[1])
+    korean.evaluate(WATCH)
+    expect(job.locator(".steps li:not(.coming)")).to_have_text([re.compile("Queued")])
+
+    # Compute: the cluster is there, and its node has something to do.
+    compute = reader.open(job.context, "computes")
+    row = compute.get_by_role("row").filter(has_text="cc-aml-gpu")
+    expect(row).to_contain_text("1 / 1")
+    # One has the node, one is in the queue.
+    expect(row.get_by_role("link")).to_have_count(2)
+    reader.picture(compute, "compute")
+
+    # The job that has it is canceled, from its own page.
+    other = Reader(chromium, workspace, waiting, pictures)
+    expect(other.page.locator(".steps")).to_contain_text("Running")
+    other.page.get_by_role("button", name="Cancel").click()
+    expect(other.page.locator(".steps li").last).to_contain_text("Canceled")
+    other.picture(other.page, "canceled")
+    other.done()
+
+    # The job: statuses, points and lines come by themselves.
+    expect(job.locator(".steps li:not(.coming)").nth(2)).to_contain_text("Running", timeout=TRAINING_TAKES_AT_MOST)
+    log = job.get_by_role("log")
+    expect(log).to_contain_text("Train Epoch: 1", timeout=TRAINING_TAKES_AT_MOST)
+    job.wait_for_function("window.seen.charts.length >= 3", timeout=TRAINING_TAKES_AT_MOST)
+    assert at_end(log), "the log follows"
+    reader.picture(job, "training")
+    # Whoever reads further up is left in peace.
+    log.evaluate("log => log.scrollTop = 0")
+    length = len(log.inner_text())
+    job.wait_for_function("length => document.querySelector('[data-log]').innerText.length > length", arg=length)
+    assert log.evaluate("log => log.scrollTop") == 0
+    expect(job.locator(".steps li").last).to_have_class(re.compile("Completed(?! coming)"), timeout=TRAINING_TAKES_AT_MOST)
+    assert job.evaluate("window.seen.statuses") == STATUSES
+    expect(korean.locator(".steps li").last).to_contain_text("완료")
+    assert korean.evaluate("window.seen.statuses") == ["대기 중", "준비 중", "실행 중", "마무리 중", "완료"]
+    assert len(korean.evaluate("window.seen.charts")) >= 3
+    reader.picture(korean, "job-korean-dark", full_page=True)
+
+    # Metrics, outputs and logs.
+    for name in ["Train loss", "Test loss", "Accuracy"]:
+        expect(job.locator("figcaption").filter(has_text=name)).to_be_visible()
+    job.evaluate("scrollTo(0, 0)")
+    reader.picture(job, "job")
+    reader.picture(job, "job-whole", full_page=True)
+    files = job.locator(".files li").filter(has_text="outputs/model/model.pt")
+    with job.expect_download() as download:
+        files.get_by_role("link", name="Download").click()
+    assert download.value.path().stat().st_size > 1_000_000
+    job.get_by_label("Find in the log").fill("train epoch: 2")
+    job.get_by_role("button", name="Find").click()
+    expect(job.locator(".found li").first).to_contain_text("Train Epoch: 2")
+    reader.picture(job, "found")
+
+    # Compute instances, Stop.
+    expect(row).to_contain_text(re.compile("[01] / 1"))
+    for button, state in [("Stop", "Stopped"), ("Start", "Running")]:
+        compute.get_by_role("button", name=f"{button} ci-aml-workshop").click()
+        expect(compute.locator(".instances li")).to_contain_text(state)
+        if state == "Stopped":
+            reader.picture(compute, "stopped")
+    reader.done()
 
 
 def pages(chromium, workspace, pictures):
@@ -270,16 +353,16 @@ def long_log(chromium, workspace, pictures):
     reader.done()
 
 
-SCENES = {"pages": pages, "long_log": long_log}
+SCENES = {"visits": visits, "pages": pages, "long_log": long_log}
 
 
 def main():
-    scene, url, token, pictures = sys.argv[1:]
+    scene, url, token, pictures, *links = sys.argv[1:]
     pictures = Path(pictures)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=os.environ["AZUREML_TEST_CHROMIUM"])
         try:
-            SCENES[scene](chromium, Workspace(url, token), pictures)
+            SCENES[scene](chromium, Workspace(url, token), pictures, *links)
         except BaseException:
             pages = [page for context in chromium.contexts for page in context.pages]
             for number, page in enumerate(pages):

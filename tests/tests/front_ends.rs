@@ -1,10 +1,9 @@
 //! The kernel in the programs that people use it with: JupyterLab in a browser, papermill, nbgrader.
 
 use end_to_end::notebook::KERNEL;
-use end_to_end::{LocalWorkspace, env, python, root};
+use end_to_end::{LocalWorkspace, env, python, root, sixth_of_mnist};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -190,29 +189,7 @@ fn the_lab_runs_in_jupyterlab_and_its_chart_moves_while_it_trains() {
         fs::copy(lab.join(name), desk.path("notebooks").join(name)).expect("a copy");
     }
     symlink(lab.join("script"), desk.path("notebooks/script")).expect("a link");
-    fs::create_dir(desk.path("notebooks/data")).expect("a folder");
-    for (name, count, head, size) in [
-        ("train-images-idx3-ubyte", 10_000, 16, 784),
-        ("train-labels-idx1-ubyte", 10_000, 8, 1),
-        ("t10k-images-idx3-ubyte", 1000, 16, 784),
-        ("t10k-labels-idx1-ubyte", 1000, 8, 1),
-    ] {
-        let unpacked = Command::new("gzip")
-            .arg("-dc")
-            .arg(lab.join(format!("data/{name}.gz")))
-            .output()
-            .expect("gzip starts");
-        // The second number of the head is how many follow.
-        let mut file = fs::File::create(desk.path("notebooks/data").join(name)).expect("a file");
-        let bytes = &unpacked.stdout;
-        for part in [
-            &bytes[..4],
-            &u32::to_be_bytes(count),
-            &bytes[8..head + count as usize * size],
-        ] {
-            file.write_all(part).expect("room on the disk");
-        }
-    }
+    sixth_of_mnist(&desk.path("notebooks/data"));
     desk.look("lab");
 }
 

@@ -46,38 +46,28 @@ println!("{:?}", reqwest::Url::parse("http://localhost:8888/lab")?.port());
 println!("{}", tokio::sync::Semaphore::new(3).available_permits());"#;
 
 /// The rows, in the order of the table.
-const ROWS: [Definition; 15] = {
-    const fn row(name: &'static str, unit: &'static str, goal: Goal) -> Definition {
-        Definition {
-            name,
-            unit,
-            goal,
-            over: None,
-        }
-    }
-    [
-        row("ready", "s", Goal::OfPeer(0.15)),
-        row("first_cell", "s", Goal::OfPeer(0.4)),
-        row("statement", "s", Goal::OfPeer(0.4)),
-        row("expression", "s", Goal::OfPeer(0.35)),
-        row("question_mark", "s", Goal::None),
-        row("await", "s", Goal::None),
-        row("compile_error", "s", Goal::OfPeer(0.5)),
-        row("growth", "×", Goal::AtMost(1.3)),
-        row("dep_new_kernel", "s", Goal::AtMost(2.0)),
-        row("prelude_first_use", "s", Goal::AtMost(1.5)),
-        Definition {
-            name: "statement_with_azureml",
-            unit: "×",
-            goal: Goal::AtMost(1.3),
-            over: Some("statement"),
-        },
-        row("completion", "s", Goal::None),
-        row("inspect", "s", Goal::None),
-        row("lines_100k", "s", Goal::None),
-        row("memory", "MB", Goal::OfPeer(0.7)),
-    ]
-};
+const ROWS: [Definition; 15] = [
+    Definition::new("ready", "s", Goal::OfPeer(0.15)),
+    Definition::new("first_cell", "s", Goal::OfPeer(0.4)),
+    Definition::new("statement", "s", Goal::OfPeer(0.4)),
+    Definition::new("expression", "s", Goal::OfPeer(0.35)),
+    Definition::new("question_mark", "s", Goal::None),
+    Definition::new("await", "s", Goal::None),
+    Definition::new("compile_error", "s", Goal::OfPeer(0.5)),
+    Definition::new("growth", "×", Goal::AtMost(1.3)),
+    Definition::new("dep_new_kernel", "s", Goal::AtMost(2.0)),
+    Definition::new("prelude_first_use", "s", Goal::AtMost(1.5)),
+    Definition {
+        name: "statement_with_azureml",
+        unit: "×",
+        goal: Goal::AtMost(1.3),
+        over: Some("statement"),
+    },
+    Definition::new("completion", "s", Goal::None),
+    Definition::new("inspect", "s", Goal::None),
+    Definition::new("lines_100k", "s", Goal::None),
+    Definition::new("memory", "MB", Goal::OfPeer(0.7)),
+];
 
 /// How thoroughly to measure.
 #[derive(Args)]

@@ -56,6 +56,18 @@ pub struct Definition {
     pub over: Option<&'static str>,
 }
 
+impl Definition {
+    /// A row that stands for itself.
+    pub const fn new(name: &'static str, unit: &'static str, goal: Goal) -> Self {
+        Self {
+            name,
+            unit,
+            goal,
+            over: None,
+        }
+    }
+}
+
 /// A line of the table.
 pub struct Row {
     definition: Definition,

@@ -34,24 +34,14 @@ const MALLOC: [(&str, &str); 3] = [
 ];
 
 /// The rows, in the order of the table. Where none is named, the peer is the ordinary program.
-const ROWS: [Definition; 6] = {
-    const fn row(name: &'static str, unit: &'static str, goal: Goal) -> Definition {
-        Definition {
-            name,
-            unit,
-            goal,
-            over: None,
-        }
-    }
-    [
-        row("images_per_s_ordinary", "/s", Goal::OfPeerAtLeast(1.6)),
-        row("images_per_s_tuned", "/s", Goal::OfPeerAtLeast(1.3)),
-        row("first_batch", "s", Goal::OfPeer(0.15)),
-        row("job", "s", Goal::None),
-        row("memory", "MB", Goal::OfPeer(0.8)),
-        row("accuracy", "%", Goal::OfPeerAtLeast(0.995)),
-    ]
-};
+const ROWS: [Definition; 6] = [
+    Definition::new("images_per_s_ordinary", "/s", Goal::OfPeerAtLeast(1.6)),
+    Definition::new("images_per_s_tuned", "/s", Goal::OfPeerAtLeast(1.3)),
+    Definition::new("first_batch", "s", Goal::OfPeer(0.15)),
+    Definition::new("job", "s", Goal::None),
+    Definition::new("memory", "MB", Goal::OfPeer(0.8)),
+    Definition::new("accuracy", "%", Goal::OfPeerAtLeast(0.995)),
+];
 
 /// How thoroughly to measure.
 #[derive(Args)]

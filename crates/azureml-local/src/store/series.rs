@@ -445,7 +445,12 @@ mod tests {
             .collect();
         let (_folder, store) = logged(100, &values);
         let points = drawn(&store);
-        assert!(points.iter().any(|point| point.1 == 1999.0), "{points:?}");
+        assert!(
+            points
+                .iter()
+                .any(|point| point.1.total_cmp(&1999.0).is_eq()),
+            "{points:?}"
+        );
     }
 
     #[test]

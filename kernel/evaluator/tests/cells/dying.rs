@@ -4,7 +4,7 @@ use std::path::Path;
 
 use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
 
-use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, value};
+use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, stop_when_ready, value};
 
 pub const CHECKS: &[Check] = &[
     (
@@ -131,17 +131,9 @@ fn interrupt_that_kills_offers_replay(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     value(evaluator, "let looked_at = vec![7];");
     let recorder = Recorder::default();
-    let interrupt = evaluator.interrupter();
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            recorder.wait_for("ready");
-            interrupt();
-            // The second one does not wait.
-            interrupt();
-        });
-        let code = "println!(\"ready\"); loop { std::hint::black_box(&looked_at); }";
-        evaluator.execute(code, &recorder)
-    });
+    let code = "println!(\"ready\"); loop { std::hint::black_box(&looked_at); }";
+    // The second press does not wait.
+    let outcome = stop_when_ready(evaluator, code, 2, &recorder);
     let Outcome::Error(error) = outcome else {
         panic!("it ends by the button alone");
     };
@@ -167,17 +159,8 @@ fn waits_for_locks_and_channels_are_killed_and_replayed(engine: Engine, cache: &
         "loop { std::thread::park(); }",
     ] {
         let recorder = Recorder::default();
-        let interrupt = evaluator.interrupter();
-        let outcome = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                recorder.wait_for("ready");
-                interrupt();
-            });
-            evaluator.execute(
-                &format!("let looked_at = made.len(); println!(\"ready\"); {{ {wait} }};"),
-                &recorder,
-            )
-        });
+        let code = format!("let looked_at = made.len(); println!(\"ready\"); {{ {wait} }};");
+        let outcome = stop_when_ready(evaluator, &code, 1, &recorder);
         let Outcome::Error(error) = outcome else {
             panic!("`{wait}` ends by the button alone");
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use azureml_kernel_evaluator::{CellError, Evaluator, Outcome};
 
-use crate::support::{Check, Recorder, plain, value, write};
+use crate::support::{Check, Recorder, plain, stop_when_ready, value, write};
 
 pub const CHECKS: &[Check] = &[
     ("a_loop_is_stopped", a_loop_is_stopped),
@@ -38,15 +38,7 @@ pub const CHECKS: &[Check] = &[
 
 /// Runs a cell and presses the button when it has shown `ready`.
 fn stopped(evaluator: &mut dyn Evaluator, code: &str) -> Outcome {
-    let recorder = Recorder::default();
-    let interrupt = evaluator.interrupter();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            recorder.wait_for("ready");
-            interrupt();
-        });
-        evaluator.execute(code, &recorder)
-    })
+    stop_when_ready(evaluator, code, 1, &Recorder::default())
 }
 
 fn interrupted(outcome: Outcome) -> CellError {
@@ -140,15 +132,8 @@ fn interrupt_spares_a_drop(evaluator: &mut dyn Evaluator) {
         "struct Last; impl Drop for Last { fn drop(&mut self) { println!(\"cleaned up\"); } } let spared = 1;",
     );
     let recorder = Recorder::default();
-    let interrupt = evaluator.interrupter();
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            recorder.wait_for("ready");
-            interrupt();
-        });
-        let code = "let last = Last; println!(\"ready\"); std::thread::sleep(std::time::Duration::from_secs(1000)); drop(last);";
-        evaluator.execute(code, &recorder)
-    });
+    let code = "let last = Last; println!(\"ready\"); std::thread::sleep(std::time::Duration::from_secs(1000)); drop(last);";
+    let outcome = stop_when_ready(evaluator, code, 1, &recorder);
     interrupted(outcome);
     assert_eq!(recorder.seen(), ["out:ready\ncleaned up\n"]);
     assert_eq!(value(evaluator, "spared"), "1");

@@ -216,6 +216,25 @@ impl Events for Recorder {
     }
 }
 
+/// Runs a cell and presses stop, so often, when it has printed `ready`.
+pub fn stop_when_ready(
+    evaluator: &mut dyn Evaluator,
+    code: &str,
+    presses: usize,
+    recorder: &Recorder,
+) -> Outcome {
+    let interrupt = evaluator.interrupter();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            recorder.wait_for("ready");
+            for _ in 0..presses {
+                interrupt();
+            }
+        });
+        evaluator.execute(code, recorder)
+    })
+}
+
 /// Runs a cell that must succeed; what it showed, and its value as text.
 pub fn ok(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<String>) {
     let (seen, value) = ok_bundle(evaluator, code);
