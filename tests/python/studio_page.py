@@ -159,6 +159,14 @@ def accessible(page):
     assert not grave, (page.url, grave)
 
 
+def until(page, script, argument=None):
+    """Until the script is true. The policy refuses what `wait_for_function` does: it evaluates a text in the page."""
+    end = time.monotonic() + TRAINING_TAKES_AT_MOST / SECOND
+    while not page.evaluate(script, argument):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(50)
+
+
 def at_end(log):
     return log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 40")
 
@@ -192,13 +200,13 @@ def visits(chromium, workspace, pictures, waiting, lab):
     expect(job.locator(".steps li:not(.coming)").nth(2)).to_contain_text("Running", timeout=TRAINING_TAKES_AT_MOST)
     log = job.get_by_role("log")
     expect(log).to_contain_text("Train Epoch: 1", timeout=TRAINING_TAKES_AT_MOST)
-    job.wait_for_function("window.seen.charts.length >= 3", timeout=TRAINING_TAKES_AT_MOST)
+    until(job, "window.seen.charts.length >= 3")
     assert at_end(log), "the log follows"
     reader.picture(job, "training")
     # Whoever reads further up is left in peace.
     log.evaluate("log => log.scrollTop = 0")
     length = len(log.inner_text())
-    job.wait_for_function("length => document.querySelector('[data-log]').innerText.length > length", arg=length)
+    until(job, "length => document.querySelector('[data-log]').innerText.length > length", length)
     assert log.evaluate("log => log.scrollTop") == 0
     expect(job.locator(".steps li").last).to_have_class(re.compile("Completed(?! coming)"), timeout=TRAINING_TAKES_AT_MOST)
     assert job.evaluate("window.seen.statuses") == STATUSES
