@@ -73,7 +73,7 @@ def judge_answers(what, folder, pixels, logits):
     script = mlflow.pytorch.load_model(str(folder), map_location="cpu", weights_only=False)
     with torch.no_grad():
         same(f"{what}, by MLflow's PyTorch", logits, script(pictures), 1e-4)
-    served(folder.parent / "model_repository", pictures, logits)
+    return pictures
 
 
 def served(repository, pictures, logits):
@@ -98,11 +98,13 @@ def model(folder, predictions=None):
     folder = pathlib.Path(folder)
     examples = json.loads((folder / "examples.json").read_text())
     pixels = torch.tensor(examples["pixels"]) / 255
-    judge_answers("examples", folder, pixels.tolist(), examples["logits"])
+    pictures = judge_answers("examples", folder, pixels.tolist(), examples["logits"])
+    # With predictions, the folder is where a training has written it, and Triton's lies beside it.
     if predictions is not None:
         answers = json.loads(pathlib.Path(predictions).read_text())["predictions"]
         pixels = [answer["pixels"] for answer in answers]
         judge_answers("predictions", folder, pixels, [answer["logits"] for answer in answers])
+        served(folder.parent / "model_repository", pictures, examples["logits"])
 
 
 def optimizer(file):

@@ -153,7 +153,7 @@ impl Comms {
     /// Asks the callback that deals with this message to stop, again and again; says so when it does not.
     fn insist(&self, token: u64, process: Pid) {
         let begin = Instant::now();
-        interrupt::stop_programs_of(process);
+        let mut programs = interrupt::programs_of(process);
         let mut inner = self.lock();
         while inner.handling == Some(token) {
             if begin.elapsed() > GRACE {
@@ -169,6 +169,8 @@ impl Comms {
                 .ended
                 .wait_timeout(inner, ASK_AGAIN)
                 .unwrap_or_else(PoisonError::into_inner);
+            // Not before: the callback would take a program that has been stopped for one that has ended, and go on.
+            interrupt::stop_each(programs.drain(..), Signal::INT);
         }
     }
 

@@ -60,28 +60,34 @@ pub(crate) fn stop_group(process: Pid, signal: Signal) {
 
 /// Kills the compiler, if one runs for this process.
 fn stop_compiling() {
-    stop_children(rustix::process::getpid(), Signal::KILL, |name| {
-        COMPILING.contains(&name)
-    });
+    let compilers = children(rustix::process::getpid(), |name| COMPILING.contains(&name));
+    stop_each(compilers, Signal::KILL);
 }
 
-/// Stops the programs that a cell process has started, and not itself.
-pub(crate) fn stop_programs_of(process: Pid) {
-    stop_children(process, Signal::INT, |_| true);
+/// The programs that a cell process has started, and whatever those have started.
+pub(crate) fn programs_of(process: Pid) -> Vec<Pid> {
+    children(process, |_| true)
 }
 
-/// Sends a signal to the children of these names, and to whatever those have started.
-fn stop_children(parent: Pid, signal: Signal, meant: impl Fn(&str) -> bool) {
+/// Sends a signal to each of them.
+pub(crate) fn stop_each(processes: impl IntoIterator<Item = Pid>, signal: Signal) {
+    for process in processes {
+        rustix::process::kill_process(process, signal).ok();
+    }
+}
+
+/// The children of these names, and whatever those have started.
+fn children(parent: Pid, meant: impl Fn(&str) -> bool) -> Vec<Pid> {
     let processes = processes();
     let parent = parent.as_raw_nonzero().get();
-    let mut stopped: Vec<i32> = processes
+    let mut found: Vec<i32> = processes
         .iter()
         .filter(|(_, process)| process.parent == parent && meant(&process.name))
         .map(|(id, _)| *id)
         .collect();
     let mut index = 0;
-    while let Some(parent) = stopped.get(index).copied() {
-        stopped.extend(
+    while let Some(parent) = found.get(index).copied() {
+        found.extend(
             processes
                 .iter()
                 .filter(|(_, process)| process.parent == parent)
@@ -89,9 +95,7 @@ fn stop_children(parent: Pid, signal: Signal, meant: impl Fn(&str) -> bool) {
         );
         index += 1;
     }
-    for process in stopped.into_iter().filter_map(Pid::from_raw) {
-        rustix::process::kill_process(process, signal).ok();
-    }
+    found.into_iter().filter_map(Pid::from_raw).collect()
 }
 
 struct Process {
