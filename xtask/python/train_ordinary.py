@@ -65,9 +65,10 @@ class Mnist(Dataset):
         return normalize(to_tensor(Image.fromarray(picture.numpy(), mode="L"))), target
 
 
-def train(model, loader, optimizer, epoch):
+def train(model, device, loader, optimizer, epoch):
     model.train()
     for number, (data, target) in enumerate(loader):
+        data, target = data.to(device), target.to(device)
         optimizer.zero_grad()
         loss = functional.nll_loss(model(data), target)
         loss.backward()
@@ -78,11 +79,12 @@ def train(model, loader, optimizer, epoch):
             print(f"Train Epoch: {epoch} [{seen}/{total} ({percent:.0f}%)]\tLoss: {loss.item():.6f}")
 
 
-def test(model, loader):
+def test(model, device, loader):
     model.eval()
     loss, correct = 0.0, 0
     with torch.no_grad():
         for data, target in loader:
+            data, target = data.to(device), target.to(device)
             output = model(data)
             loss += functional.nll_loss(output, target, reduction="sum").item()
             correct += output.argmax(dim=1).eq(target).sum().item()
@@ -93,15 +95,18 @@ def test(model, loader):
 
 def main(folder, epochs, seed):
     torch.manual_seed(int(seed))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
     # Without a GPU, train.py asks for no workers.
-    train_loader = DataLoader(Mnist(folder, "train"), batch_size=64, shuffle=True)
-    test_loader = DataLoader(Mnist(folder, "t10k"), batch_size=1000)
-    model = Net()
+    options = {"num_workers": 1, "persistent_workers": True, "pin_memory": True} if cuda else {}
+    train_loader = DataLoader(Mnist(folder, "train"), batch_size=64, shuffle=True, **options)
+    test_loader = DataLoader(Mnist(folder, "t10k"), batch_size=1000, **options)
+    model = Net().to(device)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     scheduler = StepLR(optimizer, step_size=1, gamma=0.7)
     for epoch in range(1, int(epochs) + 1):
-        train(model, train_loader, optimizer, epoch)
-        test(model, test_loader)
+        train(model, device, train_loader, optimizer, epoch)
+        test(model, device, test_loader)
         scheduler.step()
     torch.save(model.state_dict(), "mnist_cnn.pt")
 

@@ -14,22 +14,24 @@ from torch.optim.lr_scheduler import StepLR
 from train_ordinary import Mnist, Net
 
 
-def pictures(folder, part):
+def pictures(folder, part, device):
     mnist = Mnist(folder, part)
-    return (mnist.data.unsqueeze(1).float() / 255 - 0.1307) / 0.3081, mnist.targets
+    data = mnist.data.to(device).unsqueeze(1).float()
+    return (data / 255 - 0.1307) / 0.3081, mnist.targets.to(device)
 
 
 def main(folder, epochs, seed):
     torch.manual_seed(int(seed))
-    data, targets = pictures(folder, "train")
-    unseen, answers = pictures(folder, "t10k")
-    model = Net()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data, targets = pictures(folder, "train", device)
+    unseen, answers = pictures(folder, "t10k", device)
+    model = Net().to(device)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     scheduler = StepLR(optimizer, step_size=1, gamma=0.7)
     total = len(data)
     for epoch in range(1, int(epochs) + 1):
         model.train()
-        for number, chosen in enumerate(torch.randperm(total).split(64)):
+        for number, chosen in enumerate(torch.randperm(total, device=device).split(64)):
             optimizer.zero_grad(set_to_none=True)
             loss = functional.nll_loss(model(data[chosen]), targets[chosen])
             loss.backward()

@@ -1,22 +1,28 @@
 //! What a training program in `tch` needs besides its network and its data.
 //!
 //! A program reads [`Settings`] from its command line, lets [`Compute`] choose the device, moves weights by
-//! [`Adadelta`] and [`StepLr`], keeps a [`Checkpoint`] after each epoch, and leaves a model that others can open
-//! ([`export`]). [`error::exit`] ends it with a word on what went wrong and the way out.
+//! [`Adadelta`] and [`StepLr`] in a [`GraphedStep`], keeps a [`Checkpoint`] after each epoch, and leaves a model that others
+//! can open ([`export`]). [`error::exit`] ends it with a word on what went wrong and the way out.
 //! `notebooks/02-train-model/script/train.rs` is such a program.
 
 pub mod checkpoint;
 pub mod device;
+mod dropout;
 pub mod error;
 pub mod export;
 pub mod file;
+pub mod gpu;
+pub mod graph;
+mod memory;
 pub mod optimizer;
 pub mod schedule;
 pub mod settings;
 
 pub use checkpoint::Checkpoint;
 pub use device::Compute;
+pub use dropout::dropout;
 pub use error::Error;
+pub use graph::GraphedStep;
 pub use optimizer::Adadelta;
 pub use schedule::StepLr;
-pub use settings::Settings;
+pub use settings::{Precision, Settings};

@@ -1,6 +1,8 @@
-//! Adadelta, which tch lacks, computed as PyTorch computes it.
+//! Adadelta, which tch lacks, computed as PyTorch computes it, in as few passes over memory as each device allows.
 
-use tch::Tensor;
+use std::{cell::Cell, slice};
+
+use tch::{Kind, Tensor};
 
 /// How fast the running averages forget.
 const RHO: f64 = 0.9;
@@ -8,11 +10,16 @@ const RHO: f64 = 0.9;
 const EPSILON: f64 = 1e-6;
 
 /// The Adadelta optimizer with PyTorch's defaults (ρ = 0.9, ε = 10⁻⁶, no weight decay).
+///
+/// Everything changes in place, so that a step can be recorded and replayed (see [`graph`](crate::graph)).
 #[derive(Debug)]
 pub struct Adadelta {
-    /// Multiplies each step.
-    pub lr: f64,
+    lr: Cell<f64>,
+    /// What a step multiplies its direction with, `[1]`: −lr, where the parameters are.
+    factor: Tensor,
     slots: Vec<Slot>,
+    /// All slots as one, where launching something costs more than what it does: on a GPU.
+    whole: Option<Slot>,
 }
 
 /// A parameter and what the optimizer remembers of it.
@@ -26,33 +33,87 @@ struct Slot {
 }
 
 impl Adadelta {
-    /// Optimizes these parameters.
+    /// Optimizes these parameters, at least one: floats of 32 bits, all on one device. On a GPU they move into one piece of
+    /// memory.
+    ///
+    /// # Panics
+    /// When a parameter is of another kind.
     pub fn new(parameters: Vec<Tensor>, lr: f64) -> Self {
-        let slots = parameters
+        for parameter in &parameters {
+            assert_eq!(parameter.kind(), Kind::Float, "the kind of a parameter");
+        }
+        let whole = parameters[0]
+            .device()
+            .is_cuda()
+            .then(|| Slot::new(gather(&parameters)));
+        let mut offset = 0;
+        let slots: Vec<Slot> = parameters
             .into_iter()
-            .map(|parameter| Slot {
-                gradients: parameter.zeros_like(),
-                steps: parameter.zeros_like(),
-                parameter,
+            .map(|mut parameter| {
+                let Some(whole) = &whole else {
+                    return Slot::new(parameter);
+                };
+                let part = |tensor: &Tensor| {
+                    let length = parameter.numel() as i64;
+                    tensor
+                        .narrow(0, offset, length)
+                        .view(parameter.size().as_slice())
+                };
+                let (data, gradients, steps) = (
+                    part(&whole.parameter),
+                    part(&whole.gradients),
+                    part(&whole.steps),
+                );
+                offset += parameter.numel() as i64;
+                tch::no_grad(|| parameter.set_data(&data));
+                Slot {
+                    parameter,
+                    gradients,
+                    steps,
+                }
             })
             .collect();
-        Self { lr, slots }
-    }
-
-    /// Forgets the gradients of the last batch.
-    pub fn zero_grad(&mut self) {
-        for slot in &mut self.slots {
-            slot.parameter.zero_grad();
+        let factor = Tensor::full([1], -lr, (Kind::Float, slots[0].parameter.device()));
+        Self {
+            lr: Cell::new(lr),
+            factor,
+            slots,
+            whole,
         }
     }
 
-    /// Moves each parameter that has a gradient.
-    pub fn step(&mut self) {
-        tch::no_grad(|| {
-            for slot in &mut self.slots {
-                let gradient = slot.parameter.grad();
-                if gradient.defined() {
-                    slot.step(&gradient, self.lr);
+    /// The learning rate: what multiplies each step.
+    pub fn lr(&self) -> f64 {
+        self.lr.get()
+    }
+
+    /// Changes the learning rate.
+    pub fn set_lr(&self, lr: f64) {
+        self.lr.set(lr);
+        let _ = self.factor.shallow_clone().fill_(-lr);
+    }
+
+    /// The derivatives of a loss by the parameters, for [`step`](Self::step).
+    pub fn gradients(&self, loss: &Tensor) -> Vec<Tensor> {
+        let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
+        Tensor::run_backward(&[loss], &parameters, false, false)
+    }
+
+    /// Moves each parameter against its gradient.
+    ///
+    /// # Panics
+    /// When there is not one gradient of each parameter's size.
+    pub fn step(&self, gradients: &[Tensor]) {
+        assert_eq!(
+            gradients.len(),
+            self.slots.len(),
+            "one gradient a parameter"
+        );
+        tch::no_grad(|| match &self.whole {
+            Some(whole) => whole.step_whole(&gather(gradients), &self.factor),
+            None => {
+                for (slot, gradient) in self.slots.iter().zip(gradients) {
+                    slot.step(gradient, self.lr());
                 }
             }
         });
@@ -75,13 +136,130 @@ impl Adadelta {
 }
 
 impl Slot {
-    fn step(&mut self, gradient: &Tensor, lr: f64) {
-        self.gradients *= RHO;
-        self.gradients += gradient.square() * (1.0 - RHO);
-        let deviation = (&self.gradients + EPSILON).sqrt();
-        let step = (&self.steps + EPSILON).sqrt() / deviation * gradient;
-        self.steps *= RHO;
-        self.steps += step.square() * (1.0 - RHO);
-        self.parameter -= step * lr;
+    fn new(parameter: Tensor) -> Self {
+        Self {
+            gradients: parameter.zeros_like(),
+            steps: parameter.zeros_like(),
+            parameter,
+        }
+    }
+
+    /// On the CPU, where reading and writing memory is most of the work: in one pass.
+    fn step(&self, gradient: &Tensor, lr: f64) {
+        assert_eq!(
+            gradient.size(),
+            self.parameter.size(),
+            "the size of a gradient"
+        );
+        let gradient = gradient.to_kind(Kind::Float).contiguous();
+        let mut parts = [
+            self.parameter.shallow_clone(),
+            self.gradients.shallow_clone(),
+            self.steps.shallow_clone(),
+        ]
+        .map(|tensor| {
+            assert!(tensor.is_contiguous(), "a parameter in one piece");
+            tensor
+        });
+        let [parameter, gradients, steps] = &mut parts;
+        advance(
+            floats_mut(parameter),
+            floats_mut(gradients),
+            floats_mut(steps),
+            floats(&gradient),
+            lr as f32,
+        );
+    }
+
+    /// On a GPU: few kernels, and nothing that depends on a number of the CPU's.
+    fn step_whole(&self, gradient: &Tensor, factor: &Tensor) {
+        let mut parameter = self.parameter.shallow_clone();
+        let (mut gradients, mut steps) =
+            (self.gradients.shallow_clone(), self.steps.shallow_clone());
+        let _ = gradients.lerp_(&gradient.square(), 1.0 - RHO);
+        let step = (&steps + EPSILON)
+            .divide_(&(&gradients + EPSILON))
+            .sqrt_()
+            .multiply_(gradient);
+        let _ = steps.lerp_(&step.square(), 1.0 - RHO);
+        let _ = parameter.addcmul_(&step, factor);
+    }
+}
+
+/// All in one row.
+fn gather(tensors: &[Tensor]) -> Tensor {
+    let flat: Vec<Tensor> = tensors
+        .iter()
+        .map(|tensor| tensor.detach().reshape([-1]))
+        .collect();
+    Tensor::cat(&flat, 0)
+}
+
+/// A step on all elements, with the widest instructions that this processor has.
+fn advance(
+    parameter: &mut [f32],
+    gradients: &mut [f32],
+    steps: &mut [f32],
+    gradient: &[f32],
+    lr: f32,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has the instructions.
+        #[expect(unsafe_code, reason = "instructions that not every processor has")]
+        return unsafe { advance_wide(parameter, gradients, steps, gradient, lr) };
+    }
+    advance_each(parameter, gradients, steps, gradient, lr);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn advance_wide(
+    parameter: &mut [f32],
+    gradients: &mut [f32],
+    steps: &mut [f32],
+    gradient: &[f32],
+    lr: f32,
+) {
+    advance_each(parameter, gradients, steps, gradient, lr);
+}
+
+#[inline(always)]
+fn advance_each(
+    parameter: &mut [f32],
+    gradients: &mut [f32],
+    steps: &mut [f32],
+    gradient: &[f32],
+    lr: f32,
+) {
+    const KEPT: f32 = RHO as f32;
+    const NEW: f32 = (1.0 - RHO) as f32;
+    let averages = gradients.iter_mut().zip(steps);
+    for ((parameter, (gradients, steps)), gradient) in
+        parameter.iter_mut().zip(averages).zip(gradient)
+    {
+        *gradients = *gradients * KEPT + gradient * gradient * NEW;
+        let step = ((*steps + EPSILON as f32) / (*gradients + EPSILON as f32)).sqrt() * gradient;
+        *steps = *steps * KEPT + step * step * NEW;
+        *parameter -= step * lr;
+    }
+}
+
+/// The elements of floats that lie in a row on the CPU.
+fn floats(tensor: &Tensor) -> &[f32] {
+    // SAFETY: as many floats lie there, and nobody writes to them: they are a gradient, which only a step reads.
+    #[expect(unsafe_code, reason = "a tensor's memory")]
+    unsafe {
+        slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel())
+    }
+}
+
+/// The elements of floats that lie in a row on the CPU.
+fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
+    // SAFETY: as many floats lie there. Other tensors may show the same memory, but it is only used by the thread that
+    // trains, which is in here.
+    #[expect(unsafe_code, reason = "a tensor's memory")]
+    unsafe {
+        slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel())
     }
 }

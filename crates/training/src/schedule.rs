@@ -21,10 +21,10 @@ impl StepLr {
     }
 
     /// To be called at the end of an epoch.
-    pub fn step(&mut self, optimizer: &mut Adadelta) {
+    pub fn step(&mut self, optimizer: &Adadelta) {
         self.epoch += 1;
         if self.epoch.is_multiple_of(self.step_size) {
-            optimizer.lr *= self.gamma;
+            optimizer.set_lr(optimizer.lr() * self.gamma);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, value_parser};
+use clap::{ArgAction, Args, ValueEnum, value_parser};
+use tch::Kind;
 
 /// How to train, and what to leave behind; `#[command(flatten)]` takes it into a program's own arguments.
 #[derive(Args, Clone, Debug)]
@@ -26,6 +27,9 @@ pub struct Settings {
     /// Factor of the learning rate after each epoch
     #[arg(long, default_value_t = 0.7, value_parser = positive)]
     pub gamma: f64,
+    /// Numbers that the network computes with while training; it keeps its weights in 32 bits
+    #[arg(long, value_enum, default_value_t = Precision::Float32)]
+    pub precision: Precision,
     /// Train on the CPU even where there is a GPU
     #[arg(long)]
     pub no_cuda: bool,
@@ -49,6 +53,30 @@ pub struct Settings {
     pub output: PathBuf,
 }
 
+/// Floating-point numbers to compute with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32 bits: the numbers of the original.
+    Float32,
+    /// 16 bits with the range of 32: about twice as fast on processors that have instructions for it.
+    Bfloat16,
+}
+
+impl Precision {
+    /// The kind of tensors in it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Float32 => Kind::Float,
+            Self::Bfloat16 => Kind::BFloat16,
+        }
+    }
+
+    /// How many bits a number takes.
+    pub fn bits(self) -> u32 {
+        8 * self.kind().elt_size_in_bytes() as u32
+    }
+}
+
 impl Settings {
     /// Seeds what is drawn for the network's first weights.
     pub fn seed_weights(&self) {
@@ -66,12 +94,13 @@ impl Settings {
     }
 
     /// What the numbers of a training depend on, for its checkpoints: names as on the command line.
-    pub fn fixed(&self) -> [(&'static str, f64); 4] {
+    pub fn fixed(&self) -> [(&'static str, f64); 5] {
         [
             ("batch-size", self.batch_size as f64),
             ("lr", self.lr),
             ("gamma", self.gamma),
             ("seed", self.seed as f64),
+            ("precision", f64::from(self.precision.bits())),
         ]
     }
 }

@@ -1,6 +1,11 @@
 //! Trains the workshop's network on MNIST: the counterpart of its `train.py`.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use azureml::{Run, RunContext};
 use clap::Parser;
@@ -11,7 +16,10 @@ use train_model::{
     model::Net,
     save,
 };
-use training::{Adadelta, Checkpoint, Compute, Settings, StepLr, error};
+use training::{Adadelta, Checkpoint, Compute, GraphedStep, Settings, StepLr, error};
+
+/// Seconds between two reports of what the GPU is doing.
+const GPU_INTERVAL: Duration = Duration::from_secs(1);
 
 /// PyTorch MNIST example, in Rust
 #[derive(Debug, Parser)]
@@ -33,8 +41,16 @@ fn run(args: &Args) -> Result<(), Error> {
     let settings = &args.settings;
     let compute = Compute::choose(settings.no_cuda);
     println!("{}", compute.announce());
-    let context = Run::get_context();
+    let context = Arc::new(Run::get_context());
     log_parameters(&context, settings);
+    let _watch = compute.gpu().map(|gpu| {
+        let context = Arc::clone(&context);
+        gpu.watch(GPU_INTERVAL, move |usage| {
+            for (name, value) in usage.metrics() {
+                context.log(name, value);
+            }
+        })
+    });
 
     let folder = data::folder(args.data.as_deref())?;
     let train_data = Pictures::read(&folder, Part::Train)?.to_device(compute.device);
@@ -48,7 +64,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let mut variables = VarStore::new(Device::Cpu);
     let net = Net::new(&variables.root());
     variables.set_device(compute.device);
-    let mut optimizer = Adadelta::new(variables.trainable_variables(), settings.lr);
+    let optimizer = Adadelta::new(variables.trainable_variables(), settings.lr);
     let mut scheduler = StepLr::new(1, settings.gamma);
 
     let checkpoint = Checkpoint::of(settings);
@@ -70,18 +86,25 @@ fn run(args: &Args) -> Result<(), Error> {
     }
     let done = done.unwrap_or(0);
     for _ in 0..done {
-        scheduler.step(&mut optimizer);
+        scheduler.step(&optimizer);
     }
 
+    let mut step = GraphedStep::new(&compute, settings.batch_size, |chosen: &Tensor| {
+        let batch = train_data.batch(chosen);
+        let images = batch.images.to_kind(settings.precision.kind());
+        let loss = net.forward(&images, true).nll_loss(&batch.labels);
+        optimizer.step(&optimizer.gradients(&loss));
+        loss.detach()
+    });
     let mut accuracy = None;
     for epoch in done + 1..=settings.epochs {
         settings.seed_epoch(epoch);
-        train(settings, &net, &train_data, &mut optimizer, epoch, &context)?;
+        train(settings, &mut step, &train_data, epoch, &context)?;
         accuracy = Some(test(settings, &net, &test_data, epoch, &context)?);
         if let Some(usage) = compute.usage() {
-            println!("{usage}");
+            println!("GPU: {usage}");
         }
-        scheduler.step(&mut optimizer);
+        scheduler.step(&optimizer);
         // A dry run trains nothing that anybody would go on with.
         if settings.save_model && !settings.dry_run {
             checkpoint.save(epoch, &variables, &optimizer)?;
@@ -108,42 +131,54 @@ fn log_parameters(context: &RunContext, settings: &Settings) {
     context.log_param("lr", settings.lr);
     context.log_param("gamma", settings.gamma);
     context.log_param("seed", settings.seed);
+    context.log_param(
+        "precision",
+        format!("{:?}", settings.precision).to_lowercase(),
+    );
 }
 
 fn train(
     settings: &Settings,
-    net: &Net,
+    step: &mut GraphedStep<impl Fn(&Tensor) -> Tensor>,
     pictures: &Pictures,
-    optimizer: &mut Adadelta,
     epoch: i64,
     context: &RunContext,
 ) -> Result<(), Error> {
     let started = Instant::now();
     let total = pictures.count();
     let batches = (total as u64).div_ceil(settings.batch_size as u64) as i64;
-    let mut seen = 0;
-    for (number, batch) in (0..batches).zip(pictures.batches(settings.batch_size, true)) {
-        optimizer.zero_grad();
-        let loss = net.forward(&batch.images, true).nll_loss(&batch.labels);
-        loss.backward();
-        optimizer.step();
-
+    let tell = |number: i64, loss: &Tensor| -> Result<(), Error> {
+        let loss = finite(loss, epoch)?;
+        let (seen, percent) = (
+            number * settings.batch_size,
+            100.0 * number as f64 / batches as f64,
+        );
+        println!("Train Epoch: {epoch} [{seen}/{total} ({percent:.0}%)]\tLoss: {loss:.6}");
+        context.log_step("Train loss", loss, (epoch - 1) * batches + number);
+        Ok(())
+    };
+    // A loss is told when the next steps are on their way: reading it waits for the GPU, which has something to do then.
+    let mut untold = None;
+    for (number, chosen) in (0..batches).zip(pictures.batches(settings.batch_size, true)) {
+        let loss = step.run(&chosen)?;
+        if let Some((number, loss)) = untold.take() {
+            tell(number, &loss)?;
+        }
         if number % settings.log_interval == 0 {
-            let loss = finite(&loss, epoch)?;
-            let percent = 100.0 * number as f64 / batches as f64;
-            println!("Train Epoch: {epoch} [{seen}/{total} ({percent:.0}%)]\tLoss: {loss:.6}");
-            context.log_step("Train loss", loss, (epoch - 1) * batches + number);
+            untold = Some((number, loss.copy()));
             if settings.dry_run {
                 break;
             }
         }
-        seen += batch.labels.size()[0];
+    }
+    if let Some((number, loss)) = untold {
+        tell(number, &loss)?;
     }
     if !settings.dry_run {
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "Epoch {epoch} took {seconds:.1} s ({:.0} images/s)",
-            seen as f64 / seconds
+            total as f64 / seconds
         );
     }
     Ok(())
@@ -161,7 +196,8 @@ fn test(
     let mut loss_sum = 0.0;
     let mut correct = 0;
     tch::no_grad(|| {
-        for batch in pictures.batches(settings.test_batch_size, false) {
+        for chosen in pictures.batches(settings.test_batch_size, false) {
+            let batch = pictures.batch(&chosen);
             let output = net.forward(&batch.images, false);
             let loss = output.g_nll_loss::<Tensor>(&batch.labels, None, Reduction::Sum, -100);
             loss_sum += finite(&loss, epoch)?;

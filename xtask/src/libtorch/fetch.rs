@@ -17,12 +17,17 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What `libtorch_cpu.so` of the wheel needs to load. PyPI has one build only, the one that can use CUDA.
-const WHEELS: [&str; 3] = [
+/// What `libtorch_cpu.so` of the wheel needs to load, PyPI has one build only, the one that can use CUDA; and CUDA's headers,
+/// so that a program built here can record its steps on a GPU elsewhere.
+const WHEELS: [&str; 4] = [
     "torch==2.11.0",
     "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-crt==13.0.88",
     "nvidia-cuda-cupti==13.0.85",
 ];
+
+/// One of CUDA's headers, beside `torch`.
+const HEADER: &str = "nvidia/cu13/include/crt/host_defines.h";
 
 /// What `libtorch_cuda.so` needs besides; the versions that torch 2.11.0 asks for.
 const CUDA_WHEELS: [&str; 13] = [
@@ -58,11 +63,12 @@ pub fn provide(cache: &Path, python: &Path, gpu: bool, step: &Step) -> Result<Pa
     let name = |suffix: &str| cache.join(format!("libtorch-{VERSION}{suffix}"));
     let (home, partial, replaced) = (name(""), name(".partial"), name(".replaced"));
     let torch = home.join("torch");
-    if usable(&torch, gpu) {
+    let whole = || usable(&torch, gpu) && home.join(HEADER).exists();
+    if whole() {
         return Ok(torch);
     }
     let lock = lock::take(&name(".lock"), step)?;
-    if usable(&torch, gpu) {
+    if whole() {
         return Ok(torch);
     }
 
@@ -238,14 +244,15 @@ mod tests {
     use std::process::Command;
     use std::thread;
 
-    /// Lays out what the three wheels hold, in `$target`.
+    /// Lays out what the wheels hold, in `$target`.
     const WHEELS: &str = r#"
         while [ "$1" != --target ]; do shift; done
         target=$2
         mkdir -p "$target/torch/include/torch/csrc/api/include/torch" "$target/torch/lib" "$target/torch/nn"
-        mkdir -p "$target/nvidia/cu13/lib" "$target/torch-2.11.0.dist-info" "$target/functorch"
+        mkdir -p "$target/nvidia/cu13/include/crt" "$target/torch-2.11.0.dist-info" "$target/functorch"
         touch "$target/torch/include/torch/csrc/api/include/torch/torch.h" "$target/torch/nn/init.py"
         touch "$target/torch/lib/libtorch_cpu.so" "$target/torch/lib/libtorch_cuda.so" "$target/torch/lib/libc10.so"
+        touch "$target/nvidia/cu13/include/crt/host_defines.h"
         echo "__version__ = '2.11.0+cu130'" > "$target/torch/version.py"
     "#;
 

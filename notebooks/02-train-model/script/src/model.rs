@@ -4,9 +4,12 @@ use tch::{
     Kind, Tensor,
     nn::{Init, Path},
 };
-use training::export::{
-    Interface,
-    onnx::{Attribute, Graph, INPUT, OUTPUT},
+use training::{
+    dropout,
+    export::{
+        Interface,
+        onnx::{Attribute, Graph, INPUT, OUTPUT},
+    },
 };
 
 use crate::{data::SIDE, error::Error};
@@ -52,11 +55,18 @@ impl Layer {
     }
 
     fn convolve(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, Some(&self.bias), 1, 0, 1, 1)
+        let [weight, bias] = self.like(x);
+        x.conv2d(&weight, Some(bias), 1, 0, 1, 1)
     }
 
     fn connect(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let [weight, bias] = self.like(x);
+        x.linear(&weight, Some(bias))
+    }
+
+    /// In the precision of what they are applied to.
+    fn like(&self, x: &Tensor) -> [Tensor; 2] {
+        [&self.weight, &self.bias].map(|tensor| tensor.to_kind(x.kind()))
     }
 }
 
@@ -71,14 +81,16 @@ impl Net {
         }
     }
 
-    /// The logarithms of the ten digits' probabilities, for pictures `[n, 1, 28, 28]`.
+    /// The logarithms of the ten digits' probabilities, for pictures `[n, 1, 28, 28]`; computed in the pictures' precision,
+    /// and given as 32-bit floats.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let x = self.conv1.convolve(x).relu();
-        let x = self.conv2.convolve(&x).relu();
-        let x = x.max_pool2d(2, 2, 0, 1, false);
-        let x = dropout(x, 0.25, train).flatten(1, -1);
+        let x = self.conv1.convolve(x).relu_();
+        // The workshop's network has this the other way round: the values are the same, and here they are a quarter as many.
+        let x = self.conv2.convolve(&x).max_pool2d(2, 2, 0, 1, false);
+        let x = x.relu().flatten(1, -1);
+        let x = if train { dropout(&x, 0.25) } else { x };
         let x = self.fc1.connect(&x).relu();
-        let x = dropout(x, 0.5, train);
+        let x = if train { dropout(&x, 0.5) } else { x };
         self.fc2.connect(&x).log_softmax(1, Kind::Float)
     }
 }
@@ -133,14 +145,5 @@ impl Net {
             &[("axis", Attribute::Int(1))],
         );
         Ok(graph)
-    }
-}
-
-/// While training only: a traced model then does not even mention it.
-fn dropout(x: Tensor, probability: f64, train: bool) -> Tensor {
-    if train {
-        x.dropout(probability, true)
-    } else {
-        x
     }
 }

@@ -1,5 +1,5 @@
 //! Checks that the libtorch to link to is the one that tch can use, and lets the built programs find it here: the build
-//! script of this crate, for its tests, and of every training program (`build = "…"` in its `Cargo.toml`).
+//! script of every training program (`build = "…"` in its `Cargo.toml`), and a part of this crate's own.
 //!
 //! torch-sys checks a libtorch archive's version, but not that of a PyTorch; with a wrong one it fails with hundreds of
 //! C++ errors. A program that was sent elsewhere finds libtorch by `LD_LIBRARY_PATH`, which goes before what is set here.
@@ -9,7 +9,8 @@ use std::{env, fs, path::Path, process::ExitCode};
 /// What tch 0.24 compiles against.
 const NEEDED: &str = "2.11.";
 
-fn main() -> ExitCode {
+/// The whole script.
+pub fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     let Some(libtorch) = env::var_os("LIBTORCH") else {
         // torch-sys then looks elsewhere, and says so when it finds nothing.

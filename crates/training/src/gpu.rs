@@ -1,0 +1,180 @@
+//! What the GPU in use is doing, from NVIDIA's own library (NVML).
+
+use std::{
+    env, fmt,
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nvml_wrapper::{Device, Nvml, error::NvmlError};
+
+/// The library's name where only the driver is installed.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+
+/// The first GPU that CUDA sees.
+#[derive(Debug)]
+pub struct Gpu {
+    nvml: Nvml,
+    /// Its number, or its UUID.
+    which: String,
+}
+
+/// What it was doing at a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// Its model.
+    pub name: String,
+    /// How much of the last moment it had something to do, in percent.
+    pub busy: u32,
+    /// Memory in use by all programs, in bytes.
+    pub memory: u64,
+    /// Memory that it has, in bytes.
+    pub memory_total: u64,
+    /// Power in watts, where it tells.
+    pub power: Option<f64>,
+}
+
+impl Gpu {
+    /// The one that `CUDA_VISIBLE_DEVICES` names first; without it, the machine's first.
+    pub fn in_use() -> Result<Self, NvmlError> {
+        let visible = env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+        let gpu = Self {
+            nvml: Nvml::builder().lib_path(LIBRARY.as_ref()).init()?,
+            which: first(&visible).to_owned(),
+        };
+        gpu.device()?;
+        Ok(gpu)
+    }
+
+    fn device(&self) -> Result<Device<'_>, NvmlError> {
+        match self.which.parse() {
+            Ok(number) => self.nvml.device_by_index(number),
+            Err(_) => self.nvml.device_by_uuid(self.which.as_str()),
+        }
+    }
+
+    /// What it is doing now.
+    pub fn usage(&self) -> Result<Usage, NvmlError> {
+        let device = self.device()?;
+        let memory = device.memory_info()?;
+        Ok(Usage {
+            name: device.name()?,
+            busy: device.utilization_rates()?.gpu,
+            memory: memory.used,
+            memory_total: memory.total,
+            power: device
+                .power_usage()
+                .ok()
+                .map(|milliwatts| f64::from(milliwatts) / 1000.0),
+        })
+    }
+
+    /// Reports what it is doing, at once and then at each interval, until the watch is dropped.
+    pub fn watch(self, interval: Duration, report: impl Fn(&Usage) + Send + 'static) -> Watch {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            loop {
+                if let Ok(usage) = self.usage() {
+                    report(&usage);
+                }
+                if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+        });
+        Watch {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Usage {
+    /// Under the names that MLflow gives such metrics.
+    pub fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let memory = self.memory as f64;
+        let mut metrics = vec![
+            ("system/gpu_0_utilization_percentage", f64::from(self.busy)),
+            ("system/gpu_0_memory_usage_megabytes", memory / 1e6),
+            (
+                "system/gpu_0_memory_usage_percentage",
+                100.0 * memory / self.memory_total as f64,
+            ),
+        ];
+        metrics.extend(
+            self.power
+                .map(|watts| ("system/gpu_0_power_usage_watts", watts)),
+        );
+        metrics
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1 << 20;
+        write!(
+            formatter,
+            "{}, {} % busy, memory {} of {} MiB in use",
+            self.name,
+            self.busy,
+            self.memory / MIB,
+            self.memory_total / MIB
+        )
+    }
+}
+
+/// A thread that reports; dropping it ends the thread.
+#[derive(Debug)]
+pub struct Watch {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in a report was printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The first entry of a list of GPUs.
+fn first(visible: &str) -> &str {
+    match visible.split(',').next().unwrap_or_default().trim() {
+        "" => "0",
+        first => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Usage, first};
+
+    #[test]
+    fn a_gpu_is_described_by_name_and_memory() {
+        let usage = Usage {
+            name: "NVIDIA H100 80GB HBM3".to_owned(),
+            busy: 87,
+            memory: 1324 << 20,
+            memory_total: 81_559 << 20,
+            power: Some(312.5),
+        };
+        assert_eq!(
+            usage.to_string(),
+            "NVIDIA H100 80GB HBM3, 87 % busy, memory 1324 of 81559 MiB in use"
+        );
+        let metrics = usage.metrics();
+        assert_eq!(metrics.len(), 4);
+        assert_eq!(metrics[0], ("system/gpu_0_utilization_percentage", 87.0));
+    }
+
+    #[test]
+    fn the_first_visible_gpu_is_meant() {
+        assert_eq!(first(""), "0");
+        assert_eq!(first("3,1"), "3");
+        assert_eq!(first("GPU-8f2a, 1"), "GPU-8f2a");
+    }
+}
