@@ -1,6 +1,6 @@
 //! Where the network is trained: the first GPU that CUDA offers, or the CPU, with a word on why.
 
-use std::error::Error;
+use std::{error::Error, thread};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
@@ -20,6 +20,8 @@ pub struct Compute {
     pub device: Device,
     /// Why it is not a GPU, or what the GPU cannot do.
     reason: Option<String>,
+    /// The GPU, where there is one that can be asked.
+    gpu: Option<Gpu>,
 }
 
 impl Compute {
@@ -27,14 +29,20 @@ impl Compute {
     /// once and for all that there is no CUDA; and in the thread that trains.
     pub fn choose(no_cuda: bool) -> Self {
         memory::keep();
-        match find_cuda(no_cuda) {
+        // Both take time to open, CUDA much.
+        let asked = (!no_cuda).then(|| thread::spawn(|| Gpu::in_use().ok()));
+        let found = find_cuda(no_cuda);
+        let gpu = asked.and_then(|asked| asked.join().ok().flatten());
+        match found {
             Ok(()) => Self {
                 device: Device::Cuda(0),
                 reason: graph::prepare().err(),
+                gpu,
             },
             Err(reason) => Self {
                 device: Device::Cpu,
                 reason: Some(reason),
+                gpu: None,
             },
         }
     }
@@ -63,12 +71,12 @@ impl Compute {
 
     /// What the GPU is doing, if there is one.
     pub fn usage(&self) -> Option<Usage> {
-        self.gpu()?.usage().ok()
+        self.gpu.as_ref()?.usage().ok()
     }
 
     /// The GPU, where there is one that can be asked.
     pub fn gpu(&self) -> Option<Gpu> {
-        self.device.is_cuda().then(Gpu::in_use)?.ok()
+        self.gpu.clone()
     }
 }
 
@@ -77,7 +85,7 @@ fn find_cuda(no_cuda: bool) -> Result<(), String> {
         return Err("--no-cuda was given".to_owned());
     }
     // SAFETY: this is PyTorch's own library, whose initialisers only register its kernels with libtorch; Python loads it
-    // in the same way. No other thread runs yet.
+    // in the same way. No other thread uses libtorch yet.
     #[expect(unsafe_code, reason = "loading a library runs its initialisers")]
     let loaded = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
     match loaded {

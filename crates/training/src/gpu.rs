@@ -2,7 +2,10 @@
 
 use std::{
     env, fmt,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,9 +16,9 @@ use nvml_wrapper::{Device, Nvml, error::NvmlError};
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
 /// The first GPU that CUDA sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gpu {
-    nvml: Nvml,
+    nvml: Arc<Nvml>,
     /// Its number, or its UUID.
     which: String,
 }
@@ -40,7 +43,7 @@ impl Gpu {
     pub fn in_use() -> Result<Self, NvmlError> {
         let visible = env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
         let gpu = Self {
-            nvml: Nvml::builder().lib_path(LIBRARY.as_ref()).init()?,
+            nvml: Arc::new(Nvml::builder().lib_path(LIBRARY.as_ref()).init()?),
             which: first(&visible).to_owned(),
         };
         gpu.device()?;

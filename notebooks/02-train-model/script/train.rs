@@ -13,6 +13,7 @@ use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 use train_model::{
     data::{self, Part, Pictures},
     error::Error,
+    evaluation,
     model::Net,
     save,
 };
@@ -96,11 +97,11 @@ fn run(args: &Args) -> Result<(), Error> {
         optimizer.step(&optimizer.gradients(&loss));
         loss.detach()
     });
-    let mut accuracy = None;
+    let mut tested = None;
     for epoch in done + 1..=settings.epochs {
         settings.seed_epoch(epoch);
         train(settings, &mut step, &train_data, epoch, &context)?;
-        accuracy = Some(test(settings, &net, &test_data, epoch, &context)?);
+        tested = Some(test(settings, &net, &test_data, epoch, &context)?);
         if let Some(usage) = compute.usage() {
             println!("GPU: {usage}");
         }
@@ -112,10 +113,11 @@ fn run(args: &Args) -> Result<(), Error> {
     }
 
     if settings.save_model {
-        let accuracy = match accuracy {
-            Some(accuracy) => accuracy,
+        let (accuracy, answers) = match tested {
+            Some(tested) => tested,
             None => test(settings, &net, &test_data, done, &context)?,
         };
+        evaluation::save(&settings.output, &test_data, &answers)?;
         save::save(settings, &mut variables, &net, &test_data, accuracy)?;
         println!(
             "Model saved in {}",
@@ -184,15 +186,16 @@ fn train(
     Ok(())
 }
 
-/// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises.
+/// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises, and its answers.
 fn test(
     settings: &Settings,
     net: &Net,
     pictures: &Pictures,
     epoch: i64,
     context: &RunContext,
-) -> Result<f64, Error> {
+) -> Result<(f64, Tensor), Error> {
     let total = pictures.count();
+    let mut answers = Vec::new();
     let mut loss_sum = 0.0;
     let mut correct = 0;
     tch::no_grad(|| {
@@ -203,6 +206,7 @@ fn test(
             loss_sum += finite(&loss, epoch)?;
             let recognised = output.argmax(1, false).eq_tensor(&batch.labels);
             correct += recognised.sum(Kind::Int64).int64_value(&[]);
+            answers.push(output);
         }
         Ok::<(), Error>(())
     })?;
@@ -211,7 +215,7 @@ fn test(
     println!("\nTest set: Average loss: {loss:.4}, Accuracy: {correct}/{total} ({accuracy:.0}%)\n");
     context.log_step("Test loss", loss, epoch);
     context.log_step("Accuracy", accuracy, epoch);
-    Ok(accuracy)
+    Ok((accuracy, Tensor::cat(&answers, 0)))
 }
 
 fn finite(loss: &Tensor, epoch: i64) -> Result<f64, Error> {

@@ -1,20 +1,21 @@
 //! `cargo xtask bench train`: our training program against PyTorch.
 //!
 //! A round is one job of each: the workshop's `train.py` as people write it, a tuned loop over pictures in memory, and
-//! ours; same network, batch size, data and epochs. `xtask/python/bench_train.py` measures each from outside.
+//! ours, in the same precision as they and in 16 bits; same network, batch size, data and epochs.
+//! `xtask/python/bench_train.py` measures each from outside.
 
 use super::client::Events;
 use super::idle::{self, Watch};
 use super::machine;
 use super::table::{self, Competitor, Definition, Goal, Samples};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lab;
 use crate::python;
 use crate::report::{Report, seconds};
 use crate::{place, process};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,14 +34,29 @@ const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_TOP_PAD_", "67108864"),
 ];
 
-/// The rows, in the order of the table. Where none is named, the peer is the ordinary program.
-const ROWS: [Definition; 6] = [
-    Definition::new("images_per_s_ordinary", "/s", Goal::OfPeerAtLeast(1.6)),
-    Definition::new("images_per_s_tuned", "/s", Goal::OfPeerAtLeast(1.3)),
-    Definition::new("first_batch", "s", Goal::OfPeer(0.15)),
-    Definition::new("job", "s", Goal::None),
-    Definition::new("memory", "MB", Goal::OfPeer(0.8)),
-    Definition::new("accuracy", "%", Goal::OfPeerAtLeast(0.995)),
+/// The rows, in the order of the table, with their goals on the CPU and on a GPU. Where none is named, the peer is the
+/// ordinary program.
+const ROWS: [(&str, &str, [Goal; 2]); 8] = [
+    (
+        "images_per_s_ordinary",
+        "/s",
+        [Goal::OfPeerAtLeast(1.6), Goal::OfPeerAtLeast(10.0)],
+    ),
+    (
+        "images_per_s_tuned",
+        "/s",
+        [Goal::OfPeerAtLeast(1.3), Goal::OfPeerAtLeast(2.0)],
+    ),
+    (
+        "images_per_s_bfloat16",
+        "/s",
+        [Goal::OfPeerAtLeast(2.0), Goal::None],
+    ),
+    ("first_batch", "s", [Goal::OfPeer(0.15), Goal::None]),
+    ("job", "s", [Goal::None; 2]),
+    ("memory", "MB", [Goal::OfPeer(0.8), Goal::None]),
+    ("accuracy", "%", [Goal::OfPeerAtLeast(0.995); 2]),
+    ("accuracy_bfloat16", "%", [Goal::OfPeerAtLeast(0.995); 2]),
 ];
 
 /// How thoroughly to measure.
@@ -55,6 +71,15 @@ pub struct Options {
     /// How many of MNIST's pictures each learns from
     #[arg(long, default_value_t = ALL, value_parser = clap::value_parser!(u32).range(1000..=i64::from(ALL)))]
     images: u32,
+    /// Train on the first GPU instead of the CPU
+    #[arg(long)]
+    gpu: bool,
+    /// A Python that has PyTorch 2.11 and Pillow, instead of one that is set up for this
+    #[arg(long, requires = "program")]
+    python: Option<PathBuf>,
+    /// Our training program, built elsewhere, instead of building it
+    #[arg(long, requires = "python")]
+    program: Option<PathBuf>,
     /// Seconds to wait, in all, for other processes to be idle
     #[arg(long, default_value_t = 120)]
     patience: u64,
@@ -69,45 +94,71 @@ enum Program {
     Tuned,
     /// `train.rs`.
     Ours,
+    /// `train.rs --precision bfloat16`.
+    Bfloat16,
 }
 
 impl Program {
+    const ALL: [Self; 4] = [Self::Ordinary, Self::Tuned, Self::Ours, Self::Bfloat16];
+
     fn name(self) -> &'static str {
         match self {
             Self::Ordinary => "ordinary",
             Self::Tuned => "tuned",
             Self::Ours => "ours",
+            Self::Bfloat16 => "bfloat16",
         }
     }
 
     /// The rows that a sample of it belongs to, and as whose.
     fn rows(self, sample: &str) -> Vec<(Competitor, String)> {
-        let speed = |peer: &str| format!("{sample}_{peer}");
-        match (self, sample) {
-            (Self::Ours, "images_per_s") => vec![
-                (Competitor::Ours, speed("ordinary")),
-                (Competitor::Ours, speed("tuned")),
-            ],
-            (Self::Ordinary, "images_per_s") => vec![(Competitor::Peer, speed("ordinary"))],
-            (Self::Tuned, "images_per_s") => vec![(Competitor::Peer, speed("tuned"))],
-            (Self::Ours, _) => vec![(Competitor::Ours, sample.to_owned())],
-            (Self::Ordinary, _) => vec![(Competitor::Peer, sample.to_owned())],
-            (Self::Tuned, _) => Vec::new(),
-        }
+        let (who, rows): (Competitor, &[&str]) = match (self, sample) {
+            (Self::Ours, "images_per_s") => (Competitor::Ours, &["_ordinary", "_tuned"]),
+            (Self::Ordinary, "images_per_s") => (Competitor::Peer, &["_ordinary"]),
+            (Self::Tuned, "images_per_s") => (Competitor::Peer, &["_tuned", "_bfloat16"]),
+            (Self::Bfloat16, "images_per_s" | "accuracy") => (Competitor::Ours, &["_bfloat16"]),
+            (Self::Ordinary, "accuracy") => (Competitor::Peer, &["", "_bfloat16"]),
+            (Self::Ours, _) => (Competitor::Ours, &[""]),
+            (Self::Ordinary, _) => (Competitor::Peer, &[""]),
+            (Self::Tuned | Self::Bfloat16, _) => (Competitor::Ours, &[]),
+        };
+        rows.iter()
+            .map(|row| (who, format!("{sample}{row}")))
+            .collect()
     }
+}
+
+/// What is measured, and with what.
+struct Bench {
+    python: PathBuf,
+    ours: PathBuf,
+    gpu: bool,
+    epochs: u32,
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
     let report = Report::new();
-    let tools = lab::find_tools(&report)?;
-    lab::provide_python(&report, python::TORCH, &tools)?;
-    lab::build_trainer(&report)?;
+    let (python, ours) = match (&options.python, &options.program) {
+        (Some(python), Some(program)) => (absolute(python)?, absolute(program)?),
+        _ => {
+            let tools = lab::find_tools(&report)?;
+            lab::provide_python(&report, python::TORCH, &tools)?;
+            lab::build_trainer(&report)?;
+            (python::TORCH.program("python"), place::program("train"))
+        }
+    };
+    let bench = Bench {
+        python,
+        ours,
+        gpu: options.gpu,
+        epochs: options.epochs,
+    };
 
     let step = report.step("data", "the same for all");
     let data = folder().join("data");
-    let mut cut = python("bench_train.py");
+    let mut cut = bench.python("bench_train.py");
     cut.arg("data")
         .arg(place::lab().join("data"))
         .arg(&data)
@@ -125,7 +176,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let before = idle::wait(&step, &mut patience)?;
         let watch = Watch::start()?;
         let mut events = Events::default();
-        let command = command(*program, options.epochs, *round + 1);
+        let command = bench.command(*program, *round + 1);
         process::follow(
             step.running(),
             &format!("bench-train-{name}"),
@@ -144,10 +195,15 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         step.done("");
     }
 
-    let rows = samples.rows(&ROWS);
-    let path = place::target().join("bench/train.json");
+    let rows =
+        samples.rows(&ROWS.map(|(name, unit, goals)| {
+            Definition::new(name, unit, goals[usize::from(options.gpu)])
+        }));
+    let name = if options.gpu { "train_gpu" } else { "train" };
+    let path = place::target().join(format!("bench/{name}.json"));
     let facts = [
         ("peer", json!(PEER)),
+        ("gpu", json!(options.gpu.then(gpu))),
         ("threads", json!(threads())),
         ("rounds", json!(options.rounds)),
         ("epochs", json!(options.epochs)),
@@ -172,8 +228,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// Who runs in which round: whoever comes first finds the processor coolest, so they take turns.
 fn plan(rounds: u32) -> Vec<(u32, Program)> {
     let in_round = |round: u32| {
-        let mut programs = [Program::Ordinary, Program::Tuned, Program::Ours];
-        programs.rotate_left(round as usize % 3);
+        let mut programs = Program::ALL;
+        programs.rotate_left(round as usize % Program::ALL.len());
         programs.map(|program| (round, program))
     };
     (0..rounds).flat_map(in_round).collect()
@@ -188,46 +244,70 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A program of ours in Python.
-fn python(script: &str) -> Command {
-    let mut python = process::command(python::TORCH.program("python"));
-    python
-        .arg(place::root().join("xtask/python").join(script))
-        .env("PYTHONUNBUFFERED", "1");
-    python
+/// The name of the first GPU.
+fn gpu() -> Option<String> {
+    let asked = Command::new("nvidia-smi")
+        .args(["--query-gpu=name", "--format=csv,noheader", "--id=0"])
+        .output()
+        .ok()?;
+    Some(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
 }
 
-/// A measured run.
-fn command(program: Program, epochs: u32, seed: u32) -> Command {
-    let (epochs, seed) = (epochs.to_string(), seed.to_string());
-    let data = folder().join("data");
-    let mut command = python("bench_train.py");
-    command.arg("measure");
-    match program {
-        Program::Ours => {
-            command
-                .arg(place::program("train"))
-                .args(["--no-cuda", "--epochs", &epochs, "--seed", &seed, "--data"])
-                .arg(data);
-        }
-        Program::Ordinary | Program::Tuned => {
-            let script = format!("xtask/python/train_{}.py", program.name());
-            command
-                .arg(python::TORCH.program("python"))
-                .arg(place::root().join(script))
-                .arg(data)
-                .args([epochs, seed]);
-        }
+/// A path that holds in every folder.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io("find", path))
+}
+
+impl Bench {
+    /// A program of ours in Python.
+    fn python(&self, script: &str) -> Command {
+        let mut python = process::command(&self.python);
+        python
+            .arg(place::root().join("xtask/python").join(script))
+            .env("PYTHONUNBUFFERED", "1");
+        python
     }
-    if program == Program::Tuned {
-        command.envs(MALLOC);
+
+    /// A measured run.
+    fn command(&self, program: Program, seed: u32) -> Command {
+        let (epochs, seed) = (self.epochs.to_string(), seed.to_string());
+        let data = folder().join("data");
+        let mut command = self.python("bench_train.py");
+        command.arg("measure");
+        match program {
+            Program::Ours | Program::Bfloat16 => {
+                command
+                    .arg(&self.ours)
+                    .args(["--epochs", &epochs, "--seed", &seed, "--data"])
+                    .arg(data);
+                if program == Program::Bfloat16 {
+                    command.args(["--precision", "bfloat16"]);
+                }
+                if !self.gpu {
+                    command.arg("--no-cuda");
+                }
+            }
+            Program::Ordinary | Program::Tuned => {
+                let script = format!("xtask/python/train_{}.py", program.name());
+                command
+                    .arg(&self.python)
+                    .arg(place::root().join(script))
+                    .arg(data)
+                    .args([epochs, seed]);
+            }
+        }
+        if program == Program::Tuned {
+            command.envs(MALLOC);
+        }
+        if !self.gpu {
+            // PyTorch uses a GPU wherever it finds one.
+            command.env("CUDA_VISIBLE_DEVICES", "");
+        }
+        command
+            .current_dir(folder())
+            .env("OMP_NUM_THREADS", threads().to_string());
+        command
     }
-    command
-        .current_dir(folder())
-        .env("OMP_NUM_THREADS", threads().to_string())
-        // PyTorch would use a GPU only if it were told to, but it would look for one.
-        .env("CUDA_VISIBLE_DEVICES", "");
-    command
 }
 
 #[cfg(test)]
@@ -235,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_three_take_turns() {
+    fn all_take_turns() {
         let plan: Vec<String> = plan(2)
             .into_iter()
             .map(|(round, program)| format!("{round} {}", program.name()))
@@ -244,8 +324,10 @@ mod tests {
             "0 ordinary",
             "0 tuned",
             "0 ours",
+            "0 bfloat16",
             "1 tuned",
             "1 ours",
+            "1 bfloat16",
             "1 ordinary",
         ];
         assert_eq!(plan, expected);
@@ -264,9 +346,14 @@ mod tests {
         );
         assert_eq!(
             names(Program::Tuned, "images_per_s"),
-            ["peer images_per_s_tuned"]
+            ["peer images_per_s_tuned", "peer images_per_s_bfloat16"]
+        );
+        assert_eq!(
+            names(Program::Bfloat16, "accuracy"),
+            ["ours accuracy_bfloat16"]
         );
         assert_eq!(names(Program::Ordinary, "job"), ["peer job"]);
         assert!(names(Program::Tuned, "job").is_empty());
+        assert!(names(Program::Bfloat16, "memory").is_empty());
     }
 }

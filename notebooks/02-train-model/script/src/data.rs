@@ -23,6 +23,9 @@ pub const PIXELS: usize = SIDE * SIDE;
 /// Where the data lies when nobody says so, seen from the lab's script, from the lab and from the project.
 const USUAL_FOLDERS: [&str; 3] = ["data", "../data", "notebooks/02-train-model/data"];
 
+/// The bytes of MNIST's largest file.
+const ROOM: u64 = 60_000 * PIXELS as u64;
+
 const IMAGES_MAGIC: u32 = 0x0803;
 const LABELS_MAGIC: u32 = 0x0801;
 
@@ -131,9 +134,29 @@ impl Pictures {
         for_the_network(&self.images)
     }
 
-    /// Their ink from 0 to 255, a list of 784 for each; of pictures that are not on a GPU.
+    /// Their ink from 0 to 255, a list of 784 for each.
     pub fn pixels(&self) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::try_from(self.images.flatten(1, -1))?)
+        (0..self.count() as usize)
+            .map(|place| self.pixels_of(place))
+            .collect()
+    }
+
+    /// The ink of one of them.
+    pub fn pixels_of(&self, place: usize) -> Result<Vec<u8>, Error> {
+        let image = self.images.get(place as i64).to_device(Device::Cpu);
+        let image = if image.kind() == Kind::Uint8 {
+            image
+        } else {
+            ((image * STANDARD_DEVIATION + MEAN) * 255.0)
+                .round()
+                .to_kind(Kind::Uint8)
+        };
+        Ok(Vec::try_from(image.flatten(0, -1))?)
+    }
+
+    /// Their digits, `[n]`.
+    pub fn labels(&self) -> &Tensor {
+        &self.labels
     }
 
     /// How many there are.
@@ -272,7 +295,8 @@ impl Idx {
         if count == 0 {
             return Err(self.bad("it is empty".to_owned()));
         }
-        let mut bytes = Vec::new();
+        // As much as is expected, if that is not more than MNIST has: a damaged header may say anything.
+        let mut bytes = Vec::with_capacity(expected.min(ROOM) as usize + 1);
         // One more than expected: so the end is seen too, where a .gz has its checksum.
         let read = (&mut self.content)
             .take(expected + 1)

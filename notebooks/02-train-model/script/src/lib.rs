@@ -7,5 +7,6 @@
 pub mod data;
 pub mod digits;
 pub mod error;
+pub mod evaluation;
 pub mod model;
 pub mod save;

@@ -97,6 +97,20 @@ fn it_learns() {
 }
 
 #[test]
+fn it_learns_in_sixteen_bits_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let output = train(folder.path(), &["--epochs=2", "--precision=bfloat16"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // The model that is left computes in 32 bits, and is judged so.
+    let description = folder.path().join("outputs/model/model.json");
+    let description = fs::read_to_string(description).expect("a description");
+    let description: serde_json::Value = serde_json::from_str(&description).expect("JSON");
+    let accuracy = description["accuracy"].as_f64().expect("a number");
+    assert!(accuracy > 85.0, "{accuracy}");
+}
+
+#[test]
 fn it_leaves_a_whole_model_and_nothing_else() {
     let model = TRAINED.model();
     assert_eq!(
@@ -113,7 +127,12 @@ fn it_leaves_a_whole_model_and_nothing_else() {
     let outputs = TRAINED.folder.path().join("outputs");
     assert_eq!(
         names(&outputs),
-        ["checkpoint.safetensors", "model", "model_repository"]
+        [
+            "checkpoint.safetensors",
+            "evaluation",
+            "model",
+            "model_repository"
+        ]
     );
     let served = outputs.join("model_repository/mnist");
     assert_eq!(names(&served), ["1", "config.pbtxt"]);
