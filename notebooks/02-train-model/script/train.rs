@@ -8,7 +8,7 @@ use std::{
 };
 
 use azureml::{Run, RunContext};
-use clap::Parser;
+use clap::{Parser, value_parser};
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 use train_model::{
     data::{self, Part, Pictures},
@@ -31,6 +31,9 @@ struct Args {
     /// Folder of the four MNIST files, unpacked or .gz
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Learn from so many pictures only, the first ones: for trying things out
+    #[arg(long, value_parser = value_parser!(i64).range(1..))]
+    images: Option<i64>,
 }
 
 fn main() -> ExitCode {
@@ -54,7 +57,9 @@ fn run(args: &Args) -> Result<(), Error> {
     });
 
     let folder = data::folder(args.data.as_deref())?;
-    let train_data = Pictures::read(&folder, Part::Train)?.to_device(compute.device);
+    let train_data = Pictures::read(&folder, Part::Train)?;
+    let count = args.images.unwrap_or(train_data.count());
+    let train_data = train_data.first(count).to_device(compute.device);
     let test_data = Pictures::read(&folder, Part::Test)?.to_device(compute.device);
     if settings.save_model {
         save::prepare(settings)?;

@@ -178,6 +178,17 @@ fn a_seed_decides_all() {
 }
 
 #[test]
+fn a_part_of_the_pictures_is_enough_for_a_try() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_data(folder.path());
+    let arguments = ["--epochs=1", "--images=640", "--save-model=false"];
+    let output = train(folder.path(), &arguments);
+    let printed = stdout(&output);
+    assert!(printed.contains("Train Epoch: 1 [0/640 (0%)]"), "{printed}");
+    assert_eq!(losses(&printed).len(), 1, "{printed}");
+}
+
+#[test]
 fn it_says_why_it_trains_on_the_cpu() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
