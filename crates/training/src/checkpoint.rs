@@ -35,6 +35,13 @@ impl Checkpoint {
         }
     }
 
+    /// The same, for a training whose numbers depend on another setting besides: its flag without the dashes, and its value.
+    #[must_use]
+    pub fn depending_on(mut self, name: &'static str, value: f64) -> Self {
+        self.fixed.push((name, value));
+        self
+    }
+
     /// Its file.
     pub fn path(&self) -> &Path {
         &self.path

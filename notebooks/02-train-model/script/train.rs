@@ -58,8 +58,9 @@ fn run(args: &Args) -> Result<(), Error> {
 
     let folder = data::folder(args.data.as_deref())?;
     let train_data = Pictures::read(&folder, Part::Train)?;
-    let count = args.images.unwrap_or(train_data.count());
-    let train_data = train_data.first(count).to_device(compute.device);
+    let train_data = train_data.first(args.images.unwrap_or(i64::MAX));
+    let count = train_data.count();
+    let train_data = train_data.to_device(compute.device);
     let test_data = Pictures::read(&folder, Part::Test)?.to_device(compute.device);
     if settings.save_model {
         save::prepare(settings)?;
@@ -73,7 +74,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let optimizer = Adadelta::new(variables.trainable_variables(), settings.lr);
     let mut scheduler = StepLr::new(1, settings.gamma);
 
-    let checkpoint = Checkpoint::of(settings);
+    let checkpoint = Checkpoint::of(settings).depending_on("images", count as f64);
     let done = if settings.resume {
         checkpoint.load(&variables, &optimizer)?
     } else {
