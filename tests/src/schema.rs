@@ -10,7 +10,8 @@
 
 use azureml_wire::mlflow::{GetRun, LogBatch, MetricHistory};
 use azureml_wire::run_history::{
-    ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads, ModifyRun, RunDetails,
+    ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads, ModifyRun, Run, RunDetails,
+    RunPage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +63,14 @@ pub fn validate(exchange: &Value) -> Result<(), String> {
             // The models say string; the official client sends an integer and the service takes it.
             if version.is_u64() {
                 *version = json!(version.to_string());
+            }
+        }
+        if let Some(goal) = request.pointer_mut("/properties/objective/goal") {
+            // So with the goal of a sweep, which the official client writes in lower case.
+            match goal.as_str() {
+                Some("maximize") if !is_ours => *goal = json!("Maximize"),
+                Some("minimize") if !is_ours => *goal = json!("Minimize"),
+                _ => {}
             }
         }
         check(&request, definition, Side::Request)?;
@@ -120,6 +129,8 @@ fn data_plane(exchange: &Value, method: &str, path: &str, status: u64) -> Result
     }
     match method {
         "GET" if is_run("details") => reads::<RunDetails>(response),
+        "GET" if path.starts_with("/history/") && is_run("") => reads::<Run>(response),
+        "GET" if is_run("children") => reads::<RunPage>(response),
         "GET" if is_run("artifacts") => reads::<ArtifactPage>(response),
         "GET" if is_run("artifacts/contentinfo") => reads::<ArtifactContent>(response),
         "POST" if is_run("artifacts/batch/metadata") => {
@@ -177,6 +188,7 @@ fn route(method: &str, path: &str) -> Option<Route> {
         "environments" => Some("EnvironmentVersion"),
         "codes" => Some("CodeVersion"),
         "models" => Some("ModelVersion"),
+        "data" => Some("DataVersionBase"),
         _ => None,
     };
     let resource = |kind: &str| match kind {
@@ -188,16 +200,12 @@ fn route(method: &str, path: &str) -> Option<Route> {
     let request = |definition| (method == "PUT").then_some(definition);
     let (request, response) = match parts.as_slice() {
         [] => (None, Response::One("Workspace")),
-        // The fixture has one model of a container; those of the other kinds have the same members.
-        ["environments" | "models" | "codes" | "data"] => {
-            (None, Response::Page("EnvironmentContainer"))
-        }
+        // One model of a container stands for those of the other kinds, which have the same members.
+        ["data"] => (None, Response::Page("DataContainer")),
+        ["data", _] => (None, Response::One("DataContainer")),
+        ["environments" | "models" | "codes"] => (None, Response::Page("EnvironmentContainer")),
         [kind] => (None, Response::Page(resource(kind)?)),
-        ["environments" | "models" | "codes" | "data", _] => {
-            (None, Response::One("EnvironmentContainer"))
-        }
-        // The fixture has no model of data; the wire types stand for it.
-        ["data", ..] => (None, Response::None),
+        ["environments" | "models" | "codes", _] => (None, Response::One("EnvironmentContainer")),
         // Where a long operation stands has no model.
         [
             ..,

@@ -756,6 +756,145 @@ fn models_that_are_registered_at_once_have_versions_of_their_own() {
     );
 }
 
+// Many at once.
+
+/// Not a test of its own: the training program of the sweep below, run by its trials.
+#[test]
+fn sweeping_program() {
+    let run = Run::get_context();
+    if run.is_offline() {
+        return;
+    }
+    let number = |name: &str| std::env::var(name).unwrap().parse::<f64>().unwrap();
+    let (lr, gamma) = (number("LR"), number("GAMMA"));
+    for epoch in 1..=2 {
+        run.log_step("Accuracy", lr * gamma * f64::from(epoch), epoch);
+    }
+    std::fs::create_dir_all("outputs").unwrap();
+    std::fs::write("outputs/lr.txt", lr.to_string()).unwrap();
+    run.flush().unwrap();
+}
+
+#[test]
+fn a_sweep_is_submitted_watched_and_compared() {
+    let printed = client("a_sweep_is_submitted_watched_and_compared", || {
+        let ws = Workspace::from_config().unwrap();
+        write("source/readme.txt", "hello");
+        let this = std::env::current_exe().unwrap();
+        let src = ScriptRunConfig::new("source")
+            .command(format!(
+                "LR=${{{{inputs.lr}}}} GAMMA=${{{{search_space.gamma}}}} {} sweeping_program --exact --nocapture",
+                this.display()
+            ))
+            .compute_target("cpu-cluster")
+            .environment("rust-tch-gpu")
+            .tag("lab", "02");
+        let sweep = SweepConfig::new(&src)
+            .choice("lr", [0.5, 1.0])
+            .choice("gamma", [0.25, 0.5])
+            .primary_metric("Accuracy", Goal::Maximize)
+            .max_concurrent_trials(2);
+        let experiment = Experiment::new(&ws, "sweeps");
+        let run = experiment.submit(&sweep).unwrap();
+        assert_eq!(
+            run.wait_for_completion(true).unwrap().status,
+            RunStatus::Completed
+        );
+
+        let trials = run.trials().unwrap();
+        assert_eq!((trials.len(), trials.primary_metric()), (4, "Accuracy"));
+        let best = trials.best().unwrap();
+        assert_eq!(
+            (best.label().as_str(), best.best),
+            ("gamma=0.5 lr=1.0", Some(1.0))
+        );
+        assert_eq!(best.values.len(), 2);
+        let best = run.best_child().unwrap().expect("there is a best one");
+        assert_eq!(best.id(), trials.best().unwrap().id);
+        assert_eq!(best.metrics().unwrap().latest("Accuracy"), Some(1.0));
+        best.download_file("outputs/lr.txt", "best.txt").unwrap();
+        assert_eq!(std::fs::read_to_string("best.txt").unwrap(), "1");
+        let model = best.register_model("best", "outputs").unwrap();
+        assert_eq!(model.run_id(), Some(best.id()));
+
+        let children = run.children().unwrap();
+        let ids: Vec<String> = (0..4)
+            .map(|number| format!("{}_{number}", run.id()))
+            .collect();
+        assert_eq!(children.iter().map(Run::id).collect::<Vec<_>>(), ids);
+        let child = &children[0];
+        assert_eq!(child.status().unwrap(), RunStatus::Completed);
+        assert_eq!(child.experiment_name(), "sweeps");
+        assert_eq!(
+            child.tags().unwrap()["hyperparameters"],
+            r#"{"gamma":0.25,"lr":0.5}"#
+        );
+        let parent = child.parent().unwrap().expect("it has one");
+        assert_eq!(parent.id(), run.id());
+        assert_eq!(best.parent().unwrap().expect("it has one").id(), run.id());
+        assert!(run.parent().unwrap().is_none());
+        assert_eq!(run.tags().unwrap()["lab"], "02");
+        assert!(child.children().unwrap().is_empty());
+        // A list of runs has the sweep; found again, it is still one.
+        assert_eq!(experiment.runs().unwrap().len(), 1);
+        let again = Run::get(&ws, run.id()).unwrap();
+        assert_eq!(again.trials().unwrap(), trials);
+        assert!(hinted(child.trials()).contains("is no sweep"));
+
+        // What cannot work is not sent, and what the service refuses is told.
+        let unnamed = SweepConfig::new(&src.clone().command("train")).choice("lr", [1]);
+        hinted(experiment.submit(&unnamed.clone()));
+        assert!(
+            hinted(experiment.submit(&unnamed.primary_metric("a", Goal::Minimize)))
+                .contains("`lr` stands nowhere in the command")
+        );
+        assert!(
+            hinted(experiment.submit(&sweep.clone().sampling(azureml::Sampling::Bayesian)))
+                .contains("not by Bayesian")
+        );
+    });
+    let Some(printed) = printed else { return };
+    assert_eq!(
+        printed.count("Trial 0   Completed   gamma=0.25 lr=0.5  Accuracy 0.25"),
+        1
+    );
+    printed.in_order(&[
+        "RunId: sweeps_",
+        "Queued",
+        "Running",
+        "Completed   gamma=0.5 lr=1.0  Accuracy 1\n",
+        "Completed   after",
+        "Trial ",
+        "Execution Summary",
+    ]);
+}
+
+#[test]
+fn a_canceled_sweep_takes_its_trials_with_it() {
+    client("a_canceled_sweep_takes_its_trials_with_it", || {
+        let src = shell_job("echo started\nsleep 600\n");
+        let sweep = SweepConfig::new(&src)
+            .uniform("lr", 0.1, 1.0)
+            .max_trials(3)
+            .primary_metric("Accuracy", Goal::Maximize);
+        let ws = Workspace::from_config().unwrap();
+        let run = Experiment::new(&ws, "sweeps").submit(&sweep).unwrap();
+        let children = wait_for("the trials", || {
+            let children = run.children().unwrap();
+            (children.len() == 3).then_some(children)
+        });
+        wait_until_running(&children[0]);
+        run.cancel().unwrap();
+        let ended = hinted(run.wait_for_completion(false));
+        assert!(ended.contains("canceled"), "{ended}");
+        for child in &children {
+            assert_eq!(child.status().unwrap(), RunStatus::Canceled);
+        }
+        assert!(run.best_child().unwrap().is_none());
+        assert!(run.trials().unwrap().best().is_none());
+    });
+}
+
 // What is large, what is cut off, and what finds no room.
 
 /// A file whose parts differ, so that no two can be taken for each other.

@@ -3,7 +3,7 @@
 //! The server ([`serve`]) holds one home folder ([`home`]): an `SQLite` database ([`store`]) and files ([`blob`]).
 //! Requests pass one entry ([`server`]) to the calls ([`routes`]). Jobs wait in a queue for the nodes of their compute
 //! ([`queue`]), and each is taken to its end by a task ([`runner`]) with the help of a supervisor, a process that does
-//! not depend on the server. A browser is shown the same by pages ([`studio`]).
+//! not depend on the server; a sweep ([`sweep`]) makes such jobs of its trials. A browser is shown the same by pages ([`studio`]).
 //!
 //! **Invariants.** What has been answered is in the store. A job that is not at its end is in the queue or has a
 //! supervisor, whatever was killed when. The job's processes know their run's token, never the workspace's. A name
@@ -23,3 +23,4 @@ pub mod server;
 pub mod signer;
 pub mod store;
 pub mod studio;
+pub mod sweep;

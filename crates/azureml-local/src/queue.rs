@@ -11,6 +11,7 @@ use crate::runner::failure::Failure;
 use crate::runner::folder::Folder;
 use crate::store::compute::{self, Compute};
 use crate::store::job::{self, Job};
+use crate::sweep;
 use azureml_wire::arm::last_part;
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
@@ -167,6 +168,8 @@ pub struct Queue {
     changed: Notify,
     /// Held while computes are read, so that what was read last is what counts.
     reading: tokio::sync::Mutex<()>,
+    /// How many jobs have ended.
+    ends: watch::Sender<u64>,
 }
 
 impl Queue {
@@ -192,6 +195,28 @@ impl Queue {
         self.inner().limits = limits(computes);
         self.wake();
         Ok(())
+    }
+
+    /// Takes note of a job that needs no nodes; tells when its end is asked for.
+    pub fn enter(&self, name: &str) -> watch::Receiver<bool> {
+        let (cancel, canceled) = watch::channel(false);
+        self.inner().running.insert(name.to_owned(), cancel);
+        canceled
+    }
+
+    /// Forgets a job that needed no nodes.
+    pub fn leave(&self, name: &str) {
+        self.inner().running.remove(name);
+    }
+
+    /// Changes whenever a job has ended.
+    pub fn ends(&self) -> watch::Receiver<u64> {
+        self.ends.subscribe()
+    }
+
+    /// Says that the end of a job has been written down.
+    pub fn tell_end(&self) {
+        self.ends.send_modify(|count| *count += 1);
     }
 
     /// Ends a job that waits or runs; the store says already that its end was asked for.
@@ -428,7 +453,11 @@ pub async fn recover(app: &Shared) -> Result<()> {
     jobs.sort_by_key(|job| job.status == JobStatus::Queued);
     for job in jobs {
         tracing::info!(job = job.name, status = %job.status, "taken up again");
-        app.queue.submit(Waiting::of(&job));
+        if job.is_sweep() {
+            sweep::start(app, &job.name);
+        } else {
+            app.queue.submit(Waiting::of(&job));
+        }
     }
     Ok(())
 }

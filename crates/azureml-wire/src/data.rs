@@ -39,3 +39,29 @@ pub struct DataVersionProperties {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
 }
+
+/// Data without its versions, as a list of all data gives it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataContainerProperties {
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Bag>,
+    /// Properties.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Bag>,
+    /// `uri_file`, `uri_folder` or `mltable`.
+    pub data_type: String,
+    /// Whether it is hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_archived: Option<bool>,
+    /// The newest version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_version: Option<String>,
+    /// The version that a registration without one would get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_version: Option<String>,
+}

@@ -1,17 +1,20 @@
 //! Jobs.
 
 use crate::Bag;
+use crate::sweep::SweepJob;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A job. Kinds other than command jobs are read as [`Job::Other`]. Has no `Debug`: the variables of its process may be
+/// A job. Kinds other than these are read as [`Job::Other`]. Has no `Debug`: the variables of its process may be
 /// secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "jobType")]
 pub enum Job {
     /// A command that runs in an environment on a compute target.
     Command(Box<CommandJob>),
+    /// A command that is tried with many values of its hyperparameters.
+    Sweep(Box<SweepJob>),
     /// Any other kind.
     #[serde(other)]
     Other,

@@ -20,6 +20,7 @@ pub mod mlflow;
 pub mod model;
 pub mod routes;
 pub mod run_history;
+pub mod sweep;
 pub mod workspace;
 
 /// A bag of strings: tags, properties, environment variables. Sorted, so that requests are reproducible.

@@ -41,6 +41,48 @@ pub struct RunDetails {
     pub warnings: Vec<RunWarning>,
 }
 
+/// A run, as `…/runs/{name}` and its children are answered. A run need not be a job: a program may make some within its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Its id; the name of a job.
+    pub run_id: String,
+    /// The run that it belongs to.
+    #[serde(default)]
+    pub parent_run_id: Option<String>,
+    /// The name that people see.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// When it was made.
+    #[serde(default)]
+    pub created_utc: Option<DateTime<Utc>>,
+    /// The compute target.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Tags.
+    #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
+    pub tags: Bag,
+    /// Properties.
+    #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
+    pub properties: Bag,
+}
+
+/// A page of runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunPage {
+    /// The runs of this page.
+    pub value: Vec<Run>,
+    /// Where to go on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub continuation_token: Option<String>,
+    /// The URL of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_link: Option<String>,
+}
+
 /// One remark about a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunWarning {

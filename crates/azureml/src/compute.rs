@@ -1,9 +1,13 @@
 //! Compute targets: where jobs run.
 
 use crate::asynchronous::Workspace;
+use crate::duration;
+use crate::error::{Error, Result};
 use crate::show::{Card, Cell, Row};
+use azureml_wire::Bag;
 use azureml_wire::arm::Resource;
-use azureml_wire::compute::Compute;
+use azureml_wire::compute::{AmlComputeProperties, Compute, ComputeBody, ScaleSettings};
+use std::time::Duration;
 
 /// Where jobs run: a cluster whose nodes come and go, or a single machine.
 #[derive(Debug, Clone)]
@@ -13,8 +17,145 @@ pub struct ComputeTarget {
     kind: &'static str,
     size: Option<String>,
     state: Option<String>,
+    /// How far its making is: `Succeeded`, `Creating`, ….
+    pub(crate) provisioning: Option<String>,
+    low_priority: bool,
     nodes: Option<Nodes>,
     description: Option<String>,
+}
+
+/// A cluster that is to be made, whose nodes come when jobs need them and go when they do not; made by
+/// [`ComputeTarget::create`].
+///
+/// ```
+/// use azureml::AmlCompute;
+///
+/// let cluster = AmlCompute::new("cc-aml-cpu", "STANDARD_DS3_V2")
+///     .max_nodes(4)
+///     .low_priority();
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a configuration does nothing until it is created"]
+pub struct AmlCompute {
+    pub(crate) name: String,
+    size: String,
+    min: u32,
+    max: u32,
+    low_priority: bool,
+    idle: Option<Duration>,
+    description: Option<String>,
+    tags: Bag,
+}
+
+impl AmlCompute {
+    /// A cluster of machines of a size, e.g. `STANDARD_DS3_V2`: one at most, none when idle.
+    pub fn new(name: impl Into<String>, vm_size: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            size: vm_size.into(),
+            min: 0,
+            max: 1,
+            low_priority: false,
+            idle: None,
+            description: None,
+            tags: Bag::new(),
+        }
+    }
+
+    /// Nodes that stay when idle. They cost as much as those that work.
+    pub fn min_nodes(mut self, nodes: u32) -> Self {
+        self.min = nodes;
+        self
+    }
+
+    /// Nodes at most.
+    pub fn max_nodes(mut self, nodes: u32) -> Self {
+        self.max = nodes;
+        self
+    }
+
+    /// Cheaper machines that may be taken away at any time; what ran there starts again.
+    pub fn low_priority(mut self) -> Self {
+        self.low_priority = true;
+        self
+    }
+
+    /// How long a node stays idle before it goes.
+    pub fn idle_seconds_before_scaledown(mut self, seconds: u64) -> Self {
+        self.idle = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// What it is, in words.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// A tag; may be given many times.
+    pub fn tag(mut self, name: impl Into<String>, value: impl std::fmt::Display) -> Self {
+        self.tags.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Finds the mistakes that can be found on this machine.
+    pub(crate) fn check(&self) -> Result<()> {
+        let name = &self.name;
+        let is_name = (2..=32).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if !is_name {
+            return Err(Error::invalid(
+                format!("`{name}` cannot be the name of a compute target"),
+                "it has 2 to 32 letters, digits and `-`, a letter first",
+            ));
+        }
+        if self.size.trim().is_empty() {
+            return Err(Error::invalid(
+                format!("the cluster `{name}` has machines of no size"),
+                "name one, e.g. `STANDARD_DS3_V2`",
+            ));
+        }
+        if self.max == 0 || self.min > self.max {
+            return Err(Error::invalid(
+                format!(
+                    "the cluster `{name}` would have {} to {} nodes",
+                    self.min, self.max
+                ),
+                "it has at least one node at most, and `.min_nodes(…)` is no more than `.max_nodes(…)`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// As the wire has it, in a region.
+    pub(crate) fn to_wire(&self, location: Option<&str>) -> Resource<Compute> {
+        let priority = if self.low_priority {
+            "LowPriority"
+        } else {
+            "Dedicated"
+        };
+        let cluster = AmlComputeProperties {
+            vm_size: Some(self.size.clone()),
+            vm_priority: Some(priority.to_owned()),
+            scale_settings: Some(ScaleSettings {
+                max_node_count: self.max,
+                min_node_count: Some(self.min),
+                node_idle_time_before_scale_down: self.idle.map(duration::iso),
+            }),
+            ..AmlComputeProperties::default()
+        };
+        let body = ComputeBody {
+            description: self.description.clone(),
+            properties: cluster,
+            ..ComputeBody::default()
+        };
+        Resource {
+            location: location.map(str::to_owned),
+            tags: (!self.tags.is_empty()).then(|| self.tags.clone()),
+            ..Resource::request(Compute::AmlCompute(body))
+        }
+    }
 }
 
 /// The nodes of a cluster.
@@ -37,6 +178,8 @@ impl ComputeTarget {
             kind: "other",
             size: None,
             state: None,
+            provisioning: None,
+            low_priority: false,
             nodes: None,
             description: None,
         };
@@ -46,6 +189,8 @@ impl ComputeTarget {
                 Self {
                     kind: "cluster",
                     size: cluster.properties.vm_size,
+                    low_priority: cluster.properties.vm_priority.as_deref() == Some("LowPriority"),
+                    provisioning: cluster.provisioning_state.clone(),
                     state: cluster
                         .properties
                         .allocation_state
@@ -63,6 +208,7 @@ impl ComputeTarget {
                 kind: "instance",
                 size: instance.properties.vm_size,
                 state: instance.properties.state,
+                provisioning: instance.provisioning_state,
                 description: instance.description,
                 ..base
             },
@@ -90,6 +236,11 @@ impl ComputeTarget {
         self.state.as_deref()
     }
 
+    /// Whether it is a cluster of machines that may be taken away at any time.
+    pub fn is_low_priority(&self) -> bool {
+        self.low_priority
+    }
+
     /// The nodes of a cluster.
     pub fn nodes(&self) -> Option<Nodes> {
         self.nodes
@@ -113,6 +264,7 @@ impl notebook::Display for ComputeTarget {
             .optional("Size", self.size.as_deref())
             .optional("State", self.state.as_deref())
             .optional("Nodes", self.nodes_text())
+            .optional("Priority", self.low_priority.then_some("low"))
             .optional("Description", self.description.as_deref())
             .mime_bundle()
     }
@@ -133,5 +285,36 @@ impl Row for ComputeTarget {
             or_empty(self.nodes_text().as_deref()),
             or_empty(self.description.as_deref()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_travels_as_the_service_has_it() {
+        let cluster = AmlCompute::new("cc-aml-cpu", "STANDARD_DS3_V2")
+            .max_nodes(4)
+            .low_priority()
+            .idle_seconds_before_scaledown(90)
+            .tag("lab", 2);
+        cluster.check().unwrap();
+        insta::assert_snapshot!(serde_json::to_string(&cluster.to_wire(Some("local"))).unwrap(), @r#"{"location":"local","tags":{"lab":"2"},"properties":{"computeType":"AmlCompute","properties":{"vmSize":"STANDARD_DS3_V2","vmPriority":"LowPriority","scaleSettings":{"maxNodeCount":4,"minNodeCount":0,"nodeIdleTimeBeforeScaleDown":"PT1M30S"}}}}"#);
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_is_refused_here() {
+        let good = || AmlCompute::new("cluster", "STANDARD_DS3_V2");
+        for cluster in [
+            AmlCompute::new("1", "STANDARD_DS3_V2"),
+            AmlCompute::new("a_b", "STANDARD_DS3_V2"),
+            AmlCompute::new("cluster", ""),
+            good().max_nodes(0),
+            good().min_nodes(3).max_nodes(2),
+        ] {
+            let error = cluster.check().unwrap_err().to_string();
+            assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
+        }
     }
 }

@@ -23,6 +23,24 @@
 //! # }
 //! ```
 //!
+//! # Try many values
+//!
+//! ```no_run
+//! # use azureml::prelude::*;
+//! # fn main() -> azureml::Result<()> {
+//! # let ws = Workspace::local()?;
+//! # let src = ScriptRunConfig::new("script");
+//! let sweep = SweepConfig::new(&src)
+//!     .choice("lr", [0.5, 1.0]) // `--lr 0.5`, …
+//!     .choice("gamma", [0.7, 0.9])
+//!     .primary_metric("Accuracy", Goal::Maximize);
+//! let run = Experiment::new(&ws, "train-model").submit(&sweep)?;
+//! run.wait_for_completion(true)?; // the trials, as they come and go
+//! let best = run.best_child()?; // a run like any other
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Look at a run
 //!
 //! ```no_run
@@ -76,6 +94,7 @@ mod compute;
 mod config;
 mod context;
 pub mod credential;
+mod data;
 mod duration;
 mod env;
 mod environment;
@@ -93,29 +112,36 @@ mod script;
 mod script_config;
 mod show;
 mod snapshot;
+mod sweep_config;
 mod upload;
 
 pub use azureml_wire::job::JobStatus as RunStatus;
 pub use azureml_wire::run_history::StatusChange;
+pub use azureml_wire::sweep::Goal;
 pub use blocking::{Experiment, Run, Workspace};
-pub use compute::{ComputeTarget, Nodes};
+pub use compute::{AmlCompute, ComputeTarget, Nodes};
 pub use context::RunContext;
+pub use data::Data;
 pub use environment::{Environment, EnvironmentReference};
 pub use error::{Error, Result, ServiceError};
 pub use input::{Distribution, Input, Output};
 pub use model::Model;
 /// What a cell shows, for values of your own.
 pub use notebook;
-pub use run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions};
+pub use run::{
+    FileList, Metric, Metrics, Point, RunDetails, RunFile, RunFilter, Trial, Trials, WaitOptions,
+};
 pub use script_config::ScriptRunConfig;
 pub use show::List;
+pub use sweep_config::{JobConfig, Sampling, SweepConfig};
 
 /// What a cell needs: `use azureml::prelude::*;`.
 pub mod prelude {
     pub use notebook::{MimeBundle, display};
 
     pub use crate::{
-        ComputeTarget, Distribution, Environment, Experiment, Input, Metrics, Model, Output, Run,
-        RunStatus, ScriptRunConfig, WaitOptions, Workspace,
+        AmlCompute, ComputeTarget, Data, Distribution, Environment, Experiment, Goal, Input,
+        Metrics, Model, Output, Run, RunFilter, RunStatus, Sampling, ScriptRunConfig, SweepConfig,
+        WaitOptions, Workspace,
     };
 }

@@ -118,7 +118,9 @@ pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
             properties[name] = value;
         }
     }
-    properties["provisioningState"] = json!("Succeeded");
+    if rules.kind != Kind::Data {
+        properties["provisioningState"] = json!("Succeeded");
+    }
     (rules.complete)(&mut properties);
     resource(
         &[
@@ -141,8 +143,13 @@ fn container(kind: Kind, name: &str, versions: &[Asset]) -> Value {
         "isArchived": versions.iter().all(is_archived),
         "latestVersion": newest.map(|asset| &asset.version),
         "nextVersion": asset::next_version(versions),
-        "provisioningState": "Succeeded",
     });
+    if kind == Kind::Data {
+        properties["dataType"] =
+            newest.map_or(Value::Null, |newest| newest.properties["dataType"].clone());
+    } else {
+        properties["provisioningState"] = json!("Succeeded");
+    }
     if let Some(description) = newest.and_then(|asset| asset.properties.get("description")) {
         properties["description"] = description.clone();
     }

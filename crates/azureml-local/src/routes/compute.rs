@@ -132,7 +132,7 @@ async fn put(
     State(app): State<Shared>,
     Path(name): Path<String>,
     Body(mut body): Body,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, HeaderMap, Json<Value>)> {
     let fine = (2..=32).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
@@ -209,10 +209,13 @@ async fn put(
     } else {
         StatusCode::OK
     };
-    Ok((status, Json(shown(&app, compute).await)))
+    Ok((status, accepted(&app), Json(shown(&app, compute).await)))
 }
 
-async fn delete(State(app): State<Shared>, Path(name): Path<String>) -> Result<StatusCode> {
+async fn delete(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, HeaderMap)> {
     let compute = find(&app, name).await?;
     if app.queue.uses(&compute.name) {
         return Err(Error::conflict(format!(
@@ -228,7 +231,7 @@ async fn delete(State(app): State<Shared>, Path(name): Path<String>) -> Result<S
     app.db(move |store| compute::delete(store, &compute.name))
         .await?;
     app.queue.refresh(&app).await?;
-    Ok(StatusCode::OK)
+    Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
 async fn start(

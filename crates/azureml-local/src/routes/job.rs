@@ -13,6 +13,7 @@ use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
 use crate::studio::access;
+use crate::sweep;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
@@ -49,7 +50,9 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
     if properties.get("properties").is_none() {
         properties["properties"] = json!({});
     }
-    properties["parameters"] = json!({});
+    if !job.is_sweep() && properties.get("parameters").is_none() {
+        properties["parameters"] = json!({});
+    }
     properties["services"] = json!({
         "Tracking": {
             "jobServiceType": "Tracking",
@@ -60,7 +63,10 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
             "endpoint": studio_link(app, &job.name),
         },
     });
-    if let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut) {
+    // Those of a sweep are its trials'.
+    if !job.is_sweep()
+        && let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut)
+    {
         for (name, output) in outputs.iter_mut() {
             if output.get("uri").is_none_or(Value::is_null) {
                 output["uri"] = json!(output_uri(&job.name, name));
@@ -110,43 +116,80 @@ async fn put(
 ) -> Result<(StatusCode, Json<Value>)> {
     let properties = body.get("properties").cloned().unwrap_or(Value::Null);
     let kind = properties.get("jobType").and_then(Value::as_str);
-    if let Some(kind) = kind.filter(|kind| *kind != "Command") {
+    if let Some(kind) = kind.filter(|kind| !matches!(*kind, "Command" | "Sweep")) {
         return Err(Error::invalid(format!(
-            "the local workspace runs command jobs, not jobs of the kind {kind:?}\n\
+            "the local workspace runs command jobs and sweeps, not jobs of the kind {kind:?}\n\
              hint: submit it to a workspace on Azure"
         )));
     }
     let request: Resource<WireJob> = strict(&body)?;
-    let WireJob::Command(request) = request.properties else {
-        return Err(Error::invalid("a job needs a jobType"));
-    };
+    let request = Request::of(request.properties)?;
     let existing = {
         let name = name.clone();
         app.db(move |store| job::get(store, &name)).await?
     };
     if let Some(job) = existing {
-        let job = change(&app, &job, &request, &properties).await?;
+        let job = change(&app, &job, request.tags.unwrap_or_default(), &properties).await?;
         return Ok((StatusCode::OK, Json(shown(&app, &job))));
     }
-    let job = submit(&app, name, &request, properties).await?;
+    let job = submit(&app, name, request, properties).await?;
     let mut answer = shown(&app, &job);
     // As the service: the queue has not looked at it yet.
     answer["properties"]["status"] = json!(JobStatus::Starting);
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
+/// A job that is asked for, and what those of all kinds have.
+struct Request {
+    job: WireJob,
+    tags: Option<Bag>,
+    display_name: Option<String>,
+    experiment: Option<String>,
+}
+
+impl Request {
+    fn of(job: WireJob) -> Result<Self> {
+        let (tags, display_name, experiment) = match &job {
+            WireJob::Command(job) => (&job.tags, &job.display_name, &job.experiment_name),
+            WireJob::Sweep(job) => (&job.tags, &job.display_name, &job.experiment_name),
+            WireJob::Other => return Err(Error::invalid("a job needs a jobType")),
+        };
+        Ok(Self {
+            tags: tags.clone(),
+            display_name: display_name.clone(),
+            experiment: experiment.clone(),
+            job,
+        })
+    }
+
+    /// Refuses what the service itself refuses at once.
+    fn check(&self, name: &str) -> Result<()> {
+        match &self.job {
+            WireJob::Command(job) => check(name, job),
+            WireJob::Sweep(job) => {
+                sweep::check(job)?;
+                // One stands for all: their values differ, and the values have been looked at.
+                let first = sweep::draw::trials(job)?.into_iter().next();
+                let trial = sweep::trial(job, &first.unwrap_or_default());
+                // Room for the number of a trial.
+                check(&format!("{name}_000"), &trial)
+            }
+            WireJob::Other => Ok(()),
+        }
+    }
+}
+
 async fn submit(
     app: &Shared,
     name: String,
-    request: &CommandJob,
+    request: Request,
     mut properties: Value,
 ) -> Result<Job> {
-    check(&name, request)?;
-    let tags = request.tags.clone().unwrap_or_default();
-    let display_name = request.display_name.clone().unwrap_or_else(|| name.clone());
+    request.check(&name)?;
+    let tags = request.tags.unwrap_or_default();
+    let display_name = request.display_name.unwrap_or_else(|| name.clone());
     let experiment = request
-        .experiment_name
-        .clone()
+        .experiment
         .filter(|experiment| !experiment.is_empty())
         .unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     if let Some(members) = properties.as_object_mut() {
@@ -156,6 +199,17 @@ async fn submit(
         }
         members.retain(|_, value| !value.is_null());
         members.insert("displayName".to_owned(), json!(display_name));
+    }
+    if let WireJob::Sweep(sweep) = &request.job {
+        // In the service's own words.
+        properties["objective"] = json!(sweep.objective);
+    }
+    if let Some(sampling) = properties.get_mut("samplingAlgorithm")
+        && sampling["samplingAlgorithmType"] == "Random"
+        && sampling.get("seed").is_none_or(Value::is_null)
+    {
+        // Whoever takes the sweep up again draws the same values.
+        sampling["seed"] = json!(fastrand::u32(..i32::MAX as u32));
     }
     let job = app
         .db({
@@ -173,6 +227,7 @@ async fn submit(
                         experiment: &experiment,
                         properties: &properties,
                         tags: &tags,
+                        parent: None,
                     },
                 )?;
                 job::get(store, &name)?.ok_or_else(|| Error::Internal("a job got lost".to_owned()))
@@ -180,11 +235,15 @@ async fn submit(
         })
         .await?;
     tracing::info!(job = name, "submitted");
-    app.queue.submit(Waiting::of(&job));
+    if job.is_sweep() {
+        sweep::start(app, &job.name);
+    } else {
+        app.queue.submit(Waiting::of(&job));
+    }
     Ok(job)
 }
 
-/// What the service itself refuses at once.
+/// Refuses what the service itself refuses of a command job.
 fn check(name: &str, request: &CommandJob) -> Result<()> {
     let fine = name.len() <= 200
         && name
@@ -289,8 +348,15 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
 }
 
 /// Changes what may change of a job that is there.
-async fn change(app: &Shared, old: &Job, request: &CommandJob, sent: &Value) -> Result<Job> {
-    for member in ["command", "codeId", "environmentId", "computeId", "inputs"] {
+async fn change(app: &Shared, old: &Job, tags: Bag, sent: &Value) -> Result<Job> {
+    for member in [
+        "jobType",
+        "command",
+        "codeId",
+        "environmentId",
+        "computeId",
+        "inputs",
+    ] {
         let (before, after) = (old.properties.get(member), sent.get(member));
         if after.is_some_and(|after| !after.is_null() && Some(after) != before) {
             return Err(Error::conflict(format!(
@@ -307,7 +373,6 @@ async fn change(app: &Shared, old: &Job, request: &CommandJob, sent: &Value) -> 
         }
     }
     let name = old.name.clone();
-    let tags: Bag = request.tags.clone().unwrap_or_default();
     app.db(move |store| {
         job::set_properties(store, &name, &properties)?;
         for (key, value) in &tags {
@@ -352,8 +417,12 @@ async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Res
         let tag = query.tag.clone();
         let kind = query.kind.clone();
         move |job: &Job| {
-            view.shows(job.is_archived())
-                && kind.as_deref().is_none_or(|kind| kind == "Command")
+            // Trials are found by way of their sweep.
+            job.parent.is_none()
+                && view.shows(job.is_archived())
+                && kind
+                    .as_deref()
+                    .is_none_or(|kind| job.text("jobType") == Some(kind))
                 && tag.as_deref().is_none_or(|tag| match tag.split_once('=') {
                     Some((key, value)) => job.tags.get(key).is_some_and(|have| have == value),
                     None => job.tags.contains_key(tag),

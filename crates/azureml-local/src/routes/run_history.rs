@@ -2,9 +2,9 @@
 
 use super::artifact::Artifacts;
 use super::job::{find, missing, output_uri};
-use super::{artifact, resource};
+use super::{artifact, next_link, resource};
 use crate::app::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::server::auth::Caller;
 use crate::server::body::{Json as Body, lenient};
 use crate::store::job::{self, Job};
@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
 use azureml_wire::arm::last_part;
+use azureml_wire::local::scope;
 use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,11 +51,12 @@ struct OfRun {
     run: String,
 }
 
-/// A job that the caller may look at.
+/// A run that the caller may look at; it need not be a job.
 async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
     app.db(move |store| {
         caller.may_use(store, &run)?;
-        job::get(store, &run)?.ok_or_else(|| missing(&run))
+        let found = mlflow::get_run(store, &run)?.ok_or_else(|| missing(&run))?;
+        job::of_run(store, &found)
     })
     .await
 }
@@ -62,8 +64,9 @@ async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
 fn shown(job: &Job) -> Value {
     json!({
         "runId": job.name,
-        "rootRunId": job.name,
-        "runType": "azureml.scriptrun",
+        "parentRunId": job.parent,
+        "rootRunId": job.parent.as_ref().unwrap_or(&job.name),
+        "runType": if job.is_sweep() { "azureml.sweep" } else { "azureml.scriptrun" },
         "experimentId": job.experiment_id.to_string(),
         "dataContainerId": format!("dcid.{}", job.name),
         "displayName": job.text("displayName"),
@@ -178,8 +181,59 @@ async fn modify(
     Ok(Json(shown(&job)))
 }
 
-async fn children() -> Json<Value> {
-    Json(json!({ "value": [] }))
+/// The query of the listing of children.
+#[derive(Debug, Default, Deserialize)]
+struct Children {
+    #[serde(rename = "$top", alias = "top")]
+    top: Option<usize>,
+    #[serde(rename = "$continuationToken", alias = "$continuationtoken")]
+    token: Option<String>,
+}
+
+/// Runs on one page.
+const PAGE: usize = 100;
+
+async fn children(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Query(query): Query<Children>,
+) -> Result<Json<Value>> {
+    let after = match &query.token {
+        Some(token) => token
+            .parse()
+            .map_err(|_| Error::invalid(format!("{token:?} is no place in the list")))?,
+        None => 0,
+    };
+    let top = query.top.unwrap_or(PAGE).clamp(1, 1000);
+    let parent = run.clone();
+    let mut children = app
+        .db(move |store| {
+            caller.may_use(store, &run)?;
+            if mlflow::get_run(store, &run)?.is_none() {
+                return Err(missing(&run));
+            }
+            mlflow::children(store, &run, after, top + 1)?
+                .iter()
+                .map(|child| job::of_run(store, child))
+                .collect::<Result<Vec<Job>>>()
+        })
+        .await?;
+    let more = children.len() > top;
+    children.truncate(top);
+    let mut page = json!({ "value": children.iter().map(shown).collect::<Vec<_>>() });
+    if let Some(last) = children.last().filter(|_| more) {
+        let token = last.seq.to_string();
+        let path = scope().run_history(&parent, "/children");
+        let top = top.to_string();
+        page["nextLink"] = json!(next_link(
+            &app,
+            &path,
+            &[("$continuationToken", Some(&token)), ("$top", Some(&top))],
+        ));
+        page["continuationToken"] = json!(token);
+    }
+    Ok(Json(page))
 }
 
 async fn service_instances() -> Json<Value> {
@@ -229,11 +283,7 @@ async fn artifacts(
 ) -> Result<Json<Value>> {
     artifact::check(&app, caller, &run).await?;
     let experiment = find(&app, run.clone()).await.map(|job| job.experiment);
-    let address = azureml_wire::local::scope().artifacts(
-        experiment.as_deref().unwrap_or("Default"),
-        &run,
-        "",
-    );
+    let address = scope().artifacts(experiment.as_deref().unwrap_or("Default"), &run, "");
     artifact::listed(&app, &run, &page, &address)
         .await
         .map(Json)

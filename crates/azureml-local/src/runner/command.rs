@@ -4,6 +4,7 @@
 //! local workspace, unlike a container, may lie in a folder with a space in its name.
 
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What a placeholder stands for.
@@ -73,6 +74,27 @@ pub fn resolve(command: &str, bindings: &Bindings) -> String {
     }
     resolved.push_str(&command[done..]);
     resolved
+}
+
+/// The command line with the values of one group, `${{group.name}}`, in their places; all else stays for later.
+pub fn fill(command: &str, group: &str, values: &BTreeMap<String, Value>) -> String {
+    let mut filled = String::with_capacity(command.len());
+    let mut done = 0;
+    for (name, start, end) in placeholders(command) {
+        let value = name
+            .strip_prefix(group)
+            .and_then(|rest| values.get(rest.strip_prefix('.')?));
+        if let Some(value) = value {
+            filled.push_str(&command[done..start]);
+            match value {
+                Value::String(text) => filled.push_str(text),
+                other => filled.push_str(&other.to_string()),
+            }
+            done = end;
+        }
+    }
+    filled.push_str(&command[done..]);
+    filled
 }
 
 /// Every `${{ name }}` with where it begins and ends.
@@ -200,6 +222,20 @@ mod tests {
         ] {
             assert_eq!(resolve(command, &bindings()), expected);
         }
+    }
+
+    #[test]
+    fn the_values_of_one_group_are_filled_in() {
+        let values = [("lr", Value::from(0.5)), ("kind", Value::from("a b"))];
+        let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+        assert_eq!(
+            fill(
+                "t ${{inputs.x}} --lr ${{ search_space.lr }} '${{search_space.kind}}' ${{search_space.no}}$[[ x]]",
+                "search_space",
+                &values
+            ),
+            "t ${{inputs.x}} --lr 0.5 'a b' ${{search_space.no}}$[[ x]]"
+        );
     }
 
     #[test]

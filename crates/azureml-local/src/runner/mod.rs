@@ -84,6 +84,7 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
             }
         }
     }
+    app.queue.tell_end();
     let home = app.home.clone();
     let _ = blocking(move || {
         home.take_ballast();

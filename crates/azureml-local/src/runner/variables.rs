@@ -5,6 +5,7 @@ use crate::runner::command::Bindings;
 use crate::store::job::Job;
 use azureml_wire::Bag;
 use azureml_wire::local;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
@@ -81,7 +82,10 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
     let port_file = app.home.port_file().to_string_lossy().into_owned();
     for (name, value) in [
         ("AZUREML_RUN_ID", job.name.as_str()),
-        ("AZUREML_ROOT_RUN_ID", &job.name),
+        (
+            "AZUREML_ROOT_RUN_ID",
+            job.parent.as_deref().unwrap_or(&job.name),
+        ),
         ("AZUREML_RUN_TOKEN", &token),
         ("AZUREML_EXPERIMENT_ID", &experiment_id),
         ("AZUREML_EXPERIMENT_NAME", &job.experiment),
@@ -113,6 +117,13 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
         } else if let Some(name) = name.strip_prefix("outputs.") {
             variables.insert(format!("AZURE_ML_OUTPUT_{name}"), text);
         }
+    }
+    let hyperparameters = job.properties.get("parameters").and_then(Value::as_object);
+    for (name, value) in hyperparameters.into_iter().flatten() {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        variables.insert(format!("AZUREML_PARAMETER_{name}"), text);
     }
     let own: Bag = job
         .properties

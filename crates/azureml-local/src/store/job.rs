@@ -1,12 +1,13 @@
 //! Jobs and their status path.
 
-use super::{json, milliseconds, mlflow, now};
+use super::{json as parsed, milliseconds, mlflow, now, text_of};
 use crate::error::Result;
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::StatusChange;
+use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Job {
     pub properties: Value,
     /// Its tags.
     pub tags: Bag,
+    /// The run that it belongs to.
+    pub parent: Option<String>,
     /// The experiment's name.
     pub experiment: String,
     /// The experiment's id.
@@ -43,6 +46,11 @@ impl Job {
         self.properties.get(name)?.as_str()
     }
 
+    /// Whether it is a sweep: its trials run, and it does not.
+    pub fn is_sweep(&self) -> bool {
+        self.text("jobType") == Some("Sweep")
+    }
+
     /// Whether it is hidden.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
@@ -60,26 +68,73 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
     let status: String = row.get(5)?;
     let error: Option<String> = row.get(6)?;
     let warnings: String = row.get(7)?;
-    // MLflow's own bookkeeping is not among a job's tags.
-    let tags = mlflow::tags(store, &name)?
-        .into_iter()
-        .filter(|tag| !tag.key.starts_with("mlflow."))
-        .map(|tag| (tag.key, tag.value))
-        .collect();
+    let (parent, tags) = parent_and_tags(store, &name)?;
     Ok(Job {
+        parent,
         seq: row.get(0)?,
-        properties: json(&properties)?,
+        properties: parsed(&properties)?,
         tags,
         experiment: row.get(3)?,
         experiment_id: row.get(4)?,
         // Never fails: unknown words are `Unknown`.
         status: status.parse().unwrap_or(JobStatus::Unknown),
-        error: error.as_deref().map(json).transpose()?,
+        error: error.as_deref().map(parsed).transpose()?,
         warnings: serde_json::from_str(&warnings)?,
         created_at: row.get(8)?,
         started_at: row.get(9)?,
         ended_at: row.get(10)?,
         name,
+    })
+}
+
+/// The run that a run belongs to, and its tags. MLflow's own bookkeeping is not among a job's tags.
+fn parent_and_tags(store: &Connection, run: &str) -> Result<(Option<String>, Bag)> {
+    let mut parent = None;
+    let mut tags = Bag::new();
+    for tag in mlflow::tags(store, run)? {
+        if tag.key == mlflow::PARENT {
+            parent = Some(tag.value);
+        } else if !tag.key.starts_with("mlflow.") {
+            tags.insert(tag.key, tag.value);
+        }
+    }
+    Ok((parent, tags))
+}
+
+/// A run that need not be a job, as a job of which little is known.
+pub fn of_run(store: &Connection, run: &mlflow::Run) -> Result<Job> {
+    if let Some(job) = get(store, &run.id)? {
+        return Ok(job);
+    }
+    let (parent, tags) = parent_and_tags(store, &run.id)?;
+    let time = |milliseconds: Option<i64>| {
+        milliseconds
+            .and_then(DateTime::from_timestamp_millis)
+            .map(text_of)
+    };
+    let experiment = mlflow::experiment_by_id(store, run.experiment)?;
+    Ok(Job {
+        seq: run.seq,
+        name: run.id.clone(),
+        properties: json!({ "displayName": run.name }),
+        tags,
+        parent,
+        experiment: experiment
+            .map(|experiment| experiment.name)
+            .unwrap_or_default(),
+        experiment_id: run.experiment,
+        status: match run.status.as_str() {
+            "SCHEDULED" => JobStatus::NotStarted,
+            "FINISHED" => JobStatus::Completed,
+            "FAILED" => JobStatus::Failed,
+            "KILLED" => JobStatus::Canceled,
+            _ => JobStatus::Running,
+        },
+        error: None,
+        warnings: Vec::new(),
+        created_at: time(run.start_time).unwrap_or_default(),
+        started_at: time(run.start_time),
+        ended_at: time(run.end_time),
     })
 }
 
@@ -104,6 +159,8 @@ pub struct NewJob<'a> {
     pub properties: &'a Value,
     /// Its tags.
     pub tags: &'a Bag,
+    /// The run that it belongs to.
+    pub parent: Option<&'a str>,
 }
 
 /// Keeps a job, and its run, as `Queued`.
@@ -123,6 +180,9 @@ pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
         mlflow::set_tag(store, job.name, key, value)?;
     }
     mlflow::set_tag(store, job.name, "mlflow.runName", job.display_name)?;
+    if let Some(parent) = job.parent {
+        mlflow::set_tag(store, job.name, mlflow::PARENT, parent)?;
+    }
     store.execute(
         "INSERT INTO job (name, properties, status, created_at) VALUES (?1, ?2, ?3, ?4)",
         params![
@@ -149,6 +209,14 @@ pub fn get(store: &Connection, name: &str) -> Result<Option<Job>> {
     let mut statement = store.prepare_cached(&format!("{SELECT} WHERE job.name = ?1"))?;
     let mut rows = statement.query(params![name])?;
     rows.next()?.map(|row| read(store, row)).transpose()
+}
+
+/// The jobs that belong to a run, in the order of submission.
+pub fn children(store: &Connection, parent: &str) -> Result<Vec<Job>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{SELECT} JOIN tag ON tag.run = run.id AND tag.key = ?1 AND tag.value = ?2 ORDER BY run.seq"
+    ))?;
+    all(store, statement.query(params![mlflow::PARENT, parent])?)
 }
 
 /// Jobs submitted before `before`, the newest first, at most `limit`.

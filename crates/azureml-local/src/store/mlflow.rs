@@ -3,8 +3,12 @@
 use super::series;
 use crate::error::{Error, Result};
 use azureml_wire::mlflow::{Metric, Param, RunTag};
+use azureml_wire::sweep::Goal;
 use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// The tag of a run that names the run it belongs to.
+pub const PARENT: &str = "mlflow.parentRunId";
 
 /// The experiment that runs belong to when they name none.
 pub const DEFAULT_EXPERIMENT: &str = "Default";
@@ -183,6 +187,17 @@ pub fn runs(store: &Connection, experiment: i64) -> Result<Vec<Run>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The runs that belong to a run and came after the place `after`, in the order of creation, at most `limit`.
+pub fn children(store: &Connection, parent: &str, after: i64, limit: usize) -> Result<Vec<Run>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{RUN} WHERE seq > ?3 AND lifecycle = 'active'
+           AND id IN (SELECT tag.run FROM tag WHERE tag.key = ?1 AND tag.value = ?2)
+         ORDER BY seq LIMIT ?4"
+    ))?;
+    let rows = statement.query_map(params![PARENT, parent, after, limit as i64], run)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Changes what MLflow may change of a run.
 pub fn update_run(store: &Connection, run: &Run) -> Result<()> {
     store.execute(
@@ -246,6 +261,19 @@ pub fn metric_history(
         Ok((row.get(4)?, metric(row)?))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The best value that a run has logged of a metric; what is no number is never the best.
+pub fn best(store: &Connection, run: &str, key: &str, goal: Goal) -> Result<Option<f64>> {
+    let best = match goal {
+        Goal::Minimize => "min",
+        Goal::Maximize => "max",
+    };
+    Ok(store
+        .prepare_cached(&format!(
+            "SELECT {best}(value) FROM metric WHERE run = ?1 AND key = ?2 AND abs(value) < 9e999"
+        ))?
+        .query_row(params![run, key], |row| row.get(0))?)
 }
 
 /// Keeps a parameter; a parameter never changes.

@@ -276,8 +276,12 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
             .unwrap_or_default()
             .to_owned()
     };
-    let version = |member: &str| {
-        let id = job.text(member).unwrap_or_default();
+    // That of a sweep is its trials'.
+    let of_program = |member: &str| {
+        let trial = || job.properties.get("trial")?.get(member)?.as_str();
+        job.text(member).or_else(trial).unwrap_or_default()
+    };
+    let version = |id: &str| {
         let mut parts = id.rsplit('/');
         match (parts.next(), parts.next(), parts.next()) {
             (Some(version), Some("versions"), Some(name)) => format!("{name}:{version}"),
@@ -304,12 +308,9 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
         ("Experiment", job.experiment.clone()),
         ("Submitted", text::clock(&job.created_at)),
         ("Duration", jobs::duration(job)),
-        (
-            "Command",
-            job.text("command").unwrap_or_default().to_owned(),
-        ),
-        ("Code", version("codeId")),
-        ("Environment", version("environmentId")),
+        ("Command", of_program("command").to_owned()),
+        ("Code", version(of_program("codeId"))),
+        ("Environment", version(of_program("environmentId"))),
         ("Compute", last("computeId")),
         ("Inputs", named("inputs")),
         ("Outputs", named("outputs")),

@@ -192,7 +192,11 @@ fn what_makes_no_sense_is_refused_at_once() {
             "\"a/b\" is no name",
         ),
         ("-x", json!({}), "no name of a job"),
-        ("sweep", json!({ "jobType": "Sweep" }), "command jobs"),
+        (
+            "spark",
+            json!({ "jobType": "Spark" }),
+            "command jobs and sweeps",
+        ),
         (
             "inputs",
             json!({ "inputs": { "../a": { "jobInputType": "literal", "value": "1" } } }),
@@ -360,7 +364,7 @@ fn idle_nodes_go() {
     wait_for("the nodes to go", || (nodes() == 0).then_some(()));
     workspace
         .arm("DELETE", "/computes/brief", &Value::Null)
-        .expect(200);
+        .expect(202);
     workspace
         .arm("GET", "/computes/brief", &Value::Null)
         .expect(404);

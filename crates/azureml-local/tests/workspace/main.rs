@@ -10,3 +10,4 @@ mod life;
 mod mlflow;
 mod studio;
 mod support;
+mod sweeps;

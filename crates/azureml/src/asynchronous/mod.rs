@@ -19,6 +19,8 @@
 //!
 //! Futures may be dropped at any point; what was submitted goes on.
 
+mod children;
+mod data;
 mod model;
 mod run;
 mod submit;

@@ -1,4 +1,4 @@
-//! Registering models, finding them and bringing their files here.
+//! Registering models, finding them and bringing their files here; and the files of anything else that has an address.
 
 use super::run::{inside, is_below};
 use super::{Run, Workspace};
@@ -99,16 +99,26 @@ impl Workspace {
             ),
         };
         let uri = known.as_ref().unwrap_or(model).uri().unwrap_or_default();
+        self.download_from(&format!("model `{}`", model.name()), uri, to)
+            .await
+    }
+
+    /// Downloads the files of something at an address into the folder `to`.
+    pub(super) async fn download_from(
+        &self,
+        of: &str,
+        uri: &str,
+        to: &Path,
+    ) -> Result<List<PathBuf>> {
         match place(uri) {
             Some(Place::Run { id, path }) => self.run(id).await?.download_below(path, to).await,
             Some(Place::Datastore { name, path }) => self.download_blobs(name, path, to).await,
             None => Err(Error::invalid(
                 format!(
-                    "the files of model `{}` are at {}, which cannot be read from here",
-                    model.name(),
+                    "the files of {of} are at {}, which cannot be read from here",
                     uri.split('?').next().unwrap_or(uri)
                 ),
-                "download them in Studio, under Models",
+                "they lie outside of the workspace's datastores: download them from there",
             )),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Workspace;
 use crate::client::retry::Retry;
-use crate::client::{Call, blob, parse};
+use crate::client::{Call, blob};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
 use crate::run::log::{self, Tail, is_followed};
@@ -10,9 +10,10 @@ use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOpti
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
 use azureml_wire::arm::{Resource, last_part};
-use azureml_wire::job::{CommandJob, Job, JobStatus};
+use azureml_wire::job::{Job, JobStatus};
 use azureml_wire::mlflow;
 use azureml_wire::run_history::{self, ArtifactContent, ArtifactPage, ModifyRun};
+use azureml_wire::sweep::Objective;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use notebook::{Display, MimeBundle};
@@ -41,6 +42,10 @@ struct Inner {
     compute: Option<String>,
     created_at: Option<DateTime<Utc>>,
     studio: Option<String>,
+    /// The run that it belongs to, where that is known.
+    parent: Option<String>,
+    /// Of a sweep: what its trials are compared by.
+    objective: Option<Objective>,
     /// As it was last heard of.
     status: Mutex<JobStatus>,
 }
@@ -48,26 +53,64 @@ struct Inner {
 impl Run {
     pub(crate) fn from_resource(workspace: &Workspace, id: &str, job: Resource<Job>) -> Self {
         let created_at = job.system_data.and_then(|data| data.created_at);
-        let command = match job.properties {
-            Job::Command(command) => *command,
-            Job::Other => CommandJob::default(),
+        let mut objective = None;
+        let (experiment, display_name, compute, services, status) = match job.properties {
+            Job::Command(job) => (
+                job.experiment_name,
+                job.display_name,
+                job.compute_id,
+                job.services,
+                job.status,
+            ),
+            Job::Sweep(job) => {
+                objective = Some(job.objective);
+                (
+                    job.experiment_name,
+                    job.display_name,
+                    job.compute_id,
+                    job.services,
+                    job.status,
+                )
+            }
+            Job::Other => Default::default(),
         };
-        let studio = command
-            .services
+        let studio = services
             .and_then(|mut services| services.remove("Studio")?.endpoint)
             .map(without_secrets);
         Self {
             inner: Arc::new(Inner {
                 workspace: workspace.clone(),
                 id: id.to_owned(),
-                experiment: command
-                    .experiment_name
-                    .unwrap_or_else(|| "Default".to_owned()),
-                display_name: command.display_name,
-                compute: command.compute_id.map(|id| last_part(&id).to_owned()),
+                experiment: experiment.unwrap_or_else(|| "Default".to_owned()),
+                display_name,
+                compute: compute.map(|id| last_part(&id).to_owned()),
                 created_at,
                 studio,
-                status: Mutex::new(command.status.unwrap_or(JobStatus::Unknown)),
+                parent: None,
+                objective,
+                status: Mutex::new(status.unwrap_or(JobStatus::Unknown)),
+            }),
+        }
+    }
+
+    /// A run as run history tells of it, which does not say the experiment's name.
+    pub(super) fn from_history(
+        workspace: &Workspace,
+        experiment: &str,
+        run: run_history::Run,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                workspace: workspace.clone(),
+                id: run.run_id,
+                experiment: experiment.to_owned(),
+                display_name: run.display_name,
+                compute: run.target,
+                created_at: run.created_utc,
+                studio: None,
+                parent: run.parent_run_id,
+                objective: None,
+                status: Mutex::new(run.status),
             }),
         }
     }
@@ -95,6 +138,16 @@ impl Run {
     /// The workspace that it runs in.
     pub fn workspace(&self) -> &Workspace {
         &self.inner.workspace
+    }
+
+    /// The id of the run that it belongs to, where that is known.
+    pub(super) fn known_parent(&self) -> Option<&str> {
+        self.inner.parent.as_deref()
+    }
+
+    /// Of a sweep: what its trials are compared by.
+    pub(super) fn known_objective(&self) -> Option<&Objective> {
+        self.inner.objective.as_ref()
     }
 
     /// Where it stood when it was last heard of.
@@ -193,19 +246,24 @@ impl Run {
     /// Its metrics: every value of each.
     pub async fn metrics(&self) -> Result<Metrics> {
         let what = format!("reading the metrics of run `{}`", self.id());
-        let call = Call::data(&what, Method::GET, self.scope().mlflow("runs/get"))
-            .query("run_id", self.id());
-        let found: mlflow::GetRun = self.client().read(call).await?;
-        let names = found.run.data.metrics.into_iter().map(|metric| metric.key);
+        let names = self.metric_names(&what, self.id()).await?;
         let metrics: Vec<Metric> = futures::stream::iter(names)
-            .map(|name| self.metric(&what, name))
+            .map(|name| self.metric(&what, self.id(), name))
             .buffered(PARALLEL)
             .try_collect()
             .await?;
         Ok(Metrics::new(metrics))
     }
 
-    async fn metric(&self, what: &str, name: String) -> Result<Metric> {
+    pub(super) async fn metric_names(&self, what: &str, run: &str) -> Result<Vec<String>> {
+        let call =
+            Call::data(what, Method::GET, self.scope().mlflow("runs/get")).query("run_id", run);
+        let found: mlflow::GetRun = self.client().read(call).await?;
+        let metrics = found.run.data.metrics.into_iter();
+        Ok(metrics.map(|metric| metric.key).collect())
+    }
+
+    pub(super) async fn metric(&self, what: &str, run: &str, name: String) -> Result<Metric> {
         let mut points = Vec::new();
         let mut token = None;
         loop {
@@ -214,7 +272,7 @@ impl Run {
                 Method::GET,
                 self.scope().mlflow("metrics/get-history"),
             )
-            .query("run_id", self.id())
+            .query("run_id", run)
             .query("metric_key", &name)
             .query("max_results", PAGE);
             if let Some(token) = token.take() {
@@ -343,17 +401,15 @@ impl Run {
 
     /// Its tags.
     pub async fn tags(&self) -> Result<Bag> {
+        Ok(self.history().await?.tags)
+    }
+
+    pub(super) async fn history(&self) -> Result<run_history::Run> {
         let what = format!("reading run `{}`", self.id());
-        let path = self.scope().path(["jobs", self.id()]);
-        let answer = self
-            .client()
-            .send(Call::management(&what, Method::GET, path))
-            .await?;
-        let job: Resource<Job> = parse(&what, &answer.body)?;
-        Ok(match job.properties {
-            Job::Command(command) => command.tags.unwrap_or_default(),
-            Job::Other => Bag::new(),
-        })
+        let path = self.scope().run_history(self.id(), "");
+        self.client()
+            .read(Call::data(&what, Method::GET, path))
+            .await
     }
 
     /// Asks for its end; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
@@ -382,21 +438,18 @@ impl Run {
         }
     }
 
-    fn client(&self) -> &crate::client::Client {
+    pub(super) fn client(&self) -> &crate::client::Client {
         self.inner.workspace.client()
     }
 
-    fn scope(&self) -> &azureml_wire::routes::WorkspaceScope {
+    pub(super) fn scope(&self) -> &azureml_wire::routes::WorkspaceScope {
         self.client().scope()
     }
 
-    /// The card, with the metrics below it when there are any.
-    pub(crate) fn card_with(&self, metrics: &Metrics) -> MimeBundle {
+    /// The card, with metrics or trials below it.
+    pub(crate) fn card_with(&self, more: &impl Display) -> MimeBundle {
         let card = self.card().mime_bundle();
-        if metrics.is_empty() {
-            return card;
-        }
-        let metrics = metrics.mime_bundle();
+        let more = more.mime_bundle();
         let both = |kind: &str, joint: &str| {
             let text = |bundle: &MimeBundle| {
                 bundle
@@ -405,7 +458,7 @@ impl Run {
                     .unwrap_or_default()
                     .to_owned()
             };
-            text(&card) + joint + &text(&metrics)
+            text(&card) + joint + &text(&more)
         };
         MimeBundle::new()
             .text(both("text/plain", "\n\n"))
@@ -413,7 +466,8 @@ impl Run {
     }
 
     fn card(&self) -> Card {
-        let mut card = Card::new("Run", self.display_name())
+        let kind = if self.is_sweep() { "Sweep" } else { "Run" };
+        let mut card = Card::new(kind, self.display_name())
             .row("Experiment", Cell::text(self.experiment_name()))
             .row("Id", Cell::Code(self.id().to_owned()))
             .row("Status", Cell::Status(self.last_status()))

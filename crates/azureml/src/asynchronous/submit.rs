@@ -8,12 +8,12 @@ use crate::input::{Distribution, Input, Registered, Source};
 use crate::progress::say;
 use crate::script;
 use crate::script_config::{Program, ScriptRunConfig};
+use crate::sweep_config::JobConfig;
 use crate::upload;
-use azureml_wire::arm::{Page, Resource};
+use azureml_wire::arm::Resource;
 use azureml_wire::job::{CommandJob, CommandJobLimits, Job, JobResources};
 use chrono::Utc;
 use reqwest::Method;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,11 +23,34 @@ const SERVERLESS: &str = "serverless";
 const NAME: usize = 255;
 
 impl Workspace {
-    /// Submits a job to an experiment, which is made when there is none of that name.
+    /// Submits a job, or a sweep of jobs, to an experiment, which is made when there is none of that name.
     ///
     /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
-    pub async fn submit(&self, experiment: &str, config: &ScriptRunConfig) -> Result<Run> {
+    pub async fn submit(&self, experiment: &str, config: impl Into<JobConfig<'_>>) -> Result<Run> {
         check_experiment(experiment)?;
+        let job = match config.into() {
+            JobConfig::Script(config) => {
+                Job::Command(Box::new(self.command_job(experiment, config).await?))
+            }
+            JobConfig::Sweep(config) => {
+                let script = config.trial_script()?;
+                let trial = self.command_job(experiment, &script).await?;
+                Job::Sweep(Box::new(config.to_wire(trial)))
+            }
+        };
+        let run = self.put_job(&job_name(experiment), job).await?;
+        say(&format!(
+            "Submitted {} to experiment {experiment}",
+            run.id()
+        ));
+        if let Some(url) = run.portal_url() {
+            say(&format!("Web View: {url}"));
+        }
+        Ok(run)
+    }
+
+    /// The job that a configuration describes, with all that it needs brought to the workspace.
+    async fn command_job(&self, experiment: &str, config: &ScriptRunConfig) -> Result<CommandJob> {
         let program = config.program()?;
         for (name, input) in &config.inputs {
             if let Source::Local(path) = &input.source {
@@ -55,7 +78,7 @@ impl Workspace {
             .iter()
             .map(|(name, output)| (name.clone(), output.to_wire()))
             .collect();
-        let job = CommandJob {
+        Ok(CommandJob {
             description: config.description.clone(),
             display_name: config.display_name.clone(),
             experiment_name: Some(experiment.to_owned()),
@@ -77,16 +100,7 @@ impl Workspace {
                 timeout: Some(duration::iso(limit)),
             }),
             ..CommandJob::default()
-        };
-        let run = self.put_job(&job_name(experiment), job).await?;
-        say(&format!(
-            "Submitted {} to experiment {experiment}",
-            run.id()
-        ));
-        if let Some(url) = run.portal_url() {
-            say(&format!("Web View: {url}"));
-        }
-        Ok(run)
+        })
     }
 
     /// The id of an input that is registered in the workspace; the service wants it instead of the name.
@@ -105,12 +119,12 @@ impl Workspace {
                 ])))
             }
             Some((Registered::Data, name)) => {
-                let (name, version) = match name.split_once(':') {
-                    Some((name, version)) => (name, version.to_owned()),
-                    None => {
-                        self.newest_data(name.strip_suffix("@latest").unwrap_or(name))
-                            .await?
-                    }
+                let name = name.strip_suffix("@latest").unwrap_or(name);
+                let (name, version) = if let Some((name, version)) = name.split_once(':') {
+                    (name, version.to_owned())
+                } else {
+                    let newest = self.data(name).await?;
+                    (name, newest.version().unwrap_or_default().to_owned())
                 };
                 Ok(Some(scope.path(["data", name, "versions", &version])))
             }
@@ -118,30 +132,9 @@ impl Workspace {
         }
     }
 
-    /// Registered data by its name, with its newest version.
-    async fn newest_data<'a>(&self, name: &'a str) -> Result<(&'a str, String)> {
-        let what = format!("reading data `{name}`");
-        let path = self.client().scope().path(["data", name, "versions"]);
-        let call = Call::management(&what, Method::GET, path)
-            .query("$orderBy", "createdtime desc")
-            .query("$top", "1");
-        let page: Option<Page<Resource<Value>>> = self.client().find(call).await?;
-        let newest = page.and_then(|page| page.value.into_iter().next()?.name);
-        match newest {
-            Some(version) => Ok((name, version)),
-            None => Err(Error::NotFound {
-                kind: "data",
-                name: name.to_owned(),
-                workspace: self.name().to_owned(),
-                known: Vec::new(),
-                hint: "`Output::folder().register_as(name)` registers what a job writes".to_owned(),
-            }),
-        }
-    }
-
-    async fn put_job(&self, name: &str, job: CommandJob) -> Result<Run> {
+    async fn put_job(&self, name: &str, job: Job) -> Result<Run> {
         let path = self.client().scope().path(["jobs", name]);
-        let request = Resource::request(Job::Command(Box::new(job)));
+        let request = Resource::request(job);
         let what = "submitting the job";
         // The name is chosen here, so that a repeated call is the same job.
         let answer: Resource<Job> = self

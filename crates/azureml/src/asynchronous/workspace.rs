@@ -2,19 +2,21 @@
 
 use super::Run;
 use crate::client::{Call, Client};
-use crate::compute::ComputeTarget;
+use crate::compute::{AmlCompute, ComputeTarget};
 use crate::credential::{self, Credential};
 use crate::environment::{Environment, EnvironmentReference, Reference, is_curated};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
+use crate::run::RunFilter;
 use crate::show::{Card, Cell, List};
 use crate::{config, local, upload};
+use azureml_wire::Bag;
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::compute::Compute;
 use azureml_wire::environment::{
     BuildContext, EnvironmentContainerProperties, EnvironmentVersionProperties,
 };
-use azureml_wire::job::Job;
+use azureml_wire::job::{Job, JobStatus};
 use azureml_wire::routes::WorkspaceScope;
 use azureml_wire::workspace::WorkspaceProperties;
 use reqwest::Method;
@@ -409,6 +411,53 @@ impl Workspace {
             .collect())
     }
 
+    /// Makes a cluster, or changes the one of that name, and waits until it can be used.
+    pub async fn create_compute(&self, cluster: &AmlCompute) -> Result<ComputeTarget> {
+        cluster.check()?;
+        let name = &cluster.name;
+        let what = format!("making compute target `{name}`");
+        let path = self.client.scope().path(["computes", name]);
+        let request = cluster.to_wire(self.location());
+        let call = Call::management(&what, Method::PUT, path).json(&request);
+        let answer = self.client.send(call).await?;
+        self.client.finish(&what, answer).await?;
+        // The operation may have ended before the whole service knows.
+        loop {
+            let made = self.compute(name).await?;
+            match made.provisioning.as_deref() {
+                Some(state @ ("Failed" | "Canceled")) => {
+                    return Err(Error::invalid(
+                        format!("compute target `{name}` was not made: it is {state}"),
+                        "Studio shows the reason, under Compute; a quota that is used up is the most frequent one",
+                    ));
+                }
+                Some("Succeeded") | None => return Ok(made),
+                Some(_) => tokio::time::sleep(self.pause()).await,
+            }
+        }
+    }
+
+    /// Deletes a compute target, and waits until it is gone.
+    pub async fn delete_compute(&self, name: &str) -> Result<()> {
+        // One that is not there is told as such, with what there is.
+        let name = self.compute(name).await?.name().to_owned();
+        let what = format!("deleting compute target `{name}`");
+        let path = self.client.scope().path(["computes", &name]);
+        let call = Call::management(&what, Method::DELETE, path)
+            .query("underlyingResourceAction", "Delete");
+        match self.client.send(call).await {
+            Ok(answer) => self.client.finish(&what, answer).await,
+            // The first time was heard, and its answer lost.
+            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Between two looks at something that takes its time.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(if self.is_local() { 100 } else { 5000 })
+    }
+
     /// Starts a compute instance, and waits until it runs.
     pub async fn start_compute(&self, name: &str) -> Result<ComputeTarget> {
         self.turn_compute(name, "start", "Running").await
@@ -435,7 +484,6 @@ impl Workspace {
         self.client
             .send(Call::management(&what, Method::POST, path))
             .await?;
-        let pause = Duration::from_millis(if self.is_local() { 100 } else { 5000 });
         loop {
             let compute = self.compute(name).await?;
             match compute.state() {
@@ -446,7 +494,7 @@ impl Workspace {
                         "Studio shows the reason, under Compute",
                     ));
                 }
-                _ => tokio::time::sleep(pause).await,
+                _ => tokio::time::sleep(self.pause()).await,
             }
         }
     }
@@ -482,32 +530,48 @@ impl Workspace {
     }
 
     async fn jobs(&self) -> Result<Vec<Resource<Job>>> {
-        let call = Call::management(
-            "listing runs",
-            Method::GET,
-            self.client.scope().path(["jobs"]),
-        )
-        .query("listViewType", "ActiveOnly");
-        self.client.list(call).await
+        self.client.list(self.listing("ActiveOnly")).await
+    }
+
+    /// The call that lists jobs, the newest first.
+    fn listing(&self, view: &'static str) -> Call<'static> {
+        let path = self.client.scope().path(["jobs"]);
+        Call::management("listing runs", Method::GET, path).query("listViewType", view)
     }
 
     /// The runs of an experiment, newest first.
     pub async fn runs(&self, experiment: &str) -> Result<Vec<Run>> {
-        let jobs = self.jobs().await?;
-        let of_experiment = |job: &Resource<Job>| match &job.properties {
-            Job::Command(command) => {
-                command.experiment_name.as_deref().unwrap_or("Default") == experiment
-            }
-            Job::Other => false,
-        };
-        Ok(jobs
-            .into_iter()
-            .filter(of_experiment)
-            .filter_map(|job| {
-                let id = job.name.clone()?;
-                Some(Run::from_resource(self, &id, job))
+        self.find_runs(&RunFilter::new().experiment(experiment))
+            .await
+    }
+
+    /// The runs that are wanted, newest first. Children of runs are found by way of their parents.
+    pub async fn find_runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
+        let most = filter.most();
+        let mut found = Vec::new();
+        let call = self.listing(filter.view());
+        self.client
+            .pages(call, |page: Vec<Resource<Job>>| {
+                for job in page {
+                    let (experiment, status, tags) = match &job.properties {
+                        Job::Command(job) => (&job.experiment_name, job.status, &job.tags),
+                        Job::Sweep(job) => (&job.experiment_name, job.status, &job.tags),
+                        Job::Other => continue,
+                    };
+                    let experiment = experiment.as_deref().unwrap_or("Default");
+                    let status = status.unwrap_or(JobStatus::Unknown);
+                    let empty = Bag::new();
+                    if found.len() < most
+                        && filter.wants(experiment, status, tags.as_ref().unwrap_or(&empty))
+                        && let Some(id) = job.name.clone()
+                    {
+                        found.push(Run::from_resource(self, &id, job));
+                    }
+                }
+                found.len() < most
             })
-            .collect())
+            .await?;
+        Ok(found)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Compute targets.
 
 use super::Workspace;
-use crate::compute::ComputeTarget;
+use crate::compute::{AmlCompute, ComputeTarget};
 use crate::error::Result;
 use crate::runtime::block_on;
 use crate::show::List;
@@ -15,6 +15,16 @@ impl ComputeTarget {
     /// All compute targets.
     pub fn list(workspace: &Workspace) -> Result<List<Self>> {
         block_on(workspace.asynchronous().computes())
+    }
+
+    /// Makes a cluster, or changes the one of that name, and waits until it can be used.
+    pub fn create(workspace: &Workspace, cluster: &AmlCompute) -> Result<Self> {
+        block_on(workspace.asynchronous().create_compute(cluster))
+    }
+
+    /// Deletes it, and waits until it is gone.
+    pub fn delete(self) -> Result<()> {
+        block_on(self.workspace.delete_compute(&self.name))
     }
 
     /// Starts a compute instance, and waits until it runs; gives it as it is then.

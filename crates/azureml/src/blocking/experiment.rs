@@ -3,8 +3,8 @@
 use super::{Run, Workspace};
 use crate::error::Result;
 use crate::runtime::block_on;
-use crate::script_config::ScriptRunConfig;
 use crate::show::{Card, Cell, List};
+use crate::sweep_config::JobConfig;
 
 /// An experiment: a name under which runs are kept together. It comes to be with its first run.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ impl Experiment {
         &self.name
     }
 
-    /// Submits a job.
+    /// Submits a job, or a sweep of jobs.
     ///
     /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
-    pub fn submit(&self, config: &ScriptRunConfig) -> Result<Run> {
+    pub fn submit<'a>(&self, config: impl Into<JobConfig<'a>>) -> Result<Run> {
         block_on(self.workspace.asynchronous().submit(&self.name, config)).map(Run::from)
     }
 

@@ -1,6 +1,7 @@
 //! The surface for cells and plain programs: the same calls, without `.await`.
 
 mod compute;
+mod data;
 mod environment;
 mod experiment;
 mod model;

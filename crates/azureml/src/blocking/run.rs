@@ -5,7 +5,7 @@ use crate::asynchronous;
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::model::Model;
-use crate::run::{FileList, Metrics, RunDetails, WaitOptions};
+use crate::run::{FileList, Metrics, RunDetails, RunFilter, Trials, WaitOptions};
 use crate::runtime::block_on;
 use crate::show::{Cell, List, Row};
 use azureml_wire::Bag;
@@ -36,6 +36,12 @@ impl Run {
     /// The runs of an experiment, newest first.
     pub fn list(workspace: &Workspace, experiment: &str) -> Result<List<Self>> {
         let runs = block_on(workspace.asynchronous().runs(experiment))?;
+        Ok(runs.into_iter().map(Self).collect())
+    }
+
+    /// The runs that are wanted, newest first. Children of runs are found by way of their parents.
+    pub fn find(workspace: &Workspace, filter: &RunFilter) -> Result<List<Self>> {
+        let runs = block_on(workspace.asynchronous().find_runs(filter))?;
         Ok(runs.into_iter().map(Self).collect())
     }
 
@@ -115,7 +121,29 @@ impl Run {
         block_on(self.0.tags())
     }
 
-    /// Asks for its end; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
+    /// The runs that belong to it, in the order in which they were made: the trials of a sweep, and what programs begin within
+    /// their own runs.
+    pub fn children(&self) -> Result<List<Self>> {
+        let children = block_on(self.0.children())?;
+        Ok(children.into_iter().map(Self).collect())
+    }
+
+    /// The run that it belongs to.
+    pub fn parent(&self) -> Result<Option<Self>> {
+        Ok(block_on(self.0.parent())?.map(Self))
+    }
+
+    /// The trials of a sweep so far, compared: a table, the best first, and charts.
+    pub fn trials(&self) -> Result<Trials> {
+        block_on(self.0.trials())
+    }
+
+    /// The best trial of a sweep so far; `None` while none has logged the primary metric.
+    pub fn best_child(&self) -> Result<Option<Self>> {
+        Ok(block_on(self.0.best_child())?.map(Self))
+    }
+
+    /// Asks for its end, and a sweep's trials' with it; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
     pub fn cancel(&self) -> Result<()> {
         block_on(self.0.cancel())
     }

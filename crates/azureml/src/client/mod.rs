@@ -2,6 +2,7 @@
 
 pub mod blob;
 mod created;
+mod operation;
 pub mod retry;
 mod sas;
 
@@ -78,6 +79,7 @@ enum Target {
 
 /// A successful answer. Has no `Debug`: it may hold a signature.
 pub struct Answer {
+    pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: bytes::Bytes,
 }
@@ -100,6 +102,17 @@ impl<'a> Call<'a> {
             what,
             method,
             target: Target::Data(path),
+            query: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// A call on a whole URL that a service gave. The token goes along, so it has to lead to the services that have it anyway.
+    fn url(what: &'a str, url: String) -> Self {
+        Self {
+            what,
+            method: Method::GET,
+            target: Target::Url(url),
             query: Vec::new(),
             body: None,
         }
@@ -183,13 +196,29 @@ impl Client {
         }
     }
 
-    /// Reads all pages of a list; `keep` ends it early by answering `false`.
+    /// Reads all pages of a list.
     pub async fn list<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        self.pages(call, |mut page| {
+            all.append(&mut page);
+            true
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Reads a list page by page, as long as `more` of them are wanted.
+    pub async fn pages<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        mut more: impl FnMut(Vec<T>) -> bool,
+    ) -> Result<()> {
         let what = call.what.to_owned();
         let mut page: Page<T> = self.read(call).await?;
-        let mut all = std::mem::take(&mut page.value);
         let mut pages = 1;
-        while let Some(next) = page.next_link.take().filter(|next| !next.is_empty()) {
+        while more(std::mem::take(&mut page.value))
+            && let Some(next) = page.next_link.take().filter(|next| !next.is_empty())
+        {
             if pages == PAGES {
                 return Err(Error::Answer {
                     call: what,
@@ -197,18 +226,9 @@ impl Client {
                 });
             }
             pages += 1;
-            page = self
-                .read(Call {
-                    what: &what,
-                    method: Method::GET,
-                    target: Target::Url(next),
-                    query: Vec::new(),
-                    body: None,
-                })
-                .await?;
-            all.append(&mut page.value);
+            page = self.read(Call::url(&what, next)).await?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Makes a call. All calls of this client may be made twice: names are chosen here, so a repeated `PUT` is the same, and
@@ -622,6 +642,65 @@ mod tests {
             "{error}"
         );
         assert_eq!(task.await.unwrap().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn long_operations_are_followed_to_their_end() {
+        let status = |text: &str| {
+            answer(
+                "200 OK",
+                "retry-after: 0\r\n",
+                &format!(r#"{{"status":"{text}"}}"#),
+            )
+        };
+        let failed = answer(
+            "200 OK",
+            "",
+            r#"{"status":"Failed","error":{"code":"QuotaExceeded","message":"no cores are left"}}"#,
+        );
+        let pending = || answer("202 Accepted", "retry-after: 0\r\n", "");
+        let done = || answer("200 OK", "", "{}");
+        for (header, answers, said) in [
+            (
+                "azure-asyncoperation",
+                vec![status("InProgress"), status("Succeeded")],
+                None,
+            ),
+            (
+                "azure-asyncoperation",
+                vec![status("Creating"), failed],
+                Some("making it failed: no cores are left (QuotaExceeded"),
+            ),
+            (
+                "azure-asyncoperation",
+                vec![status("Canceled")],
+                Some("ended as Canceled"),
+            ),
+            ("location", vec![pending(), pending(), done()], None),
+        ] {
+            let count = answers.len();
+            let (client, task) = service(answers).await;
+            let root = client.base().await.unwrap().root;
+            let mut headers = HeaderMap::new();
+            headers.insert(header, format!("{root}/operation").parse().unwrap());
+            let begun = Answer {
+                status: StatusCode::ACCEPTED,
+                headers,
+                body: bytes::Bytes::new(),
+            };
+            let error = client.finish("making it", begun).await.err();
+            let error = error.map(|error| error.to_string());
+            match said {
+                Some(said) => assert!(
+                    error.as_ref().is_some_and(|e| e.contains(said)),
+                    "{error:?}"
+                ),
+                None => assert_eq!(error, None),
+            }
+            let asked = task.await.unwrap();
+            assert_eq!(asked.len(), count);
+            assert!(asked[0].starts_with("GET /operation HTTP"), "{}", asked[0]);
+        }
     }
 
     #[tokio::test]

@@ -110,7 +110,11 @@ impl Retry {
             }
         };
         if status.is_success() {
-            return Verdict::Done(Ok(Answer { headers, body }));
+            return Verdict::Done(Ok(Answer {
+                status,
+                headers,
+                body,
+            }));
         }
         self.tries += 1;
         if is_transient(status)
@@ -180,7 +184,7 @@ fn is_transient(status: StatusCode) -> bool {
 }
 
 /// `Retry-After`, in seconds or as a time. A time is the service's own, so it is compared with the service's clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let time = |text: &str| DateTime::parse_from_rfc2822(text).ok();
     let asked = text(RETRY_AFTER)?;

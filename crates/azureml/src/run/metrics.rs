@@ -149,7 +149,7 @@ fn chart(metric: &Metric) -> Option<Chart> {
 }
 
 /// The points to draw: by step where steps tell them apart, else one after the other.
-fn places(points: &[Point]) -> Vec<(f64, f64)> {
+pub(super) fn places(points: &[Point]) -> Vec<(f64, f64)> {
     let mut steps: Vec<i64> = points.iter().map(|point| point.step).collect();
     steps.sort_unstable();
     steps.dedup();

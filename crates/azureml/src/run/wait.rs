@@ -3,14 +3,16 @@
 use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_followed, last_lines};
 use super::metrics::Metrics;
+use super::trials::Trials;
 use crate::asynchronous::Run;
 use crate::client::retry::Retry;
 use crate::duration;
 use crate::error::{Error, Result, split_hint};
+use crate::show;
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::{self, StatusChange};
 use chrono::Utc;
-use notebook::Live;
+use notebook::{Display, Live};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -72,14 +74,22 @@ impl Pace {
 pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
     let mut shown = Shown::new(options.show_output);
     let mut view = View::new(run, options.show_output);
+    let mut trials = if options.show_output {
+        Watched::new(run)
+    } else {
+        None
+    };
     shown.heading(run);
     let mut pace = Pace::new(run.workspace().is_local());
     let wire = loop {
         let details = run.wire_details().await?;
         let ended = details.status.ends_streaming();
-        let moved = shown.update(run, &details, ended).await;
+        let moved = match &mut trials {
+            Some(trials) => shown.update_sweep(run, &details, trials, ended).await,
+            None => shown.update(run, &details, ended).await,
+        };
         if let Some(view) = &mut view {
-            view.update(run, ended).await;
+            view.update(run, trials.as_mut(), ended).await;
         }
         if ended {
             break details;
@@ -87,7 +97,7 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
         pace.wait(moved).await;
     };
     let details = RunDetails::from(&wire);
-    shown.summary(run);
+    shown.summary(run, trials.as_ref().filter(|_| view.is_none()));
     if options.raise_on_error {
         raise(run, &details, &wire).await?;
     }
@@ -134,6 +144,25 @@ impl Shown {
         let log = self.enabled && has_begun(details.status) && self.logs(run, details, ended).await;
         let after = self.statuses(|_| true);
         before || log || after
+    }
+
+    /// As [`update`](Self::update), for a sweep: where a job has its log, it has what becomes of its trials.
+    async fn update_sweep(
+        &mut self,
+        run: &Run,
+        details: &run_history::RunDetails,
+        trials: &mut Watched,
+        ended: bool,
+    ) -> bool {
+        self.remember(details);
+        let before = self.statuses(|status| !is_after_running(status));
+        let mut moved = false;
+        for line in trials.update(run, ended).await {
+            self.print(&line);
+            moved = true;
+        }
+        let after = self.statuses(|_| true);
+        before || moved || after
     }
 
     /// Takes in the path of statuses; where the service does not tell it, as it is seen from here.
@@ -230,8 +259,12 @@ impl Shown {
         true
     }
 
-    fn summary(&mut self, run: &Run) {
+    fn summary(&mut self, run: &Run, trials: Option<&Watched>) {
         self.end_line();
+        if let Some(trials) = trials {
+            let bundle = trials.latest.mime_bundle();
+            self.print(&format!("\n{}\n", bundle.plain_text().unwrap_or_default()));
+        }
         let mut text = format!(
             "\nExecution Summary\n=================\nRunId: {}\nWeb View: {}\n",
             run.id(),
@@ -261,6 +294,70 @@ impl Shown {
     }
 }
 
+/// What is known of the trials of a sweep, and what was said of them.
+struct Watched {
+    latest: Trials,
+    /// The last status of each that was printed.
+    said: BTreeMap<String, JobStatus>,
+    /// Whether the latest have been shown.
+    changed: bool,
+    /// When the metrics of running trials were last asked for.
+    asked: Instant,
+    pause: Duration,
+}
+
+impl Watched {
+    fn new(run: &Run) -> Option<Self> {
+        Some(Self {
+            latest: run.no_trials().ok()?,
+            said: BTreeMap::new(),
+            changed: false,
+            asked: Instant::now(),
+            pause: pause(run),
+        })
+    }
+
+    /// Looks at the trials; gives a line for each that began or ended since.
+    async fn update(&mut self, run: &Run, ended: bool) -> Vec<String> {
+        let all = ended || self.asked.elapsed() > self.pause;
+        // It is a help; the wait goes on without it.
+        let Ok(trials) = run.trials_since(&self.latest, all).await else {
+            return Vec::new();
+        };
+        if all {
+            self.asked = Instant::now();
+        }
+        self.changed |= trials != self.latest;
+        self.latest = trials;
+        let metric = self.latest.primary_metric();
+        let mut lines = Vec::new();
+        for trial in &self.latest {
+            let status = trial.status;
+            let is_news = status == JobStatus::Running || status.is_terminal();
+            if !is_news || self.said.get(&trial.id) == Some(&status) {
+                continue;
+            }
+            let number = trial.id.strip_prefix(run.id()).unwrap_or(&trial.id);
+            let mut line = format!(
+                "Trial {:<3} {status:<11} {}",
+                number.trim_start_matches('_'),
+                trial.label()
+            );
+            if let Some(best) = trial.best.filter(|_| status.is_terminal()) {
+                line += &["  ", metric, " ", &show::number(best)].concat();
+            }
+            lines.push(line + "\n");
+            self.said.insert(trial.id.clone(), status);
+        }
+        lines
+    }
+}
+
+/// Between two questions for metrics.
+fn pause(run: &Run) -> Duration {
+    Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 })
+}
+
 /// In a notebook: the run's card above its log, with its metrics as they come.
 struct View {
     live: Live,
@@ -281,13 +378,20 @@ impl View {
             status: run.last_status(),
             metrics: Metrics::default(),
             asked: Instant::now(),
-            pause: Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 }),
+            pause: pause(run),
         })
     }
 
-    async fn update(&mut self, run: &Run, ended: bool) {
+    async fn update(&mut self, run: &Run, trials: Option<&mut Watched>, ended: bool) {
         let mut changed = self.status != run.last_status();
         self.status = run.last_status();
+        if let Some(trials) = trials {
+            if changed || trials.changed {
+                self.live.update(&run.card_with(&trials.latest));
+                trials.changed = false;
+            }
+            return;
+        }
         if ended || self.asked.elapsed() > self.pause {
             // A chart is a help; the wait goes on without it.
             if let Ok(metrics) = run.metrics().await
@@ -298,7 +402,9 @@ impl View {
             }
             self.asked = Instant::now();
         }
-        if changed {
+        if changed && self.metrics.is_empty() {
+            self.live.update(run);
+        } else if changed {
             self.live.update(&run.card_with(&self.metrics));
         }
     }

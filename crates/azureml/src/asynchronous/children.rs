@@ -1,0 +1,150 @@
+//! The runs that belong to a run: the trials of a sweep, and what programs begin within their own runs.
+
+use super::Run;
+use crate::client::Call;
+use crate::error::{Error, Result};
+use crate::run::{Point, Trial, Trials};
+use azureml_wire::job::JobStatus;
+use azureml_wire::run_history::{self, RunPage};
+use azureml_wire::sweep::{BEST_CHILD, HYPERPARAMETERS, Objective};
+use futures::{StreamExt, TryStreamExt};
+use reqwest::Method;
+
+/// Trials that are asked for their metrics at once.
+const PARALLEL: usize = 8;
+
+impl Run {
+    /// The runs that belong to it, in the order in which they were made: the trials of a sweep, and what programs begin within
+    /// their own runs.
+    pub async fn children(&self) -> Result<Vec<Self>> {
+        let children = self.wire_children().await?.into_iter();
+        let experiment = self.experiment_name();
+        Ok(children
+            .map(|child| Self::from_history(self.workspace(), experiment, child))
+            .collect())
+    }
+
+    async fn wire_children(&self) -> Result<Vec<run_history::Run>> {
+        let what = format!("listing the children of run `{}`", self.id());
+        let path = self.scope().run_history(self.id(), "/children");
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let mut call = Call::data(&what, Method::GET, path.clone());
+            if let Some(token) = token.take() {
+                call = call.query("$continuationToken", token);
+            }
+            let page: RunPage = self.client().read(call).await?;
+            let is_last = page.value.is_empty();
+            all.extend(page.value);
+            token = page.continuation_token.filter(|token| !token.is_empty());
+            if token.is_none() || is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The run that it belongs to.
+    pub async fn parent(&self) -> Result<Option<Self>> {
+        let parent = match self.known_parent() {
+            Some(parent) => Some(parent.to_owned()),
+            None => self.history().await?.parent_run_id,
+        };
+        match parent {
+            Some(parent) => self.workspace().run(&parent).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether it is a sweep: its trials are runs of their own, its children.
+    pub fn is_sweep(&self) -> bool {
+        self.known_objective().is_some()
+    }
+
+    fn objective(&self) -> Result<&Objective> {
+        self.known_objective().ok_or_else(|| {
+            Error::invalid(
+                format!("run `{}` is no sweep and has no trials", self.id()),
+                "`run.children()` gives what belongs to it; `Run::get(&ws, id)` the sweep by its own id",
+            )
+        })
+    }
+
+    /// The trials of a sweep so far, each with its values of the primary metric.
+    pub async fn trials(&self) -> Result<Trials> {
+        let none = self.no_trials()?;
+        self.trials_since(&none, true).await
+    }
+
+    pub(crate) fn no_trials(&self) -> Result<Trials> {
+        Ok(Trials {
+            objective: self.objective()?.clone(),
+            trials: Vec::new(),
+        })
+    }
+
+    /// The trials as they are now, where they were `known` before: what has ended does not change. Metrics of those that still run
+    /// cost a call each, and are asked for when `all` of them are wanted.
+    pub(crate) async fn trials_since(&self, known: &Trials, all: bool) -> Result<Trials> {
+        let objective = self.objective()?;
+        let children = self.wire_children().await?;
+        let trials = futures::stream::iter(children)
+            .map(|child| async move {
+                let known = known.iter().find(|trial| trial.id == child.run_id);
+                let may_have_logged = !matches!(
+                    child.status,
+                    JobStatus::NotStarted | JobStatus::Queued | JobStatus::Preparing
+                );
+                let is_new = known.is_none_or(|known| known.status != child.status);
+                let is_asked = may_have_logged
+                    && if child.status.is_terminal() {
+                        is_new
+                    } else {
+                        all
+                    };
+                let values = if is_asked {
+                    self.values_of(&child.run_id, &objective.primary_metric)
+                        .await?
+                } else {
+                    known.map(|known| known.values.clone()).unwrap_or_default()
+                };
+                let parameters = child.tags.get(HYPERPARAMETERS);
+                Ok(Trial {
+                    parameters: parameters
+                        .and_then(|text| serde_json::from_str(text).ok())
+                        .unwrap_or_default(),
+                    best: objective.goal.best(values.iter().map(|point| point.value)),
+                    status: child.status,
+                    id: child.run_id,
+                    values,
+                })
+            })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(Trials {
+            objective: objective.clone(),
+            trials,
+        })
+    }
+
+    /// The values of one metric of a run; none when it has logged none.
+    async fn values_of(&self, run: &str, name: &str) -> Result<Vec<Point>> {
+        let what = format!("reading metric {name} of run `{run}`");
+        let names = self.metric_names(&what, run).await?;
+        if !names.iter().any(|known| known == name) {
+            return Ok(Vec::new());
+        }
+        let metric = self.metric(&what, run, name.to_owned()).await?;
+        Ok(metric.points)
+    }
+
+    /// The best trial of a sweep so far, as the service has it; `None` while none has logged the primary metric.
+    pub async fn best_child(&self) -> Result<Option<Self>> {
+        self.objective()?;
+        match self.wire_details().await?.properties.get(BEST_CHILD) {
+            Some(best) => self.workspace().run(best).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
