@@ -34,7 +34,7 @@ impl Caller {
             }
             let parent = mlflow::tags(store, &current)?
                 .into_iter()
-                .find(|tag| tag.key == "mlflow.parentRunId");
+                .find(|tag| tag.key == mlflow::PARENT);
             match parent {
                 Some(parent) => current = parent.value,
                 None => break,

@@ -1,12 +1,13 @@
 //! Jobs and their status path.
 
-use super::{json, milliseconds, mlflow, now};
+use super::{json as parsed, milliseconds, mlflow, now, text_of};
 use crate::error::Result;
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::StatusChange;
+use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Job {
     pub properties: Value,
     /// Its tags.
     pub tags: Bag,
+    /// The run that it belongs to.
+    pub parent: Option<String>,
     /// The experiment's name.
     pub experiment: String,
     /// The experiment's id.
@@ -43,6 +46,11 @@ impl Job {
         self.properties.get(name)?.as_str()
     }
 
+    /// Whether it is a job indeed, not a run that MLflow alone has made.
+    pub fn is_job(&self) -> bool {
+        self.text("jobType").is_some()
+    }
+
     /// Whether it is hidden.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
@@ -60,26 +68,73 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
     let status: String = row.get(5)?;
     let error: Option<String> = row.get(6)?;
     let warnings: String = row.get(7)?;
-    // MLflow's own bookkeeping is not among a job's tags.
-    let tags = mlflow::tags(store, &name)?
-        .into_iter()
-        .filter(|tag| !tag.key.starts_with("mlflow."))
-        .map(|tag| (tag.key, tag.value))
-        .collect();
+    let (parent, tags) = parent_and_tags(store, &name)?;
     Ok(Job {
+        parent,
         seq: row.get(0)?,
-        properties: json(&properties)?,
+        properties: parsed(&properties)?,
         tags,
         experiment: row.get(3)?,
         experiment_id: row.get(4)?,
         // Never fails: unknown words are `Unknown`.
         status: status.parse().unwrap_or(JobStatus::Unknown),
-        error: error.as_deref().map(json).transpose()?,
+        error: error.as_deref().map(parsed).transpose()?,
         warnings: serde_json::from_str(&warnings)?,
         created_at: row.get(8)?,
         started_at: row.get(9)?,
         ended_at: row.get(10)?,
         name,
+    })
+}
+
+/// The run that a run belongs to, and its tags. MLflow's own bookkeeping is not among a job's tags.
+fn parent_and_tags(store: &Connection, run: &str) -> Result<(Option<String>, Bag)> {
+    let mut parent = None;
+    let mut tags = Bag::new();
+    for tag in mlflow::tags(store, run)? {
+        if tag.key == mlflow::PARENT {
+            parent = Some(tag.value);
+        } else if !tag.key.starts_with("mlflow.") {
+            tags.insert(tag.key, tag.value);
+        }
+    }
+    Ok((parent, tags))
+}
+
+/// A run that need not be a job, as a job of which little is known.
+pub fn of_run(store: &Connection, run: &mlflow::Run) -> Result<Job> {
+    if let Some(job) = get(store, &run.id)? {
+        return Ok(job);
+    }
+    let (parent, tags) = parent_and_tags(store, &run.id)?;
+    let time = |milliseconds: Option<i64>| {
+        milliseconds
+            .and_then(DateTime::from_timestamp_millis)
+            .map(text_of)
+    };
+    let experiment = mlflow::experiment_by_id(store, run.experiment)?;
+    Ok(Job {
+        seq: run.seq,
+        name: run.id.clone(),
+        properties: json!({ "displayName": run.name }),
+        tags,
+        parent,
+        experiment: experiment
+            .map(|experiment| experiment.name)
+            .unwrap_or_default(),
+        experiment_id: run.experiment,
+        status: match run.status.as_str() {
+            "SCHEDULED" => JobStatus::NotStarted,
+            "FINISHED" => JobStatus::Completed,
+            "FAILED" => JobStatus::Failed,
+            "KILLED" => JobStatus::Canceled,
+            _ => JobStatus::Running,
+        },
+        error: None,
+        warnings: Vec::new(),
+        created_at: time(run.start_time).unwrap_or_default(),
+        started_at: time(run.start_time),
+        ended_at: time(run.end_time),
     })
 }
 
@@ -159,34 +214,61 @@ pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
     all(store, statement.query(params![before, limit as i64])?)
 }
 
-/// Which jobs are wanted.
+/// Which runs are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Of this experiment.
     pub experiment: Option<String>,
     /// That stand so.
     pub status: Option<String>,
+    /// That belong to this run.
+    pub parent: Option<String>,
+    /// Also those that belong to any run.
+    pub children: bool,
 }
 
-/// Jobs that are not hidden, pass the filter and were submitted before `before`, the newest first, at most `limit`.
+/// Runs that are not hidden, pass the filter and were made before `before`, the newest first, at most `limit`: jobs, and those that
+/// MLflow alone has made.
 pub fn matching(
     store: &Connection,
     filter: &Filter,
     before: i64,
     limit: usize,
 ) -> Result<Vec<Job>> {
-    let mut statement = store.prepare_cached(&format!(
-        "{SELECT} WHERE run.seq < ?1 AND (?2 IS NULL OR experiment.name = ?2) AND (?3 IS NULL OR job.status = ?3)
+    let mut statement = store.prepare_cached(
+        "SELECT run.id FROM run JOIN experiment ON experiment.id = run.experiment
+           LEFT JOIN job ON job.name = run.id LEFT JOIN tag ON tag.run = run.id AND tag.key = ?1
+         WHERE run.seq < ?2 AND run.lifecycle = 'active' AND (?3 IS NULL OR experiment.name = ?3)
+           AND (?4 IS NULL OR ?4 = coalesce(job.status, CASE run.status
+             WHEN 'SCHEDULED' THEN 'NotStarted' WHEN 'FINISHED' THEN 'Completed'
+             WHEN 'FAILED' THEN 'Failed' WHEN 'KILLED' THEN 'Canceled' ELSE 'Running' END))
+           AND CASE WHEN ?5 IS NOT NULL THEN tag.value IS ?5 ELSE ?6 OR tag.value IS NULL END
            AND coalesce(json_extract(job.properties, '$.isArchived'), 0) = 0
-         ORDER BY run.seq DESC LIMIT ?4"
-    ))?;
-    let rows = statement.query(params![
-        before,
-        filter.experiment,
-        filter.status,
-        limit as i64
-    ])?;
-    all(store, rows)
+         ORDER BY run.seq DESC LIMIT ?7",
+    )?;
+    let rows = statement.query_map(
+        params![
+            mlflow::PARENT,
+            before,
+            filter.experiment,
+            filter.status,
+            filter.parent,
+            filter.children,
+            limit as i64
+        ],
+        |row| row.get::<_, String>(0),
+    )?;
+    let mut jobs = Vec::new();
+    for name in rows {
+        jobs.extend(any(store, &name?)?);
+    }
+    Ok(jobs)
+}
+
+/// One run, which need not be a job.
+pub fn any(store: &Connection, name: &str) -> Result<Option<Job>> {
+    let run = mlflow::get_run(store, name)?;
+    run.map(|run| of_run(store, &run)).transpose()
 }
 
 /// Jobs that have not ended, in the order of submission.

@@ -6,6 +6,9 @@ use azureml_wire::mlflow::{Metric, Param, RunTag};
 use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+/// The tag of a run that names the run it belongs to.
+pub const PARENT: &str = "mlflow.parentRunId";
+
 /// The experiment that runs belong to when they name none.
 pub const DEFAULT_EXPERIMENT: &str = "Default";
 
@@ -180,6 +183,17 @@ pub fn runs(store: &Connection, experiment: i64) -> Result<Vec<Run>> {
     let mut statement =
         store.prepare_cached(&format!("{RUN} WHERE experiment = ?1 ORDER BY seq DESC"))?;
     let rows = statement.query_map(params![experiment], run)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The runs that belong to a run and came after the place `after`, in the order of creation, at most `limit`.
+pub fn children(store: &Connection, parent: &str, after: i64, limit: usize) -> Result<Vec<Run>> {
+    let mut statement = store.prepare_cached(&format!(
+        "{RUN} WHERE seq > ?3 AND lifecycle = 'active'
+           AND id IN (SELECT tag.run FROM tag WHERE tag.key = ?1 AND tag.value = ?2)
+         ORDER BY seq LIMIT ?4"
+    ))?;
+    let rows = statement.query_map(params![PARENT, parent, after, limit as i64], run)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

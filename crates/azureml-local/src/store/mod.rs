@@ -57,6 +57,10 @@ impl Store {
                 )));
             }
         }
+        // Programs that do not know of it keep it all the same: it needs no version of its own.
+        connection.execute_batch(
+            "CREATE INDEX IF NOT EXISTS tag_by_parent ON tag (value) WHERE key = 'mlflow.parentRunId'",
+        )?;
         Ok(Self {
             connection: Mutex::new(connection),
         })
