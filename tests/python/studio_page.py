@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SCOPE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/local"
 )
 DESKTOP, PHONE = (1180, 860), (390, 780)
+NOW = 1_767_225_600_000
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
 
 # Notes every status and every state of the charts. What it notes would be gone after the page was loaded again.
@@ -101,6 +103,30 @@ class Workspace:
         while (status := self.status(name)) not in statuses:
             assert time.monotonic() < end, f"{name} is {status}"
             time.sleep(0.05)
+
+    def mlflow(self, call, **body):
+        return self.ask("POST", f"/mlflow/v2.0{SCOPE}/api/2.0/mlflow/{call}", body)
+
+    def run(self, name, status, parent=None, **params):
+        """A run that is no job, with a metric; gives its id."""
+        tags = [{"key": "mlflow.parentRunId", "value": parent}] if parent else []
+        run = self.mlflow("runs/create", run_name=name, start_time=NOW, tags=tags)["run"]["info"]["run_id"]
+        metrics = [{"key": "loss", "value": 2.3 / (1 + step), "timestamp": NOW + step, "step": step} for step in range(9)]
+        self.mlflow("runs/log-batch", run_id=run, metrics=metrics, params=[{"key": key, "value": value} for key, value in params.items()])
+        if status != "RUNNING":
+            self.mlflow("runs/update", run_id=run, status=status, end_time=NOW + 61_000)
+        return run
+
+    def upload(self, files):
+        """Files by path in a place of their own; gives its address."""
+        place = self.ask("POST", f"{SCOPE}/codes/any/versions/1/startPendingUpload", {"pendingUploadType": "TemporaryBlobReference"})
+        place = place["blobReferenceForConsumption"]
+        signature = place["credential"]["sasUri"].split("?")[1]
+        for path, content in files.items():
+            url = f"{place['blobUri']}/{urllib.parse.quote(path)}?{signature}"
+            request = urllib.request.Request(url, content.encode(), {"x-ms-blob-type": "BlockBlob"}, method="PUT")
+            urllib.request.urlopen(request).read()
+        return place["blobUri"]
 
     def link(self, name):
         return self.ask("GET", f"{SCOPE}/jobs/{name}")["properties"]["services"]["Studio"]["endpoint"]
@@ -186,7 +212,8 @@ def visits(chromium, workspace, pictures, waiting, lab):
     expect(row).to_contain_text("1 / 1")
     # One has the node, one is in the queue.
     expect(row.get_by_role("link")).to_have_count(2)
-    reader.picture(compute, "compute")
+    content = compute.locator("main").bounding_box()
+    reader.picture(compute, "compute", clip={"x": 0, "y": 0, "width": DESKTOP[0], "height": content["y"] + content["height"]})
 
     # The job that has it is canceled, from its own page.
     other = Reader(chromium, workspace, waiting, pictures)
@@ -221,9 +248,8 @@ def visits(chromium, workspace, pictures, waiting, lab):
     job.evaluate("scrollTo(0, 0)")
     reader.picture(job, "job")
     reader.picture(job, "job-whole", full_page=True)
-    files = job.locator(".files li").filter(has_text="outputs/model/model.pt")
     with job.expect_download() as download:
-        files.get_by_role("link", name="Download").click()
+        job.get_by_role("link", name="Download outputs/model/model.pt").click()
     assert download.value.path().stat().st_size > 1_000_000
     job.get_by_label("Find in the log").fill("train epoch: 2")
     job.get_by_role("button", name="Find").click()
@@ -246,7 +272,19 @@ def pages(chromium, workspace, pictures):
     workspace.train("digits-2", 0.5)
     workspace.submit("failed", "echo begun; echo 'out of digits' >&2; exit 3", displayName="a job that fails")
     workspace.submit("hostile", f'mkdir outputs; echo "{HOSTILE}" | tee "outputs/<b>.html"', displayName=HOSTILE, tags={HOSTILE: HOSTILE})
-    for name in ["digits-1", "digits-2", "failed", "hostile"]:
+    source = {"train.rs": "fn main() {}\n", "src/model.rs": "// 합성곱\n", f"<b>{HOSTILE.replace('/', '')}.rs": HOSTILE}
+    code = {"codeUri": workspace.upload(source), "properties": {"hash_sha256": "0" * 64, "hash_version": "202208"}}
+    code = workspace.ask("PUT", f"{SCOPE}/codes/lab/versions/1", {"properties": code})["id"]
+    workspace.submit("with-code", "cat train.rs", codeId=code, displayName="with its code")
+    for lr, status in (("1.0", "FINISHED"), ("0.5", "FAILED"), ("0.1", "RUNNING")):
+        workspace.run(f"trial lr={lr}", status, parent="with-code", lr=lr)
+    alone = workspace.run("made by MLflow alone", "FINISHED", lr="0.3")
+    files = ["MLmodel", "mnist/config.pbtxt", "mnist/1/model.pt", "mnist/2/model.pt"]
+    repository = workspace.upload(dict.fromkeys(files, "x" * 1000))
+    plain = "azureml://jobs/digits-1/outputs/artifacts/paths/outputs/model"
+    for name, uri in (("mnist-triton", repository), ("mnist-cnn", plain)):
+        workspace.ask("PUT", f"{SCOPE}/models/{name}/versions/1", {"properties": {"modelUri": uri, "description": "Reads digits"}})
+    for name in ["digits-1", "digits-2", "failed", "hostile", "with-code"]:
         workspace.reach(name, "Completed", "Failed")
     reader = Reader(chromium, workspace, workspace.link("digits-1"), pictures)
 
@@ -272,6 +310,13 @@ def pages(chromium, workspace, pictures):
         "hostile": "jobs/hostile",
         "file": "jobs/digits-1/files/user_logs/std_log.txt?find=epoch",
         "hostile-file": "jobs/hostile/files/outputs/%3Cb%3E.html",
+        "with-code": "jobs/with-code",
+        "children": "jobs?parent=with-code",
+        "alone": f"jobs/{alone}",
+        "code": "codes/lab/1",
+        "code-file": "codes/lab/1/files/src/model.rs",
+        "model": "models/mnist-cnn/1",
+        "triton": "models/mnist-triton/1",
         "compare": compare,
         "compute": "computes",
         "environments": "environments",
@@ -294,14 +339,52 @@ def pages(chromium, workspace, pictures):
             accessible(page)
             assert page.evaluate("window.hit") is None, page.url
             lang = page.locator("html").get_attribute("lang")
-            # What went wrong is told in English.
-            korean = "korean" in name and path_name != "missing"
-            assert lang == ("ko" if korean else "en"), (page.url, lang)
+            assert lang == ("ko" if "korean" in name else "en"), (page.url, lang)
             reader.picture(page, f"{path_name}-{name}", full_page=True)
             page.close()
         context.close()
     # The browser tells of a page that is not there, and of nothing else.
     reader.told = [told for told in reader.told if "404" not in told]
+
+    # A job's code, its children, and where they come from.
+    page = reader.open(reader.page.context, "jobs/with-code")
+    code = page.locator("section").filter(has=page.get_by_role("heading", name="Code", exact=True))
+    expect(code.get_by_role("link", name="model.rs", exact=True)).to_be_visible()
+    children = page.locator("section").filter(has=page.get_by_role("heading", name="Child runs"))
+    expect(children.locator("tbody .status")).to_have_text(["Completed", "Failed", "Running"])
+    children.get_by_role("link", name="trial lr=0.5").click()
+    expect(page.locator(".steps")).to_contain_text("Failed")
+    page.get_by_role("link", name="with-code").click()
+    code.get_by_role("link", name="model.rs", exact=True).click()
+    expect(page.locator("pre.log")).to_have_text(re.compile("// 합성곱"))
+    page = reader.open(reader.page.context, "jobs")
+    expect(page.get_by_role("link", name="made by MLflow alone")).to_be_visible()
+    expect(page.get_by_role("link", name="trial lr=0.5")).to_have_count(0)
+    page.get_by_role("checkbox", name="With child runs").check()
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("link", name="trial lr=0.5")).to_be_visible()
+    page = reader.open(reader.page.context, "models/mnist-triton/1")
+    expect(page.get_by_role("row").filter(has_text="PyTorch")).to_contain_text("1/model.pt 2/model.pt")
+    page = reader.open(reader.page.context, "models/mnist-cnn/1")
+    expect(page.get_by_text("mnist-cnn/1/model.pt")).to_be_visible()
+
+    # What is folded and chosen stays so while something new comes.
+    workspace.submit("lives", "while sleep 0.2; do echo tick; done")
+    workspace.reach("lives", "Running")
+    workspace.run("first child", "RUNNING", parent="lives")
+    page = reader.open(reader.page.context, "jobs/lives")
+    folder = page.locator("details[data-path=user_logs]")
+    folder.locator("summary").click()
+    expect(folder).not_to_have_attribute("open", "")
+    page.get_by_role("checkbox").check()
+    size = folder.locator(".quiet").text_content()
+    workspace.run("second child", "RUNNING", parent="lives")
+    expect(page.get_by_role("checkbox")).to_have_count(2)
+    expect(folder.locator(".quiet")).not_to_have_text(size)
+    expect(folder).not_to_have_attribute("open", "")
+    expect(page.get_by_role("checkbox").first).to_be_checked()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".steps")).to_contain_text("Canceled")
 
     # With the policy, too, nothing of it runs; and without JavaScript everything can be read.
     page = reader.open(reader.page.context, "jobs/hostile")

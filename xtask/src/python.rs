@@ -37,6 +37,11 @@ pub const MLFLOW: Environment = Environment {
     name: "mlflow",
     why: "MLflow's own client, a judge",
 };
+/// MLflow's server with its UI: what the local workspace's pages are compared with.
+pub const MLFLOW_SERVER: Environment = Environment {
+    name: "mlflow-server",
+    why: "MLflow's own server, with which our pages are compared",
+};
 /// The judge of the local workspace.
 pub const AZURE_AI_ML: Environment = Environment {
     name: "azure-ai-ml",

@@ -1,40 +1,78 @@
 //! The machine under the local workspace, as far as computes tell about it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
-/// How long the GPUs may take to be named.
+/// How long the GPUs may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long what the GPUs do is as it was.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What is asked of each GPU.
+const QUERY: &str = "--query-gpu=name,utilization.gpu,memory.used,memory.total";
 
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Machine {
     gpus: OnceCell<Vec<String>>,
+    /// What the GPUs did when they were last asked.
+    uses: Mutex<Option<(Instant, Vec<GpuUse>)>>,
+}
+
+/// What a GPU does; what its driver does not tell is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuUse {
+    /// Its name.
+    pub name: String,
+    /// The part of the time in which it is busy, in percent.
+    pub busy: Option<u64>,
+    /// Its memory that is in use, in bytes.
+    pub used: Option<u64>,
+    /// Its memory, in bytes.
+    pub memory: Option<u64>,
 }
 
 impl Machine {
     /// The GPUs, as `nvidia-smi` names them; asked once.
     pub async fn gpus(&self) -> &[String] {
         self.gpus
-            .get_or_init(|| async {
-                let mut command = Command::new("nvidia-smi");
-                command.arg("-L").kill_on_drop(true);
-                // A driver that is stuck does not answer.
-                let Ok(Ok(output)) = tokio::time::timeout(PATIENCE, command.output()).await else {
-                    return Vec::new();
-                };
-                String::from_utf8_lossy(&output.stdout)
-                    .lines()
-                    .filter_map(gpu)
-                    .collect()
-            })
+            .get_or_init(|| async { ask(&["-L"]).await.lines().filter_map(gpu).collect() })
             .await
+    }
+
+    /// What the GPUs do right now, or did a moment ago.
+    pub async fn gpu_uses(&self) -> Vec<GpuUse> {
+        if self.gpus().await.is_empty() {
+            return Vec::new();
+        }
+        // Whoever else wants to know waits for the same answer.
+        let mut known = self.uses.lock().await;
+        if let Some((when, uses)) = &*known
+            && when.elapsed() < FRESH
+        {
+            return uses.clone();
+        }
+        let said = ask(&[QUERY, "--format=csv,noheader,nounits"]).await;
+        let uses: Vec<GpuUse> = said.lines().filter_map(gpu_use).collect();
+        *known = Some((Instant::now(), uses.clone()));
+        uses
     }
 
     /// Cores that a job can use.
     pub fn cores() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+/// What `nvidia-smi` says; nothing where it is not there or does not answer, as with a driver that is stuck.
+async fn ask(arguments: &[&str]) -> String {
+    let mut command = Command::new("nvidia-smi");
+    command.args(arguments).kill_on_drop(true);
+    match tokio::time::timeout(PATIENCE, command.output()).await {
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        _ => String::new(),
     }
 }
 
@@ -45,14 +83,47 @@ fn gpu(line: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// `NVIDIA H200, 34, 1024, 143771`: percent and MiB; `[N/A]` where the driver does not know.
+fn gpu_use(line: &str) -> Option<GpuUse> {
+    let mut fields = line.rsplitn(4, ", ");
+    let mut number = || fields.next().map(|field| field.trim().parse::<u64>().ok());
+    let (memory, used, busy) = (number()?, number()?, number()?);
+    let bytes = |mebibytes: u64| mebibytes << 20;
+    Some(GpuUse {
+        busy,
+        used: used.map(bytes),
+        memory: memory.map(bytes),
+        name: fields.next()?.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn gpus_are_named_as_nvidia_smi_names_them() {
         assert_eq!(
-            super::gpu("GPU 0: NVIDIA H200 (UUID: GPU-1b2c)").as_deref(),
+            gpu("GPU 0: NVIDIA H200 (UUID: GPU-1b2c)").as_deref(),
             Some("NVIDIA H200")
         );
-        assert_eq!(super::gpu("No devices found."), None);
+        assert_eq!(gpu("No devices found."), None);
+    }
+
+    #[test]
+    fn what_gpus_do_is_read_from_nvidia_smi() {
+        let h200 = GpuUse {
+            name: "NVIDIA H200".to_owned(),
+            busy: Some(34),
+            used: Some(1 << 30),
+            memory: Some(143_771 << 20),
+        };
+        assert_eq!(gpu_use("NVIDIA H200, 34, 1024, 143771"), Some(h200));
+        let silent = gpu_use("Tesla, old, [N/A], [N/A], 16384").expect("a GPU");
+        assert_eq!(
+            (silent.name.as_str(), silent.busy, silent.used),
+            ("Tesla, old", None, None)
+        );
+        assert_eq!(gpu_use("No devices were found"), None);
     }
 }

@@ -6,6 +6,7 @@ mod client;
 mod idle;
 mod kernel;
 mod machine;
+mod studio;
 mod table;
 mod train;
 
@@ -26,6 +27,8 @@ enum Benchmark {
     Kernel(kernel::Options),
     /// Our training program against PyTorch: the workshop's train.py, and a tuned loop
     Train(train::Options),
+    /// The local workspace's pages against MLflow's server and its UI
+    Studio(studio::Options),
 }
 
 /// Runs the command.
@@ -33,5 +36,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.benchmark {
         Benchmark::Kernel(options) => kernel::run(options),
         Benchmark::Train(options) => train::run(options),
+        Benchmark::Studio(options) => studio::run(options),
     }
 }

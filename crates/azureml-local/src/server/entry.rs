@@ -4,6 +4,7 @@ use super::address::{self, Area};
 use super::{auth, render, trace};
 use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::studio::language::Language;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
@@ -18,6 +19,7 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
     let area = address::area(request.uri().path());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let language = Language::of(request.headers());
     let admitted = match admit(&app, area, request).await {
         Ok(request) => trace::asked(&app, area, request).await,
         Err(error) => Err(error),
@@ -26,7 +28,7 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
         Ok((request, exchange)) => (answer(request, next).await, exchange),
         Err(error) => (error.into_response(), None),
     };
-    let response = render::render(area, &method, response).await;
+    let response = render::render(area, &method, language, response).await;
     tracing::debug!(%method, path, status = response.status().as_u16());
     match exchange {
         Some(exchange) => trace::answered(&app, exchange, response).await,

@@ -2,6 +2,7 @@
 
 use super::address::Area;
 use crate::error::Error;
+use crate::studio::language::Language;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,12 @@ impl IntoResponse for Error {
 }
 
 /// Gives a failed response the body of its area.
-pub async fn render(area: Area, method: &Method, response: Response) -> Response {
+pub async fn render(
+    area: Area,
+    method: &Method,
+    language: Language,
+    response: Response,
+) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -35,7 +41,7 @@ pub async fn render(area: Area, method: &Method, response: Response) -> Response
         tracing::error!(%error, "a request failed");
     }
     let mut rendered = match area {
-        Area::Page => crate::studio::error_page(status, &error),
+        Area::Page => crate::studio::error_page(language, status, &error),
         Area::Blob => xml(&error, method),
         Area::Mlflow => Json(json!({
             "error_code": mlflow_code(&error),

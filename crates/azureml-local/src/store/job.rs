@@ -51,6 +51,11 @@ impl Job {
         self.text("jobType") == Some("Sweep")
     }
 
+    /// Whether it is a job indeed, not a run that MLflow alone has made.
+    pub fn is_job(&self) -> bool {
+        self.text("jobType").is_some()
+    }
+
     /// Whether it is hidden.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
@@ -227,34 +232,61 @@ pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
     all(store, statement.query(params![before, limit as i64])?)
 }
 
-/// Which jobs are wanted.
+/// Which runs are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Of this experiment.
     pub experiment: Option<String>,
     /// That stand so.
     pub status: Option<String>,
+    /// That belong to this run.
+    pub parent: Option<String>,
+    /// Also those that belong to any run.
+    pub children: bool,
 }
 
-/// Jobs that are not hidden, pass the filter and were submitted before `before`, the newest first, at most `limit`.
+/// Runs that are not hidden, pass the filter and were made before `before`, the newest first, at most `limit`: jobs, and those that
+/// MLflow alone has made.
 pub fn matching(
     store: &Connection,
     filter: &Filter,
     before: i64,
     limit: usize,
 ) -> Result<Vec<Job>> {
-    let mut statement = store.prepare_cached(&format!(
-        "{SELECT} WHERE run.seq < ?1 AND (?2 IS NULL OR experiment.name = ?2) AND (?3 IS NULL OR job.status = ?3)
+    let mut statement = store.prepare_cached(
+        "SELECT run.id FROM run JOIN experiment ON experiment.id = run.experiment
+           LEFT JOIN job ON job.name = run.id LEFT JOIN tag ON tag.run = run.id AND tag.key = ?1
+         WHERE run.seq < ?2 AND run.lifecycle = 'active' AND (?3 IS NULL OR experiment.name = ?3)
+           AND (?4 IS NULL OR ?4 = coalesce(job.status, CASE run.status
+             WHEN 'SCHEDULED' THEN 'NotStarted' WHEN 'FINISHED' THEN 'Completed'
+             WHEN 'FAILED' THEN 'Failed' WHEN 'KILLED' THEN 'Canceled' ELSE 'Running' END))
+           AND CASE WHEN ?5 IS NOT NULL THEN tag.value IS ?5 ELSE ?6 OR tag.value IS NULL END
            AND coalesce(json_extract(job.properties, '$.isArchived'), 0) = 0
-         ORDER BY run.seq DESC LIMIT ?4"
-    ))?;
-    let rows = statement.query(params![
-        before,
-        filter.experiment,
-        filter.status,
-        limit as i64
-    ])?;
-    all(store, rows)
+         ORDER BY run.seq DESC LIMIT ?7",
+    )?;
+    let rows = statement.query_map(
+        params![
+            mlflow::PARENT,
+            before,
+            filter.experiment,
+            filter.status,
+            filter.parent,
+            filter.children,
+            limit as i64
+        ],
+        |row| row.get::<_, String>(0),
+    )?;
+    let mut jobs = Vec::new();
+    for name in rows {
+        jobs.extend(any(store, &name?)?);
+    }
+    Ok(jobs)
+}
+
+/// One run, which need not be a job.
+pub fn any(store: &Connection, name: &str) -> Result<Option<Job>> {
+    let run = mlflow::get_run(store, name)?;
+    run.map(|run| of_run(store, &run)).transpose()
 }
 
 /// Jobs that have not ended, in the order of submission.

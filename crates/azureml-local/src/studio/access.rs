@@ -25,6 +25,10 @@ const COOKIE: TimeDelta = TimeDelta::days(30);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// What somebody without a cookie is told.
+pub const NO_TICKET: &str = "this page opens from a link with a ticket\n\
+    hint: run `run.portal_url()` in a cell and follow its link; each link opens once";
+
 /// The tickets that have been used and would still be good.
 #[derive(Debug, Default)]
 pub struct Tickets {
@@ -93,10 +97,7 @@ pub async fn admit(State(app): State<Shared>, request: Request, next: Next) -> R
 fn check(app: &App, request: &Request) -> Result<()> {
     let headers = request.headers();
     if !has_cookie(app, headers) {
-        return Err(Error::Denied(
-            "this page opens from a link with a ticket\nhint: run `run.portal_url()` in a cell and follow its link; each link opens once"
-                .to_owned(),
-        ));
+        return Err(Error::Denied(NO_TICKET.to_owned()));
     }
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(());

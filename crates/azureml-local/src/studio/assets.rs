@@ -1,79 +1,294 @@
-//! Environments, data and models, with their versions.
+//! Environments, data, models and code, with their versions and their files.
 
+use super::file::{self, Asked, Shown};
 use super::language::Language;
-use super::{page, text};
-use crate::app::Shared;
-use crate::error::Result;
-use crate::store::asset::{self, Kind};
+use super::tree::Tree;
+use super::triton::{self, Served};
+use super::{page, part, text};
+use crate::app::{App, Shared, blocking};
+use crate::blob::{self, Found};
+use crate::error::{Error, Result};
+use crate::runner::input;
+use crate::store::asset::{self, Asset, Kind};
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
+use azureml_wire::routes::{encode, encode_path};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 pub fn router() -> Router<Shared> {
-    let route = |kind, title, here| {
-        get(move |State(app): State<Shared>, l: Language| list(app, l, kind, title, here))
+    let list = |kind: Kind, title| {
+        get(move |State(app): State<Shared>, l: Language| list(app, l, kind, title))
     };
-    Router::new()
-        .route(
-            "/environments",
-            route(Kind::Environment, "Environments", "environments"),
-        )
-        .route("/data", route(Kind::Data, "Data", "data"))
-        .route("/models", route(Kind::Model, "Models", "models"))
+    let mut router = Router::new()
+        .route("/environments", list(Kind::Environment, "Environments"))
+        .route("/data", list(Kind::Data, "Data"))
+        .route("/models", list(Kind::Model, "Models"));
+    for kind in [Kind::Environment, Kind::Data, Kind::Model, Kind::Code] {
+        let version = get(
+            move |State(app): State<Shared>, l: Language, Path((name, version))| {
+                show(app, l, kind, name, version)
+            },
+        );
+        let file = get(
+            move |State(app): State<Shared>,
+                  l: Language,
+                  Path((name, version, path)),
+                  Query(asked): Query<Asked>| {
+                show_file(app, l, kind, [name, version, path], asked)
+            },
+        );
+        let here = kind.collection();
+        router = router
+            .route(&format!("/{here}/{{name}}/{{version}}"), version)
+            .route(
+                &format!("/{here}/{{name}}/{{version}}/files/{{*path}}"),
+                file,
+            );
+    }
+    router
+}
+
+/// The address of a version's page.
+pub fn address(kind: Kind, name: &str, version: &str) -> String {
+    let kind = kind.collection();
+    format!("/studio/{kind}/{}/{}", encode(name), encode(version))
 }
 
 #[derive(Template)]
 #[template(path = "assets.html")]
-struct Page {
+struct List {
     l: Language,
     here: &'static str,
     title: &'static str,
-    assets: Vec<Asset>,
-}
-
-struct Asset {
-    name: String,
-    versions: Vec<Version>,
+    /// Names with their versions, the newest first.
+    assets: Vec<(String, Vec<Version>)>,
 }
 
 struct Version {
     number: String,
+    href: String,
     created_at: String,
     created: String,
-    properties: String,
 }
 
-async fn list(
-    app: Shared,
-    l: Language,
-    kind: Kind,
-    title: &'static str,
-    here: &'static str,
-) -> Result<Response> {
+async fn list(app: Shared, l: Language, kind: Kind, title: &'static str) -> Result<Response> {
     let assets = app
         .db(move |store| {
             let mut assets = Vec::new();
             for name in asset::names(store, kind)? {
-                let mut versions = Vec::new();
-                for version in asset::versions(store, kind, &name)? {
-                    versions.push(Version {
-                        created: text::clock(&version.created_at),
-                        created_at: version.created_at,
-                        properties: serde_json::to_string_pretty(&version.properties)?,
-                        number: version.version,
-                    });
-                }
-                assets.push(Asset { name, versions });
+                let versions = asset::versions(store, kind, &name)?.into_iter();
+                let versions = versions.map(|version| Version {
+                    href: address(kind, &name, &version.version),
+                    created: text::clock(&version.created_at),
+                    created_at: version.created_at,
+                    number: version.version,
+                });
+                assets.push((name.clone(), versions.collect()));
             }
             Ok(assets)
         })
         .await?;
-    page(&Page {
+    page(&List {
         l,
-        here,
+        here: kind.collection(),
         title,
         assets,
     })
+}
+
+#[derive(Template)]
+#[template(path = "asset.html")]
+struct Page {
+    l: Language,
+    here: &'static str,
+    name: String,
+    version: String,
+    created_at: String,
+    created: String,
+    description: String,
+    /// The job that it comes from.
+    job: Option<String>,
+    has_files: bool,
+    files: Option<String>,
+    is_model: bool,
+    served: Vec<Served>,
+    wanted: Vec<(String, String)>,
+    properties: String,
+}
+
+async fn find(app: &Shared, kind: Kind, name: &str, version: &str) -> Result<Asset> {
+    let (name, version) = (name.to_owned(), version.to_owned());
+    app.db(move |store| {
+        asset::get(store, kind, &name, &version)?.ok_or_else(|| {
+            Error::not_found(format!(
+                "there is no {} {name:?} with version {version:?} in this workspace",
+                kind.noun()
+            ))
+        })
+    })
+    .await
+}
+
+async fn show(
+    app: Shared,
+    l: Language,
+    kind: Kind,
+    name: String,
+    version: String,
+) -> Result<Response> {
+    let asset = find(&app, kind, &name, &version).await?;
+    let files = files_of(&app, asset.properties.clone()).await?;
+    let paths: Vec<&str> = files.keys().map(String::as_str).collect();
+    let served = triton::served(&paths);
+    let wanted = if served.is_empty() {
+        triton::wanted(&name, &paths)
+    } else {
+        Vec::new()
+    };
+    let text = |member: &str| asset.properties.get(member).and_then(Value::as_str);
+    page(&Page {
+        l,
+        // A code snapshot belongs to its jobs.
+        here: match kind {
+            Kind::Code => "jobs",
+            other => other.collection(),
+        },
+        description: text("description").unwrap_or_default().to_owned(),
+        job: uri(&asset.properties).and_then(job_of).map(str::to_owned),
+        has_files: kind != Kind::Environment,
+        files: tree(l, kind, &name, &version, &files)?,
+        is_model: kind == Kind::Model,
+        served,
+        wanted,
+        properties: serde_json::to_string_pretty(&asset.properties)?,
+        created: text::clock(&asset.created_at),
+        created_at: asset.created_at,
+        name,
+        version,
+    })
+}
+
+/// The files of a version as a tree, rendered; none where there are none.
+fn tree(
+    l: Language,
+    kind: Kind,
+    name: &str,
+    version: &str,
+    files: &BTreeMap<String, Found>,
+) -> Result<Option<String>> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let all = files
+        .values()
+        .map(|found| (found.name.as_str(), found.length));
+    let here = address(kind, name, version);
+    part(&Tree::of(l, all, |path| {
+        format!("{here}/files/{}", encode_path(path))
+    }))
+    .map(Some)
+}
+
+/// The code of a job as a tree, rendered.
+pub async fn code_tree(
+    app: &Shared,
+    l: Language,
+    name: &str,
+    version: &str,
+) -> Result<Option<String>> {
+    let (name, version) = (name.to_owned(), version.to_owned());
+    let asset = {
+        let (name, version) = (name.clone(), version.clone());
+        app.db(move |store| asset::get(store, Kind::Code, &name, &version))
+            .await?
+    };
+    let Some(asset) = asset else {
+        return Ok(None);
+    };
+    let files = files_of(app, asset.properties).await?;
+    tree(l, Kind::Code, &name, &version, &files)
+}
+
+async fn show_file(
+    app: Shared,
+    l: Language,
+    kind: Kind,
+    [name, version, path]: [String; 3],
+    asked: Asked,
+) -> Result<Response> {
+    let asset = find(&app, kind, &name, &version).await?;
+    let mut files = files_of(&app, asset.properties).await?;
+    let found = files.remove(&path).ok_or_else(|| {
+        Error::not_found(format!(
+            "version {version:?} of {} {name:?} has no file {path:?}",
+            kind.noun()
+        ))
+    })?;
+    let back = address(kind, &name, &version);
+    file::answer(
+        l,
+        asked,
+        Shown {
+            here: match kind {
+                Kind::Code => "jobs",
+                other => other.collection(),
+            },
+            href: format!("{back}/files/{}", encode_path(&path)),
+            back: (back, format!("{name}:{version}")),
+            path,
+            found,
+        },
+    )
+    .await
+}
+
+/// Where the files of a version are.
+fn uri(properties: &Value) -> Option<&str> {
+    ["codeUri", "modelUri", "dataUri"]
+        .iter()
+        .find_map(|member| properties.get(*member)?.as_str())
+}
+
+/// The job that a URI of its outputs names.
+fn job_of(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.split_once("/jobs/")?;
+    let (job, _) = rest.split_once("/outputs/")?;
+    Some(job)
+}
+
+/// The files of a version by path; what lies elsewhere has none here.
+async fn files_of(app: &Shared, properties: Value) -> Result<BTreeMap<String, Found>> {
+    let app = app.clone();
+    blocking(move || Ok(uri(&properties).map_or_else(BTreeMap::new, |uri| files_at(&app, uri))))
+        .await
+}
+
+fn files_at(app: &App, uri: &str) -> BTreeMap<String, Found> {
+    let Ok(source) = input::source(app, uri) else {
+        return BTreeMap::new();
+    };
+    let prefix = match source.path.as_str() {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
+    let mut found = blob::list(&app.home, &source.container, &prefix).unwrap_or_default();
+    for file in &mut found {
+        file.name.drain(..prefix.len());
+    }
+    // It may be one file.
+    if found.is_empty()
+        && let Ok(mut file) = blob::find(&app.home, &source.container, &source.path)
+    {
+        let folder = file.name.rfind('/').map_or(0, |slash| slash + 1);
+        file.name.drain(..folder);
+        found.push(file);
+    }
+    found
+        .into_iter()
+        .map(|file| (file.name.clone(), file))
+        .collect()
 }

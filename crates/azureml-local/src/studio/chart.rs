@@ -131,6 +131,9 @@ fn picture(
             .filter(|(_, value)| value.is_finite())
     };
     let steps = range(finite().map(|(step, _)| *step));
+    // Where few steps are seen, nothing lies between them.
+    let span = steps.end - steps.start;
+    let few = span < 12.0;
     let values = range(finite().map(|(_, value)| *value));
     let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
@@ -145,7 +148,13 @@ fn picture(
         .bold_line_style(grey.mix(0.3))
         .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 14))
-        .x_label_formatter(&|step| text::number(*step))
+        .x_labels(if few { span as usize + 1 } else { 10 })
+        .x_label_formatter(&|step| {
+            if few && (step - step.round()).abs() > 1e-6 {
+                return String::new();
+            }
+            text::number(*step)
+        })
         .y_label_formatter(&|value| text::number(*value))
         .draw()?;
     let named = series.len() > 1;

@@ -56,7 +56,7 @@ async fn compare(
             let mut names = Vec::new();
             let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
             for name in asked {
-                let Some(job) = job::get(store, &name)? else {
+                let Some(job) = job::any(store, &name)? else {
                     return Err(crate::routes::job::missing(&name));
                 };
                 let column = names.len();

@@ -1,9 +1,10 @@
 //! Computes: clusters and their nodes, the instance and its switch.
 
 use super::language::Language;
-use super::{live, page, part};
+use super::{live, page, part, text};
 use crate::app::Shared;
 use crate::error::Result;
+use crate::machine::GpuUse;
 use crate::routes::compute as calls;
 use crate::store::compute;
 use askama::Template;
@@ -27,6 +28,7 @@ struct Page {
     l: Language,
     here: &'static str,
     clusters: Vec<Cluster>,
+    gpus: Vec<Gpu>,
     instances: Vec<Instance>,
 }
 
@@ -35,7 +37,30 @@ struct Page {
 struct List {
     l: Language,
     clusters: Vec<Cluster>,
+    gpus: Vec<Gpu>,
     instances: Vec<Instance>,
+}
+
+/// A GPU of this machine, which is every node.
+struct Gpu {
+    name: String,
+    busy: Option<u64>,
+    /// How much of the memory is in use: percent, and in words.
+    memory: Option<(u64, String)>,
+}
+
+impl From<GpuUse> for Gpu {
+    fn from(gpu: GpuUse) -> Self {
+        let both = gpu.used.zip(gpu.memory.filter(|memory| *memory > 0));
+        Self {
+            name: gpu.name,
+            busy: gpu.busy,
+            memory: both.map(|(used, memory)| {
+                let words = format!("{} / {}", text::size(used), text::size(memory));
+                (used.saturating_mul(100) / memory, words)
+            }),
+        }
+    }
 }
 
 struct Cluster {
@@ -60,7 +85,7 @@ struct Instance {
     stopped: bool,
 }
 
-async fn all(app: &Shared) -> Result<(Vec<Cluster>, Vec<Instance>)> {
+async fn all(app: &Shared) -> Result<(Vec<Cluster>, Vec<Gpu>, Vec<Instance>)> {
     let (mut clusters, mut instances) = (Vec::new(), Vec::new());
     for compute in app.db(compute::list).await? {
         let name = compute.name.clone();
@@ -100,25 +125,29 @@ async fn all(app: &Shared) -> Result<(Vec<Cluster>, Vec<Instance>)> {
             });
         }
     }
-    Ok((clusters, instances))
+    let gpus = app.machine.gpu_uses().await;
+    let gpus = gpus.into_iter().map(Gpu::from).collect();
+    Ok((clusters, gpus, instances))
 }
 
 async fn show(State(app): State<Shared>, l: Language) -> Result<Response> {
-    let (clusters, instances) = all(&app).await?;
+    let (clusters, gpus, instances) = all(&app).await?;
     page(&Page {
         l,
         here: "computes",
         clusters,
+        gpus,
         instances,
     })
 }
 
 /// The list, rendered.
 pub async fn list_part(app: &Shared, l: Language) -> Result<String> {
-    let (clusters, instances) = all(app).await?;
+    let (clusters, gpus, instances) = all(app).await?;
     part(&List {
         l,
         clusters,
+        gpus,
         instances,
     })
 }

@@ -1,8 +1,9 @@
-//! Files of a run: a part of a text, or the whole to save. None is ever shown as a page of its own.
+//! Files of runs and of what is registered: a part of a text, or the whole to save. None is ever shown as a page of its own.
 
 use super::language::Language;
 use super::{page, text};
 use crate::app::{Shared, blocking};
+use crate::blob::Found;
 use crate::error::{Error, Result};
 use crate::routes::artifact::Artifacts;
 use crate::runner::folder::Folder;
@@ -197,8 +198,9 @@ fn open(path: &FilePath) -> io::Result<File> {
     }
 }
 
+/// What is asked of a file.
 #[derive(Debug, Deserialize)]
-struct Asked {
+pub struct Asked {
     download: Option<String>,
     /// Where the part that is shown ends.
     to: Option<u64>,
@@ -207,12 +209,26 @@ struct Asked {
     find: String,
 }
 
+/// A file, and where its page stands.
+pub struct Shown {
+    /// The part of the workspace.
+    pub here: &'static str,
+    /// The address and the name of what it belongs to.
+    pub back: (String, String),
+    /// Its path there.
+    pub path: String,
+    /// Its own address.
+    pub href: String,
+    /// The file itself.
+    pub found: Found,
+}
+
 #[derive(Template)]
 #[template(path = "file.html")]
 struct Page {
     l: Language,
     here: &'static str,
-    name: String,
+    back: (String, String),
     path: String,
     href: String,
     size: String,
@@ -236,6 +252,29 @@ async fn show(
         .get(&path)
         .cloned()
         .ok_or_else(|| Error::not_found(format!("run {name:?} has no file {path:?}")))?;
+    answer(
+        l,
+        asked,
+        Shown {
+            here: "jobs",
+            href: address(&name, &path),
+            back: (format!("/studio/jobs/{}", encode(&name)), name),
+            path,
+            found,
+        },
+    )
+    .await
+}
+
+/// The page of a file, or the file.
+pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response> {
+    let Shown {
+        here,
+        back,
+        path,
+        href,
+        found,
+    } = shown;
     if asked.download.is_some() {
         let file = found.path.clone();
         let file = blocking(move || Ok(open(&file)?)).await?;
@@ -252,7 +291,6 @@ async fn show(
     .await?;
     tail.bytes
         .truncate(usize::try_from(end - tail.start.min(end)).unwrap_or(usize::MAX));
-    let href = address(&name, &path);
     let part = |to: u64| {
         format!(
             "{href}?to={}&find={}",
@@ -262,7 +300,8 @@ async fn show(
     };
     page(&Page {
         l,
-        here: "jobs",
+        here,
+        back,
         size: text::size(found.length),
         earlier: (from > 0).then(|| part(from)),
         later: (end < found.length).then(|| part(end + SHOWN)),
@@ -274,7 +313,6 @@ async fn show(
             .map(|hit| (part(hit.at + SHOWN / 2), hit.line))
             .collect(),
         find: asked.find,
-        name,
         path,
         href,
     })

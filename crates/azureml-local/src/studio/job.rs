@@ -2,12 +2,15 @@
 
 use super::chart::{self, Chart};
 use super::file::{self, Tail};
+use super::jobs::Row;
 use super::language::Language;
-use super::{jobs, live, page, part, text};
+use super::tree::Tree;
+use super::{assets, jobs, live, page, part, text};
 use crate::app::{Shared, blocking};
 use crate::error::Result;
 use crate::routes::artifact::Artifacts;
 use crate::routes::job as calls;
+use crate::store::asset::Kind;
 use crate::store::job::{self, Job};
 use crate::store::mlflow;
 use askama::Template;
@@ -42,9 +45,13 @@ struct Page {
     steps: Vec<Step>,
     error: Option<String>,
     can_cancel: bool,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     charts: Vec<Arc<Chart>>,
-    files: Vec<File>,
+    jobs: Vec<Row>,
+    more: bool,
+    files: Option<String>,
+    /// The snapshot that runs, as a tree.
+    code: Option<String>,
     log: String,
     log_file: String,
     events: String,
@@ -58,6 +65,15 @@ struct Page {
 struct Names {
     name: String,
     display_name: String,
+    /// Whether it is a job, not only a run of MLflow's.
+    is_job: bool,
+}
+
+/// What a job is made of: a name, a value, and an address where there is more about it.
+struct Fact {
+    name: &'static str,
+    value: String,
+    href: Option<String>,
 }
 
 #[derive(Template)]
@@ -70,12 +86,33 @@ struct StatusPath {
     can_cancel: bool,
 }
 
-/// One status that the job has had.
+/// One status that the job has had or is to have.
 struct Step {
     status: &'static str,
+    /// How it stands to the one that the job has now.
+    order: &'static str,
     time: Option<String>,
     clock: String,
 }
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    l: Language,
+    facts: Vec<Fact>,
+}
+
+#[derive(Template)]
+#[template(path = "children.html")]
+struct Children {
+    l: Language,
+    name: String,
+    jobs: Vec<Row>,
+    more: bool,
+}
+
+/// The most children that the page of their parent shows; the list has them all.
+const MOST_CHILDREN: usize = 100;
 
 #[derive(Template)]
 #[template(path = "metrics.html")]
@@ -94,13 +131,7 @@ struct Picture<'a> {
 #[template(path = "files.html")]
 struct Files {
     l: Language,
-    files: Vec<File>,
-}
-
-struct File {
-    path: String,
-    href: String,
-    size: String,
+    files: Option<String>,
 }
 
 #[derive(Template)]
@@ -115,10 +146,15 @@ async fn show(
     l: Language,
     Path(name): Path<String>,
 ) -> Result<Response> {
-    let job = calls::find(&app, name).await?;
+    let job = find(&app, &name).await?;
     let steps = steps(&app, &job).await?;
     let charts = chart::of_run(&app, &job.name, &[]).await?;
-    let files = files(&app, &job.name).await?;
+    let (jobs, more) = children(&app, &job.name).await?;
+    let files = files(&app, l, &job.name).await?;
+    let code = match job.text("codeId").and_then(version_of) {
+        Some((name, version)) => assets::code_tree(&app, l, name, version).await?,
+        None => None,
+    };
     let details = details(&app, &job.name).await?;
     let log = log(&app, &job.name, None).await?;
     let mut properties = job.properties.clone();
@@ -134,7 +170,10 @@ async fn show(
         steps,
         events: live::address(&job.name, log.end, &charts),
         charts,
+        jobs,
+        more,
         files,
+        code,
         log: text::plain(&log.bytes),
         log_file: file::address(&job.name, LOG),
         details,
@@ -144,9 +183,17 @@ async fn show(
         server_file: app.home.root().join(SERVER_FILE).display().to_string(),
         job: Names {
             display_name: job.text("displayName").unwrap_or(&job.name).to_owned(),
+            is_job: job.is_job(),
             name: job.name,
         },
     })
+}
+
+/// A run, which need not be a job.
+pub async fn find(app: &Shared, name: &str) -> Result<Job> {
+    let name = name.to_owned();
+    app.db(move |store| job::any(store, &name)?.ok_or_else(|| calls::missing(&name)))
+        .await
 }
 
 async fn cancel(State(app): State<Shared>, Path(name): Path<String>) -> Result<Redirect> {
@@ -166,6 +213,24 @@ pub async fn steps_part(app: &Shared, l: Language, job: &Job) -> Result<String> 
     })
 }
 
+/// What the job is made of, rendered.
+pub fn overview_part(l: Language, job: &Job) -> Result<String> {
+    let facts = facts(job);
+    part(&Overview { l, facts })
+}
+
+/// The runs that belong to it, rendered.
+pub async fn children_part(app: &Shared, l: Language, name: &str) -> Result<String> {
+    let (jobs, more) = children(app, name).await?;
+    let name = name.to_owned();
+    part(&Children {
+        l,
+        name,
+        jobs,
+        more,
+    })
+}
+
 /// All charts, rendered.
 pub fn metrics_part(l: Language, charts: &[Arc<Chart>]) -> Result<String> {
     let charts = charts.to_vec();
@@ -179,7 +244,7 @@ pub fn chart_part(chart: &Chart) -> Result<String> {
 
 /// The list of files, rendered.
 pub async fn files_part(app: &Shared, l: Language, name: &str) -> Result<String> {
-    let files = files(app, name).await?;
+    let files = files(app, l, name).await?;
     part(&Files { l, files })
 }
 
@@ -198,19 +263,40 @@ pub async fn log(app: &Shared, name: &str, from: Option<u64>) -> Result<Tail> {
 async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
     let name = job.name.clone();
     let history = app.db(move |store| job::history(store, &name)).await?;
-    let mut steps: Vec<Step> = history
+    let mut past: Vec<(JobStatus, String)> = history
         .into_iter()
-        .map(|change| {
-            let time = change.time.to_rfc3339();
-            Step {
-                status: change.status.as_str(),
-                clock: text::clock(&time),
-                time: Some(time),
-            }
-        })
+        .map(|change| (change.status, change.time.to_rfc3339()))
         .collect();
-    if !job.status.is_terminal() && job.status != JobStatus::CancelRequested {
-        // What is still to come, in grey.
+    if !job.is_job() {
+        // MLflow knows a beginning and an end.
+        let begun = job
+            .started_at
+            .clone()
+            .map(|time| (JobStatus::Running, time));
+        let ended = job.ended_at.clone().map(|time| (job.status, time));
+        past.extend(begun.into_iter().chain(ended));
+    }
+    let now = past.len().saturating_sub(1);
+    let mut day = String::new();
+    let mut steps = Vec::new();
+    for (number, (status, time)) in past.into_iter().enumerate() {
+        let clock = text::clock(&time);
+        // The day is said once.
+        let (date, hour) = clock.split_once(' ').unwrap_or_default();
+        let clock = if day == date {
+            hour.to_owned()
+        } else {
+            clock.clone()
+        };
+        date.clone_into(&mut day);
+        steps.push(Step {
+            status: status.as_str(),
+            order: if number < now { "past" } else { "now" },
+            clock,
+            time: Some(time),
+        });
+    }
+    if job.is_job() && !job.status.is_terminal() && job.status != JobStatus::CancelRequested {
         let path = [
             JobStatus::Queued,
             JobStatus::Preparing,
@@ -224,6 +310,7 @@ async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
                 .skip(here.map_or(0, |here| here + 1))
                 .map(|status| Step {
                     status: status.as_str(),
+                    order: "coming",
                     time: None,
                     clock: String::new(),
                 }),
@@ -241,16 +328,30 @@ fn can_cancel(job: &Job) -> bool {
     !job.status.is_terminal() && job.status != JobStatus::CancelRequested
 }
 
-async fn files(app: &Shared, name: &str) -> Result<Vec<File>> {
+async fn files(app: &Shared, l: Language, name: &str) -> Result<Option<String>> {
     let all = Artifacts::of(app, name).all().await?;
-    Ok(all
-        .into_values()
-        .map(|found| File {
-            href: file::address(name, &found.name),
-            path: found.name,
-            size: text::size(found.length),
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let files = all
+        .values()
+        .map(|found| (found.name.as_str(), found.length));
+    part(&Tree::of(l, files, |path| file::address(name, path))).map(Some)
+}
+
+/// The runs that belong to a run, and whether there are more of them.
+async fn children(app: &Shared, name: &str) -> Result<(Vec<Row>, bool)> {
+    let name = name.to_owned();
+    let mut children = app
+        .db(move |store| {
+            let runs = mlflow::children(store, &name, 0, MOST_CHILDREN + 1)?;
+            let runs = runs.iter().map(|run| job::of_run(store, run));
+            runs.collect::<Result<Vec<Job>>>()
         })
-        .collect())
+        .await?;
+    let more = children.len() > MOST_CHILDREN;
+    children.truncate(MOST_CHILDREN);
+    Ok((children.into_iter().map(Row::from).collect(), more))
 }
 
 async fn details(app: &Shared, name: &str) -> Result<Vec<(String, String)>> {
@@ -268,25 +369,38 @@ async fn details(app: &Shared, name: &str) -> Result<Vec<(String, String)>> {
     .await
 }
 
+/// The name and the version in the id of a version.
+fn version_of(id: &str) -> Option<(&str, &str)> {
+    let mut parts = id.rsplit('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(version), Some("versions"), Some(name)) => Some((name, version)),
+        _ => None,
+    }
+}
+
 /// What a job is made of.
-fn facts(job: &Job) -> Vec<(&'static str, String)> {
-    let last = |member: &str| {
-        job.text(member)
-            .map(last_part)
-            .unwrap_or_default()
-            .to_owned()
-    };
+fn facts(job: &Job) -> Vec<Fact> {
     // That of a sweep is its trials'.
     let of_program = |member: &str| {
         let trial = || job.properties.get("trial")?.get(member)?.as_str();
         job.text(member).or_else(trial).unwrap_or_default()
     };
-    let version = |id: &str| {
-        let mut parts = id.rsplit('/');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(version), Some("versions"), Some(name)) => format!("{name}:{version}"),
-            _ => id.to_owned(),
+    let asset = |name, member: &str, kind| {
+        let id = of_program(member);
+        let found = version_of(id);
+        Fact {
+            name,
+            value: found.map_or_else(
+                || id.to_owned(),
+                |(name, version)| format!("{name}:{version}"),
+            ),
+            href: found.map(|(name, version)| assets::address(kind, name, version)),
         }
+    };
+    let plain = |name, value: String| Fact {
+        name,
+        value,
+        href: None,
     };
     let named = |member: &str| {
         let all = job.properties.get(member).and_then(Value::as_object);
@@ -303,18 +417,32 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
             .collect::<Vec<_>>()
             .join(", ")
     };
+    // While it runs, the status path says since when.
+    let duration = job.ended_at.as_ref().map(|_| jobs::duration(job));
+    let compute = job.text("computeId").map(last_part).unwrap_or_default();
     let mut facts = vec![
-        ("Id", job.name.clone()),
-        ("Experiment", job.experiment.clone()),
-        ("Submitted", text::clock(&job.created_at)),
-        ("Duration", jobs::duration(job)),
-        ("Command", of_program("command").to_owned()),
-        ("Code", version(of_program("codeId"))),
-        ("Environment", version(of_program("environmentId"))),
-        ("Compute", last("computeId")),
-        ("Inputs", named("inputs")),
-        ("Outputs", named("outputs")),
+        plain("Id", job.name.clone()),
+        Fact {
+            name: "Parent",
+            value: job.parent.clone().unwrap_or_default(),
+            href: job
+                .parent
+                .as_ref()
+                .map(|parent| format!("/studio/jobs/{}", encode(parent))),
+        },
+        plain("Experiment", job.experiment.clone()),
+        plain("Submitted", text::clock(&job.created_at)),
+        plain("Duration", duration.unwrap_or_default()),
+        plain("Command", of_program("command").to_owned()),
+        asset("Code", "codeId", Kind::Code),
+        asset("Environment", "environmentId", Kind::Environment),
+        Fact {
+            href: Some("/studio/computes".to_owned()),
+            ..plain("Compute", compute.to_owned())
+        },
+        plain("Inputs", named("inputs")),
+        plain("Outputs", named("outputs")),
     ];
-    facts.retain(|(_, value)| !value.is_empty());
+    facts.retain(|fact| !fact.value.is_empty());
     facts
 }

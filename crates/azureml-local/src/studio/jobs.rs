@@ -40,6 +40,12 @@ struct Asked {
     experiment: String,
     #[serde(default)]
     status: String,
+    /// The run whose children are asked for.
+    #[serde(default)]
+    parent: String,
+    /// Whether children are to be among the others.
+    #[serde(default)]
+    children: String,
     before: Option<i64>,
 }
 
@@ -52,19 +58,22 @@ struct List {
     experiment: String,
     statuses: [&'static str; 8],
     status: String,
+    parent: String,
+    children: bool,
     jobs: Vec<Row>,
     next: Option<String>,
 }
 
-struct Row {
-    name: String,
-    display_name: String,
-    experiment: String,
-    status: &'static str,
-    created_at: String,
-    created: String,
-    duration: String,
-    compute: String,
+/// A line of a list of runs.
+pub struct Row {
+    pub name: String,
+    pub display_name: String,
+    pub experiment: String,
+    pub status: &'static str,
+    pub created_at: String,
+    pub created: String,
+    pub duration: String,
+    pub compute: String,
 }
 
 impl From<Job> for Row {
@@ -86,7 +95,7 @@ impl From<Job> for Row {
     }
 }
 
-/// How long a job's command has run.
+/// How long a job's command has run so far, or a run that is none.
 pub fn duration(job: &Job) -> String {
     job.started_at.as_deref().map_or_else(String::new, |start| {
         text::between(start, job.ended_at.as_deref())
@@ -101,6 +110,8 @@ async fn list(
     let filter = Filter {
         experiment: Some(asked.experiment.clone()).filter(|name| !name.is_empty()),
         status: Some(asked.status.clone()).filter(|status| !status.is_empty()),
+        parent: Some(asked.parent.clone()).filter(|parent| !parent.is_empty()),
+        children: !asked.children.is_empty(),
     };
     let before = asked.before.unwrap_or(i64::MAX);
     let (mut jobs, experiments) = app
@@ -115,9 +126,11 @@ async fn list(
     jobs.truncate(PAGE);
     let next = jobs.last().filter(|_| more).map(|last| {
         format!(
-            "/studio/jobs?experiment={}&status={}&before={}",
+            "/studio/jobs?experiment={}&status={}&parent={}&children={}&before={}",
             encode(&asked.experiment),
             encode(&asked.status),
+            encode(&asked.parent),
+            encode(&asked.children),
             last.seq
         )
     });
@@ -131,6 +144,8 @@ async fn list(
         experiment: asked.experiment,
         statuses: STATUSES,
         status: asked.status,
+        parent: asked.parent,
+        children: !asked.children.is_empty(),
         jobs: jobs.into_iter().map(Row::from).collect(),
         next,
     })

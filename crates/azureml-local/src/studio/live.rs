@@ -6,7 +6,6 @@ use super::language::Language;
 use super::{computes, job, text};
 use crate::app::{Shared, blocking};
 use crate::error::Result;
-use crate::routes::job as calls;
 use crate::store::series;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -149,7 +148,7 @@ async fn look_on(app: Shared, key: Key) {
 
 /// A job as it is now; what has not changed since `before` is the same.
 async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<View> {
-    let job = calls::find(app, name.to_owned()).await?;
+    let job = job::find(app, name).await?;
     let run = name.to_owned();
     let logged = app.db(move |store| series::newest(store, &run)).await?;
     let charts = if logged.is_none_or(|place| place == newest(&before.charts)) {
@@ -159,6 +158,8 @@ async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<Vi
     };
     let parts = [
         ("steps", job::steps_part(app, l, &job).await?),
+        ("overview", job::overview_part(l, &job)?),
+        ("children", job::children_part(app, l, name).await?),
         ("details", job::details_part(app, l, name).await?),
         ("files", job::files_part(app, l, name).await?),
     ];
@@ -205,7 +206,7 @@ pub async fn of_job(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Events> {
-    let name = calls::find(&app, name).await?.name;
+    let name = job::find(&app, &name).await?.name;
     // A page that has lost its connection says how far it had come.
     let log = headers
         .get("last-event-id")

@@ -11,9 +11,11 @@ mod computes;
 mod file;
 mod job;
 mod jobs;
-mod language;
+pub mod language;
 pub mod live;
 mod text;
+mod tree;
+mod triton;
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
@@ -99,19 +101,26 @@ async fn enter(
 }
 
 /// The page of an error.
-pub fn error_page(status: StatusCode, error: &Error) -> Response {
+pub fn error_page(l: Language, status: StatusCode, error: &Error) -> Response {
     #[derive(Template)]
     #[template(path = "error.html")]
-    struct ErrorPage<'a> {
+    struct ErrorPage {
+        l: Language,
+        title: &'static str,
         status: StatusCode,
-        message: &'a str,
+        message: String,
     }
-    let message = error.to_string();
     page(&ErrorPage {
+        l,
+        title: match status {
+            StatusCode::FORBIDDEN => "This page does not open like this",
+            StatusCode::NOT_FOUND => "There is no such page",
+            _ => "Something went wrong",
+        },
         status,
-        message: &message,
+        message: error.to_string(),
     })
-    .unwrap_or_else(|_| message.into_response())
+    .unwrap_or_else(|_| error.to_string().into_response())
 }
 
 fn page(template: &impl Template) -> Result<Response> {

@@ -4,7 +4,12 @@ const MOST_OF_A_LOG = 1 << 19;
 function put(place, html) {
   // Who has come to a link or a button by the keyboard stays there.
   const held = place.contains(document.activeElement) ? document.activeElement.outerHTML : null;
+  // What somebody has chosen or folded stays so.
+  const chosen = new Set([...place.querySelectorAll("input:checked")].map((one) => one.value));
+  const folded = new Set([...place.querySelectorAll("details:not([open])")].map((one) => one.dataset.path));
   place.innerHTML = html;
+  for (const one of place.querySelectorAll("input[type=checkbox]")) one.checked = chosen.has(one.value);
+  for (const one of place.querySelectorAll("details")) one.open = !folded.has(one.dataset.path);
   if (held) [...place.querySelectorAll("a, button, [tabindex]")].find((one) => one.outerHTML === held)?.focus({ preventScroll: true });
 }
 

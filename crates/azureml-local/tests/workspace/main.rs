@@ -7,6 +7,7 @@ mod assets;
 mod blobs;
 mod jobs;
 mod life;
+mod migration;
 mod mlflow;
 mod studio;
 mod support;

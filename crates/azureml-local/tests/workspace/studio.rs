@@ -229,6 +229,249 @@ fn what_jobs_write_stays_text() {
 }
 
 #[test]
+fn code_is_shown_as_text_and_nothing_beside_it() {
+    let workspace = Workspace::start();
+    let code = workspace.code(
+        "lab",
+        &"0".repeat(64),
+        &[
+            ("train.rs", "fn main() {}"),
+            ("src/%3Cimg%20src=x%3E.rs", CODE),
+            ("src/model.rs", "x\x1b[31my"),
+        ],
+    );
+    // What only somebody else could have put there.
+    let container = std::fs::read_dir(workspace.home().join("blobs"))
+        .expect("the blobs")
+        .flatten()
+        .find(|entry| entry.path().join("source/train.rs").is_file())
+        .expect("the snapshot's container");
+    std::os::unix::fs::symlink("/etc/passwd", container.path().join("source/secret.rs"))
+        .expect("a link");
+    workspace.submit("job", "true", &json!({ "codeId": code }));
+    let cookie = cookie(&workspace, "job");
+    let page = look(&workspace, &cookie, "/studio/jobs/job")
+        .expect(200)
+        .text();
+    for file in ["train.rs", "src/model.rs", "src/%3Cimg%20src%3Dx%3E.rs"] {
+        let address = format!("/studio/codes/lab/1/files/{file}");
+        assert!(page.contains(&address), "{address}: {page}");
+        look(&workspace, &cookie, &address).expect(200);
+    }
+    assert!(!page.contains("<img"), "{page}");
+    assert!(!page.contains("secret.rs"), "{page}");
+    let hostile = "/studio/codes/lab/1/files/src/%3Cimg%20src%3Dx%3E.rs";
+    let shown = look(&workspace, &cookie, hostile).expect(200).text();
+    assert!(shown.contains("&#60;script&#62;alert(1)"), "{shown}");
+    assert!(
+        !shown.contains("<script>alert") && !shown.contains("<img"),
+        "{shown}"
+    );
+    let plain = look(
+        &workspace,
+        &cookie,
+        "/studio/codes/lab/1/files/src/model.rs",
+    )
+    .text();
+    assert!(plain.contains(">xy</pre>"), "{plain}");
+    let saved = look(&workspace, &cookie, &format!("{hostile}?download=1")).expect(200);
+    assert_eq!(saved.text(), CODE);
+    assert_eq!(
+        saved.header("content-type"),
+        Some("application/octet-stream")
+    );
+    for path in [
+        "secret.rs",
+        "src",
+        "..%2f..%2f..%2fkey",
+        "%2fetc%2fpasswd",
+        "src/../train.rs",
+    ] {
+        for end in ["", "?download=1"] {
+            let address = format!("/studio/codes/lab/1/files/{path}{end}");
+            look(&workspace, &cookie, &address).expect(404);
+        }
+    }
+    look(&workspace, &cookie, "/studio/codes/lab/2").expect(404);
+}
+
+#[test]
+fn runs_that_are_no_jobs_are_shown_with_what_they_have() {
+    let workspace = Workspace::start();
+    workspace.submit("parent", "true", &json!({}));
+    workspace.complete("parent");
+    let mlflow = |call: &str, body: &Value| {
+        workspace
+            .ask("POST", &scope().mlflow(call), body)
+            .expect(200)
+            .json()
+    };
+    let run = |name: &str, parent: Option<&str>| {
+        let tags: Vec<Value> = parent
+            .map(|parent| json!({ "key": "mlflow.parentRunId", "value": parent }))
+            .into_iter()
+            .collect();
+        let made = mlflow(
+            "runs/create",
+            &json!({ "run_name": name, "start_time": 1_767_225_600_000_i64, "tags": tags }),
+        );
+        let id = made["run"]["info"]["run_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        mlflow(
+            "runs/log-metric",
+            &json!({ "run_id": id, "key": "loss", "value": 0.25, "timestamp": 1, "step": 1 }),
+        );
+        id
+    };
+    let alone = run(CODE, None);
+    let child = run("a child", Some("parent"));
+    mlflow(
+        "runs/update",
+        &json!({ "run_id": alone, "status": "FAILED", "end_time": 1_767_225_661_000_i64 }),
+    );
+    let cookie = cookie(&workspace, "parent");
+    let text = |path: &str| look(&workspace, &cookie, path).expect(200).text();
+
+    let page = text(&format!("/studio/jobs/{alone}"));
+    assert!(page.contains("&#60;script&#62;alert(1)") && !page.contains("<script>alert"));
+    assert!(page.contains("Failed") && page.contains("1:01"), "{page}");
+    assert!(
+        page.contains("loss <b>0.25</b>") && page.contains("<svg"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("class=\"danger\""),
+        "nothing is there to cancel"
+    );
+    assert!(!page.contains("PUT /"), "nothing was asked for");
+
+    let parent = text("/studio/jobs/parent");
+    assert!(
+        parent.contains("Child runs") && parent.contains("a child"),
+        "{parent}"
+    );
+    let page = text(&format!("/studio/jobs/{child}"));
+    assert!(
+        page.contains("<a href=\"/studio/jobs/parent\">parent</a>"),
+        "{page}"
+    );
+    let all = text("/studio/jobs");
+    assert!(all.contains(&alone) && !all.contains(&child), "{all}");
+    assert!(text("/studio/jobs?children=yes").contains(&child));
+    let children = text("/studio/jobs?parent=parent");
+    assert!(
+        children.contains(&child) && !children.contains(&alone),
+        "{children}"
+    );
+    let failed = text("/studio/jobs?status=Failed");
+    assert!(
+        failed.contains(&alone) && !failed.contains("/studio/jobs/parent"),
+        "{failed}"
+    );
+    let both = text(&format!("/studio/compare?run={alone}&run={child}"));
+    assert_eq!(both.matches("<svg").count(), 1, "{both}");
+
+    mlflow("runs/delete", &json!({ "run_id": alone }));
+    assert!(!text("/studio/jobs").contains(&alone));
+}
+
+#[test]
+fn models_show_their_files_and_what_triton_would_find() {
+    let workspace = Workspace::start();
+    let command = "mkdir -p outputs/model outputs/repository/mnist/1
+        echo x | tee outputs/model/model.onnx outputs/repository/mnist/config.pbtxt > outputs/repository/mnist/1/model.onnx";
+    workspace.submit("job", command, &json!({}));
+    workspace.complete("job");
+    for (name, path) in [
+        ("plain", "model"),
+        ("served", "repository"),
+        ("file", "model/model.onnx"),
+    ] {
+        let uri = format!("azureml://jobs/job/outputs/artifacts/paths/outputs/{path}");
+        let body = json!({ "properties": { "modelUri": uri } });
+        workspace
+            .arm("PUT", &format!("/models/{name}/versions/1"), &body)
+            .expect(201);
+    }
+    let cookie = cookie(&workspace, "job");
+    let text = |path: &str| look(&workspace, &cookie, path).expect(200).text();
+    let list = text("/studio/models");
+    assert!(list.contains("/studio/models/plain/1"), "{list}");
+    let plain = text("/studio/models/plain/1");
+    assert!(plain.contains("plain/1/model.onnx"), "{plain}");
+    assert!(
+        plain.contains("<a href=\"/studio/jobs/job\">job</a>"),
+        "{plain}"
+    );
+    let served = text("/studio/models/served/1");
+    assert!(
+        served.contains("ONNX Runtime") && served.contains(">there<"),
+        "{served}"
+    );
+    for address in [
+        "served/1/files/mnist/config.pbtxt",
+        "plain/1/files/model.onnx",
+        "file/1/files/model.onnx",
+    ] {
+        let file = text(&format!("/studio/models/{address}"));
+        assert!(file.contains(">x\n</pre>"), "{file}");
+    }
+}
+
+#[test]
+fn what_went_wrong_is_told_in_the_readers_language() {
+    let workspace = Workspace::start();
+    workspace.submit("job", "true", &json!({}));
+    let url = workspace.url();
+    let cookie = cookie(&workspace, "job");
+    let korean = ("Accept-Language", "ko-KR,ko;q=0.9");
+    let address = format!("{url}/studio/jobs/nothing");
+    let missing = ask("GET", &address, &[("Cookie", &cookie), korean], &[]).expect(404);
+    let text = missing.text();
+    assert!(
+        text.contains("<html lang=\"ko\">") && text.contains("페이지가 없습니다"),
+        "{text}"
+    );
+    assert!(text.contains("lang=\"en\">there is no job"), "{text}");
+    let closed = ask("GET", &address, &[korean], &[]).expect(403).text();
+    assert!(
+        closed.contains("힌트: 셀에서 `run.portal_url()`"),
+        "{closed}"
+    );
+}
+
+#[test]
+fn gpus_are_shown_at_work() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut workspace = Workspace::new();
+    let tools = tempfile::tempdir().expect("a folder");
+    let tool = tools.path().join("nvidia-smi");
+    let script = "#!/bin/sh\ncase $1 in\n-L) echo 'GPU 0: NVIDIA <b>H200 (UUID: GPU-1)';;\n*) echo 'NVIDIA <b>H200, 34, 1024, 143771';;\nesac\n";
+    std::fs::write(&tool, script).expect("a script");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = format!(
+        "{}:{}",
+        tools.path().display(),
+        std::env::var("PATH").expect("a PATH")
+    );
+    let mut server = workspace.serve(&[("PATH", &path)]);
+    workspace.submit("job", "true", &json!({}));
+    let cookie = cookie(&workspace, "job");
+    let page = look(&workspace, &cookie, "/studio/computes")
+        .expect(200)
+        .text();
+    assert!(page.contains("NVIDIA &#60;b&#62;H200"), "{page}");
+    assert!(
+        page.contains("34 %") && page.contains("1.1 GB / 151 GB"),
+        "{page}"
+    );
+    workspace.kill();
+    let _ = server.wait();
+}
+
+#[test]
 fn the_list_is_filtered_and_goes_on() {
     let workspace = Workspace::start();
     for number in 0..53 {

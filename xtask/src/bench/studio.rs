@@ -1,0 +1,164 @@
+//! `cargo xtask bench studio`: the local workspace's pages against MLflow's server and its UI.
+//!
+//! Both get the same runs, metrics and points. Then each is started by turns, and `xtask/python/bench_studio.py` looks at its pages as their
+//! browsers do.
+
+use super::client::Events;
+use super::idle::{self, Watch};
+use super::machine;
+use super::table::{self, Competitor, Definition, Goal, Samples};
+use crate::error::{Error, Result};
+use crate::lab;
+use crate::python;
+use crate::report::{Report, Step, seconds};
+use crate::{place, process};
+use clap::Args;
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The peer.
+const PEER: &str = "MLflow 3.17's server";
+
+/// Values of each of the 100 metrics of the large run.
+const POINTS: u32 = 100_000;
+
+/// The rows, in the order of the table. Where a row's name says nothing else, it is how long until everything is there.
+const ROWS: [Definition; 10] = [
+    Definition::new("jobs_10k", "s", Goal::OfPeer(0.3)),
+    Definition::new("jobs_10k_first_byte", "s", Goal::OfPeer(0.3)),
+    Definition::new("jobs_10k_sent", "kB", Goal::OfPeer(0.3)),
+    Definition::new("job_10m_points", "s", Goal::OfPeer(0.3)),
+    Definition::new("job_10m_points_first_byte", "s", Goal::OfPeer(0.3)),
+    Definition::new("job_10m_points_sent", "kB", Goal::OfPeer(0.3)),
+    Definition::new("watchers_50", "s", Goal::OfPeer(0.3)),
+    Definition::new("watchers_50_sent", "kB", Goal::OfPeer(0.3)),
+    Definition::new("watchers_50_busy", "s", Goal::OfPeer(0.3)),
+    Definition::new("memory", "MB", Goal::OfPeer(0.3)),
+];
+
+/// How thoroughly to measure.
+#[derive(Args)]
+pub struct Options {
+    /// How many times each of the two is started and looked at
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How many values each of the 100 metrics of the large run has
+    #[arg(long, default_value_t = POINTS, value_parser = clap::value_parser!(u32).range(1000..=i64::from(POINTS)))]
+    points: u32,
+    /// Seconds to wait, in all, for other processes to be idle
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let report = Report::new();
+    let tools = lab::find_tools(&report)?;
+    lab::provide_environment(&report, python::MLFLOW_SERVER, &tools)?;
+    lab::build_kernel(&report)?;
+
+    for competitor in Competitor::BOTH {
+        let name = competitor.name();
+        let step = report.step(&format!("data of {name}"), "the same for both");
+        let points = options.points.to_string();
+        look(&step, "fill", competitor, Some(&points))?;
+        step.done("");
+    }
+
+    let mut samples = Samples::default();
+    let mut busiest: f64 = 0.0;
+    let mut patience = Duration::from_secs(options.patience);
+    let plan = plan(options.rounds);
+    for (number, competitor) in plan.iter().enumerate() {
+        let name = competitor.name();
+        let step = report.step(
+            &format!("{}/{} pages of {name}", number + 1, plan.len()),
+            "",
+        );
+        let before = idle::wait(&step, &mut patience)?;
+        let watch = Watch::start()?;
+        let events = look(&step, "measure", *competitor, None)?;
+        busiest = busiest.max(before).max(watch.others(events.own)?);
+        for (sample, value) in events.samples {
+            samples.add(*competitor, &sample, value);
+        }
+        step.done("");
+    }
+    // Some gigabytes.
+    let folder = folder();
+    fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+
+    let rows = samples.rows(&ROWS);
+    let path = place::target().join("bench/studio.json");
+    let facts = [
+        ("peer", json!(PEER)),
+        ("rounds", json!(options.rounds)),
+        ("points", json!(options.points)),
+    ];
+    table::write(&path, &machine::facts(busiest, facts), &rows)?;
+    drop(report);
+    println!("\n{}", table::text(&rows, PEER));
+    if busiest >= idle::ALLOWED {
+        println!(
+            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
+        );
+    }
+    println!(
+        "the rows are in {}; everything took {}",
+        place::shown(&path),
+        seconds(started.elapsed())
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who is looked at in which order: whoever comes second finds more of the disk in memory, so they take turns.
+fn plan(rounds: u32) -> Vec<Competitor> {
+    let in_round = |round: u32| {
+        let mut pair = Competitor::BOTH;
+        if round % 2 == 1 {
+            pair.reverse();
+        }
+        pair
+    };
+    (0..rounds).flat_map(in_round).collect()
+}
+
+/// Where the two keep their data.
+fn folder() -> PathBuf {
+    place::target().join("bench/studio")
+}
+
+/// Lets the client do something with one of the two.
+fn look(step: &Step, what: &str, competitor: Competitor, points: Option<&str>) -> Result<Events> {
+    let mut client = process::command(python::MLFLOW_SERVER.program("python"));
+    client
+        .arg(place::root().join("xtask/python/bench_studio.py"))
+        .args([what, competitor.name()])
+        .arg(folder())
+        .args(points)
+        .env("PYTHONUNBUFFERED", "1");
+    if competitor == Competitor::Ours {
+        client.arg(place::program("azureml-local"));
+    }
+    let mut events = Events::default();
+    let log = format!("bench-studio-{what}-{}", competitor.name());
+    process::follow(step.running(), &log, client, |line| {
+        events.read(step, line);
+    })?;
+    Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_take_turns() {
+        let plan: Vec<&str> = plan(3).into_iter().map(Competitor::name).collect();
+        assert_eq!(plan, ["ours", "peer", "peer", "ours", "ours", "peer"]);
+    }
+}
