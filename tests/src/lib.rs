@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask test` builds the programs, makes the environments and sets the variables in [`env`].
 
+pub mod azurite;
 pub mod faults;
 pub mod notebook;
 pub mod schema;
@@ -26,6 +27,8 @@ pub mod env {
     pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
     /// Python with azure-ai-ml.
     pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
+    /// Azurite's blob service.
+    pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
 }

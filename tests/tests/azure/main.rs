@@ -6,4 +6,6 @@
     reason = "all of this is tests, and the SDK's errors say what went wrong"
 )]
 
+mod azurite;
 mod requests;
+mod secrets;

@@ -126,7 +126,8 @@ pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
 
 /// Whether a file is a log of the job's own: `user_logs/std_log.txt`, or one for each process.
 pub fn is_log(name: &str) -> bool {
-    name.starts_with("user_logs/std_log") && name.ends_with(".txt")
+    name.strip_suffix(".txt")
+        .is_some_and(|name| name.starts_with("user_logs/std_log"))
 }
 
 /// Whether a log is that of a job's only or first process.

@@ -39,7 +39,7 @@ const LAST_LINES: usize = 12;
 const LAST_BYTES: u64 = 16 << 10;
 
 /// Between two looks at the logs: what is written is to be seen at once, and the store minds it less than the service does.
-const LOGS: Duration = Duration::from_millis(500);
+const LOGS: Duration = Duration::from_millis(300);
 
 /// Between two looks at the run: short while something moves, longer while nothing does.
 struct Pace {
