@@ -6,72 +6,23 @@ Usage: azure_ai_ml_client.py URL TOKEN. Prints one JSON object of what the clien
 import contextlib
 import io
 import json
-import logging
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
-warnings.filterwarnings("ignore")
-logging.disable(logging.WARNING)
-
-from azure.ai.ml import Input, MLClient, Output, command  # noqa: E402
-from azure.ai.ml.constants import _common  # noqa: E402
-from azure.ai.ml.entities import AmlCompute, Environment, Model  # noqa: E402
-from azure.core.credentials import AccessToken  # noqa: E402
-from azure.core.exceptions import ResourceNotFoundError  # noqa: E402
-from azure.core.pipeline.policies import SansIOHTTPPolicy  # noqa: E402
+import azure_loopback
+from azure.ai.ml import Input, Output, command
+from azure.ai.ml.entities import AmlCompute, Environment, Model
+from azure.core.exceptions import ResourceNotFoundError
 
 url, token = sys.argv[1:3]
 # Only the result goes to standard output; what the client says is not part of it.
 result, sys.stdout = sys.stdout, sys.stderr
 
-
-class Credential:
-    """Gives the local workspace's token for every scope."""
-
-    def get_token(self, *scopes, **_):
-        return AccessToken(token, int(time.time()) + 3600)
-
-
-class Loopback(SansIOHTTPPolicy):
-    """The client's own policy refuses plain http."""
-
-    def on_request(self, request):
-        request.context.options.pop("enforce_https", None)
-        request.http_request.headers["Authorization"] = f"Bearer {token}"
-
-
-# The client forms `https://{account}.blob.{endpoint}`; on loopback the account is part of the path.
-_common.STORAGE_ACCOUNT_URLS["AzureBlob"] = url + "/{}"
-
 folder = tempfile.TemporaryDirectory()
 root = Path(folder.name)
-(root / "config.json").write_text(
-    json.dumps(
-        {
-            "subscription_id": "00000000-0000-0000-0000-000000000000",
-            "resource_group": "local",
-            "workspace_name": "local",
-        }
-    )
-)
-client = MLClient.from_config(
-    Credential(),
-    path=str(root / "config.json"),
-    cloud="LocalCloud",
-    authentication_policy=Loopback(),
-    enable_telemetry=False,
-    cloud_metadata={
-        "azure_portal": url,
-        "resource_manager": url,
-        "active_directory": url,
-        "aml_resource_id": "https://ml.azure.com",
-        "storage_endpoint": url,
-        "registry_discovery_endpoint": url + "/",
-    },
-)
+client = azure_loopback.connect(url, token, root)
 
 seen = {}
 workspace = client.workspaces.get("local")

@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask test` builds the programs, makes the environments and sets the variables in [`env`].
 
+pub mod azurite;
 pub mod faults;
 pub mod notebook;
 pub mod schema;
@@ -26,6 +27,8 @@ pub mod env {
     pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
     /// Python with azure-ai-ml.
     pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
+    /// Azurite's blob service.
+    pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
 }
@@ -188,10 +191,24 @@ impl Drop for LocalWorkspace {
 /// # Panics
 /// When no local workspace runs, or the client fails.
 pub fn judge(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_json::Value {
+    judge_in(variable, script, workspace, &root())
+}
+
+/// As [`judge`], with `folder` as the script's current one.
+///
+/// # Panics
+/// When no local workspace runs, or the client fails.
+pub fn judge_in(
+    variable: &str,
+    script: &str,
+    workspace: &LocalWorkspace,
+    folder: &Path,
+) -> serde_json::Value {
     let server = workspace.server().expect("it runs");
     let output = Command::new(python(variable))
         .arg(root().join("tests/python").join(script))
         .args([&server.url, &server.token])
+        .current_dir(folder)
         .output()
         .expect("Python starts");
     assert!(
@@ -200,6 +217,43 @@ pub fn judge(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).expect("it prints JSON")
+}
+
+/// Says to a test's second process that it is the client.
+const INSIDE: &str = "AZUREML_TEST_INSIDE";
+
+/// Runs a test again as a client in a process and an empty folder of its own, whose environment `configure` sets; gives what it
+/// printed. In that process it gives `None`: the test is the client there.
+///
+/// # Panics
+/// When the client fails.
+pub fn as_client(test: &str, configure: impl FnOnce(&mut Command)) -> Option<String> {
+    if std::env::var_os(INSIDE).is_some() {
+        return None;
+    }
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let mut command = client_of(test);
+    command.current_dir(folder.path());
+    configure(&mut command);
+    let output = command.output().expect("the test starts again");
+    let printed =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{}\n{}", printed[0], printed[1]);
+    Some(printed.concat())
+}
+
+/// This program, as the client of one test.
+///
+/// # Panics
+/// When the running program is not known.
+pub fn client_of(test: &str) -> Command {
+    let this = std::env::current_exe().expect("the path of the running test is known");
+    let mut command = Command::new(this);
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::null())
+        .env(INSIDE, test);
+    command
 }
 
 /// Waits until `poll` gives something.

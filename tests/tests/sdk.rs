@@ -619,8 +619,13 @@ fn processes_nodes_and_limits_are_the_jobs() {
             .node_count(2);
         let run = submit(&wide);
         run.wait_for_completion(false).unwrap();
-        // Of all processes the log of the first is shown.
-        assert_eq!(run.logs().unwrap(), "0 of 4 on node 0\n");
+        let of_rank = |rank: u32| {
+            format!(
+                "==> user_logs/std_log_process_0{rank}.txt <==\n{rank} of 4 on node {}\n",
+                rank / 2
+            )
+        };
+        assert_eq!(run.logs().unwrap(), (0..4).map(of_rank).collect::<String>());
         let names = run.file_names().unwrap();
         let logs = names
             .iter()
@@ -637,6 +642,61 @@ fn processes_nodes_and_limits_are_the_jobs() {
         let text = hinted(Experiment::new(&ws, "sdk").submit(&crowd));
         assert!(text.contains("up to 64 processes of a job"), "{text}");
     });
+}
+
+#[test]
+fn all_processes_are_heard_and_each_line_tells_whose_it_is() {
+    let script = "printf 'begin\\nwait'\n\
+        until [ -e \"$GATE\" ]; do sleep 0.05; done\n\
+        echo ing; echo \"end of $RANK\"\n";
+    let printed = client(
+        "all_processes_are_heard_and_each_line_tells_whose_it_is",
+        || {
+            let gate = std::env::current_dir().unwrap().join("gate");
+            let config = shell_job(script)
+                .environment_variable("GATE", gate.display())
+                .distribution(Distribution::pytorch(3));
+            let run = submit(&config);
+            let waiting = run.clone();
+            let waiter = std::thread::spawn(move || waiting.wait_for_completion(true).unwrap());
+            wait_for("all three", || {
+                let logs = run.logs().unwrap();
+                (logs.matches("wait").count() == 3).then_some(())
+            });
+            std::fs::write(gate, "").unwrap();
+            waiter.join().unwrap();
+        },
+    );
+    let Some(printed) = printed else { return };
+    assert_eq!(printed.stdout.matches("Streaming ").count(), 1);
+    printed.in_order(&[
+        "Running",
+        "Streaming user_logs/std_log_process_*.txt\n=========================================\n",
+        "Execution Summary",
+    ]);
+    for rank in 0..3 {
+        // Those that wait in the middle of a line have the next one to themselves.
+        for line in ["begin", &format!("end of {rank}")] {
+            assert_eq!(
+                printed.count(&format!("[rank {rank}] {line}")),
+                1,
+                "{}",
+                printed.stdout
+            );
+        }
+        let own = format!("[rank {rank}] ");
+        let said: String = printed
+            .stdout
+            .lines()
+            .filter_map(|line| line.strip_prefix(&own))
+            .collect();
+        assert_eq!(
+            said,
+            format!("beginwaitingend of {rank}"),
+            "{}",
+            printed.stdout
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::process::{self, command};
 use crate::report::Step;
-use crate::{lock, place, tools};
+use crate::{apt, tools};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -30,38 +30,14 @@ fn provide_from(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<PathB
     if let Some(found) = first(folders, works) {
         return Ok(found);
     }
-    let apt = folders.iter().map(|folder| folder.join("apt-get"));
-    let reason = match apt.into_iter().find(|apt| apt.is_file()) {
-        None => "apt-get is not here".to_owned(),
-        Some(_) if !is_root => "only root may install it".to_owned(),
-        Some(apt) => {
-            let _lock = lock::take(&place::target().join("chromium.lock"), step)?;
-            step.print(&format!("installing {PACKAGE} by apt-get"));
-            match install(&apt, step) {
-                Ok(()) => "its package holds no such program".to_owned(),
-                Err(error) => error.brief(),
-            }
-        }
+    let reason = match apt::install(folders, is_root, &[PACKAGE], step) {
+        Ok(()) => "its package holds no such program".to_owned(),
+        Err(reason) => reason,
     };
     first(folders, works).ok_or_else(|| Error::Missing {
         what: format!("there is no Chromium on the PATH, which shows JupyterLab ({reason})"),
         hint: "install it (Debian: `apt install chromium`; Fedora: `dnf install chromium`; Ubuntu: Google's package `google-chrome-stable`) and run this command again".to_owned(),
     })
-}
-
-fn install(apt: &Path, step: &Step) -> Result<()> {
-    for (log, arguments) in [
-        ("chromium-apt-update", &["update"][..]),
-        (
-            "chromium-apt",
-            &["install", "-y", "--no-install-recommends", PACKAGE],
-        ),
-    ] {
-        let mut apt = command(apt);
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        process::run(step, log, apt)?;
-    }
-    Ok(())
 }
 
 /// The first of the names that is in one of the folders and works.

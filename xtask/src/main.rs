@@ -8,6 +8,7 @@ compile_error!(
     "the labs run on Linux only\nhint: use WSL on Windows, or a container, or a compute instance of Azure ML"
 );
 
+mod apt;
 mod bench;
 mod build;
 mod cause;
@@ -16,6 +17,7 @@ mod error;
 mod lab;
 mod libtorch;
 mod lock;
+mod node;
 mod notebook;
 mod place;
 mod process;

@@ -6,7 +6,7 @@ use crate::lab;
 use crate::python::{self, Environment};
 use crate::report::{Report, Step, seconds};
 use crate::tools::Tools;
-use crate::{chromium, place, process};
+use crate::{chromium, node, place, process};
 use clap::Args;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let tools = lab::find_tools(&report)?;
     let rust_src = lab::provide_rust_src(&report)?;
     let browser = provide_browser(&report)?;
+    let azurite = provide_azurite(&report)?;
     let mut tally = Tally::default();
     if options.filter.is_none() {
         let mut fmt = process::cargo();
@@ -79,7 +80,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         &report,
         options.filter.as_deref(),
         rust_src.as_deref(),
-        &browser,
+        &[
+            ("AZUREML_TEST_CHROMIUM", &browser),
+            ("AZUREML_TEST_AZURITE", &azurite),
+        ],
         &mut tally,
     )?;
     drop(report);
@@ -100,6 +104,13 @@ fn provide_browser(report: &Report) -> Result<PathBuf> {
     let browser = chromium::provide(&step)?;
     step.done("");
     Ok(browser)
+}
+
+fn provide_azurite(report: &Report) -> Result<PathBuf> {
+    let step = report.step("Azurite", "a real blob service, a judge");
+    let azurite = node::azurite(&step)?;
+    step.done("");
+    Ok(azurite)
 }
 
 fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
@@ -123,7 +134,7 @@ fn tests(
     report: &Report,
     filter: Option<&str>,
     rust_src: Option<&Path>,
-    browser: &Path,
+    programs: &[(&str, &Path)],
     tally: &mut Tally,
 ) -> Result<()> {
     // No test may touch the user's own local workspace, not even one that forgets to have its own.
@@ -141,7 +152,7 @@ fn tests(
             .args(filter)
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
-            .env("AZUREML_TEST_CHROMIUM", browser)
+            .envs(programs.iter().copied())
             // Two trainings at once on few processors would otherwise wait for each other in busy loops.
             .env("OMP_WAIT_POLICY", "passive")
             .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));

@@ -309,7 +309,7 @@ pub struct ProcessCount {
 }
 
 /// Nodes, and what the container gets.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobResources {
     /// Number of nodes.

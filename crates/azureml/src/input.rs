@@ -188,6 +188,7 @@ pub struct Output {
     is_file: bool,
     address: Option<String>,
     register_as: Option<String>,
+    mode: Option<&'static str>,
 }
 
 impl Output {
@@ -197,6 +198,7 @@ impl Output {
             is_file: false,
             address: None,
             register_as: None,
+            mode: None,
         }
     }
 
@@ -223,12 +225,26 @@ impl Output {
         self
     }
 
+    /// Uploads it when the program has ended, instead of mounting where it goes: better for many small files.
+    #[must_use]
+    pub fn upload(mut self) -> Self {
+        self.mode = Some("Upload");
+        self
+    }
+
+    /// Mounts where it goes; what the service does anyway.
+    #[must_use]
+    pub fn mount(mut self) -> Self {
+        self.mode = Some("ReadWriteMount");
+        self
+    }
+
     pub(crate) fn to_wire(&self) -> job::JobOutput {
         let asset = job::AssetOutput {
             description: None,
             asset_name: self.register_as.clone(),
             uri: self.address.clone(),
-            mode: None,
+            mode: self.mode.map(str::to_owned),
         };
         if self.is_file {
             job::JobOutput::UriFile(asset)

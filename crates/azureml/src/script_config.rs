@@ -40,6 +40,9 @@ pub struct ScriptRunConfig {
     pub(crate) outputs: BTreeMap<String, Output>,
     pub(crate) distribution: Option<Distribution>,
     pub(crate) node_count: Option<u32>,
+    pub(crate) instance_type: Option<String>,
+    pub(crate) shared_memory: Option<String>,
+    pub(crate) docker_arguments: Option<String>,
     pub(crate) max_run_duration: Option<Duration>,
     pub(crate) display_name: Option<String>,
     pub(crate) description: Option<String>,
@@ -75,6 +78,9 @@ impl fmt::Debug for ScriptRunConfig {
             .field("outputs", &self.outputs)
             .field("distribution", &self.distribution)
             .field("node_count", &self.node_count)
+            .field("instance_type", &self.instance_type)
+            .field("shared_memory", &self.shared_memory)
+            .field("docker_arguments", &self.docker_arguments)
             .field("max_run_duration", &self.max_run_duration)
             .field("display_name", &self.display_name)
             .field("description", &self.description)
@@ -98,6 +104,9 @@ impl ScriptRunConfig {
             outputs: BTreeMap::new(),
             distribution: None,
             node_count: None,
+            instance_type: None,
+            shared_memory: None,
+            docker_arguments: None,
             max_run_duration: None,
             display_name: None,
             description: None,
@@ -178,6 +187,25 @@ impl ScriptRunConfig {
     /// The number of nodes; one otherwise.
     pub fn node_count(mut self, nodes: u32) -> Self {
         self.node_count = Some(nodes);
+        self
+    }
+
+    /// The size of the machines, where the compute target is `serverless`: `Standard_NC6s_v3`.
+    pub fn instance_type(mut self, size: impl Into<String>) -> Self {
+        self.instance_type = Some(size.into());
+        self
+    }
+
+    /// Shared memory of each node's container, as Docker writes it: `8g`. Data loaders with several processes need more than the 2 GB
+    /// that it has otherwise.
+    pub fn shared_memory(mut self, size: impl Into<String>) -> Self {
+        self.shared_memory = Some(size.into());
+        self
+    }
+
+    /// More arguments for `docker run`: `--ipc=host`.
+    pub fn docker_arguments(mut self, arguments: impl Into<String>) -> Self {
+        self.docker_arguments = Some(arguments.into());
         self
     }
 

@@ -225,21 +225,26 @@ async fn put_all(
     );
     let progress = Progress::start(&format!("Uploading {what} ({all})"));
     let (done, sent) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let tell = |more: u64| {
+        // What was sent again because its first answer was lost counts once more.
+        let sent = (sent.fetch_add(more, Ordering::Relaxed) + more).min(total);
+        progress.update(&format!(
+            "Uploading {what}: {} of {}, {} of {}",
+            done.load(Ordering::Relaxed),
+            show::count(files.len(), "file"),
+            show::bytes(sent),
+            show::bytes(total)
+        ));
+    };
     futures::stream::iter(files.iter().map(Ok::<_, Error>))
         .try_for_each_concurrent(PARALLEL, |file| {
-            let (progress, done, sent) = (&progress, &done, &sent);
+            let (done, tell) = (&done, &tell);
             async move {
                 container
-                    .put_file(&format!("{folder}/{}", file.name), &file.path)
+                    .put_file(&format!("{folder}/{}", file.name), &file.path, tell)
                     .await?;
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                let sent = sent.fetch_add(file.size, Ordering::Relaxed) + file.size;
-                progress.update(&format!(
-                    "Uploading {what}: {done} of {}, {} of {}",
-                    show::count(files.len(), "file"),
-                    show::bytes(sent),
-                    show::bytes(total)
-                ));
+                done.fetch_add(1, Ordering::Relaxed);
+                tell(0);
                 Ok(())
             }
         })

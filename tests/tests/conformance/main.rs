@@ -10,19 +10,15 @@ mod list;
 use azureml::asynchronous::Workspace;
 use azureml::credential::{AccessToken, Cached, Credential};
 use azureml_wire::local;
-use end_to_end::LocalWorkspace;
 use end_to_end::faults::{Fault, Plan, Proxy};
+use end_to_end::{LocalWorkspace, as_client};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
-use tempfile::TempDir;
 
-/// Says to the test's second process that it is the client.
-const INSIDE: &str = "AZUREML_TEST_INSIDE";
 /// The `config.json` of a workspace on Azure.
 const AZURE: &str = "AZUREML_TEST_WORKSPACE";
 /// The seed of the mixed faults; a new one each time where it is not set.
@@ -40,30 +36,6 @@ impl Credential for Numbers {
     }
 }
 
-/// Runs this test again as a client in a process and an empty folder of its own; `true` in that process.
-fn inside(test: &str, configure: impl FnOnce(&mut Command)) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let folder = TempDir::new().expect("a temporary folder can be made");
-    let this = std::env::current_exe().expect("the path of the running test is known");
-    let mut command = Command::new(this);
-    command
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .stdin(Stdio::null())
-        .env(INSIDE, test)
-        .current_dir(folder.path());
-    configure(&mut command);
-    let output = command.output().expect("the test starts again");
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    false
-}
-
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     runtime.block_on(future)
@@ -72,13 +44,13 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// The list behind a proxy.
 fn behind(test: &str, plan: Plan) {
     let mut workspace = None;
-    let is_inside = inside(test, |command| {
+    let printed = as_client(test, |command| {
         let started = LocalWorkspace::start();
         let proxy = Proxy::start(started.server().expect("it runs"), plan);
         command.env("AZUREML_RESOURCE_MANAGER", &proxy.url);
         workspace = Some((started, proxy));
     });
-    if is_inside {
+    if printed.is_none() {
         block_on(async {
             let scope = local::scope();
             let (name, subscription) = (&scope.workspace_name, &scope.subscription_id);
@@ -97,9 +69,10 @@ fn behind(test: &str, plan: Plan) {
 #[test]
 fn the_local_workspace_passes() {
     let workspace = LocalWorkspace::new();
-    if inside("the_local_workspace_passes", |command| {
+    let printed = as_client("the_local_workspace_passes", |command| {
         workspace.apply(command);
-    }) {
+    });
+    if printed.is_none() {
         block_on(async {
             list::all(&Workspace::local().await.expect("the workspace opens")).await;
         });
@@ -113,9 +86,10 @@ fn a_workspace_on_azure_passes() {
         return;
     };
     let config = config.canonicalize().expect("the file is there");
-    if inside("a_workspace_on_azure_passes", |command| {
+    let printed = as_client("a_workspace_on_azure_passes", |command| {
         command.env(AZURE, &config);
-    }) {
+    });
+    if printed.is_none() {
         block_on(async {
             let ws = Workspace::from_config_path(&config).await;
             list::all(&ws.expect("the workspace opens")).await;

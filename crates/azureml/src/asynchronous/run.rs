@@ -5,7 +5,7 @@ use crate::client::retry::Retry;
 use crate::client::{Call, blob};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
-use crate::run::log::{self, Tail, is_followed};
+use crate::run::log::{self, Tail, is_first, is_log};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
 use crate::show::{Card, Cell, List, Row};
 use azureml_wire::Bag;
@@ -200,12 +200,12 @@ impl Run {
         wait(self, options).await
     }
 
-    /// All that it has written to its logs so far.
+    /// All that it has written to its log so far; of several processes, one log after the other, each below its name.
     pub async fn logs(&self) -> Result<String> {
         let details = self.wire_details().await?;
-        let followed = followed(&details);
+        let all = logs_that(&details, is_log);
         let mut logs = String::new();
-        for (name, url) in &followed {
+        for (name, url) in &all {
             let what = format!("reading {name} of run `{}`", self.id());
             let retry = || Retry::new(&what);
             // A log may grow faster than it is read.
@@ -220,16 +220,16 @@ impl Run {
                 text.push_str(&tail.push(&bytes));
             }
             text.push_str(&tail.finish());
-            add_log(&mut logs, followed.len(), name, &text);
+            add_log(&mut logs, all.len(), name, &text);
         }
         Ok(logs)
     }
 
-    /// The last `most` bytes of each log; what cannot be read is left out.
+    /// The last `most` bytes of the log of the first process; what cannot be read is left out.
     pub(crate) async fn log_ends(&self, details: &run_history::RunDetails, most: u64) -> String {
-        let followed = followed(details);
+        let first = logs_that(details, is_first);
         let mut logs = String::new();
-        for (name, url) in &followed {
+        for (name, url) in &first {
             let retry = || Retry::brief("reading the end of a log");
             let Ok(size) = log::size(self.client(), retry(), url).await else {
                 continue;
@@ -238,7 +238,7 @@ impl Run {
             let bytes = tail.read(self.client(), retry(), url).await;
             let bytes = bytes.unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes);
-            add_log(&mut logs, followed.len(), name, &text);
+            add_log(&mut logs, first.len(), name, &text);
         }
         logs
     }
@@ -479,12 +479,15 @@ impl Run {
     }
 }
 
-/// The logs that people want to see, each with its URL.
-fn followed(details: &run_history::RunDetails) -> Vec<(&String, &String)> {
+/// The logs whose names are so, each with its URL.
+fn logs_that(
+    details: &run_history::RunDetails,
+    are: impl Fn(&str) -> bool,
+) -> Vec<(&String, &String)> {
     details
         .log_files
         .iter()
-        .filter(|(name, _)| is_followed(name))
+        .filter(|(name, _)| are(name))
         .collect()
 }
 

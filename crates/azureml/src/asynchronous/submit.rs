@@ -91,10 +91,7 @@ impl Workspace {
             inputs: some(inputs),
             outputs: some(outputs),
             distribution: config.distribution.map(Distribution::to_wire),
-            resources: config.node_count.map(|nodes| JobResources {
-                instance_count: Some(nodes),
-                ..JobResources::default()
-            }),
+            resources: resources(config),
             limits: config.max_run_duration.map(|limit| CommandJobLimits {
                 job_limits_type: "Command".to_owned(),
                 timeout: Some(duration::iso(limit)),
@@ -211,6 +208,18 @@ impl Workspace {
 
 fn some<K, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
     (!map.is_empty()).then_some(map)
+}
+
+/// What differs from one node of the target's own kind; `None` when nothing does.
+fn resources(config: &ScriptRunConfig) -> Option<JobResources> {
+    let resources = JobResources {
+        instance_count: config.node_count,
+        instance_type: config.instance_type.clone(),
+        shm_size: config.shared_memory.clone(),
+        docker_args: config.docker_arguments.clone(),
+        ..JobResources::default()
+    };
+    (resources != JobResources::default()).then_some(resources)
 }
 
 /// What a folder of code is called in the service.

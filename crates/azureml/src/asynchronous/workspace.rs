@@ -263,7 +263,6 @@ impl Workspace {
             description: environment.description.clone(),
             image: environment.image.clone(),
             conda_file: environment.conda.clone(),
-            os_type: Some("Linux".to_owned()),
             ..EnvironmentVersionProperties::default()
         };
         if let Some(dockerfile) = &environment.dockerfile {

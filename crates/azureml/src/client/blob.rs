@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Body, Method, RequestBuilder};
 use std::io::{self, SeekFrom, Write};
@@ -25,6 +25,8 @@ pub const VERSION: &str = "2021-08-06";
 const BLOCK: u64 = 16 << 20;
 /// The most blocks that a blob is made of; those of a very large file are larger.
 const BLOCKS: u64 = 50_000;
+/// Blocks of one file that are under way at once.
+const BLOCKS_AT_ONCE: usize = 4;
 /// What is read from a file at once.
 const PIECE: u64 = 256 << 10;
 
@@ -130,9 +132,9 @@ impl Container {
     }
 
     /// Uploads a file as one block blob.
-    pub async fn put_file(&self, name: &str, path: &Path) -> Result<()> {
+    pub async fn put_file(&self, name: &str, path: &Path, sent: impl Fn(u64) + Sync) -> Result<()> {
         let what = format!("uploading {name}");
-        put_file(&self.http, &what, &self.signed_url(name), path).await
+        put_file(&self.http, &what, &self.signed_url(name), path, sent).await
     }
 
     /// Sets the metadata of a blob.
@@ -213,8 +215,14 @@ impl Container {
     }
 }
 
-/// Uploads a file as the block blob that a signed URL opens; it is read as it is sent.
-pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path) -> Result<()> {
+/// Uploads a file as the block blob that a signed URL opens; it is read as it is sent. `sent` is told of the bytes that have arrived.
+pub async fn put_file(
+    http: &reqwest::Client,
+    what: &str,
+    url: &str,
+    path: &Path,
+    sent: impl Fn(u64) + Sync,
+) -> Result<()> {
     let cannot_read = || Error::io("cannot read", path);
     let size = tokio::fs::metadata(path)
         .await
@@ -239,22 +247,31 @@ pub async fn put_file(http: &reqwest::Client, what: &str, url: &str, path: &Path
                 .header("x-ms-blob-type", "BlockBlob")
                 .body(part(0, size).await?))
         };
-        return Retry::new(what).send(whole).await.map(drop);
+        Retry::new(what).send(whole).await?;
+        sent(size);
+        return Ok(());
     }
     let block = BLOCK.max(size.div_ceil(BLOCKS));
+    let id = |start: u64| STANDARD.encode(format!("{:08}", start / block));
     let in_blocks = async || {
-        let mut list = String::new();
-        for (number, start) in (0..size).step_by(block as usize).enumerate() {
-            let id = STANDARD.encode(format!("{number:08}"));
-            let length = block.min(size - start);
-            let query = format!("&comp=block&blockid={}", encode(&id));
-            Retry::new(what)
-                .send(async || Ok(request(&query, length).body(part(start, length).await?)))
-                .await?;
-            list.push_str("<Latest>");
-            list.push_str(&id);
-            list.push_str("</Latest>");
-        }
+        let starts = (0..size).step_by(block as usize);
+        futures::stream::iter(starts.clone().map(Ok::<u64, Error>))
+            .try_for_each_concurrent(BLOCKS_AT_ONCE, |start| {
+                let (id, part, request, sent) = (&id, &part, &request, &sent);
+                async move {
+                    let length = block.min(size - start);
+                    let query = format!("&comp=block&blockid={}", encode(&id(start)));
+                    Retry::new(what)
+                        .send(async || Ok(request(&query, length).body(part(start, length).await?)))
+                        .await?;
+                    sent(length);
+                    Ok(())
+                }
+            })
+            .await?;
+        let list: String = starts
+            .map(|start| ["<Latest>", &id(start), "</Latest>"].concat())
+            .collect();
         let list =
             format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{list}</BlockList>");
         Retry::new(what)

@@ -170,7 +170,7 @@ impl Tracking {
             .into_values()
             .next()
             .ok_or_else(|| failed(&call, "the service named no place for the file"))?;
-        blob::put_file(&self.inner.http, &call, &place.content_uri, file).await
+        blob::put_file(&self.inner.http, &call, &place.content_uri, file, |_| {}).await
     }
 
     async fn experiment_id(&self, call: &str) -> Result<String> {

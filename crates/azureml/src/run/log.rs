@@ -124,17 +124,22 @@ pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
     }
 }
 
-/// Whether a log is one that people want to follow: `user_logs/std_log.txt` and those of the first process of each node.
-pub fn is_followed(name: &str) -> bool {
-    let Some(rest) = name
-        .strip_prefix("user_logs/std_log")
-        .and_then(|rest| rest.strip_suffix(".txt"))
-    else {
-        return false;
-    };
-    let rest = rest.strip_suffix("_ps").unwrap_or(rest);
-    let rest = rest.trim_end_matches('0');
-    !rest.contains(|c: char| c.is_ascii_digit())
+/// Whether a file is a log of the job's own: `user_logs/std_log.txt`, or one for each process.
+pub fn is_log(name: &str) -> bool {
+    name.strip_suffix(".txt")
+        .is_some_and(|name| name.starts_with("user_logs/std_log"))
+}
+
+/// Whether a log is that of a job's only or first process.
+pub fn is_first(name: &str) -> bool {
+    is_log(name) && rank(name).is_none_or(|rank| rank == 0)
+}
+
+/// The number of the process that writes a log: 3 of `user_logs/std_log_process_03.txt`.
+pub fn rank(name: &str) -> Option<u32> {
+    let digits = name.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let start = digits.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    digits[start..].parse().ok()
 }
 
 /// The last lines of a text.
@@ -187,17 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn the_logs_that_are_followed() {
-        for (name, expected) in [
-            ("user_logs/std_log.txt", true),
-            ("user_logs/std_log_0.txt", true),
-            ("user_logs/std_log_process_0.txt", true),
-            ("user_logs/std_log_process_00.txt", true),
-            ("user_logs/std_log_process_01.txt", false),
-            ("user_logs/std_log_1.txt", false),
-            ("system_logs/lifecycler.log", false),
+    fn logs_belong_to_processes() {
+        for (name, log, first, of) in [
+            ("user_logs/std_log.txt", true, true, None),
+            ("user_logs/std_log_0.txt", true, true, Some(0)),
+            ("user_logs/std_log_process_00.txt", true, true, Some(0)),
+            ("user_logs/std_log_process_01.txt", true, false, Some(1)),
+            ("user_logs/std_log_process_12_ps.txt", true, false, Some(12)),
+            ("system_logs/lifecycler.log", false, false, None),
         ] {
-            assert_eq!(is_followed(name), expected, "{name}");
+            assert_eq!(
+                (is_log(name), is_first(name), rank(name)),
+                (log, first, of),
+                "{name}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! Waits for a run, shows its statuses in order, and streams its log.
 
 use super::details::{RunDetails, rounded, summary};
-use super::log::{Tail, is_followed, last_lines};
+use super::log::{Tail, is_log, last_lines, rank};
 use super::metrics::Metrics;
 use super::trials::Trials;
 use crate::asynchronous::Run;
@@ -40,7 +40,10 @@ const LAST_LINES: usize = 12;
 /// The part of the log that they are looked for in.
 const LAST_BYTES: u64 = 16 << 10;
 
-/// Between two looks: short while something moves, longer while nothing does.
+/// Between two looks at the logs: what is written is to be seen at once, and the store minds it less than the service does.
+const LOGS: Duration = Duration::from_millis(300);
+
+/// Between two looks at the run: short while something moves, longer while nothing does.
 struct Pace {
     least: Duration,
     most: Duration,
@@ -58,13 +61,13 @@ impl Pace {
         }
     }
 
-    async fn wait(&mut self, moved: bool) {
+    fn next(&mut self, moved: bool) -> Duration {
         self.now = if moved {
             self.least
         } else {
             (self.now * 3 / 2).min(self.most)
         };
-        tokio::time::sleep(self.now).await;
+        self.now
     }
 }
 
@@ -81,10 +84,11 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
     };
     shown.heading(run);
     let mut pace = Pace::new(run.workspace().is_local());
+    let mut moved = false;
     let wire = loop {
         let details = run.wire_details().await?;
         let ended = details.status.ends_streaming();
-        let moved = match &mut trials {
+        moved |= match &mut trials {
             Some(trials) => shown.update_sweep(run, &details, trials, ended).await,
             None => shown.update(run, &details, ended).await,
         };
@@ -94,7 +98,16 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
         if ended {
             break details;
         }
-        pace.wait(moved).await;
+        let next = Instant::now() + pace.next(moved);
+        moved = false;
+        loop {
+            let left = next.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(LOGS)).await;
+            if left <= LOGS {
+                break;
+            }
+            moved |= shown.follow(run, &details).await;
+        }
     };
     let details = RunDetails::from(&wire);
     shown.summary(run, trials.as_ref().filter(|_| view.is_none()));
@@ -112,6 +125,8 @@ struct Shown {
     tails: BTreeMap<String, Tail>,
     /// The log whose lines stand last.
     current: Option<String>,
+    /// The process whose line stands last, of several.
+    speaker: Option<u32>,
     /// Whether the last line has its end.
     at_start: bool,
 }
@@ -124,6 +139,7 @@ impl Shown {
             printed: 0,
             tails: BTreeMap::new(),
             current: None,
+            speaker: None,
             at_start: true,
         }
     }
@@ -141,7 +157,7 @@ impl Shown {
         self.remember(details);
         // The log belongs between the start and the end of the command.
         let before = self.statuses(|status| !is_after_running(status));
-        let log = self.enabled && has_begun(details.status) && self.logs(run, details, ended).await;
+        let log = self.logs(run, details, ended).await;
         let after = self.statuses(|_| true);
         before || log || after
     }
@@ -163,6 +179,11 @@ impl Shown {
         }
         let after = self.statuses(|_| true);
         before || moved || after
+    }
+
+    /// Prints what is new in the logs of a run that has not ended; says whether there was anything.
+    async fn follow(&mut self, run: &Run, details: &run_history::RunDetails) -> bool {
+        self.logs(run, details, false).await
     }
 
     /// Takes in the path of statuses; where the service does not tell it, as it is seen from here.
@@ -204,58 +225,105 @@ impl Shown {
     }
 
     async fn logs(&mut self, run: &Run, details: &run_history::RunDetails, ended: bool) -> bool {
+        if !self.enabled || !has_begun(details.status) {
+            return false;
+        }
+        let logs = || details.log_files.iter().filter(|(name, _)| is_log(name));
+        let are_many = logs().count() > 1;
         let mut any = false;
-        for (name, url) in details
-            .log_files
-            .iter()
-            .filter(|(name, _)| is_followed(name))
-        {
-            let mut tail = self.tails.remove(name).unwrap_or_default();
-            // At the end nothing may be missed: what could not be read is tried a few times more.
-            let mut tries = if ended { 5 } else { 1 };
-            while tries > 0 {
+        let mut left: Vec<(&String, &String)> = logs().collect();
+        // At the end nothing may be missed: what could not be read is tried a few times more.
+        let mut tries = if ended { 5 } else { 1 };
+        while !left.is_empty() {
+            let mut tails: Vec<Tail> = left
+                .iter()
+                .map(|(name, _)| self.tails.remove(*name).unwrap_or_default())
+                .collect();
+            let reads = left.iter().zip(&mut tails).map(|((_, url), tail)| {
                 // Once: what cannot be read now is read at the next look.
-                let once = Retry::once("reading the log");
-                let Ok(bytes) = tail.read(run.workspace().client(), once, url).await else {
-                    tries -= 1;
-                    if ended {
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
-                    continue;
-                };
-                let text = if bytes.is_empty() {
-                    tail.idle()
-                } else {
-                    tail.push(&bytes)
-                };
-                any |= self.log(name, &text);
+                tail.read(
+                    run.workspace().client(),
+                    Retry::once("reading the log"),
+                    url,
+                )
+            });
+            let reads = futures::future::join_all(reads).await;
+            let mut again = Vec::new();
+            let mut all_read = true;
+            for (((name, url), mut tail), read) in left.into_iter().zip(tails).zip(reads) {
+                if let Ok(bytes) = &read {
+                    let text = if bytes.is_empty() {
+                        tail.idle()
+                    } else {
+                        tail.push(bytes)
+                    };
+                    any |= self.log(name, are_many, &text);
+                }
                 // A log that is read while it grows has its next part at the next look.
-                if bytes.is_empty() || !ended {
+                if read
+                    .as_ref()
+                    .map_or(true, |bytes| ended && !bytes.is_empty())
+                {
+                    again.push((name, url));
+                }
+                all_read &= read.is_ok();
+                self.tails.insert(name.clone(), tail);
+            }
+            left = again;
+            if !all_read {
+                tries -= 1;
+                if tries == 0 {
                     break;
                 }
+                tokio::time::sleep(LOGS).await;
             }
-            if ended {
-                any |= self.log(name, &tail.finish());
+        }
+        if ended {
+            for (name, _) in logs() {
+                let rest = self.tails.get_mut(name).map(Tail::finish);
+                any |= self.log(name, are_many, &rest.unwrap_or_default());
             }
-            self.tails.insert(name.clone(), tail);
         }
         any
     }
 
-    /// Prints what is new in a log; says whether there was anything.
-    fn log(&mut self, name: &str, text: &str) -> bool {
+    /// Prints what is new in a log; says whether there was anything. Of several, each line tells whose it is.
+    fn log(&mut self, name: &str, is_one_of_many: bool, text: &str) -> bool {
         if text.is_empty() {
             return false;
         }
-        if self.current.as_deref() != Some(name) {
+        let rank = rank(name).filter(|_| is_one_of_many);
+        let title = match rank {
+            Some(_) => {
+                let parts = name.split(|c: char| c.is_ascii_digit());
+                let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+                parts.join("*")
+            }
+            None => name.to_owned(),
+        };
+        if self.current.as_deref() != Some(&title) {
             self.end_line();
             self.print(&format!(
-                "\nStreaming {name}\n{}\n\n",
-                "=".repeat(name.len() + 10)
+                "\nStreaming {title}\n{}\n\n",
+                "=".repeat(title.len() + 10)
             ));
-            self.current = Some(name.to_owned());
+            self.current = Some(title);
         }
-        self.print(text);
+        let Some(rank) = rank else {
+            self.print(text);
+            return true;
+        };
+        if self.speaker != Some(rank) {
+            self.end_line();
+            self.speaker = Some(rank);
+        }
+        for line in text.split_inclusive(['\n', '\r']) {
+            // The second half of a line's end on Windows is no line.
+            if self.at_start && line != "\n" {
+                self.print(&format!("[rank {rank}] "));
+            }
+            self.print(line);
+        }
         true
     }
 
