@@ -28,6 +28,8 @@ pub mod env {
     pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
     /// Python with torch.
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
+    /// Python with Open MPI, whose `mpirun` lies beside it.
+    pub const PYTHON_MPI: &str = "AZUREML_TEST_PYTHON_MPI";
 }
 
 /// The root of the repository.

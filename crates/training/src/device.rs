@@ -1,11 +1,12 @@
-//! Where the network is trained: the first GPU that CUDA offers, or the CPU, with a word on why.
+//! Where the network is trained: a GPU where CUDA offers one, or the CPU, with a word on why.
 
-use std::error::Error;
+use std::{env, error::Error};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
 use crate::{
+    distributed::Processes,
     gpu::{Gpu, Usage},
     graph, memory,
 };
@@ -23,14 +24,26 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Chooses the device. Must come before anything else is asked of libtorch, without its CUDA library it would decide
-    /// once and for all that there is no CUDA; and in the thread that trains.
-    pub fn choose(no_cuda: bool) -> Self {
+    /// Chooses the device: the first GPU or, among several processes of a machine, to each its own as long as there are
+    /// enough; on the CPU, they share its processors, unless `OMP_NUM_THREADS` says how many threads each has. Must come before
+    /// anything else is asked of libtorch, without its CUDA library it would decide once and for all that there is no CUDA;
+    /// and in the thread that trains.
+    pub fn choose(no_cuda: bool, processes: &Processes) -> Self {
         memory::keep();
-        match find_cuda(no_cuda) {
-            Ok(()) => Self {
-                device: Device::Cuda(0),
-                reason: graph::prepare().err(),
+        let found = find_cuda(no_cuda);
+        if !processes.is_alone() && env::var_os("OMP_NUM_THREADS").is_none() {
+            let threads = tch::get_num_threads().max(1);
+            tch::set_num_threads(processes.threads(threads as usize) as i32);
+        }
+        match found {
+            Ok(gpus) => Self {
+                device: Device::Cuda(processes.local_rank() % gpus),
+                reason: if processes.is_alone() {
+                    graph::prepare().err()
+                } else {
+                    // What processes exchange in a step is not the GPU's to repeat.
+                    Some("several processes train together".to_owned())
+                },
             },
             Err(reason) => Self {
                 device: Device::Cpu,
@@ -44,7 +57,10 @@ impl Compute {
         let reason = self.reason.as_deref().unwrap_or_default();
         if self.device.is_cuda() {
             let gpu = self.usage().map_or_else(
-                || "cuda:0 (NVML does not tell its name)".to_owned(),
+                || {
+                    let number = self.gpu_number().unwrap_or(0);
+                    format!("cuda:{number} (NVML does not tell its name)")
+                },
                 |usage| usage.to_string(),
             );
             if reason.is_empty() {
@@ -68,11 +84,19 @@ impl Compute {
 
     /// The GPU, where there is one that can be asked.
     pub fn gpu(&self) -> Option<Gpu> {
-        self.device.is_cuda().then(Gpu::in_use)?.ok()
+        Gpu::of_cuda(self.gpu_number()?).ok()
+    }
+
+    fn gpu_number(&self) -> Option<usize> {
+        match self.device {
+            Device::Cuda(number) => Some(number),
+            _ => None,
+        }
     }
 }
 
-fn find_cuda(no_cuda: bool) -> Result<(), String> {
+/// How many GPUs CUDA offers: at least one.
+fn find_cuda(no_cuda: bool) -> Result<usize, String> {
     if no_cuda {
         return Err("--no-cuda was given".to_owned());
     }
@@ -96,9 +120,8 @@ fn find_cuda(no_cuda: bool) -> Result<(), String> {
             });
         }
     }
-    if Cuda::is_available() {
-        Ok(())
-    } else {
-        Err("CUDA finds no GPU that it can use".to_owned())
+    match Cuda::device_count() {
+        gpus if gpus > 0 && Cuda::is_available() => Ok(gpus as usize),
+        _ => Err("CUDA finds no GPU that it can use".to_owned()),
     }
 }
