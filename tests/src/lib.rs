@@ -31,6 +31,8 @@ pub mod env {
     pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
+    /// Python with Open MPI, whose `mpirun` lies beside it.
+    pub const PYTHON_MPI: &str = "AZUREML_TEST_PYTHON_MPI";
 }
 
 /// The root of the repository.

@@ -52,6 +52,11 @@ pub const TORCH: Environment = Environment {
     name: "torch",
     why: "PyTorch itself and what else opens models, judges",
 };
+/// Starts trainings of several processes; Azure ML's images have it from elsewhere.
+pub const MPI: Environment = Environment {
+    name: "mpi",
+    why: "Open MPI, which starts several processes together",
+};
 
 impl Environment {
     /// Its folder.

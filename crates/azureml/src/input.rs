@@ -269,7 +269,8 @@ impl Distribution {
         Self::PyTorch(processes_per_node)
     }
 
-    /// `mpirun`, with this many processes on each node.
+    /// `mpirun`, with this many processes on each node, which MPI joins, as it does the lab's training program. The local
+    /// workspace runs them on one node, by the Open MPI that it finds on its `PATH`.
     pub fn mpi(processes_per_node: u32) -> Self {
         Self::Mpi(processes_per_node)
     }

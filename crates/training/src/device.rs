@@ -1,11 +1,12 @@
-//! Where the network is trained: the first GPU that CUDA offers, or the CPU, with a word on why.
+//! Where the network is trained: a GPU where CUDA offers one, or the CPU, with a word on why.
 
-use std::{error::Error, thread};
+use std::{env, error::Error, thread};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
 use crate::{
+    distributed::Processes,
     gpu::{Gpu, Usage},
     graph, memory,
 };
@@ -25,19 +26,32 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Chooses the device. Must come before anything else is asked of libtorch, without its CUDA library it would decide
-    /// once and for all that there is no CUDA; and in the thread that trains.
-    pub fn choose(no_cuda: bool) -> Self {
+    /// Chooses the device: the first GPU or, among several processes of a machine, to each its own as long as there are
+    /// enough; on the CPU, they share its processors, unless `OMP_NUM_THREADS` says how many threads each has. Must come before
+    /// anything else is asked of libtorch, without its CUDA library it would decide once and for all that there is no CUDA;
+    /// and in the thread that trains.
+    pub fn choose(no_cuda: bool, processes: &Processes) -> Self {
         memory::keep();
         // Both take time to open, CUDA much.
-        let asked = (!no_cuda).then(|| thread::spawn(|| Gpu::in_use().ok()));
+        let number = processes.local_rank();
+        let asked = (!no_cuda).then(|| thread::spawn(move || Gpu::of_cuda(number).ok()));
         let found = find_cuda(no_cuda);
         let gpu = asked.and_then(|asked| asked.join().ok().flatten());
+        if !processes.is_alone() && env::var_os("OMP_NUM_THREADS").is_none() {
+            let threads = tch::get_num_threads().max(1);
+            tch::set_num_threads(processes.threads(threads as usize) as i32);
+        }
         match found {
-            Ok(()) => Self {
-                device: Device::Cuda(0),
-                reason: graph::prepare().err(),
-                gpu,
+            Ok(gpus) => Self {
+                device: Device::Cuda(number % gpus),
+                reason: if processes.is_alone() {
+                    graph::prepare().err()
+                } else {
+                    // What processes exchange in a step is not the GPU's to repeat.
+                    Some("several processes train together".to_owned())
+                },
+                // There may be fewer than processes.
+                gpu: gpu.or_else(|| Gpu::of_cuda(number % gpus).ok()),
             },
             Err(reason) => Self {
                 device: Device::Cpu,
@@ -52,7 +66,7 @@ impl Compute {
         let reason = self.reason.as_deref().unwrap_or_default();
         if self.device.is_cuda() {
             let gpu = self.usage().map_or_else(
-                || "cuda:0 (NVML does not tell its name)".to_owned(),
+                || format!("{:?} (NVML does not tell its name)", self.device),
                 |usage| usage.to_string(),
             );
             if reason.is_empty() {
@@ -80,7 +94,8 @@ impl Compute {
     }
 }
 
-fn find_cuda(no_cuda: bool) -> Result<(), String> {
+/// How many GPUs CUDA offers: at least one.
+fn find_cuda(no_cuda: bool) -> Result<usize, String> {
     if no_cuda {
         return Err("--no-cuda was given".to_owned());
     }
@@ -104,9 +119,8 @@ fn find_cuda(no_cuda: bool) -> Result<(), String> {
             });
         }
     }
-    if Cuda::is_available() {
-        Ok(())
-    } else {
-        Err("CUDA finds no GPU that it can use".to_owned())
+    match Cuda::device_count() {
+        gpus if gpus > 0 && Cuda::is_available() => Ok(gpus as usize),
+        _ => Err("CUDA finds no GPU that it can use".to_owned()),
     }
 }

@@ -8,6 +8,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::distributed;
+
 /// An error that ends a training program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -77,6 +79,26 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// Several processes were started, but this one cannot join the others.
+    #[error("this is one of {processes} processes, and cannot join the others by MPI: {problem}")]
+    NoMpi {
+        /// How many were started.
+        processes: usize,
+        /// The dynamic linker's reason, or MPI's.
+        problem: String,
+    },
+    /// Several processes were started, but not by Open MPI.
+    #[error("this is one of {processes} processes that were not started by Open MPI")]
+    OtherLauncher {
+        /// How many were started.
+        processes: usize,
+    },
+    /// The processes could not exchange what they have.
+    #[error("MPI failed: {problem}")]
+    Mpi {
+        /// Its function and its reason.
+        problem: String,
+    },
     /// libtorch failed.
     #[error("libtorch failed: {problem}")]
     Torch {
@@ -114,6 +136,15 @@ impl Hint for Error {
             }
             Self::Write { .. } => {
                 "check that the folder can be written to, or name another one with --output".to_owned()
+            }
+            Self::NoMpi { .. } => {
+                "start it by the mpirun of an Open MPI (3 to 5) that is installed where it runs; or start it alone".to_owned()
+            }
+            Self::OtherLauncher { .. } => {
+                "choose Mpi as the job's distribution (`Distribution::mpi`), or start them by Open MPI's mpirun".to_owned()
+            }
+            Self::Mpi { .. } => {
+                "see whether another process failed first; a process that is started alone trains without MPI".to_owned()
             }
             Self::Torch { problem } if is_out_of_memory(problem) => {
                 "try a smaller --batch-size and --test-batch-size; where it is the GPU's memory, --no-cuda trains without it".to_owned()
@@ -177,7 +208,8 @@ fn first_sentence(text: &str) -> String {
     sentence.unwrap_or("it gave no reason").trim().to_owned()
 }
 
-/// Runs a program to its end: an error goes to standard error with its way out.
+/// Runs a program to its end: an error goes to standard error with its way out, and ends the other
+/// [`Processes`](crate::Processes) that were started with it.
 ///
 /// tch's methods panic where libtorch fails (an operation that finds no memory, for one); here, such a panic is an
 /// error like the others. What else panics goes on as it would.
@@ -189,17 +221,21 @@ pub fn exit<E: Hint + From<Error>>(program: impl FnOnce() -> Result<(), E>) -> E
         }
     }));
     // The program is not looked at again after a panic, so nothing of it can be seen half-done.
-    let result =
-        panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(
-            |payload| match torch_problem(&*payload) {
-                Some(problem) => Err(Error::Torch { problem }.into()),
-                None => panic::resume_unwind(payload),
-            },
-        );
+    let result = panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|payload| {
+        if let Some(problem) = torch_problem(&*payload) {
+            return Err(Error::Torch { problem }.into());
+        }
+        distributed::abort();
+        panic::resume_unwind(payload)
+    });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            distributed::finalize();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}\nhint: {}", error.hint());
+            distributed::abort();
             ExitCode::FAILURE
         }
     }

@@ -15,7 +15,7 @@ use nvml_wrapper::{Device, Nvml, error::NvmlError};
 /// The library's name where only the driver is installed.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// The first GPU that CUDA sees.
+/// One of the GPUs that CUDA sees.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     nvml: Arc<Nvml>,
@@ -39,12 +39,12 @@ pub struct Usage {
 }
 
 impl Gpu {
-    /// The one that `CUDA_VISIBLE_DEVICES` names first; without it, the machine's first.
-    pub fn in_use() -> Result<Self, NvmlError> {
+    /// The one that is CUDA's `number`th, from 0: among those that `CUDA_VISIBLE_DEVICES` names or, without it, the machine's.
+    pub fn of_cuda(number: usize) -> Result<Self, NvmlError> {
         let visible = env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
         let gpu = Self {
             nvml: Arc::new(Nvml::builder().lib_path(LIBRARY.as_ref()).init()?),
-            which: first(&visible).to_owned(),
+            which: visible_gpu(&visible, number),
         };
         gpu.device()?;
         Ok(gpu)
@@ -144,17 +144,17 @@ impl Drop for Watch {
     }
 }
 
-/// The first entry of a list of GPUs.
-fn first(visible: &str) -> &str {
-    match visible.split(',').next().unwrap_or_default().trim() {
-        "" => "0",
-        first => first,
+/// An entry of a list of GPUs; its number where the list names none.
+fn visible_gpu(visible: &str, number: usize) -> String {
+    match visible.split(',').nth(number).unwrap_or_default().trim() {
+        "" => number.to_string(),
+        name => name.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Usage, first};
+    use super::{Usage, visible_gpu};
 
     #[test]
     fn a_gpu_is_described_by_name_and_memory() {
@@ -175,9 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_visible_gpu_is_meant() {
-        assert_eq!(first(""), "0");
-        assert_eq!(first("3,1"), "3");
-        assert_eq!(first("GPU-8f2a, 1"), "GPU-8f2a");
+    fn the_visible_gpus_are_counted() {
+        assert_eq!(visible_gpu("", 0), "0");
+        assert_eq!(visible_gpu("", 1), "1");
+        assert_eq!(visible_gpu("3,1", 0), "3");
+        assert_eq!(visible_gpu("GPU-8f2a, 1", 0), "GPU-8f2a");
+        assert_eq!(visible_gpu("GPU-8f2a, 1", 1), "1");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A program reads [`Settings`] from its command line, lets [`Compute`] choose the device, moves weights by
 //! [`Adadelta`] and [`StepLr`] in a [`GraphedStep`], keeps a [`Checkpoint`] after each epoch, and leaves a model that others
-//! can open ([`export`]). [`error::exit`] ends it with a word on what went wrong and the way out.
+//! can open ([`export`]). Several [`Processes`] do the work of one. [`error::exit`] ends it with a word on what went wrong and
+//! the way out.
 //! `notebooks/02-train-model/script/train.rs` is such a program.
 
 pub mod checkpoint;
 pub mod device;
+pub mod distributed;
 mod dropout;
 pub mod error;
 pub mod export;
@@ -20,6 +22,7 @@ pub mod settings;
 
 pub use checkpoint::Checkpoint;
 pub use device::Compute;
+pub use distributed::Processes;
 pub use dropout::dropout;
 pub use error::Error;
 pub use graph::GraphedStep;

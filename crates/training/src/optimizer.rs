@@ -187,7 +187,7 @@ impl Slot {
 }
 
 /// All in one row.
-fn gather(tensors: &[Tensor]) -> Tensor {
+pub(crate) fn gather(tensors: &[Tensor]) -> Tensor {
     let flat: Vec<Tensor> = tensors
         .iter()
         .map(|tensor| tensor.detach().reshape([-1]))
@@ -255,7 +255,7 @@ fn floats(tensor: &Tensor) -> &[f32] {
 }
 
 /// The elements of floats that lie in a row on the CPU.
-fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
+pub(crate) fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
     // SAFETY: as many floats lie there. Other tensors may show the same memory, but it is only used by the thread that
     // trains, which is in here.
     #[expect(unsafe_code, reason = "a tensor's memory")]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum, value_parser};
 use tch::Kind;
 
+use crate::distributed::Processes;
+
 /// How to train, and what to leave behind; `#[command(flatten)]` takes it into a program's own arguments.
 #[derive(Args, Clone, Debug)]
 #[expect(
@@ -12,7 +14,7 @@ use tch::Kind;
     reason = "each is a flag of the command line"
 )]
 pub struct Settings {
-    /// Examples in a batch while training
+    /// Examples in a batch while training; several processes share each batch
     #[arg(long, default_value_t = 64, value_parser = value_parser!(i64).range(1..=60_000))]
     pub batch_size: i64,
     /// Examples in a batch while testing
@@ -86,11 +88,25 @@ impl Settings {
     /// Seeds what is drawn in an epoch, counted from 1: the order of the examples, and dropout. So an epoch does not
     /// depend on those before it having been in the same process.
     pub fn seed_epoch(&self, epoch: i64) {
+        Self::seed_with(self.seed, epoch);
+    }
+
+    fn seed_with(seed: i64, epoch: i64) {
         // An odd factor: neighbouring seeds and epochs never share their numbers.
-        let mixed =
-            (self.seed as u64).wrapping_add((epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mixed = (seed as u64).wrapping_add((epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         // Python's torch takes seeds of 63 bits, too.
         tch::manual_seed((mixed >> 1) as i64);
+    }
+
+    /// Seeds what this process draws by itself in an epoch (dropout), once the order that it has in common with the others
+    /// is drawn: the first goes on as if it were alone.
+    pub fn seed_process(&self, epoch: i64, processes: &Processes) {
+        if !processes.is_first() {
+            let seed = self
+                .seed
+                .wrapping_add((processes.rank() as i64).wrapping_mul(0x5851_F42D_4C95_7F2D));
+            Self::seed_with(seed, epoch);
+        }
     }
 
     /// What the numbers of a training depend on, for its checkpoints: names as on the command line.

@@ -1,4 +1,5 @@
-//! Trains the workshop's network on MNIST: the counterpart of its `train.py`.
+//! Trains the workshop's network on MNIST: the counterpart of its `train.py`. Started by `mpirun`, its processes share each
+//! batch, and give the numbers of one process.
 
 use std::{
     path::PathBuf,
@@ -17,7 +18,7 @@ use train_model::{
     model::Net,
     save,
 };
-use training::{Adadelta, Checkpoint, Compute, GraphedStep, Settings, StepLr, error};
+use training::{Adadelta, Checkpoint, Compute, GraphedStep, Processes, Settings, StepLr, error};
 
 /// Seconds between two reports of what the GPU is doing.
 const GPU_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,17 +44,27 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Error> {
     let settings = &args.settings;
-    let compute = Compute::choose(settings.no_cuda);
-    println!("{}", compute.announce());
-    let context = Arc::new(Run::get_context());
-    log_parameters(&context, settings);
-    let _watch = compute.gpu().map(|gpu| {
-        let context = Arc::clone(&context);
-        gpu.watch(GPU_INTERVAL, move |usage| {
+    let processes = Processes::join()?;
+    let compute = Compute::choose(settings.no_cuda, &processes);
+    match processes.size() {
+        1 => println!("{}", compute.announce()),
+        size => println!(
+            "Rank {} of {size}: {}",
+            processes.rank(),
+            compute.announce()
+        ),
+    }
+    // One process reports for all.
+    let report = Report(processes.is_first().then(|| Arc::new(Run::get_context())));
+    report.parameters(settings, &processes);
+    let _watch = report.0.as_ref().and_then(|context| {
+        let context = Arc::clone(context);
+        let gpu = compute.gpu()?;
+        Some(gpu.watch(GPU_INTERVAL, move |usage| {
             for (name, value) in usage.metrics() {
                 context.log(name, value);
             }
-        })
+        }))
     });
 
     let folder = data::folder(args.data.as_deref())?;
@@ -62,7 +73,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let count = train_data.count();
     let train_data = train_data.to_device(compute.device);
     let test_data = Pictures::read(&folder, Part::Test)?.to_device(compute.device);
-    if settings.save_model {
+    if settings.save_model && processes.is_first() {
         save::prepare(settings)?;
     }
 
@@ -75,45 +86,46 @@ fn run(args: &Args) -> Result<(), Error> {
     let mut scheduler = StepLr::new(1, settings.gamma);
 
     let checkpoint = Checkpoint::of(settings).depending_on("images", count as f64);
-    let done = if settings.resume {
-        checkpoint.load(&variables, &optimizer)?
+    let done = if settings.resume && processes.is_first() {
+        let done = checkpoint.load(&variables, &optimizer)?;
+        let path = checkpoint.path().display();
+        report.say(&match done {
+            Some(epoch) => format!("Going on after epoch {epoch}, from {path}"),
+            None => format!("Beginning anew: there is no {path}"),
+        });
+        done.unwrap_or(0)
     } else {
-        None
+        0
     };
-    match done {
-        Some(epoch) => println!(
-            "Going on after epoch {epoch}, from {}",
-            checkpoint.path().display()
-        ),
-        None if settings.resume => println!(
-            "Beginning anew: there is no {}",
-            checkpoint.path().display()
-        ),
-        None => {}
-    }
-    let done = done.unwrap_or(0);
+    // The others may be on machines without the file.
+    let done = share_beginning(&processes, &variables, &optimizer, done)?;
     for _ in 0..done {
         scheduler.step(&optimizer);
     }
 
     let mut step = GraphedStep::new(&compute, settings.batch_size, |chosen: &Tensor| {
-        let batch = train_data.batch(chosen);
+        let share = processes.share(chosen);
+        let batch = train_data.batch(&share.examples);
         let images = batch.images.to_kind(settings.precision.kind());
         let loss = net.forward(&images, true).nll_loss(&batch.labels);
-        optimizer.step(&optimizer.gradients(&loss));
-        loss.detach()
+        let gradients = optimizer.gradients(&loss);
+        let (gradients, loss) = processes.average(&share, gradients, loss.detach())?;
+        optimizer.step(&gradients);
+        Ok(loss)
     });
     let mut tested = None;
     for epoch in done + 1..=settings.epochs {
         settings.seed_epoch(epoch);
-        train(settings, &mut step, &train_data, epoch, &context)?;
-        tested = Some(test(settings, &net, &test_data, epoch, &context)?);
+        train(settings, &processes, &mut step, &train_data, epoch, &report)?;
+        tested = Some(test(
+            settings, &processes, &net, &test_data, epoch, &report,
+        )?);
         if let Some(usage) = compute.usage() {
-            println!("GPU: {usage}");
+            report.say(&format!("GPU: {usage}"));
         }
         scheduler.step(&optimizer);
         // A dry run trains nothing that anybody would go on with.
-        if settings.save_model && !settings.dry_run {
+        if settings.save_model && !settings.dry_run && processes.is_first() {
             checkpoint.save(epoch, &variables, &optimizer)?;
         }
     }
@@ -121,53 +133,103 @@ fn run(args: &Args) -> Result<(), Error> {
     if settings.save_model {
         let (accuracy, answers) = match tested {
             Some(tested) => tested,
-            None => test(settings, &net, &test_data, done, &context)?,
+            None => test(settings, &processes, &net, &test_data, done, &report)?,
         };
-        evaluation::save(&settings.output, &test_data, &answers)?;
-        save::save(settings, &mut variables, &net, &test_data, accuracy)?;
-        println!(
-            "Model saved in {}",
-            settings.output.join(save::FOLDER).display()
-        );
+        if processes.is_first() {
+            let answers = if processes.is_alone() {
+                answers
+            } else {
+                answer(settings, &net, &test_data)
+            };
+            evaluation::save(&settings.output, &test_data, &Tensor::cat(&answers, 0))?;
+            save::save(settings, &mut variables, &net, &test_data, accuracy)?;
+        }
+        let folder = settings.output.join(save::FOLDER);
+        report.say(&format!("Model saved in {}", folder.display()));
     }
     Ok(())
 }
 
-fn log_parameters(context: &RunContext, settings: &Settings) {
-    context.log_param("epochs", settings.epochs);
-    context.log_param("batch_size", settings.batch_size);
-    context.log_param("lr", settings.lr);
-    context.log_param("gamma", settings.gamma);
-    context.log_param("seed", settings.seed);
-    context.log_param(
-        "precision",
-        format!("{:?}", settings.precision).to_lowercase(),
-    );
+/// What is printed and logged: by the first process, `None` in the others.
+struct Report(Option<Arc<RunContext>>);
+
+impl Report {
+    fn say(&self, line: &str) {
+        if self.0.is_some() {
+            println!("{line}");
+        }
+    }
+
+    fn log(&self, name: &str, value: f64, step: i64) {
+        if let Some(context) = &self.0 {
+            context.log_step(name, value, step);
+        }
+    }
+
+    fn parameters(&self, settings: &Settings, processes: &Processes) {
+        let Some(context) = &self.0 else { return };
+        context.log_param("epochs", settings.epochs);
+        context.log_param("batch_size", settings.batch_size);
+        context.log_param("lr", settings.lr);
+        context.log_param("gamma", settings.gamma);
+        context.log_param("seed", settings.seed);
+        context.log_param(
+            "precision",
+            format!("{:?}", settings.precision).to_lowercase(),
+        );
+        if !processes.is_alone() {
+            context.log_param("processes", processes.size());
+        }
+    }
+}
+
+/// All processes begin where the first does: with its weights, and after as many epochs. Returns those.
+fn share_beginning(
+    processes: &Processes,
+    variables: &VarStore,
+    optimizer: &Adadelta,
+    done: i64,
+) -> Result<i64, Error> {
+    processes.broadcast(&variables.trainable_variables())?;
+    let memory: Vec<Tensor> = optimizer
+        .state()
+        .into_iter()
+        .map(|(_, part)| part)
+        .collect();
+    processes.broadcast(&memory)?;
+    // The others have counted none.
+    let [done] = processes.sum([done as f64])?;
+    Ok(done as i64)
 }
 
 fn train(
     settings: &Settings,
-    step: &mut GraphedStep<impl Fn(&Tensor) -> Tensor>,
+    processes: &Processes,
+    step: &mut GraphedStep<impl Fn(&Tensor) -> Result<Tensor, training::Error>>,
     pictures: &Pictures,
     epoch: i64,
-    context: &RunContext,
+    report: &Report,
 ) -> Result<(), Error> {
     let started = Instant::now();
     let total = pictures.count();
     let batches = (total as u64).div_ceil(settings.batch_size as u64) as i64;
     let tell = |number: i64, loss: &Tensor| -> Result<(), Error> {
-        let loss = finite(loss, epoch)?;
+        let loss = finite(loss.double_value(&[]), epoch)?;
         let (seen, percent) = (
             number * settings.batch_size,
             100.0 * number as f64 / batches as f64,
         );
-        println!("Train Epoch: {epoch} [{seen}/{total} ({percent:.0}%)]\tLoss: {loss:.6}");
-        context.log_step("Train loss", loss, (epoch - 1) * batches + number);
+        report.say(&format!(
+            "Train Epoch: {epoch} [{seen}/{total} ({percent:.0}%)]\tLoss: {loss:.6}"
+        ));
+        report.log("Train loss", loss, (epoch - 1) * batches + number);
         Ok(())
     };
     // A loss is told when the next steps are on their way: reading it waits for the GPU, which has something to do then.
     let mut untold = None;
-    for (number, chosen) in (0..batches).zip(pictures.batches(settings.batch_size, true)) {
+    let order = pictures.batches(settings.batch_size, true);
+    settings.seed_process(epoch, processes);
+    for (number, chosen) in (0..batches).zip(order) {
         let loss = step.run(&chosen)?;
         if let Some((number, loss)) = untold.take() {
             tell(number, &loss)?;
@@ -184,48 +246,64 @@ fn train(
     }
     if !settings.dry_run {
         let seconds = started.elapsed().as_secs_f64();
-        println!(
+        report.say(&format!(
             "Epoch {epoch} took {seconds:.1} s ({:.0} images/s)",
             total as f64 / seconds
-        );
+        ));
     }
     Ok(())
 }
 
-/// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises, and its answers.
+/// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises, and the answers to this
+/// process's part of them.
 fn test(
     settings: &Settings,
+    processes: &Processes,
     net: &Net,
     pictures: &Pictures,
     epoch: i64,
-    context: &RunContext,
-) -> Result<(f64, Tensor), Error> {
+    report: &Report,
+) -> Result<(f64, Vec<Tensor>), Error> {
     let total = pictures.count();
     let mut answers = Vec::new();
     let mut loss_sum = 0.0;
-    let mut correct = 0;
+    let mut correct = 0i64;
+    // Each process judges by some of the batches.
+    let batches = pictures.batches(settings.test_batch_size, false);
+    let batches = batches.skip(processes.rank()).step_by(processes.size());
     tch::no_grad(|| {
-        for chosen in pictures.batches(settings.test_batch_size, false) {
+        for chosen in batches {
             let batch = pictures.batch(&chosen);
             let output = net.forward(&batch.images, false);
             let loss = output.g_nll_loss::<Tensor>(&batch.labels, None, Reduction::Sum, -100);
-            loss_sum += finite(&loss, epoch)?;
+            loss_sum += loss.double_value(&[]);
             let recognised = output.argmax(1, false).eq_tensor(&batch.labels);
             correct += recognised.sum(Kind::Int64).int64_value(&[]);
             answers.push(output);
         }
-        Ok::<(), Error>(())
-    })?;
-    let loss = loss_sum / total as f64;
-    let accuracy = 100.0 * correct as f64 / total as f64;
-    println!("\nTest set: Average loss: {loss:.4}, Accuracy: {correct}/{total} ({accuracy:.0}%)\n");
-    context.log_step("Test loss", loss, epoch);
-    context.log_step("Accuracy", accuracy, epoch);
-    Ok((accuracy, Tensor::cat(&answers, 0)))
+    });
+    let [loss_sum, correct] = processes.sum([loss_sum, correct as f64])?;
+    let loss = finite(loss_sum / total as f64, epoch)?;
+    let accuracy = 100.0 * correct / total as f64;
+    report.say(&format!(
+        "\nTest set: Average loss: {loss:.4}, Accuracy: {correct}/{total} ({accuracy:.0}%)\n"
+    ));
+    report.log("Test loss", loss, epoch);
+    report.log("Accuracy", accuracy, epoch);
+    Ok((accuracy, answers))
 }
 
-fn finite(loss: &Tensor, epoch: i64) -> Result<f64, Error> {
-    let loss = loss.double_value(&[]);
+/// The network's answers to all pictures.
+fn answer(settings: &Settings, net: &Net, pictures: &Pictures) -> Vec<Tensor> {
+    tch::no_grad(|| {
+        pictures
+            .batches(settings.test_batch_size, false)
+            .map(|chosen| net.forward(&pictures.batch(&chosen).images, false))
+            .collect()
+    })
+}
+
+fn finite(loss: f64, epoch: i64) -> Result<f64, Error> {
     if loss.is_finite() {
         Ok(loss)
     } else {

@@ -304,6 +304,12 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
              hint: all of them run on this machine; ask for fewer"
         )));
     }
+    if nodes > 1 && matches!(request.distribution, Some(Distribution::Mpi(_))) {
+        return Err(Error::invalid(format!(
+            "the job asks for {nodes} nodes whose processes are joined by MPI, and the local workspace is one machine\n\
+             hint: ask for one node with more processes on it, or submit it to a workspace on Azure"
+        )));
+    }
     let inputs: Vec<&str> = request
         .inputs
         .iter()

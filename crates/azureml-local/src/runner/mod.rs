@@ -9,6 +9,7 @@ pub mod duration;
 pub mod failure;
 pub mod folder;
 pub mod input;
+pub mod mpi;
 pub mod prepare;
 pub mod register;
 pub mod supervisor;
@@ -210,7 +211,15 @@ async fn run(
 /// Why the command of a job failed, when it did.
 fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
     let logs = Folder::logs(&app.home, &job.name);
-    let own = logs.join(format!("std_log_process_{:02}.txt", ended.rank));
+    let own = |rank: usize| logs.join(format!("std_log_process_{rank:02}.txt"));
+    let mut ended = ended.clone();
+    if let Some(rank) = mpi::failed_rank(&supervisor::tail(&own(0), 4096))
+        && own(rank).exists()
+        && job.properties.pointer("/distribution/distributionType") == Some(&"Mpi".into())
+    {
+        ended.rank = rank;
+    }
+    let own = own(ended.rank);
     let log = if own.exists() {
         own
     } else {
@@ -222,7 +231,7 @@ fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
         .and_then(serde_json::Value::as_str)
         .and_then(duration::parse)
         .map(|timeout| timeout.as_secs_f64());
-    failure::of_command(ended, timeout, &log, app.home.root())
+    failure::of_command(&ended, timeout, &log, app.home.root())
 }
 
 /// Starts a supervisor, and waits until it has started the job's processes.

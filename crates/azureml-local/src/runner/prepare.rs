@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::folder::Folder;
 use super::input::{self, Bring, Source};
 use super::supervisor::{Process, Spec};
-use super::{duration, variables};
+use super::{duration, mpi, variables};
 use crate::app::App;
 use crate::blob;
 use crate::error::Error;
@@ -14,15 +14,18 @@ use crate::routes::compute;
 use crate::store::asset::{self, Kind};
 use crate::store::job::Job;
 use azureml_wire::arm::last_part;
-use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput};
+use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput, ProcessCount};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How long a job's processes get to end after they were asked to.
 const GRACE: f64 = 5.0;
+
+/// What the log of one of several processes is called; its rank follows, in two digits.
+const LOG_OF_PROCESS: &str = "std_log_process_";
 
 /// Brings everything into the job's folder; what an earlier attempt left there is gone first.
 pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
@@ -53,10 +56,16 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         bindings.insert(format!("outputs.{name}"), Binding::Path(path));
     }
     let processes = processes(app, job, &request, nodes)?;
+    let mut command = resolve(&request.command, &bindings);
+    let mut environment = variables::of_job(app, job, &bindings);
+    if let Some(count) = joined_by_mpi(&request) {
+        let logs = text(&Folder::logs(&app.home, &job.name).join(LOG_OF_PROCESS))?;
+        command = mpi::launch(count, command, logs, &mut environment)?;
+    }
     Ok(Spec {
-        command: resolve(&request.command, &bindings),
+        command,
         directory: folder.work(),
-        environment: variables::of_job(app, job, &bindings),
+        environment,
         processes,
         timeout: request
             .limits
@@ -236,6 +245,20 @@ fn text(path: &Path) -> Result<String, Failure> {
     })
 }
 
+fn processes_per_node(count: &ProcessCount) -> usize {
+    count.process_count_per_instance.unwrap_or(1).max(1) as usize
+}
+
+/// How many processes MPI is to join, all on one node; `None` when it has nothing to do.
+fn joined_by_mpi(request: &CommandJob) -> Option<usize> {
+    match &request.distribution {
+        Some(Distribution::Mpi(count)) => {
+            Some(processes_per_node(count)).filter(|count| *count > 1)
+        }
+        _ => None,
+    }
+}
+
 fn processes(
     app: &App,
     job: &Job,
@@ -244,18 +267,20 @@ fn processes(
 ) -> Result<Vec<Process>, Failure> {
     let logs = Folder::logs(&app.home, &job.name);
     fs::create_dir_all(&logs).map_err(Error::from)?;
+    let log_of = |rank: usize| logs.join(format!("{LOG_OF_PROCESS}{rank:02}.txt"));
+    let alone = |log: PathBuf| {
+        Ok(vec![Process {
+            environment: BTreeMap::new(),
+            log,
+        }])
+    };
     let per_node = match &request.distribution {
-        Some(Distribution::PyTorch(count) | Distribution::Mpi(count)) => {
-            count.process_count_per_instance.unwrap_or(1).max(1) as usize
-        }
+        Some(Distribution::PyTorch(count)) => processes_per_node(count),
+        // What starts the others is one process.
+        Some(Distribution::Mpi(_)) if joined_by_mpi(request).is_some() => return alone(log_of(0)),
+        _ if nodes == 1 => return alone(logs.join("std_log.txt")),
         _ => 1,
     };
-    if request.distribution.is_none() && nodes == 1 {
-        return Ok(vec![Process {
-            environment: BTreeMap::new(),
-            log: logs.join("std_log.txt"),
-        }]);
-    }
     // A port that is free now; the first process listens there.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -265,11 +290,11 @@ fn processes(
     Ok((0..count)
         .map(|rank| Process {
             environment: variables::of_rank(rank, nodes, per_node, port),
-            log: logs.join(if count == 1 {
-                "std_log.txt".to_owned()
+            log: if count == 1 {
+                logs.join("std_log.txt")
             } else {
-                format!("std_log_process_{rank:02}.txt")
-            }),
+                log_of(rank)
+            },
         })
         .collect())
 }

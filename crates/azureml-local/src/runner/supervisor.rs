@@ -254,17 +254,21 @@ fn signal_all(leaders: &[u32], signal: Signal) {
     }
 }
 
+/// The shell that runs commands.
+pub fn shell() -> &'static str {
+    if Path::new("/bin/bash").exists() {
+        "/bin/bash"
+    } else {
+        "/bin/sh"
+    }
+}
+
 fn spawn(spec: &Spec, process: &Process) -> io::Result<Child> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .open(&process.log)?;
-    let shell = if Path::new("/bin/bash").exists() {
-        "/bin/bash"
-    } else {
-        "/bin/sh"
-    };
-    Command::new(shell)
+    Command::new(shell())
         .arg("-c")
         .arg(&spec.command)
         .current_dir(&spec.directory)

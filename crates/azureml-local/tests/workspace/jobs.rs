@@ -5,6 +5,7 @@ use azureml_wire::local::scope;
 use end_to_end::wait_for;
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_job_takes_the_whole_path_and_leaves_logs_and_outputs() {
@@ -180,6 +181,11 @@ fn what_makes_no_sense_is_refused_at_once() {
             "crowd-of-nodes",
             json!({ "computeId": null, "resources": { "instanceCount": 65 } }),
             "runs up to 64 processes of a job\nhint:",
+        ),
+        (
+            "machines",
+            json!({ "distribution": { "distributionType": "Mpi" }, "computeId": null, "resources": { "instanceCount": 2 } }),
+            "the local workspace is one machine\nhint:",
         ),
         (
             "elsewhere",
@@ -615,6 +621,90 @@ fn processes_know_their_ranks_and_fail_together() {
         "{message}"
     );
     assert!(message.ends_with("oh no"), "{message}");
+}
+
+/// Two processes that `mpirun` starts, which it finds on the job's `PATH`.
+fn joined_by_mpi(path: &str) -> Value {
+    json!({
+        "distribution": { "distributionType": "Mpi", "processCountPerInstance": 2 },
+        "environmentVariables": { "PATH": path },
+    })
+}
+
+/// A `PATH` with Open MPI.
+fn path_with_mpi() -> String {
+    let python = end_to_end::python(end_to_end::env::PYTHON_MPI);
+    let folder = python.parent().expect("a folder").display();
+    format!("{folder}:/usr/bin:/bin")
+}
+
+#[test]
+fn mpi_starts_processes_that_fail_together() {
+    let workspace = Workspace::start();
+    let more = joined_by_mpi(&path_with_mpi());
+    workspace.submit(
+        "joined",
+        "echo $OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE \"it's\" '$HOME'",
+        &more,
+    );
+    let details = workspace.complete("joined");
+    assert_eq!(
+        details["logFiles"].as_object().map(serde_json::Map::len),
+        Some(2)
+    );
+    for rank in 0..2 {
+        let file = format!("user_logs/std_log_process_0{rank}.txt");
+        assert_eq!(
+            workspace.log_file("joined", &file).as_deref(),
+            Some(format!("{rank}/2 it's $HOME\n").as_str())
+        );
+    }
+    workspace.submit(
+        "one-of-them-fails",
+        "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo oh no; exit 5; fi; sleep 600",
+        &more,
+    );
+    let message = workspace.fail("one-of-them-fails");
+    assert!(
+        message.starts_with("the command exited with code 5 (process 1)"),
+        "{message}"
+    );
+    assert!(message.ends_with("oh no"), "{message}");
+}
+
+#[test]
+fn processes_that_mpi_started_end_with_their_job() {
+    let workspace = Workspace::start();
+    let command = format!(
+        "echo $$ > '{}'$OMPI_COMM_WORLD_RANK; exec sleep 600",
+        workspace.gate("process-").display()
+    );
+    workspace.submit("joined", &command, &joined_by_mpi(&path_with_mpi()));
+    let processes = [0, 1].map(|rank| {
+        wait_for("a process", || {
+            let number = fs::read_to_string(workspace.gate(&format!("process-{rank}"))).ok()?;
+            number.trim().parse::<u32>().ok()
+        })
+    });
+    workspace
+        .arm("POST", "/jobs/joined/cancel", &Value::Null)
+        .expect(202);
+    workspace.reach("joined", "Canceled");
+    for process in processes {
+        // `mpirun` does not wait for what it has killed.
+        wait_for("a process's end", || {
+            (!Path::new(&format!("/proc/{process}")).exists()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn without_mpi_a_job_for_it_fails_with_a_hint() {
+    let workspace = Workspace::start();
+    workspace.submit("joined", "true", &joined_by_mpi("/nowhere"));
+    let message = workspace.fail("joined");
+    assert!(message.contains("no mpirun on the PATH"), "{message}");
+    assert!(message.contains("hint: install Open MPI"), "{message}");
 }
 
 #[test]

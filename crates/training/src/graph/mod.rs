@@ -109,20 +109,20 @@ impl Graph {
     /// Records what `step` launches, without running it.
     fn record(
         functions: &'static Functions,
-        step: impl FnOnce() -> Tensor,
-    ) -> Result<(Self, Tensor), String> {
+        step: impl FnOnce() -> Result<Tensor, Error>,
+    ) -> Result<(Self, Tensor), Error> {
         let mut graph = ptr::null_mut();
         // SAFETY: it writes a pointer.
         #[expect(unsafe_code, reason = "a call of C++")]
         let begun = said(unsafe { (functions.begin)(&raw mut graph) });
         let graph = NonNull::new(graph).map(|graph| Self { functions, graph });
-        begun?;
-        let graph = graph.ok_or("there is no memory for a graph")?;
+        begun.map_err(failed)?;
+        let graph = graph.ok_or_else(|| failed("there is no memory for a graph".to_owned()))?;
         let result = step();
         // SAFETY: the graph is being recorded.
         #[expect(unsafe_code, reason = "a call of C++")]
-        said(unsafe { (functions.end)(graph.graph.as_ptr()) })?;
-        Ok((graph, result))
+        said(unsafe { (functions.end)(graph.graph.as_ptr()) }).map_err(failed)?;
+        Ok((graph, result?))
     }
 
     fn replay(&self) -> Result<(), String> {
@@ -167,7 +167,7 @@ enum State {
     },
 }
 
-impl<F: Fn(&Tensor) -> Tensor> GraphedStep<F> {
+impl<F: Fn(&Tensor) -> Result<Tensor, Error>> GraphedStep<F> {
     /// A step for batches that are `batch_size` examples, but for the last of an epoch.
     pub fn new(compute: &Compute, batch_size: i64, step: F) -> Self {
         let state = match FUNCTIONS.get() {
@@ -185,16 +185,15 @@ impl<F: Fn(&Tensor) -> Tensor> GraphedStep<F> {
     /// to keep it, read it only when it is needed (reading waits for the GPU).
     pub fn run(&mut self, chosen: &Tensor) -> Result<Tensor, Error> {
         if chosen.size() != [self.batch_size] {
-            return Ok((self.step)(chosen));
+            return (self.step)(chosen);
         }
         if let State::WarmingUp(functions, left) = self.state {
             if left > 0 {
                 self.state = State::WarmingUp(functions, left - 1);
-                return Ok((self.step)(chosen));
+                return (self.step)(chosen);
             }
             let chosen = chosen.copy();
-            let recorded = Graph::record(functions, || (self.step)(&chosen));
-            let (graph, loss) = recorded.map_err(failed)?;
+            let (graph, loss) = Graph::record(functions, || (self.step)(&chosen))?;
             self.state = State::Recorded {
                 graph,
                 chosen,
@@ -211,7 +210,7 @@ impl<F: Fn(&Tensor) -> Tensor> GraphedStep<F> {
                 graph.replay().map_err(failed)?;
                 Ok(loss.shallow_clone())
             }
-            _ => Ok((self.step)(chosen)),
+            _ => (self.step)(chosen),
         }
     }
 }

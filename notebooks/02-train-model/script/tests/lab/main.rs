@@ -1,6 +1,7 @@
 //! The programs from outside, on a small part of the real data, and the library as PyTorch judges it.
 
 mod bad_input;
+mod distributed;
 mod judge;
 mod predict;
 mod train;

@@ -1,0 +1,485 @@
+//! Training by several processes at once, each with its share of every batch (data parallelism), joined by MPI.
+//!
+//! Programs are not linked to MPI, so that they run where there is none: one that Open MPI's `mpirun` has started opens its
+//! library. What they exchange goes through the processor's memory, also where they train on GPUs.
+
+use std::{
+    array, env,
+    ffi::{CStr, c_char, c_int, c_void},
+    ptr,
+    sync::OnceLock,
+};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    error::Error,
+    optimizer::{floats_mut, gather},
+};
+
+/// Open MPI's library. Its binary interface has had this number since version 3.
+const LIBRARY: &str = "libmpi.so.40";
+
+/// Elements that go through one call at most, which counts them in a C `int`.
+const MOST: usize = 1 << 30;
+
+// What Open MPI's `mpi.h` says.
+const SUCCESS: c_int = 0;
+const THREAD_FUNNELED: c_int = 1;
+const MAX_ERROR_STRING: usize = 256;
+const IN_PLACE: *const c_void = ptr::without_provenance(1);
+
+/// A communicator, a type of elements or an operation: the address of an object in the library.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+struct Handle(*mut c_void);
+
+// SAFETY: these objects are the library's own, which are there, at the same place, until the process ends.
+#[expect(unsafe_code, reason = "the address of an object that stays")]
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "the address of an object that stays")]
+unsafe impl Sync for Handle {}
+
+/// What of Open MPI is used. Its functions are only called from the thread that has joined.
+#[derive(Debug)]
+struct Mpi {
+    all_reduce:
+        unsafe extern "C" fn(*const c_void, *mut c_void, c_int, Handle, Handle, Handle) -> c_int,
+    broadcast: unsafe extern "C" fn(*mut c_void, c_int, Handle, c_int, Handle) -> c_int,
+    error_string: unsafe extern "C" fn(c_int, *mut c_char, *mut c_int) -> c_int,
+    finalize: unsafe extern "C" fn() -> c_int,
+    abort: unsafe extern "C" fn(Handle, c_int) -> c_int,
+    world: Handle,
+    float: Handle,
+    double: Handle,
+    sum: Handle,
+}
+
+type Initialise =
+    unsafe extern "C" fn(*mut c_int, *mut *mut *mut c_char, c_int, *mut c_int) -> c_int;
+type Ask = unsafe extern "C" fn(Handle, *mut c_int) -> c_int;
+type SetErrorHandler = unsafe extern "C" fn(Handle, Handle) -> c_int;
+
+static MPI: OnceLock<Mpi> = OnceLock::new();
+
+/// The processes of this training: often just this one.
+#[derive(Debug)]
+pub struct Processes {
+    place: Place,
+    /// `None` when it is alone.
+    mpi: Option<&'static Mpi>,
+}
+
+/// Where a process stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// Its number, from 0.
+    rank: usize,
+    /// How many there are.
+    size: usize,
+    /// Its number among those of its machine.
+    local_rank: usize,
+    /// How many there are on its machine.
+    local_size: usize,
+}
+
+/// What a process does of a batch.
+#[derive(Debug)]
+pub struct Share {
+    /// The numbers of its examples, at least one.
+    pub examples: Tensor,
+    /// How much they count: what part of the batch they are.
+    weight: f64,
+}
+
+impl Processes {
+    /// Joins the processes that were started together with this one; alone, that is all there is to do. Must be called once
+    /// at most, from the thread that trains, in a program that [`error::exit`](crate::error::exit) runs: that takes leave of
+    /// the others at the end, or ends them when this process fails.
+    pub fn join() -> Result<Self, Error> {
+        let place = Place::told(|name| env::var(name).ok())?;
+        if place.size == 1 {
+            return Ok(Self { place, mpi: None });
+        }
+        let failed = |problem| Error::NoMpi {
+            processes: place.size,
+            problem,
+        };
+        let (mpi, [rank, size]) = open().map_err(failed)?;
+        if (rank, size) != (place.rank, place.size) {
+            let problem = format!(
+                "it knows this one as number {rank} of {size}, the launcher as number {} of {}",
+                place.rank, place.size
+            );
+            return Err(failed(problem));
+        }
+        Ok(Self {
+            place,
+            mpi: Some(MPI.get_or_init(|| mpi)),
+        })
+    }
+
+    /// This process's number, from 0.
+    pub fn rank(&self) -> usize {
+        self.place.rank
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.place.size
+    }
+
+    /// This process's number among those of its machine, which may share its GPUs.
+    pub fn local_rank(&self) -> usize {
+        self.place.local_rank
+    }
+
+    /// How many processes share this machine's processors.
+    pub fn local_size(&self) -> usize {
+        self.place.local_size
+    }
+
+    /// Whether this is the one that reports and writes files, for all.
+    pub fn is_first(&self) -> bool {
+        self.place.rank == 0
+    }
+
+    /// Whether nothing is shared.
+    pub fn is_alone(&self) -> bool {
+        self.mpi.is_none()
+    }
+
+    /// This process's share of a batch, `[n]`: all of them together do each example once. One for which no example is left
+    /// gets one that does not count, so that every process does the same.
+    pub fn share(&self, batch: &Tensor) -> Share {
+        if self.is_alone() {
+            return Share {
+                examples: batch.shallow_clone(),
+                weight: 1.0,
+            };
+        }
+        let count = batch.size()[0];
+        let (start, length) = self.place.part(count);
+        Share {
+            examples: batch.narrow(0, start.min(count - 1), length.max(1)),
+            weight: length as f64 / count as f64,
+        }
+    }
+
+    /// Makes the gradients of a whole batch, and its loss, of those that each process has of its share: 32-bit floats, a loss
+    /// that is a mean over examples.
+    pub fn average(
+        &self,
+        share: &Share,
+        mut gradients: Vec<Tensor>,
+        loss: Tensor,
+    ) -> Result<(Vec<Tensor>, Tensor), Error> {
+        let Some(mpi) = self.mpi else {
+            return Ok((gradients, loss));
+        };
+        gradients.push(loss);
+        // In one piece: each exchange has to wait for the slowest process.
+        let mut flat = gather(&gradients).to_device(Device::Cpu);
+        let _ = flat.multiply_scalar_(share.weight);
+        mpi.add(floats_of(&mut flat), mpi.float)?;
+        let mut all = parts(&flat, &gradients);
+        let loss = all.pop().unwrap_or_default();
+        Ok((all, loss))
+    }
+
+    /// Gives all processes the first one's values of these tensors of 32-bit floats, in place.
+    pub fn broadcast(&self, tensors: &[Tensor]) -> Result<(), Error> {
+        let Some(mpi) = self.mpi else {
+            return Ok(());
+        };
+        let mut flat = gather(tensors).to_device(Device::Cpu);
+        mpi.tell(floats_of(&mut flat), mpi.float)?;
+        tch::no_grad(|| {
+            for (tensor, value) in tensors.iter().zip(parts(&flat, tensors)) {
+                tensor.detach().copy_(&value);
+            }
+        });
+        Ok(())
+    }
+
+    /// The sums, over all processes, of what each has; whole numbers stay exact up to 2⁵³.
+    pub fn sum<const N: usize>(&self, mut values: [f64; N]) -> Result<[f64; N], Error> {
+        if let Some(mpi) = self.mpi {
+            mpi.add(&mut values, mpi.double)?;
+        }
+        Ok(values)
+    }
+
+    /// How many threads each process of this machine should compute with, of the `threads` that libtorch would take:
+    /// processes that a launcher has bound to some processors have been given their part already.
+    pub(crate) fn threads(&self, threads: usize) -> usize {
+        // SAFETY: it only asks.
+        #[expect(unsafe_code, reason = "a function of the C library")]
+        let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        let part = usize::try_from(processors).unwrap_or(1) / self.local_size();
+        threads.min(part).max(1)
+    }
+}
+
+impl Place {
+    /// What the launcher has told in the environment.
+    fn told(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let number = |name: &str| variable(name).and_then(|value| value.trim().parse().ok());
+        if let Some(size) = number("OMPI_COMM_WORLD_SIZE").filter(|size| *size > 0) {
+            return Ok(Self {
+                rank: number("OMPI_COMM_WORLD_RANK").unwrap_or(0),
+                size,
+                local_rank: number("OMPI_COMM_WORLD_LOCAL_RANK").unwrap_or(0),
+                local_size: number("OMPI_COMM_WORLD_LOCAL_SIZE").unwrap_or(1).max(1),
+            });
+        }
+        // What PyTorch's launcher says. Each would train by itself, and overwrite what the others write.
+        match number("WORLD_SIZE") {
+            Some(processes) if processes > 1 => Err(Error::OtherLauncher { processes }),
+            _ => Ok(Self {
+                rank: 0,
+                size: 1,
+                local_rank: 0,
+                local_size: 1,
+            }),
+        }
+    }
+
+    /// Where this process's share of `count` examples starts, and how many there are: as many as each of the others has, or
+    /// one more or less.
+    fn part(&self, count: i64) -> (i64, i64) {
+        let start = |rank: usize| (i128::from(count) * rank as i128 / self.size as i128) as i64;
+        (start(self.rank), start(self.rank + 1) - start(self.rank))
+    }
+}
+
+/// Takes leave of the other processes, when all have come to their end.
+pub(crate) fn finalize() {
+    if let Some(mpi) = MPI.get() {
+        // SAFETY: it was initialised, and nothing is called after it.
+        #[expect(unsafe_code, reason = "a call of C")]
+        let _ = unsafe { (mpi.finalize)() };
+    }
+}
+
+/// Ends the other processes, which would otherwise wait for this one, and this one with them. Alone, it does nothing.
+pub(crate) fn abort() {
+    if let Some(mpi) = MPI.get() {
+        // SAFETY: it was initialised.
+        #[expect(unsafe_code, reason = "a call of C")]
+        let _ = unsafe { (mpi.abort)(mpi.world, 1) };
+    }
+}
+
+/// Opens the library and joins; gives this process's rank and how many there are.
+fn open() -> Result<(Mpi, [usize; 2]), String> {
+    // SAFETY: what its initialisers do is independent of what else runs.
+    #[expect(unsafe_code, reason = "loading a library runs its initialisers")]
+    let library = unsafe { Library::open(Some(LIBRARY), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| said(&error))?;
+    // Its functions are called until the process ends.
+    let library: &Library = Box::leak(Box::new(library));
+    let object = |name: &CStr| -> Result<Handle, String> {
+        // SAFETY: only its address is used.
+        #[expect(unsafe_code, reason = "symbols of a library have no types")]
+        let symbol = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) };
+        symbol
+            .map(|symbol| Handle(symbol.as_raw_ptr()))
+            .map_err(|error| said(&error))
+    };
+    // SAFETY: these are the types of MPI's functions, for Open MPI's handles.
+    #[expect(unsafe_code, reason = "symbols of a library have no types")]
+    let (mpi, initialise, rank, size, set_error_handler) = unsafe {
+        let mpi = Mpi {
+            all_reduce: function(library, c"MPI_Allreduce")?,
+            broadcast: function(library, c"MPI_Bcast")?,
+            error_string: function(library, c"MPI_Error_string")?,
+            finalize: function(library, c"MPI_Finalize")?,
+            abort: function(library, c"MPI_Abort")?,
+            world: object(c"ompi_mpi_comm_world")?,
+            float: object(c"ompi_mpi_float")?,
+            double: object(c"ompi_mpi_double")?,
+            sum: object(c"ompi_mpi_op_sum")?,
+        };
+        let initialise: Initialise = function(library, c"MPI_Init_thread")?;
+        let rank: Ask = function(library, c"MPI_Comm_rank")?;
+        let size: Ask = function(library, c"MPI_Comm_size")?;
+        let set_error_handler: SetErrorHandler = function(library, c"MPI_Comm_set_errhandler")?;
+        (mpi, initialise, rank, size, set_error_handler)
+    };
+    let errors_return = object(c"ompi_mpi_errors_return")?;
+    let mut given = 0;
+    let mut place = [0; 2];
+    // SAFETY: it has not been initialised; each writes one number.
+    #[expect(unsafe_code, reason = "calls of C")]
+    unsafe {
+        mpi.check(
+            "MPI_Init_thread",
+            initialise(
+                ptr::null_mut(),
+                ptr::null_mut(),
+                THREAD_FUNNELED,
+                &raw mut given,
+            ),
+        )?;
+        // By default, it would end the process itself, with words of its own.
+        mpi.check(
+            "MPI_Comm_set_errhandler",
+            set_error_handler(mpi.world, errors_return),
+        )?;
+        mpi.check("MPI_Comm_rank", rank(mpi.world, &raw mut place[0]))?;
+        mpi.check("MPI_Comm_size", size(mpi.world, &raw mut place[1]))?;
+    }
+    Ok((mpi, place.map(|number| number.max(0) as usize)))
+}
+
+/// # Safety
+/// The symbol must be a function of type `T`.
+#[expect(unsafe_code, reason = "symbols of a library have no types")]
+unsafe fn function<T: Copy>(library: &Library, name: &CStr) -> Result<T, String> {
+    // SAFETY: as for this function.
+    unsafe { library.get::<T>(name.to_bytes_with_nul()) }
+        .map(|symbol| *symbol)
+        .map_err(|error| said(&error))
+}
+
+/// The dynamic linker's own words.
+fn said(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+impl Mpi {
+    /// Replaces each element by its sum over all processes.
+    fn add<T>(&self, values: &mut [T], kind: Handle) -> Result<(), Error> {
+        values.chunks_mut(MOST).try_for_each(|values| {
+            // SAFETY: so many elements of this kind lie there.
+            #[expect(unsafe_code, reason = "a call of C")]
+            let code = unsafe {
+                (self.all_reduce)(
+                    IN_PLACE,
+                    values.as_mut_ptr().cast(),
+                    values.len() as c_int,
+                    kind,
+                    self.sum,
+                    self.world,
+                )
+            };
+            self.check("MPI_Allreduce", code).map_err(failed)
+        })
+    }
+
+    /// Replaces each element by the first process's.
+    fn tell<T>(&self, values: &mut [T], kind: Handle) -> Result<(), Error> {
+        values.chunks_mut(MOST).try_for_each(|values| {
+            // SAFETY: so many elements of this kind lie there.
+            #[expect(unsafe_code, reason = "a call of C")]
+            let code = unsafe {
+                (self.broadcast)(
+                    values.as_mut_ptr().cast(),
+                    values.len() as c_int,
+                    kind,
+                    0,
+                    self.world,
+                )
+            };
+            self.check("MPI_Bcast", code).map_err(failed)
+        })
+    }
+
+    fn check(&self, function: &str, code: c_int) -> Result<(), String> {
+        if code == SUCCESS {
+            return Ok(());
+        }
+        let mut text: [c_char; MAX_ERROR_STRING + 1] = array::from_fn(|_| 0);
+        let mut length = 0;
+        // SAFETY: it writes as much at most, and the last byte stays NUL.
+        #[expect(unsafe_code, reason = "a call of C, and its string")]
+        let text = unsafe {
+            (self.error_string)(code, text.as_mut_ptr(), &raw mut length);
+            CStr::from_ptr(text.as_ptr())
+        };
+        Err(format!("{function}: {} ({code})", text.to_string_lossy()))
+    }
+}
+
+fn failed(problem: String) -> Error {
+    Error::Mpi { problem }
+}
+
+/// The elements of what [`gather`] has made.
+///
+/// # Panics
+/// When they are not floats of 32 bits.
+fn floats_of(flat: &mut Tensor) -> &mut [f32] {
+    assert_eq!(flat.kind(), Kind::Float, "the kind of what is exchanged");
+    floats_mut(flat)
+}
+
+/// What [`gather`] has put in one row, in the sizes and on the devices of these tensors.
+fn parts(flat: &Tensor, like: &[Tensor]) -> Vec<Tensor> {
+    let lengths: Vec<i64> = like.iter().map(|tensor| tensor.numel() as i64).collect();
+    let parts = flat.split_with_sizes(&lengths, 0).into_iter().zip(like);
+    parts
+        .map(|(part, like)| part.view(like.size().as_slice()).to_device(like.device()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+    use crate::error::{Error, Hint};
+
+    fn told(variables: &[(&str, &str)]) -> Result<Place, Error> {
+        Place::told(|name| {
+            let value = variables.iter().find(|(have, _)| *have == name);
+            value.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_launcher_says_which_process_this_is() {
+        let alone = told(&[]).expect("a process alone");
+        assert_eq!((alone.rank, alone.size, alone.local_size), (0, 1, 1));
+        let third = told(&[
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+            ("OMPI_COMM_WORLD_RANK", "2"),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", "0"),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", "2"),
+            ("WORLD_SIZE", "4"),
+        ]);
+        assert_eq!(
+            third.expect("one of four"),
+            Place {
+                rank: 2,
+                size: 4,
+                local_rank: 0,
+                local_size: 2
+            }
+        );
+        let error = told(&[("WORLD_SIZE", "2"), ("RANK", "1")]).expect_err("another launcher");
+        assert!(error.hint().contains("Distribution::mpi"), "{error}");
+        assert_eq!(told(&[("WORLD_SIZE", "1")]).expect("one").size, 1);
+    }
+
+    #[test]
+    fn every_example_is_done_once() {
+        for (count, size) in [(64, 1), (64, 2), (33, 2), (1, 3), (31, 4), (2, 5)] {
+            let mut next = 0;
+            for rank in 0..size {
+                let place = Place {
+                    rank,
+                    size,
+                    local_rank: rank,
+                    local_size: size,
+                };
+                let (start, length) = place.part(count);
+                assert_eq!(start, next, "{count} examples for {size}");
+                assert!((count / size as i64..=count / size as i64 + 1).contains(&length));
+                next += length;
+            }
+            assert_eq!(next, count);
+        }
+    }
+}
