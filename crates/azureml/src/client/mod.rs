@@ -522,8 +522,16 @@ mod tests {
 
     /// A client of a service that gives these answers, one a connection; what it was asked comes from the task.
     async fn service(answers: Vec<String>) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
+        service_at(|_| answers).await
+    }
+
+    /// As [`service`], of one whose answers say where it is.
+    async fn service_at(
+        answers: impl FnOnce(&str) -> Vec<String>,
+    ) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let root = format!("http://{}", listener.local_addr().unwrap());
+        let answers = answers(&root);
         let task = tokio::spawn(async move {
             let mut asked = Vec::new();
             for answer in answers {
@@ -701,6 +709,39 @@ mod tests {
             assert_eq!(asked.len(), count);
             assert!(asked[0].starts_with("GET /operation HTTP"), "{}", asked[0]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_page_by_page_as_long_as_more_is_wanted() {
+        let pages = |root: &str| {
+            let page = |number: u32, next: &str| {
+                let next = match next {
+                    "" => String::new(),
+                    next => format!(r#","nextLink":"{root}/list?$skip={next}""#),
+                };
+                answer("200 OK", "", &format!(r#"{{"value":[{number}]{next}}}"#))
+            };
+            vec![page(1, "a%2Fb"), page(2, "c"), page(3, "")]
+        };
+        let (client, task) = service_at(pages).await;
+        assert_eq!(client.list::<u32>(call()).await.unwrap(), [1, 2, 3]);
+        let asked = task.await.unwrap();
+        // The link is asked for as it is.
+        assert!(
+            asked[1].starts_with("GET /list?$skip=a%2Fb HTTP"),
+            "{}",
+            asked[1]
+        );
+
+        let (client, task) = service_at(pages).await;
+        let mut seen = Vec::new();
+        let read = client.pages(call(), |page: Vec<u32>| {
+            seen.extend(page);
+            seen.len() < 2
+        });
+        read.await.unwrap();
+        assert_eq!(seen, [1, 2]);
+        task.abort();
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod metrics;
 mod trials;
 mod wait;
+mod watch;
 
 pub use details::RunDetails;
 pub use files::{FileList, RunFile};

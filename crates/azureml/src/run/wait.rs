@@ -3,12 +3,11 @@
 use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_log, last_lines, rank};
 use super::metrics::Metrics;
-use super::trials::Trials;
+use super::watch::Watched;
 use crate::asynchronous::Run;
 use crate::client::retry::Retry;
 use crate::duration;
 use crate::error::{Error, Result, split_hint};
-use crate::show;
 use azureml_wire::job::JobStatus;
 use azureml_wire::run_history::{self, StatusChange};
 use chrono::Utc;
@@ -362,67 +361,8 @@ impl Shown {
     }
 }
 
-/// What is known of the trials of a sweep, and what was said of them.
-struct Watched {
-    latest: Trials,
-    /// The last status of each that was printed.
-    said: BTreeMap<String, JobStatus>,
-    /// Whether the latest have been shown.
-    changed: bool,
-    /// When the metrics of running trials were last asked for.
-    asked: Instant,
-    pause: Duration,
-}
-
-impl Watched {
-    fn new(run: &Run) -> Option<Self> {
-        Some(Self {
-            latest: run.no_trials().ok()?,
-            said: BTreeMap::new(),
-            changed: false,
-            asked: Instant::now(),
-            pause: pause(run),
-        })
-    }
-
-    /// Looks at the trials; gives a line for each that began or ended since.
-    async fn update(&mut self, run: &Run, ended: bool) -> Vec<String> {
-        let all = ended || self.asked.elapsed() > self.pause;
-        // It is a help; the wait goes on without it.
-        let Ok(trials) = run.trials_since(&self.latest, all).await else {
-            return Vec::new();
-        };
-        if all {
-            self.asked = Instant::now();
-        }
-        self.changed |= trials != self.latest;
-        self.latest = trials;
-        let metric = self.latest.primary_metric();
-        let mut lines = Vec::new();
-        for trial in &self.latest {
-            let status = trial.status;
-            let is_news = status == JobStatus::Running || status.is_terminal();
-            if !is_news || self.said.get(&trial.id) == Some(&status) {
-                continue;
-            }
-            let number = trial.id.strip_prefix(run.id()).unwrap_or(&trial.id);
-            let mut line = format!(
-                "Trial {:<3} {status:<11} {}",
-                number.trim_start_matches('_'),
-                trial.label()
-            );
-            if let Some(best) = trial.best.filter(|_| status.is_terminal()) {
-                line += &["  ", metric, " ", &show::number(best)].concat();
-            }
-            lines.push(line + "\n");
-            self.said.insert(trial.id.clone(), status);
-        }
-        lines
-    }
-}
-
 /// Between two questions for metrics.
-fn pause(run: &Run) -> Duration {
+pub(super) fn pause(run: &Run) -> Duration {
     Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 })
 }
 

@@ -1,0 +1,68 @@
+//! What a wait for a sweep says of its trials.
+
+use super::trials::Trials;
+use super::wait::pause;
+use crate::asynchronous::Run;
+use crate::show;
+use azureml_wire::job::JobStatus;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What is known of the trials of a sweep, and what was said of them.
+pub struct Watched {
+    pub latest: Trials,
+    /// The last status of each that was printed.
+    said: BTreeMap<String, JobStatus>,
+    /// Whether the latest have been shown.
+    pub changed: bool,
+    /// When the metrics of running trials were last asked for.
+    asked: Instant,
+    pause: Duration,
+}
+
+impl Watched {
+    pub fn new(run: &Run) -> Option<Self> {
+        Some(Self {
+            latest: run.no_trials().ok()?,
+            said: BTreeMap::new(),
+            changed: false,
+            asked: Instant::now(),
+            pause: pause(run),
+        })
+    }
+
+    /// Looks at the trials; gives a line for each that began or ended since.
+    pub async fn update(&mut self, run: &Run, ended: bool) -> Vec<String> {
+        let all = ended || self.asked.elapsed() > self.pause;
+        // It is a help; the wait goes on without it.
+        let Ok(trials) = run.trials_since(&self.latest, all).await else {
+            return Vec::new();
+        };
+        if all {
+            self.asked = Instant::now();
+        }
+        self.changed |= trials != self.latest;
+        self.latest = trials;
+        let metric = self.latest.primary_metric();
+        let mut lines = Vec::new();
+        for trial in &self.latest {
+            let status = trial.status;
+            let is_news = status == JobStatus::Running || status.is_terminal();
+            if !is_news || self.said.get(&trial.id) == Some(&status) {
+                continue;
+            }
+            let number = trial.id.strip_prefix(run.id()).unwrap_or(&trial.id);
+            let mut line = format!(
+                "Trial {:<3} {status:<11} {}",
+                number.trim_start_matches('_'),
+                trial.label()
+            );
+            if let Some(best) = trial.best.filter(|_| status.is_terminal()) {
+                line += &["  ", metric, " ", &show::number(best)].concat();
+            }
+            lines.push(line + "\n");
+            self.said.insert(trial.id.clone(), status);
+        }
+        lines
+    }
+}
