@@ -46,14 +46,14 @@ impl Job {
         self.properties.get(name)?.as_str()
     }
 
-    /// Whether it is a job indeed, not a run that MLflow alone has made.
-    pub fn is_job(&self) -> bool {
-        self.text("jobType").is_some()
-    }
-
     /// Whether it is hidden.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
+    }
+
+    /// Whether it is a job indeed, not a run that MLflow alone has made.
+    pub fn is_job(&self) -> bool {
+        self.text("jobType").is_some()
     }
 }
 
