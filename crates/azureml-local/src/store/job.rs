@@ -51,14 +51,14 @@ impl Job {
         self.text("jobType") == Some("Sweep")
     }
 
-    /// Whether it is a job indeed, not a run that MLflow alone has made.
-    pub fn is_job(&self) -> bool {
-        self.text("jobType").is_some()
-    }
-
     /// Whether it is hidden.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
+    }
+
+    /// Whether it is a job indeed, not a run that MLflow alone has made.
+    pub fn is_job(&self) -> bool {
+        self.text("jobType").is_some()
     }
 }
 

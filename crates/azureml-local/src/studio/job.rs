@@ -151,7 +151,7 @@ async fn show(
     let charts = chart::of_run(&app, &job.name, &[]).await?;
     let (jobs, more) = children(&app, &job.name).await?;
     let files = files(&app, l, &job.name).await?;
-    let code = match job.text("codeId").and_then(version_of) {
+    let code = match version_of(of_program(&job, "codeId")) {
         Some((name, version)) => assets::code_tree(&app, l, name, version).await?,
         None => None,
     };
@@ -378,15 +378,16 @@ fn version_of(id: &str) -> Option<(&str, &str)> {
     }
 }
 
+/// A property of the program that a job runs; that of a sweep is its trials'.
+fn of_program<'a>(job: &'a Job, member: &str) -> &'a str {
+    let trial = || job.properties.get("trial")?.get(member)?.as_str();
+    job.text(member).or_else(trial).unwrap_or_default()
+}
+
 /// What a job is made of.
 fn facts(job: &Job) -> Vec<Fact> {
-    // That of a sweep is its trials'.
-    let of_program = |member: &str| {
-        let trial = || job.properties.get("trial")?.get(member)?.as_str();
-        job.text(member).or_else(trial).unwrap_or_default()
-    };
     let asset = |name, member: &str, kind| {
-        let id = of_program(member);
+        let id = of_program(job, member);
         let found = version_of(id);
         Fact {
             name,
@@ -433,7 +434,7 @@ fn facts(job: &Job) -> Vec<Fact> {
         plain("Experiment", job.experiment.clone()),
         plain("Submitted", text::clock(&job.created_at)),
         plain("Duration", duration.unwrap_or_default()),
-        plain("Command", of_program("command").to_owned()),
+        plain("Command", of_program(job, "command").to_owned()),
         asset("Code", "codeId", Kind::Code),
         asset("Environment", "environmentId", Kind::Environment),
         Fact {
