@@ -60,6 +60,13 @@ pub fn kernel(step: &Step) -> Result<()> {
     process::run(step, "build-kernel", cargo)
 }
 
+/// Builds what `cargo xtask bench submit` measures.
+pub fn submitter(step: &Step) -> Result<()> {
+    let mut cargo = Selection::Main.cargo("build");
+    cargo.args(["--bin", "azureml-local", "--example", "submit"]);
+    process::run(step, "build-submitter", cargo)
+}
+
 /// Builds the training program.
 pub fn training(step: &Step) -> Result<()> {
     let cargo = Selection::Training.cargo("build");

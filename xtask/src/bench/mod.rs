@@ -7,6 +7,7 @@ mod idle;
 mod kernel;
 mod machine;
 mod studio;
+mod submit;
 mod table;
 mod train;
 
@@ -25,6 +26,8 @@ pub struct Options {
 enum Benchmark {
     /// Our kernel against `evcxr_jupyter`, through Jupyter's own client
     Kernel(kernel::Options),
+    /// Our SDK against `azure-ai-ml`, the official client, with the same local workspace
+    Submit(submit::Options),
     /// Our training program against PyTorch: the workshop's train.py, and a tuned loop
     Train(train::Options),
     /// The local workspace's pages against MLflow's server and its UI
@@ -35,6 +38,7 @@ enum Benchmark {
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.benchmark {
         Benchmark::Kernel(options) => kernel::run(options),
+        Benchmark::Submit(options) => submit::run(options),
         Benchmark::Train(options) => train::run(options),
         Benchmark::Studio(options) => studio::run(options),
     }

@@ -1,0 +1,34 @@
+//! The SDK's side of `cargo xtask bench submit`; `xtask/python/bench_submit_peer.py` does the same by the official client.
+//!
+//! `submit ROW=FOLDER…` submits each folder as the code of a job, in this order, and says how long each took until the job was
+//! accepted. The row `log` is the job whose log is streamed to standard output instead.
+
+use azureml::prelude::*;
+use serde_json::json;
+use std::time::Instant;
+
+fn main() -> azureml::Result<()> {
+    let ws = Workspace::from_config()?;
+    let experiment = Experiment::new(&ws, "bench");
+    for argument in std::env::args().skip(1) {
+        let (row, folder) = argument.split_once('=').unwrap_or(("log", &argument));
+        let command = if row == "log" {
+            "python3 clock.py"
+        } else {
+            "true"
+        };
+        let config = ScriptRunConfig::new(folder)
+            .command(command)
+            .environment("rust-tch-gpu:1")
+            .compute_target("cpu-cluster");
+        let begun = Instant::now();
+        let run = experiment.submit(&config)?;
+        if row == "log" {
+            run.wait_for_completion(true)?;
+        } else {
+            let seconds = begun.elapsed().as_secs_f64();
+            println!("{}", json!({"sample": row, "value": seconds}));
+        }
+    }
+    Ok(())
+}

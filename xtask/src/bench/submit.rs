@@ -1,0 +1,118 @@
+//! `cargo xtask bench submit`: the SDK against the official client, both with the same local workspace.
+//!
+//! `xtask/python/bench_submit.py` measures each from outside, with a local workspace and files that are new each time.
+
+use super::client::Events;
+use super::idle::{self, Watch};
+use super::machine;
+use super::table::{self, Competitor, Definition, Goal, Samples};
+use crate::build;
+use crate::error::Result;
+use crate::lab;
+use crate::python;
+use crate::report::{Report, seconds};
+use crate::{place, process};
+use clap::Args;
+use serde_json::json;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// The peer.
+const PEER: &str = "azure-ai-ml 1.35.2";
+
+/// The rows, in the order of the table.
+const ROWS: [Definition; 6] = [
+    Definition::new("submit", "s", Goal::OfPeer(0.2)),
+    Definition::new("submit_2k_files", "s", Goal::None),
+    Definition::new("submit_10k_tree", "s", Goal::OfPeer(0.1)),
+    Definition::new("submit_unchanged", "s", Goal::OfPeer(0.1)),
+    Definition::new("log_latency", "s", Goal::OfPeer(0.2)),
+    Definition::new("memory", "MB", Goal::OfPeer(0.3)),
+];
+
+/// How thoroughly to measure.
+#[derive(Args)]
+pub struct Options {
+    /// How many times each client does everything
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds to wait, in all, for other processes to be idle
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let report = Report::new();
+    let tools = lab::find_tools(&report)?;
+    lab::provide_python(&report, python::AZURE_AI_ML, &tools)?;
+    let step = report.step("build", "the local workspace, and a program that submits");
+    build::submitter(&step)?;
+    step.done("");
+
+    let mut samples = Samples::default();
+    let mut busiest: f64 = 0.0;
+    let mut patience = Duration::from_secs(options.patience);
+    for round in 0..options.rounds {
+        let mut competitors = Competitor::BOTH;
+        competitors.rotate_left(round as usize % 2);
+        for competitor in competitors {
+            let name = competitor.name();
+            let step = report.step(&format!("{}/{} {name}", round + 1, options.rounds), "");
+            let before = idle::wait(&step, &mut patience)?;
+            let watch = Watch::start()?;
+            let mut events = Events::default();
+            process::follow(
+                step.running(),
+                &format!("bench-submit-{name}"),
+                command(competitor),
+                |line| events.read(&step, line),
+            )?;
+            busiest = busiest.max(before).max(watch.others(events.own)?);
+            for (row, value) in events.samples {
+                samples.add(competitor, &row, value);
+            }
+            step.done("");
+        }
+    }
+
+    let rows = samples.rows(&ROWS);
+    let path = place::target().join("bench/submit.json");
+    let facts = [("peer", json!(PEER)), ("rounds", json!(options.rounds))];
+    table::write(&path, &machine::facts(busiest, facts), &rows)?;
+    drop(report);
+    println!("\n{}", table::text(&rows, PEER));
+    if busiest >= idle::ALLOWED {
+        println!(
+            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
+        );
+    }
+    println!(
+        "the rows are in {}; everything took {}",
+        place::shown(&path),
+        seconds(started.elapsed())
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A measured run.
+fn command(competitor: Competitor) -> Command {
+    let scripts = place::root().join("xtask/python");
+    let python = python::AZURE_AI_ML.program("python");
+    let mut command = process::command(&python);
+    command
+        .arg(scripts.join("bench_submit.py"))
+        .arg(place::target().join("bench/submit"))
+        .arg(place::program("azureml-local"))
+        .arg(place::lab().join("script"))
+        .arg(competitor.name())
+        .env("PYTHONUNBUFFERED", "1");
+    match competitor {
+        Competitor::Ours => command.arg(place::program("examples/submit")),
+        Competitor::Peer => command
+            .arg(&python)
+            .arg(scripts.join("bench_submit_peer.py")),
+    };
+    command
+}
