@@ -6,6 +6,7 @@ mod client;
 mod idle;
 mod kernel;
 mod machine;
+mod runs;
 mod studio;
 mod submit;
 mod table;

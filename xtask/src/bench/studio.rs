@@ -3,21 +3,18 @@
 //! Both get the same runs, metrics and points. Then each is started by turns, and `xtask/python/bench_studio.py` looks at its pages as their
 //! browsers do.
 
-use super::client::Events;
-use super::idle::{self, Watch};
-use super::machine;
-use super::table::{self, Competitor, Definition, Goal, Samples};
+use super::runs::{Runs, follow};
+use super::table::{Competitor, Definition, Goal, Samples};
 use crate::error::{Error, Result};
 use crate::lab;
 use crate::python;
-use crate::report::{Report, Step, seconds};
+use crate::report::Report;
 use crate::{place, process};
 use clap::Args;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
 
 /// The peer.
 const PEER: &str = "MLflow 3.17's server";
@@ -55,7 +52,7 @@ pub struct Options {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let started = Instant::now();
+    let mut runs = Runs::new(options.patience);
     let report = Report::new();
     let tools = lab::find_tools(&report)?;
     lab::provide_environment(&report, python::MLFLOW_SERVER, &tools)?;
@@ -65,13 +62,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let name = competitor.name();
         let step = report.step(&format!("data of {name}"), "the same for both");
         let points = options.points.to_string();
-        look(&step, "fill", competitor, Some(&points))?;
+        let log = format!("bench-studio-fill-{name}");
+        follow(&step, &log, client("fill", competitor, Some(&points)))?;
         step.done("");
     }
 
     let mut samples = Samples::default();
-    let mut busiest: f64 = 0.0;
-    let mut patience = Duration::from_secs(options.patience);
     let plan = plan(options.rounds);
     for (number, competitor) in plan.iter().enumerate() {
         let name = competitor.name();
@@ -79,11 +75,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             &format!("{}/{} pages of {name}", number + 1, plan.len()),
             "",
         );
-        let before = idle::wait(&step, &mut patience)?;
-        let watch = Watch::start()?;
-        let events = look(&step, "measure", *competitor, None)?;
-        busiest = busiest.max(before).max(watch.others(events.own)?);
-        for (sample, value) in events.samples {
+        let log = format!("bench-studio-measure-{name}");
+        let client = client("measure", *competitor, None);
+        for (sample, value) in runs.measure(&step, &log, client)? {
             samples.add(*competitor, &sample, value);
         }
         step.done("");
@@ -92,27 +86,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let folder = folder();
     fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
 
-    let rows = samples.rows(&ROWS);
-    let path = place::target().join("bench/studio.json");
     let facts = [
-        ("peer", json!(PEER)),
         ("rounds", json!(options.rounds)),
         ("points", json!(options.points)),
     ];
-    table::write(&path, &machine::facts(busiest, facts), &rows)?;
-    drop(report);
-    println!("\n{}", table::text(&rows, PEER));
-    if busiest >= idle::ALLOWED {
-        println!(
-            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
-        );
-    }
-    println!(
-        "the rows are in {}; everything took {}",
-        place::shown(&path),
-        seconds(started.elapsed())
-    );
-    Ok(ExitCode::SUCCESS)
+    runs.end(report, "studio", PEER, facts, &samples.rows(&ROWS))
 }
 
 /// Who is looked at in which order: whoever comes second finds more of the disk in memory, so they take turns.
@@ -132,8 +110,8 @@ fn folder() -> PathBuf {
     place::target().join("bench/studio")
 }
 
-/// Lets the client do something with one of the two.
-fn look(step: &Step, what: &str, competitor: Competitor, points: Option<&str>) -> Result<Events> {
+/// The client that does something with one of the two.
+fn client(what: &str, competitor: Competitor, points: Option<&str>) -> Command {
     let mut client = process::command(python::MLFLOW_SERVER.program("python"));
     client
         .arg(place::root().join("xtask/python/bench_studio.py"))
@@ -144,12 +122,7 @@ fn look(step: &Step, what: &str, competitor: Competitor, points: Option<&str>) -
     if competitor == Competitor::Ours {
         client.arg(place::program("azureml-local"));
     }
-    let mut events = Events::default();
-    let log = format!("bench-studio-{what}-{}", competitor.name());
-    process::follow(step.running(), &log, client, |line| {
-        events.read(step, line);
-    })?;
-    Ok(events)
+    client
 }
 
 #[cfg(test)]

@@ -2,20 +2,17 @@
 //!
 //! `xtask/python/bench_submit.py` measures each from outside, with a local workspace and files that are new each time.
 
-use super::client::Events;
-use super::idle::{self, Watch};
-use super::machine;
-use super::table::{self, Competitor, Definition, Goal, Samples};
+use super::runs::Runs;
+use super::table::{Competitor, Definition, Goal, Samples};
 use crate::build;
 use crate::error::Result;
 use crate::lab;
 use crate::python;
-use crate::report::{Report, seconds};
+use crate::report::Report;
 use crate::{place, process};
 use clap::Args;
 use serde_json::json;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
 
 /// The peer.
 const PEER: &str = "azure-ai-ml 1.35.2";
@@ -43,7 +40,7 @@ pub struct Options {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let started = Instant::now();
+    let mut runs = Runs::new(options.patience);
     let report = Report::new();
     let tools = lab::find_tools(&report)?;
     lab::provide_python(&report, python::AZURE_AI_ML, &tools)?;
@@ -52,48 +49,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     step.done("");
 
     let mut samples = Samples::default();
-    let mut busiest: f64 = 0.0;
-    let mut patience = Duration::from_secs(options.patience);
     for round in 0..options.rounds {
         let mut competitors = Competitor::BOTH;
         competitors.rotate_left(round as usize % 2);
         for competitor in competitors {
             let name = competitor.name();
             let step = report.step(&format!("{}/{} {name}", round + 1, options.rounds), "");
-            let before = idle::wait(&step, &mut patience)?;
-            let watch = Watch::start()?;
-            let mut events = Events::default();
-            process::follow(
-                step.running(),
-                &format!("bench-submit-{name}"),
-                command(competitor),
-                |line| events.read(&step, line),
-            )?;
-            busiest = busiest.max(before).max(watch.others(events.own)?);
-            for (row, value) in events.samples {
+            let log = format!("bench-submit-{name}");
+            for (row, value) in runs.measure(&step, &log, command(competitor))? {
                 samples.add(competitor, &row, value);
             }
             step.done("");
         }
     }
-
-    let rows = samples.rows(&ROWS);
-    let path = place::target().join("bench/submit.json");
-    let facts = [("peer", json!(PEER)), ("rounds", json!(options.rounds))];
-    table::write(&path, &machine::facts(busiest, facts), &rows)?;
-    drop(report);
-    println!("\n{}", table::text(&rows, PEER));
-    if busiest >= idle::ALLOWED {
-        println!(
-            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
-        );
-    }
-    println!(
-        "the rows are in {}; everything took {}",
-        place::shown(&path),
-        seconds(started.elapsed())
-    );
-    Ok(ExitCode::SUCCESS)
+    let facts = [("rounds", json!(options.rounds))];
+    runs.end(report, "submit", PEER, facts, &samples.rows(&ROWS))
 }
 
 /// A measured run.

@@ -4,21 +4,18 @@
 //! ours, in the same precision as they and in 16 bits; same network, batch size, data and epochs.
 //! `xtask/python/bench_train.py` measures each from outside.
 
-use super::client::Events;
-use super::idle::{self, Watch};
-use super::machine;
-use super::table::{self, Competitor, Definition, Goal, Samples};
+use super::runs::Runs;
+use super::table::{Competitor, Definition, Goal, Samples};
 use crate::error::{Error, Result};
 use crate::lab;
 use crate::python;
-use crate::report::{Report, seconds};
+use crate::report::Report;
 use crate::{place, process};
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// The peers.
 const PEER: &str = "PyTorch 2.11";
@@ -138,7 +135,7 @@ struct Bench {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let started = Instant::now();
+    let mut runs = Runs::new(options.patience);
     let report = Report::new();
     let (python, ours) = match (&options.python, &options.program) {
         (Some(python), Some(program)) => (absolute(python)?, absolute(program)?),
@@ -167,27 +164,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     step.done("");
 
     let mut samples = Samples::default();
-    let mut busiest: f64 = 0.0;
-    let mut patience = Duration::from_secs(options.patience);
     let plan = plan(options.rounds);
     for (number, (round, program)) in plan.iter().enumerate() {
         let name = program.name();
         let step = report.step(&format!("{}/{} {name}", number + 1, plan.len()), "");
-        let before = idle::wait(&step, &mut patience)?;
-        let watch = Watch::start()?;
-        let mut events = Events::default();
+        let log = format!("bench-train-{name}");
         let command = bench.command(*program, *round + 1);
-        process::follow(
-            step.running(),
-            &format!("bench-train-{name}"),
-            command,
-            |line| {
-                events.read(&step, line);
-            },
-        )?;
-        let during = watch.others(events.own)?;
-        busiest = busiest.max(before).max(during);
-        for (sample, value) in events.samples {
+        for (sample, value) in runs.measure(&step, &log, command)? {
             for (competitor, row) in program.rows(&sample) {
                 samples.add(competitor, &row, value);
             }
@@ -200,29 +183,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             Definition::new(name, unit, goals[usize::from(options.gpu)])
         }));
     let name = if options.gpu { "train_gpu" } else { "train" };
-    let path = place::target().join(format!("bench/{name}.json"));
     let facts = [
-        ("peer", json!(PEER)),
         ("gpu", json!(options.gpu.then(gpu))),
         ("threads", json!(threads())),
         ("rounds", json!(options.rounds)),
         ("epochs", json!(options.epochs)),
         ("images", json!(options.images)),
     ];
-    table::write(&path, &machine::facts(busiest, facts), &rows)?;
-    drop(report);
-    println!("\n{}", table::text(&rows, PEER));
-    if busiest >= idle::ALLOWED {
-        println!(
-            "the machine was not idle: others kept {busiest:.1} processors busy, so these numbers are worth little"
-        );
-    }
-    println!(
-        "the rows are in {}; everything took {}",
-        place::shown(&path),
-        seconds(started.elapsed())
-    );
-    Ok(ExitCode::SUCCESS)
+    runs.end(report, name, PEER, facts, &rows)
 }
 
 /// Who runs in which round: whoever comes first finds the processor coolest, so they take turns.
