@@ -39,6 +39,23 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Output};
 
+    #[test]
+    fn the_environment_of_our_own_has_the_libtorch_of_the_labs() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let read = |path: &str| std::fs::read_to_string(project.join(path)).unwrap();
+        let manifest = read("Cargo.toml");
+        let tch = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("tch = \"="))
+            .expect("the labs' tch");
+        let torch = libtorch_of(tch.trim_end_matches('"')).expect("its libtorch");
+        let dockerfile = read("notebooks/environments/rust-tch-gpu/Dockerfile");
+        assert!(
+            dockerfile.contains(&format!(" torch=={torch}.")),
+            "tch {tch} needs libtorch {torch}: {dockerfile}"
+        );
+    }
+
     /// A folder with a launcher and a program that says what it was given.
     fn job(torch_sys: Option<&str>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
