@@ -1,10 +1,11 @@
 //! Contents of blobs: files under `blobs/{container}/`, one for each blob, at the blob's own name.
 //!
-//! A blob appears whole or not at all: it is written beside, then renamed into its place.
+//! A blob appears whole or not at all: it is written beside, then renamed into its place. The disk has it before an upload is
+//! marked as completed, or a version relies on it.
 
 use crate::error::{Error, Result};
 use crate::home::Home;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -187,14 +188,14 @@ pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<()> {
     Ok(())
 }
 
-/// Puts a finished file in a blob's place.
+/// Puts a finished file in a blob's place. [`Home::settle`] brings it to the disk.
 pub fn publish(home: &Home, temporary: &Path, container_name: &str, name: &str) -> Result<Found> {
     let path = place(home, container_name, name)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(in_the_way)?;
     }
-    File::open(temporary)?.sync_data()?;
     fs::rename(temporary, &path).map_err(in_the_way)?;
+    home.unsettle(path);
     find(home, container_name, name)
 }
 
@@ -260,6 +261,7 @@ pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn names_from_outside_stay_inside() {

@@ -19,6 +19,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{mem, thread};
 
 /// Space that is set aside: enough for the store to write down how a few jobs ended.
 const BALLAST: usize = 256 << 10;
@@ -53,10 +55,23 @@ pub enum HomeError {
     },
 }
 
+/// Up to so many published files are brought to the disk one by one.
+const NAMED: usize = 32;
+
 /// A home folder.
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
+    /// Published files that the disk may not have yet.
+    unsettled: Arc<Mutex<Unsettled>>,
+}
+
+/// Files that the disk may not have.
+#[derive(Debug, Default)]
+struct Unsettled {
+    files: Vec<PathBuf>,
+    /// There are more than it is worth to name.
+    more: bool,
 }
 
 impl Home {
@@ -69,7 +84,10 @@ impl Home {
             path: root.clone(),
             source,
         })?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            unsettled: Arc::default(),
+        })
     }
 
     /// Makes the folder and takes it for this process; the lock lasts as long as the file is open.
@@ -240,6 +258,38 @@ impl Home {
         let _ = fs::remove_file(self.root.join(SERVER_FILE));
     }
 
+    /// That a file was published, and that the disk may not have it yet.
+    pub fn unsettle(&self, file: PathBuf) {
+        let mut unsettled = self.unsettled();
+        if unsettled.files.len() < NAMED {
+            unsettled.files.push(file);
+        } else {
+            unsettled.more = true;
+        }
+    }
+
+    /// Waits until the disk has all files that were published: before anything is written down that relies on them, so that
+    /// not even a machine that loses its power keeps the one without the other.
+    pub fn settle(&self) -> io::Result<()> {
+        let Unsettled { files, more } = mem::take(&mut *self.unsettled());
+        let settled = if more {
+            // Waits for what others write, too, but for a thousand files it is much quicker than one after the other.
+            File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?))
+        } else {
+            sync(&files)
+        };
+        if settled.is_err() {
+            self.unsettled().more = true;
+        }
+        settled
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
+        self.unsettled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes a file that only this user may read; readers see all of it or the one before.
     fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.temporary().join(uuid::Uuid::new_v4().to_string());
@@ -248,6 +298,24 @@ impl Home {
         file.sync_data()?;
         fs::rename(&temporary, self.root.join(name))
     }
+}
+
+/// Brings files to the disk, at once: those that wait together cost it about as much as one.
+fn sync(files: &[PathBuf]) -> io::Result<()> {
+    let one = |file: &PathBuf| match File::open(file) {
+        Ok(file) => file.sync_data(),
+        // It was removed, or replaced by one that is on the list as well.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    thread::scope(|scope| {
+        let waiting: Vec<_> = files.iter().map(|file| scope.spawn(|| one(file))).collect();
+        waiting.into_iter().try_for_each(|waiting| {
+            waiting
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+        })
+    })
 }
 
 /// A file that only this user may read, to be written; one that is there is closed to others and emptied by its writer.

@@ -1,7 +1,7 @@
 //! What environments, codes, models and data have in common: names with versions that do not change.
 
 use super::{next_link, readdress, resource};
-use crate::app::Shared;
+use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
 use crate::server::body::Json as Body;
 use crate::store::asset::{self, Asset, Kind};
@@ -307,6 +307,8 @@ pub async fn put_version(
     }
     // Kept with one address, so that a version made before a restart is the same one after it.
     readdress(&app, &mut properties);
+    let home = app.home.clone();
+    blocking(move || Ok(home.settle()?)).await?;
     let (new, asset) = app
         .db({
             let app = app.clone();

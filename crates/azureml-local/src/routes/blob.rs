@@ -319,6 +319,9 @@ impl Target {
         let (found, mut info) = self.find().await?;
         check_conditions(headers, Some(&found))?;
         info.metadata = info_of(headers).metadata;
+        // The mark of a finished upload is metadata of one of its blobs.
+        let home = self.app.home.clone();
+        blocking(move || Ok(home.settle()?)).await?;
         self.put_info(info).await?;
         Ok(answer(StatusCode::OK, Some(&found)))
     }

@@ -58,8 +58,8 @@ impl Workspace {
             }
         }
         // What is quick to be found wrong comes before what takes time.
-        let compute_id = self.compute_id(config).await?;
-        let environment_id = self.environment_of(config).await?;
+        let (compute_id, environment_id) =
+            futures::try_join!(self.compute_id(config), self.environment_of(config))?;
         let (command, code_id) = self.code(config, &program).await?;
         let mut inputs = BTreeMap::new();
         for (name, input) in &config.inputs {
