@@ -137,14 +137,14 @@ struct Bench {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut runs = Runs::new(options.patience);
     let report = Report::new();
-    let (python, ours) = match (&options.python, &options.program) {
-        (Some(python), Some(program)) => (absolute(python)?, absolute(program)?),
-        _ => {
-            let tools = lab::find_tools(&report)?;
-            lab::provide_python(&report, python::TORCH, &tools)?;
-            lab::build_trainer(&report)?;
-            (python::TORCH.program("python"), place::program("train"))
-        }
+    let given = options.python.as_ref().zip(options.program.as_ref());
+    let (python, ours) = if let Some((python, program)) = given {
+        (absolute(python)?, absolute(program)?)
+    } else {
+        let tools = lab::find_tools(&report)?;
+        lab::provide_python(&report, python::TORCH, &tools)?;
+        lab::build_trainer(&report)?;
+        (python::TORCH.program("python"), place::program("train"))
     };
     let bench = Bench {
         python,
