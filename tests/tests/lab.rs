@@ -115,6 +115,9 @@ fn every_cell_ends_well() {
 
 const STATUSES: [&str; 5] = ["Queued", "Preparing", "Running", "Finalizing", "Completed"];
 
+/// Those of a sweep, which runs nothing itself.
+const OF_A_SWEEP: [&str; 3] = ["Queued", "Running", "Completed"];
+
 #[test]
 fn the_statuses_come_in_order() {
     let printed = LAB.printed();
@@ -125,8 +128,36 @@ fn the_statuses_come_in_order() {
             rest.trim_start().starts_with("after ").then_some(status)
         })
         .collect();
-    // The training, and the job that reads the drawings.
-    assert_eq!(statuses, [STATUSES, STATUSES].concat(), "{printed}");
+    // The training, the sweep, and the job that reads the drawings.
+    let expected = [&STATUSES[..], &OF_A_SWEEP, &STATUSES].concat();
+    assert_eq!(statuses, expected, "{printed}");
+}
+
+#[test]
+fn what_the_network_mixes_up_is_shown() {
+    let pictures: Vec<String> = LAB
+        .outputs()
+        .map(|output| text(&output["data"]["image/svg+xml"]))
+        .filter(|svg| svg.starts_with("<svg"))
+        .collect();
+    for title in [
+        "Confusion matrix",
+        "The mistakes that the network was surest of",
+    ] {
+        let shown = pictures.iter().any(|svg| svg.contains(title));
+        assert!(shown, "no cell shows {title:?}");
+    }
+}
+
+#[test]
+fn the_trials_of_the_sweep_are_compared() {
+    let compared = LAB.outputs().any(|output| {
+        let html = text(&output["data"]["text/html"]);
+        ["lr", "gamma", "0.3", "0.9"]
+            .iter()
+            .all(|word| html.contains(word))
+    });
+    assert!(compared, "no cell shows a table of the trials");
 }
 
 #[test]
@@ -151,9 +182,10 @@ fn the_summary_tells_what_came_out() {
         let lines = summary.lines();
         lines.filter_map(|line| line.strip_prefix(&name)).collect()
     };
-    assert_eq!(values("status"), [&*STATUSES.join(" → "); 2], "{summary}");
+    let paths = [&STATUSES[..], &OF_A_SWEEP, &STATUSES].map(|path| path.join(" → "));
+    assert_eq!(values("status"), paths, "{summary}");
     let phases = values("");
-    assert_eq!(phases.len(), 2, "{summary}");
+    assert_eq!(phases.len(), 3, "{summary}");
     for phase in phases {
         assert!(
             phase.starts_with("Queued ") && phase.ends_with(" in all"),
