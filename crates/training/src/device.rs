@@ -1,6 +1,6 @@
 //! Where the network is trained: a GPU where CUDA offers one, or the CPU, with a word on why.
 
-use std::{env, error::Error, thread};
+use std::{env, thread};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
@@ -8,7 +8,7 @@ use tch::{Cuda, Device};
 use crate::{
     distributed::Processes,
     gpu::{Gpu, Usage},
-    graph, memory,
+    graph, library, memory,
 };
 
 /// The library that brings CUDA to libtorch. Programs are not linked to it, so that they run without a GPU too.
@@ -105,11 +105,9 @@ fn find_cuda(no_cuda: bool) -> Result<usize, String> {
     let loaded = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
     match loaded {
         // Its kernels are registered in libtorch: it must stay until the process ends.
-        Ok(library) => std::mem::forget(library),
+        Ok(cuda) => std::mem::forget(cuda),
         Err(error) => {
-            let error = error
-                .source()
-                .map_or_else(|| error.to_string(), ToString::to_string);
+            let error = library::said(&error);
             // Without a GPU the library is usually not installed; that it cannot load is worth telling.
             let missing = error.starts_with(&format!("{CUDA_LIBRARY}: cannot open"));
             return Err(if missing {

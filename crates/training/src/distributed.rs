@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::Error,
+    library::{function, said},
     optimizer::{floats_mut, gather},
 };
 
@@ -333,21 +334,6 @@ fn open() -> Result<(Mpi, [usize; 2]), String> {
         mpi.check("MPI_Comm_size", size(mpi.world, &raw mut place[1]))?;
     }
     Ok((mpi, place.map(|number| number.max(0) as usize)))
-}
-
-/// # Safety
-/// The symbol must be a function of type `T`.
-#[expect(unsafe_code, reason = "symbols of a library have no types")]
-unsafe fn function<T: Copy>(library: &Library, name: &CStr) -> Result<T, String> {
-    // SAFETY: as for this function.
-    unsafe { library.get::<T>(name.to_bytes_with_nul()) }
-        .map(|symbol| *symbol)
-        .map_err(|error| said(&error))
-}
-
-/// The dynamic linker's own words.
-fn said(error: &libloading::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 impl Mpi {

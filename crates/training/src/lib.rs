@@ -15,6 +15,7 @@ pub mod export;
 pub mod file;
 pub mod gpu;
 pub mod graph;
+mod library;
 mod memory;
 pub mod optimizer;
 pub mod schedule;

@@ -10,14 +10,14 @@ use std::{
     sync::OnceLock,
 };
 
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use rustix::{
     fs::{self, MemfdFlags},
     io,
 };
 use tch::Tensor;
 
-use crate::{device::Compute, error::Error};
+use crate::{device::Compute, error::Error, library::function};
 
 /// `graph.cpp`, compiled; empty where it could not be.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/graph.so"));
@@ -28,10 +28,10 @@ const WARM_UP: u32 = 3;
 /// What of `graph.cpp` is called. All of it says what went wrong, or nothing.
 #[derive(Debug)]
 struct Functions {
-    begin: Symbol<unsafe extern "C" fn(*mut *mut c_void) -> *const c_char>,
-    end: Symbol<unsafe extern "C" fn(*mut c_void) -> *const c_char>,
-    replay: Symbol<unsafe extern "C" fn(*mut c_void) -> *const c_char>,
-    free: Symbol<unsafe extern "C" fn(*mut c_void) -> *const c_char>,
+    begin: unsafe extern "C" fn(*mut *mut c_void) -> *const c_char,
+    end: unsafe extern "C" fn(*mut c_void) -> *const c_char,
+    replay: unsafe extern "C" fn(*mut c_void) -> *const c_char,
+    free: unsafe extern "C" fn(*mut c_void) -> *const c_char,
 }
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
@@ -46,13 +46,13 @@ pub(crate) fn prepare() -> Result<(), String> {
     // SAFETY: these are the types of the functions in `graph.cpp`.
     #[expect(unsafe_code, reason = "symbols of a library have no types")]
     let (enter, functions) = unsafe {
-        let enter: Symbol<unsafe extern "C" fn() -> *const c_char> =
-            find(&library, c"training_enter_stream")?;
+        let enter: unsafe extern "C" fn() -> *const c_char =
+            function(&library, c"training_enter_stream")?;
         let functions = Functions {
-            begin: find(&library, c"training_graph_begin")?,
-            end: find(&library, c"training_graph_end")?,
-            replay: find(&library, c"training_graph_replay")?,
-            free: find(&library, c"training_graph_free")?,
+            begin: function(&library, c"training_graph_begin")?,
+            end: function(&library, c"training_graph_end")?,
+            replay: function(&library, c"training_graph_replay")?,
+            free: function(&library, c"training_graph_free")?,
         };
         (enter, functions)
     };
@@ -77,14 +77,6 @@ fn load() -> Result<Library, Box<dyn std::error::Error>> {
     // SAFETY: nothing in it runs before it is called.
     #[expect(unsafe_code, reason = "loading a library may run its initialisers")]
     Ok(unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }?)
-}
-
-/// # Safety
-/// The symbol must be of type `T`.
-#[expect(unsafe_code, reason = "symbols of a library have no types")]
-unsafe fn find<T>(library: &Library, name: &CStr) -> Result<Symbol<T>, String> {
-    // SAFETY: as for this function.
-    unsafe { library.get(name.to_bytes_with_nul()) }.map_err(|error| error.to_string())
 }
 
 /// What `graph.cpp` said.
