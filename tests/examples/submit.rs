@@ -1,7 +1,8 @@
 //! The SDK's side of `cargo xtask bench submit`; `xtask/python/bench_submit_peer.py` does the same by the official client.
 //!
 //! `submit ROW=FOLDER…` submits each folder as the code of a job, in this order, and says how long each took until the job was
-//! accepted. The row `log` is the job whose log is streamed to standard output instead.
+//! accepted; the next one begins when the job has ended. The row `log` is the job whose log is streamed to standard output
+//! instead.
 
 use azureml::prelude::*;
 use serde_json::json;
@@ -28,6 +29,7 @@ fn main() -> azureml::Result<()> {
         } else {
             let seconds = begun.elapsed().as_secs_f64();
             println!("{}", json!({"sample": row, "value": seconds}));
+            run.wait_for_completion(false)?;
         }
     }
     Ok(())

@@ -2,8 +2,8 @@
 
     bench_submit_peer.py URL TOKEN ROW=FOLDER…
 
-Submits each folder as the code of a job, in this order, and says how long each took until the job was accepted. The row
-`log` is the job whose log is streamed to standard output instead.
+Submits each folder as the code of a job, in this order, and says how long each took until the job was accepted; the next
+one begins when the job has ended. The row `log` is the job whose log is streamed to standard output instead.
 """
 
 import json
@@ -36,3 +36,5 @@ with tempfile.TemporaryDirectory() as own:
             client.jobs.stream(job.name)
         else:
             print(json.dumps({"sample": row, "value": time.monotonic() - begin}), flush=True)
+            while client.jobs.get(job.name).status not in ("Completed", "Failed", "Canceled"):
+                time.sleep(0.2)

@@ -1,7 +1,7 @@
 """The same training as fast as a Python loop gets without compiling anything: pictures as one tensor in memory,
-normalised at once, batches taken by index.
+normalised at once, batches taken by index; in 16 bits, by autocast and with the channels last.
 
-    train_tuned.py DATA EPOCHS SEED
+    train_tuned.py DATA EPOCHS SEED [bfloat16]
 
 Whoever starts it sets glibc's thresholds, so that memory is kept for the next batch and not given back.
 """
@@ -20,12 +20,15 @@ def pictures(folder, part, device):
     return (data / 255 - 0.1307) / 0.3081, mnist.targets.to(device)
 
 
-def main(folder, epochs, seed):
+def main(folder, epochs, seed, precision="float32"):
     torch.manual_seed(int(seed))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data, targets = pictures(folder, "train", device)
     unseen, answers = pictures(folder, "t10k", device)
     model = Net().to(device)
+    in_16_bits = precision == "bfloat16"
+    if in_16_bits:
+        model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     scheduler = StepLR(optimizer, step_size=1, gamma=0.7)
     total = len(data)
@@ -33,7 +36,8 @@ def main(folder, epochs, seed):
         model.train()
         for number, chosen in enumerate(torch.randperm(total, device=device).split(64)):
             optimizer.zero_grad(set_to_none=True)
-            loss = functional.nll_loss(model(data[chosen]), targets[chosen])
+            with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+                loss = functional.nll_loss(model(data[chosen]), targets[chosen])
             loss.backward()
             optimizer.step()
             if number % 10 == 0:

@@ -2,12 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::show;
-use ignore::{WalkBuilder, WalkState};
+use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// The limits of the service's snapshots.
 const MAX_FILES: usize = 2000;
@@ -73,34 +72,13 @@ pub fn files(folder: &Path) -> Result<Vec<Entry>> {
                     || !(is_git || rules.matched(entry.path(), is_dir).is_ignore() || leads_out())
             }
         })
-        .build_parallel();
-    let found = Mutex::new((Vec::new(), None));
-    walk.run(|| {
-        Box::new(|entry| {
-            // Broken links and loops of links come as errors of the entry, not of the walk.
-            let Ok(entry) = entry else {
-                return WalkState::Continue;
-            };
-            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-                return WalkState::Continue;
-            }
-            let made = to_entry(&root, entry.path());
-            // Nothing panics while it is held.
-            let mut found = found
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            match made {
-                Ok(made) => found.0.push(made),
-                Err(error) => found.1 = Some(error),
-            }
-            WalkState::Continue
-        })
-    });
-    let (mut files, error) = found
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(error) = error {
-        return Err(error);
+        .build();
+    let mut files = Vec::new();
+    // Broken links and loops of links come as errors of an entry, not of the walk.
+    for entry in walk.flatten() {
+        if entry.file_type().is_some_and(|kind| kind.is_file()) {
+            files.push(to_entry(&root, entry.path())?);
+        }
     }
     files.sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
     Ok(files)

@@ -25,23 +25,52 @@ const VERSION: &str = "1";
 /// The mark of a finished upload, as the official client sets it.
 const MARK: (&str, &str) = ("upload_status", "completed");
 
-/// Brings a folder of code to the workspace; gives its id. `name` is what the folder is called there.
-pub async fn code(client: &Client, folder: &Path, name: &str) -> Result<String> {
-    let (files, hash) = hashed(folder.to_owned(), true).await?;
-    if files.is_empty() {
-        return Err(Error::invalid(
-            format!("{} holds no files", folder.display()),
-            "the source directory holds the job's program; look at .amlignore, too",
-        ));
+/// A folder of code as it is now.
+pub struct Code {
+    files: Vec<Entry>,
+    hash: String,
+    /// What this content is called in the workspace.
+    asset: String,
+    /// Its id there, if somebody has brought it already.
+    id: Option<String>,
+}
+
+impl Code {
+    /// Reads a folder, and asks the workspace for its content.
+    pub async fn look_up(client: &Client, folder: &Path) -> Result<Self> {
+        let (files, hash) = hashed(folder.to_owned(), true).await?;
+        if files.is_empty() {
+            return Err(Error::invalid(
+                format!("{} holds no files", folder.display()),
+                "the source directory holds the job's program; look at .amlignore, too",
+            ));
+        }
+        let asset = snapshot::asset_name(&hash);
+        let id = find_code(client, &asset, &hash).await?;
+        Ok(Self {
+            files,
+            hash,
+            asset,
+            id,
+        })
     }
-    let asset = snapshot::asset_name(&hash);
-    if let Some(id) = find_code(client, &asset, &hash).await? {
-        return Ok(id);
+}
+
+/// Brings code to the workspace, unless it is there; gives its id. `name` is what the folder is called there.
+pub async fn code(client: &Client, code: &Code, name: &str) -> Result<String> {
+    let Code {
+        files,
+        hash,
+        asset,
+        id,
+    } = code;
+    if let Some(id) = id {
+        return Ok(id.clone());
     }
     let what = "asking for a place for the code";
     let path = client
         .scope()
-        .path(["codes", &asset, "versions", VERSION, "startPendingUpload"]);
+        .path(["codes", asset, "versions", VERSION, "startPendingUpload"]);
     let request = PendingUploadRequest {
         pending_upload_id: None,
         pending_upload_type: Some("TemporaryBlobReference".to_owned()),
@@ -54,9 +83,9 @@ pub async fn code(client: &Client, folder: &Path, name: &str) -> Result<String> 
     put_all(
         &container,
         name,
-        &files,
+        files,
         "code",
-        &[("name", &asset), ("version", VERSION)],
+        &[("name", asset), ("version", VERSION)],
     )
     .await?;
     let properties = CodeVersionProperties {
@@ -75,14 +104,14 @@ pub async fn code(client: &Client, folder: &Path, name: &str) -> Result<String> 
         )),
         ..CodeVersionProperties::default()
     };
-    let path = client.scope().path(["codes", &asset, "versions", VERSION]);
+    let path = client.scope().path(["codes", asset, "versions", VERSION]);
     let call = Call::management("registering the code", Method::PUT, path)
         .json(&Resource::request(properties));
     match client.read::<Resource<Value>>(call).await {
         Ok(code) => id_of(code.id, "registering the code"),
         // Somebody else has brought the same code at the same moment.
         Err(error) if matches!(error.status(), Some(400 | 409)) => {
-            find_code(client, &asset, &hash).await?.ok_or(error)
+            find_code(client, asset, hash).await?.ok_or(error)
         }
         Err(error) => Err(error),
     }

@@ -9,6 +9,7 @@ use crate::{
     distributed::Processes,
     gpu::{Gpu, Usage},
     graph, library, memory,
+    settings::{Precision, Settings},
 };
 
 /// The library that brings CUDA to libtorch. Programs are not linked to it, so that they run without a GPU too.
@@ -19,6 +20,8 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 pub struct Compute {
     /// What tensors are sent to.
     pub device: Device,
+    /// What the network computes with.
+    pub precision: Precision,
     /// Why it is not a GPU, or what the GPU cannot do.
     reason: Option<String>,
     /// The GPU, where there is one that can be asked.
@@ -30,8 +33,9 @@ impl Compute {
     /// enough; on the CPU, they share its processors, unless `OMP_NUM_THREADS` says how many threads each has. Must come before
     /// anything else is asked of libtorch, without its CUDA library it would decide once and for all that there is no CUDA;
     /// and in the thread that trains.
-    pub fn choose(no_cuda: bool, processes: &Processes) -> Self {
+    pub fn choose(settings: &Settings, processes: &Processes) -> Self {
         memory::keep();
+        let no_cuda = settings.no_cuda;
         // Both take time to open, CUDA much.
         let number = processes.local_rank();
         let asked = (!no_cuda).then(|| thread::spawn(move || Gpu::of_cuda(number).ok()));
@@ -41,9 +45,17 @@ impl Compute {
             let threads = tch::get_num_threads().max(1);
             tch::set_num_threads(processes.threads(threads as usize) as i32);
         }
+        let device = match found {
+            Ok(gpus) => Device::Cuda(number % gpus),
+            Err(_) => Device::Cpu,
+        };
+        let precision = settings
+            .precision
+            .unwrap_or_else(|| Precision::usual(device));
         match found {
             Ok(gpus) => Self {
-                device: Device::Cuda(number % gpus),
+                device,
+                precision,
                 reason: if processes.is_alone() {
                     graph::prepare().err()
                 } else {
@@ -54,7 +66,8 @@ impl Compute {
                 gpu: gpu.or_else(|| Gpu::of_cuda(number % gpus).ok()),
             },
             Err(reason) => Self {
-                device: Device::Cpu,
+                device,
+                precision,
                 reason: Some(reason),
                 gpu: None,
             },
@@ -64,22 +77,23 @@ impl Compute {
     /// The line to start with.
     pub fn announce(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or_default();
+        let precision = self.precision;
         if self.device.is_cuda() {
             let gpu = self.usage().map_or_else(
                 || format!("{:?} (NVML does not tell its name)", self.device),
                 |usage| usage.to_string(),
             );
             if reason.is_empty() {
-                format!("Training on the GPU: {gpu}")
+                format!("Training on the GPU in {precision}: {gpu}")
             } else {
                 format!(
-                    "Training on the GPU, launching each step's kernels one by one ({reason}): {gpu}"
+                    "Training on the GPU in {precision}, launching each step's kernels one by one ({reason}): {gpu}"
                 )
             }
         } else {
             let threads = tch::get_num_threads();
             let plural = if threads == 1 { "" } else { "s" };
-            format!("Training on the CPU with {threads} thread{plural}: {reason}")
+            format!("Training on the CPU with {threads} thread{plural} in {precision}: {reason}")
         }
     }
 

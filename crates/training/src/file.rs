@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
 
@@ -34,15 +35,21 @@ pub fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
 /// process.
 pub fn try_room(path: &Path, bytes: usize) -> Result<(), Error> {
     let partial = partial(path);
-    let try_out = || -> io::Result<()> {
-        let mut file = File::create(&partial)?;
-        file.write_all(&vec![0; bytes])?;
-        file.sync_all()
-    };
-    let tried = try_out();
+    let tried = File::create(&partial).and_then(|file| reserve(&file, bytes));
     // Of no interest beside the answer.
     let _ = fs::remove_file(&partial);
     tried.map_err(Error::write(path))
+}
+
+/// Takes room for so many bytes without writing them, where the file system can do that.
+fn reserve(file: &File, bytes: usize) -> io::Result<()> {
+    let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: the file is open for as long as it takes.
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Beside `path`, hidden, with the same extension, which tells the format.

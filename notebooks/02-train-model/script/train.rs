@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Error> {
     let settings = &args.settings;
     let processes = Processes::join()?;
-    let compute = Compute::choose(settings.no_cuda, &processes);
+    let compute = Compute::choose(settings, &processes);
     match processes.size() {
         1 => println!("{}", compute.announce()),
         size => println!(
@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<(), Error> {
     }
     // One process reports for all.
     let report = Report(processes.is_first().then(|| Arc::new(Run::get_context())));
-    report.parameters(settings, &processes);
+    report.parameters(settings, &compute, &processes);
     let _watch = report.0.as_ref().and_then(|context| {
         let context = Arc::clone(context);
         let gpu = compute.gpu()?;
@@ -106,7 +106,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let mut step = GraphedStep::new(&compute, settings.batch_size, |chosen: &Tensor| {
         let share = processes.share(chosen);
         let batch = train_data.batch(&share.examples);
-        let images = batch.images.to_kind(settings.precision.kind());
+        let images = batch.images.to_kind(compute.precision.kind());
         let loss = net.forward(&images, true).nll_loss(&batch.labels);
         let gradients = optimizer.gradients(&loss);
         let (gradients, loss) = processes.average(&share, gradients, loss.detach())?;
@@ -166,17 +166,14 @@ impl Report {
         }
     }
 
-    fn parameters(&self, settings: &Settings, processes: &Processes) {
+    fn parameters(&self, settings: &Settings, compute: &Compute, processes: &Processes) {
         let Some(context) = &self.0 else { return };
         context.log_param("epochs", settings.epochs);
         context.log_param("batch_size", settings.batch_size);
         context.log_param("lr", settings.lr);
         context.log_param("gamma", settings.gamma);
         context.log_param("seed", settings.seed);
-        context.log_param(
-            "precision",
-            format!("{:?}", settings.precision).to_lowercase(),
-        );
+        context.log_param("precision", compute.precision);
         if !processes.is_alone() {
             context.log_param("processes", processes.size());
         }

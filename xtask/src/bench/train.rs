@@ -1,7 +1,8 @@
 //! `cargo xtask bench train`: our training program against PyTorch.
 //!
 //! A round is one job of each: the workshop's `train.py` as people write it, a tuned loop over pictures in memory, and
-//! ours, in the same precision as they and in 16 bits; same network, batch size, data and epochs.
+//! ours; the loop in 16 bits besides, and ours in the precision that it would not choose. Same network, batch size, data and
+//! epochs.
 //! `xtask/python/bench_train.py` measures each from outside.
 
 use super::runs::Runs;
@@ -31,30 +32,28 @@ const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_TOP_PAD_", "67108864"),
 ];
 
-/// The rows, in the order of the table, with their goals on the CPU and on a GPU. Where none is named, the peer is the
-/// ordinary program.
-const ROWS: [(&str, &str, [Goal; 2]); 8] = [
-    (
-        "images_per_s_ordinary",
-        "/s",
-        [Goal::OfPeerAtLeast(1.6), Goal::OfPeerAtLeast(10.0)],
-    ),
-    (
-        "images_per_s_tuned",
-        "/s",
-        [Goal::OfPeerAtLeast(1.3), Goal::OfPeerAtLeast(2.0)],
-    ),
-    (
-        "images_per_s_bfloat16",
-        "/s",
-        [Goal::OfPeerAtLeast(2.0), Goal::None],
-    ),
-    ("first_batch", "s", [Goal::OfPeer(0.15), Goal::None]),
-    ("job", "s", [Goal::None; 2]),
-    ("memory", "MB", [Goal::OfPeer(0.8), Goal::None]),
-    ("accuracy", "%", [Goal::OfPeerAtLeast(0.995); 2]),
-    ("accuracy_bfloat16", "%", [Goal::OfPeerAtLeast(0.995); 2]),
-];
+/// The rows, in the order of the table. Where none is named, the peer is the ordinary program. The rows of a precision show
+/// what part of a lead comes from it.
+fn rows(gpu: bool) -> Vec<Definition> {
+    let (ordinary, tuned) = if gpu { (10.0, 2.0) } else { (1.6, 1.3) };
+    let on_cpu = |goal: Goal| if gpu { Goal::None } else { goal };
+    let mut rows = vec![
+        ("images_per_s_ordinary", "/s", Goal::OfPeerAtLeast(ordinary)),
+        ("images_per_s_tuned", "/s", Goal::OfPeerAtLeast(tuned)),
+        ("images_per_s_float32", "/s", Goal::None),
+        ("images_per_s_bfloat16", "/s", Goal::None),
+        ("first_batch", "s", on_cpu(Goal::OfPeer(0.15))),
+        ("job", "s", Goal::None),
+        ("memory", "MB", on_cpu(Goal::OfPeer(0.8))),
+        ("accuracy", "%", Goal::OfPeerAtLeast(0.995)),
+        ("accuracy_float32", "%", Goal::OfPeerAtLeast(0.995)),
+        ("accuracy_bfloat16", "%", Goal::OfPeerAtLeast(0.995)),
+    ];
+    let other = Program::other(gpu).name();
+    rows.retain(|(name, ..)| !name.starts_with("accuracy_") || name.ends_with(other));
+    let definition = |(name, unit, goal)| Definition::new(name, unit, goal);
+    rows.into_iter().map(definition).collect()
+}
 
 /// How thoroughly to measure.
 #[derive(Args)]
@@ -89,35 +88,60 @@ enum Program {
     Ordinary,
     /// A loop in Python over tensors.
     Tuned,
+    /// The same in 16 bits.
+    TunedBfloat16,
     /// `train.rs`.
     Ours,
-    /// `train.rs --precision bfloat16`.
+    /// `train.rs --precision float32`, for processors on which that is not usual.
+    Float32,
+    /// `train.rs --precision bfloat16`, for GPUs.
     Bfloat16,
 }
 
 impl Program {
-    const ALL: [Self; 4] = [Self::Ordinary, Self::Tuned, Self::Ours, Self::Bfloat16];
+    /// Ours in the precision that is not usual on the device.
+    fn other(gpu: bool) -> Self {
+        if gpu { Self::Bfloat16 } else { Self::Float32 }
+    }
+
+    /// All on a device.
+    fn all(gpu: bool) -> [Self; 5] {
+        [
+            Self::Ordinary,
+            Self::Tuned,
+            Self::TunedBfloat16,
+            Self::Ours,
+            Self::other(gpu),
+        ]
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::Ordinary => "ordinary",
             Self::Tuned => "tuned",
+            Self::TunedBfloat16 => "tuned in bfloat16",
             Self::Ours => "ours",
+            Self::Float32 => "float32",
             Self::Bfloat16 => "bfloat16",
         }
     }
 
     /// The rows that a sample of it belongs to, and as whose.
-    fn rows(self, sample: &str) -> Vec<(Competitor, String)> {
+    fn rows(self, sample: &str, gpu: bool) -> Vec<(Competitor, String)> {
+        use Competitor::{Ours, Peer};
+        // In each precision, ours is held against the loop in the same.
         let (who, rows): (Competitor, &[&str]) = match (self, sample) {
-            (Self::Ours, "images_per_s") => (Competitor::Ours, &["_ordinary", "_tuned"]),
-            (Self::Ordinary, "images_per_s") => (Competitor::Peer, &["_ordinary"]),
-            (Self::Tuned, "images_per_s") => (Competitor::Peer, &["_tuned", "_bfloat16"]),
-            (Self::Bfloat16, "images_per_s" | "accuracy") => (Competitor::Ours, &["_bfloat16"]),
-            (Self::Ordinary, "accuracy") => (Competitor::Peer, &["", "_bfloat16"]),
-            (Self::Ours, _) => (Competitor::Ours, &[""]),
-            (Self::Ordinary, _) => (Competitor::Peer, &[""]),
-            (Self::Tuned | Self::Bfloat16, _) => (Competitor::Ours, &[]),
+            (Self::Ours, "images_per_s") if gpu => (Ours, &["_ordinary", "_tuned", "_float32"]),
+            (Self::Ours, "images_per_s") => (Ours, &["_ordinary", "_tuned", "_bfloat16"]),
+            (Self::Ordinary, "images_per_s") => (Peer, &["_ordinary"]),
+            (Self::Tuned, "images_per_s") => (Peer, &["_tuned", "_float32"]),
+            (Self::TunedBfloat16, "images_per_s") => (Peer, &["_bfloat16"]),
+            (Self::Float32, "images_per_s" | "accuracy") => (Ours, &["_float32"]),
+            (Self::Bfloat16, "images_per_s" | "accuracy") => (Ours, &["_bfloat16"]),
+            (Self::Ordinary, "accuracy") => (Peer, &["", "_float32", "_bfloat16"]),
+            (Self::Ours, _) => (Ours, &[""]),
+            (Self::Ordinary, _) => (Peer, &[""]),
+            (Self::Tuned | Self::TunedBfloat16 | Self::Float32 | Self::Bfloat16, _) => (Ours, &[]),
         };
         rows.iter()
             .map(|row| (who, format!("{sample}{row}")))
@@ -164,24 +188,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     step.done("");
 
     let mut samples = Samples::default();
-    let plan = plan(options.rounds);
+    let plan = plan(options.rounds, options.gpu);
     for (number, (round, program)) in plan.iter().enumerate() {
         let name = program.name();
         let step = report.step(&format!("{}/{} {name}", number + 1, plan.len()), "");
-        let log = format!("bench-train-{name}");
+        let log = format!("bench-train-{}", name.replace(' ', "-"));
         let command = bench.command(*program, *round + 1);
         for (sample, value) in runs.measure(&step, &log, command)? {
-            for (competitor, row) in program.rows(&sample) {
+            for (competitor, row) in program.rows(&sample, options.gpu) {
                 samples.add(competitor, &row, value);
             }
         }
         step.done("");
     }
 
-    let rows =
-        samples.rows(&ROWS.map(|(name, unit, goals)| {
-            Definition::new(name, unit, goals[usize::from(options.gpu)])
-        }));
+    let rows = samples.rows(&rows(options.gpu));
     let name = if options.gpu { "train_gpu" } else { "train" };
     let facts = [
         ("gpu", json!(options.gpu.then(gpu))),
@@ -194,10 +215,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Who runs in which round: whoever comes first finds the processor coolest, so they take turns.
-fn plan(rounds: u32) -> Vec<(u32, Program)> {
+fn plan(rounds: u32, gpu: bool) -> Vec<(u32, Program)> {
     let in_round = |round: u32| {
-        let mut programs = Program::ALL;
-        programs.rotate_left(round as usize % Program::ALL.len());
+        let mut programs = Program::all(gpu);
+        let first = round as usize % programs.len();
+        programs.rotate_left(first);
         programs.map(|program| (round, program))
     };
     (0..rounds).flat_map(in_round).collect()
@@ -243,29 +265,38 @@ impl Bench {
         let mut command = self.python("bench_train.py");
         command.arg("measure");
         match program {
-            Program::Ours | Program::Bfloat16 => {
+            Program::Ours | Program::Float32 | Program::Bfloat16 => {
                 command
                     .arg(&self.ours)
                     .args(["--epochs", &epochs, "--seed", &seed, "--data"])
                     .arg(data);
-                if program == Program::Bfloat16 {
-                    command.args(["--precision", "bfloat16"]);
+                if program != Program::Ours {
+                    command.args(["--precision", program.name()]);
                 }
                 if !self.gpu {
                     command.arg("--no-cuda");
                 }
             }
-            Program::Ordinary | Program::Tuned => {
-                let script = format!("xtask/python/train_{}.py", program.name());
+            Program::Ordinary => {
                 command
                     .arg(&self.python)
-                    .arg(place::root().join(script))
+                    .arg(place::root().join("xtask/python/train_ordinary.py"))
                     .arg(data)
                     .args([epochs, seed]);
             }
-        }
-        if program == Program::Tuned {
-            command.envs(MALLOC);
+            Program::Tuned | Program::TunedBfloat16 => {
+                let precision = if program == Program::Tuned {
+                    "float32"
+                } else {
+                    "bfloat16"
+                };
+                command
+                    .arg(&self.python)
+                    .arg(place::root().join("xtask/python/train_tuned.py"))
+                    .arg(data)
+                    .args([&epochs, &seed, precision])
+                    .envs(MALLOC);
+            }
         }
         if !self.gpu {
             // PyTorch uses a GPU wherever it finds one.
@@ -284,44 +315,83 @@ mod tests {
 
     #[test]
     fn all_take_turns() {
-        let plan: Vec<String> = plan(2)
+        let plan: Vec<String> = plan(2, false)
             .into_iter()
             .map(|(round, program)| format!("{round} {}", program.name()))
             .collect();
         let expected = [
             "0 ordinary",
             "0 tuned",
+            "0 tuned in bfloat16",
             "0 ours",
-            "0 bfloat16",
+            "0 float32",
             "1 tuned",
+            "1 tuned in bfloat16",
             "1 ours",
-            "1 bfloat16",
+            "1 float32",
             "1 ordinary",
         ];
         assert_eq!(plan, expected);
     }
 
     #[test]
-    fn our_speed_is_held_against_both() {
-        let names = |program: Program, sample: &str| -> Vec<String> {
-            let rows = program.rows(sample).into_iter();
+    fn our_speed_is_held_against_all() {
+        let names = |program: Program, sample: &str, gpu: bool| -> Vec<String> {
+            let rows = program.rows(sample, gpu).into_iter();
             rows.map(|(competitor, row)| format!("{} {row}", competitor.name()))
                 .collect()
         };
+        let speed = "images_per_s";
         assert_eq!(
-            names(Program::Ours, "images_per_s"),
-            ["ours images_per_s_ordinary", "ours images_per_s_tuned"]
+            names(Program::Ours, speed, false),
+            [
+                "ours images_per_s_ordinary",
+                "ours images_per_s_tuned",
+                "ours images_per_s_bfloat16"
+            ]
         );
         assert_eq!(
-            names(Program::Tuned, "images_per_s"),
-            ["peer images_per_s_tuned", "peer images_per_s_bfloat16"]
+            names(Program::Float32, speed, false),
+            ["ours images_per_s_float32"]
         );
         assert_eq!(
-            names(Program::Bfloat16, "accuracy"),
-            ["ours accuracy_bfloat16"]
+            names(Program::Ours, speed, true)[2],
+            "ours images_per_s_float32"
         );
-        assert_eq!(names(Program::Ordinary, "job"), ["peer job"]);
-        assert!(names(Program::Tuned, "job").is_empty());
-        assert!(names(Program::Bfloat16, "memory").is_empty());
+        assert_eq!(
+            names(Program::Tuned, speed, false),
+            ["peer images_per_s_tuned", "peer images_per_s_float32"]
+        );
+        assert_eq!(
+            names(Program::TunedBfloat16, speed, false),
+            ["peer images_per_s_bfloat16"]
+        );
+        assert_eq!(names(Program::Ordinary, "job", false), ["peer job"]);
+        assert!(names(Program::Tuned, "job", false).is_empty());
+        assert!(names(Program::Float32, "memory", false).is_empty());
+    }
+
+    #[test]
+    fn every_row_has_somebody_on_each_side() {
+        for gpu in [false, true] {
+            let mut missing: Vec<(Competitor, &str)> = Vec::new();
+            for row in rows(gpu) {
+                for who in Competitor::BOTH {
+                    let is_measured = Program::all(gpu).into_iter().any(|program| {
+                        let sample = ["images_per_s", "accuracy"]
+                            .into_iter()
+                            .find(|prefix| row.name.starts_with(prefix))
+                            .unwrap_or(row.name);
+                        program
+                            .rows(sample, gpu)
+                            .contains(&(who, row.name.to_owned()))
+                    });
+                    if !is_measured {
+                        missing.push((who, row.name));
+                    }
+                }
+            }
+            assert_eq!(missing, [], "gpu: {gpu}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::server::render::escape;
 use crate::signer::hex;
 use crate::store::blob::{self as info, Info};
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +30,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 /// The most that one blob or block may hold.
 const BLOB_LIMIT: u64 = 1 << 30;
+/// Contents up to this size are received in memory and written at one go.
+const SMALL: u64 = 256 << 10;
 /// The most that a block list may hold.
 const LIST_LIMIT: usize = 8 << 20;
 /// The version of the service whose answers these are.
@@ -230,10 +232,25 @@ impl Target {
                 message: "the local workspace's blob store has block blobs alone".to_owned(),
             });
         }
-        self.check_before_writing(headers).await?;
+        let (this, headers) = (self.clone(), headers.clone());
         let temporary = blob::temporary(&self.app.home);
+        if body.size_hint().upper().is_some_and(|size| size <= SMALL) {
+            // Of a thousand small ones, each change of threads counts.
+            let content = to_bytes(body, SMALL as usize).await.map_err(ended_early)?;
+            return blocking(move || {
+                this.check_before_writing(&headers)?;
+                let written = fs::write(&temporary, content).map_err(Error::from);
+                this.publish(&headers, &temporary, written)
+            })
+            .await;
+        }
+        let (this, headers) = blocking(move || {
+            this.check_before_writing(&headers)?;
+            Ok((this, headers))
+        })
+        .await?;
         let received = receive(body, &temporary).await;
-        self.publish(headers, temporary, received).await
+        blocking(move || this.publish(&headers, &temporary, received)).await
     }
 
     async fn put_block(&self, id: Option<String>, body: Body) -> Result<Response> {
@@ -263,56 +280,42 @@ impl Target {
             .await
             .map_err(|_| Error::TooLarge("the block list is too large".to_owned()))?;
         let list = String::from_utf8_lossy(&list).into_owned();
-        self.check_before_writing(headers).await?;
-        let temporary = blob::temporary(&self.app.home);
-        let joined = {
-            let (folder, temporary) = (self.blocks(), temporary.clone());
-            blocking(move || {
-                let mut whole = fs::File::create_new(&temporary)?;
-                for id in block_ids(&list) {
-                    let mut block = fs::File::open(folder.join(block_name(&id))).map_err(|_| {
-                        Error::Invalid {
-                            code: "InvalidBlockList",
-                            message: format!("block {id:?} was not uploaded"),
-                        }
-                    })?;
-                    io::copy(&mut block, &mut whole)?;
-                }
-                Ok(())
-            })
-            .await
-        };
-        let response = self.publish(headers, temporary, joined).await?;
-        // They are in the blob now.
-        let _ = tokio::fs::remove_dir_all(self.blocks()).await;
-        Ok(response)
+        let (this, headers) = (self.clone(), headers.clone());
+        blocking(move || {
+            this.check_before_writing(&headers)?;
+            let folder = this.blocks();
+            let temporary = blob::temporary(&this.app.home);
+            let joined = join(&folder, &list, &temporary);
+            let response = this.publish(&headers, &temporary, joined)?;
+            // They are in the blob now.
+            let _ = fs::remove_dir_all(folder);
+            Ok(response)
+        })
+        .await
     }
 
     /// Puts a received file in the blob's place, or removes it when it is not whole.
-    async fn publish(
+    fn publish(
         &self,
         headers: &HeaderMap,
-        temporary: PathBuf,
+        temporary: &std::path::Path,
         received: Result<()>,
     ) -> Result<Response> {
-        let this = self.clone();
-        let new = info_of(headers);
-        let found = blocking(move || {
-            let published = received.and_then(|()| {
-                let (home, store) = (&this.app.home, &this.app.store);
-                // What was said of the old content must not be believed of the new one.
-                store.transaction(|store| info::delete(store, &this.container, &this.name))?;
-                let found = blob::publish(home, &temporary, &this.container, &this.name)?;
-                store.transaction(|store| info::put(store, &this.container, &this.name, &new))?;
-                Ok(found)
-            });
-            if published.is_err() {
-                let _ = fs::remove_file(&temporary);
+        let published = received.and_then(|()| {
+            let (home, store) = (&self.app.home, &self.app.store);
+            // What was said of the old content must not be believed of the new one.
+            store.transaction(|store| info::delete(store, &self.container, &self.name))?;
+            let found = blob::publish(home, temporary, &self.container, &self.name)?;
+            let info = info_of(headers);
+            if info != Info::default() {
+                store.transaction(|store| info::put(store, &self.container, &self.name, &info))?;
             }
-            published
-        })
-        .await?;
-        Ok(answer(StatusCode::CREATED, Some(&found)))
+            Ok(found)
+        });
+        if published.is_err() {
+            let _ = fs::remove_file(temporary);
+        }
+        Ok(answer(StatusCode::CREATED, Some(&published?)))
     }
 
     async fn put_metadata(&self, headers: &HeaderMap) -> Result<Response> {
@@ -353,13 +356,9 @@ impl Target {
         Ok(answer(StatusCode::ACCEPTED, None))
     }
 
-    async fn check_before_writing(&self, headers: &HeaderMap) -> Result<()> {
-        let this = self.clone();
-        let there = blocking(move || {
-            blob::place(&this.app.home, &this.container, &this.name)?;
-            Ok(blob::find(&this.app.home, &this.container, &this.name).ok())
-        })
-        .await?;
+    fn check_before_writing(&self, headers: &HeaderMap) -> Result<()> {
+        blob::place(&self.app.home, &self.container, &self.name)?;
+        let there = blob::find(&self.app.home, &self.container, &self.name).ok();
         if there.is_some()
             && headers
                 .get(header::IF_NONE_MATCH)
@@ -436,6 +435,24 @@ fn block_ids(list: &str) -> Vec<String> {
     ids
 }
 
+/// Joins the blocks that a list names, in its order.
+fn join(blocks: &std::path::Path, list: &str, whole: &std::path::Path) -> Result<()> {
+    let mut whole = fs::File::create_new(whole)?;
+    for id in block_ids(list) {
+        let mut block =
+            fs::File::open(blocks.join(block_name(&id))).map_err(|_| Error::Invalid {
+                code: "InvalidBlockList",
+                message: format!("block {id:?} was not uploaded"),
+            })?;
+        io::copy(&mut block, &mut whole)?;
+    }
+    Ok(())
+}
+
+fn ended_early<E>(_: E) -> Error {
+    Error::invalid("the body ended early")
+}
+
 /// Writes a body to a file as it comes.
 async fn receive(body: Body, path: &std::path::Path) -> Result<()> {
     let mut stream = body.into_data_stream();
@@ -454,7 +471,7 @@ async fn write(
     let mut file = File::create_new(path).await?;
     let mut length = 0;
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Error::invalid("the body ended early"))?;
+        let chunk = chunk.map_err(ended_early)?;
         length += chunk.len() as u64;
         if length > BLOB_LIMIT {
             return Err(Error::TooLarge(format!(

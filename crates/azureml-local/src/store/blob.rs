@@ -51,9 +51,8 @@ pub fn get(store: &Connection, container: &str, name: &str) -> Result<Info> {
 
 /// Forgets a blob's info.
 pub fn delete(store: &Connection, container: &str, name: &str) -> Result<()> {
-    store.execute(
-        "DELETE FROM blob WHERE container = ?1 AND name = ?2",
-        params![container, name],
-    )?;
+    store
+        .prepare_cached("DELETE FROM blob WHERE container = ?1 AND name = ?2")?
+        .execute(params![container, name])?;
     Ok(())
 }

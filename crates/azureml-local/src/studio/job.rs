@@ -25,8 +25,8 @@ use azureml_wire::routes::encode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The log that a job's page shows.
-pub const LOG: &str = "user_logs/std_log.txt";
+/// The logs of which a job's page shows the first that there is: of a job that is one process, or of the first of several.
+const LOGS: [&str; 2] = ["user_logs/std_log.txt", "user_logs/std_log_process_00.txt"];
 
 pub fn router() -> Router<Shared> {
     Router::new()
@@ -53,6 +53,7 @@ struct Page {
     /// The snapshot that runs, as a tree.
     code: Option<String>,
     log: String,
+    log_name: &'static str,
     log_file: String,
     events: String,
     details: Vec<(String, String)>,
@@ -156,7 +157,8 @@ async fn show(
         None => None,
     };
     let details = details(&app, &job.name).await?;
-    let log = log(&app, &job.name, None).await?;
+    let log_name = log_name(&app, &job);
+    let log = log(&app, &job.name, log_name, None).await?;
     let mut properties = job.properties.clone();
     properties["experimentName"] = json!(job.experiment);
     properties["tags"] = json!(job.tags);
@@ -175,7 +177,8 @@ async fn show(
         files,
         code,
         log: text::plain(&log.bytes),
-        log_file: file::address(&job.name, LOG),
+        log_name,
+        log_file: file::address(&job.name, log_name),
         details,
         request_path: scope().path(["jobs", &job.name]),
         request_body: serde_json::to_string_pretty(&json!({ "properties": properties }))?,
@@ -254,9 +257,24 @@ pub async fn details_part(app: &Shared, l: Language, name: &str) -> Result<Strin
     part(&Details { l, details })
 }
 
+/// The log that a job's page shows.
+pub fn log_name(app: &Shared, job: &Job) -> &'static str {
+    let there = LOGS
+        .into_iter()
+        .find(|log| file::of_log(app, &job.name, log).exists());
+    there.unwrap_or_else(|| {
+        // It has none yet.
+        let distributed = job
+            .properties
+            .get("distribution")
+            .is_some_and(Value::is_object);
+        LOGS[usize::from(distributed)]
+    })
+}
+
 /// The job's log from `from`, or its end.
-pub async fn log(app: &Shared, name: &str, from: Option<u64>) -> Result<Tail> {
-    let path = file::of_log(app, name, LOG);
+pub async fn log(app: &Shared, name: &str, log_name: &str, from: Option<u64>) -> Result<Tail> {
+    let path = file::of_log(app, name, log_name);
     blocking(move || Tail::read(&path, from)).await
 }
 

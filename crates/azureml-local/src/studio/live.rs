@@ -71,6 +71,7 @@ type Part = (&'static str, Arc<str>);
 struct View {
     parts: Vec<Part>,
     charts: Vec<Arc<Chart>>,
+    log_name: &'static str,
     /// How long the log is.
     log: u64,
     /// The status of a job that has ended.
@@ -170,10 +171,12 @@ async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<Vi
             .find(|old| old.0 == name && *old.1 == *html);
         same.map_or_else(|| (name, html.into()), Clone::clone)
     });
-    let log = file::of_log(app, name, job::LOG);
+    let log_name = job::log_name(app, &job);
+    let log = file::of_log(app, name, log_name);
     Ok(View {
         parts: parts.to_vec(),
         charts,
+        log_name,
         log: blocking(move || Tail::length(&log)).await?,
         end: job.status.is_terminal().then(|| job.status.as_str()),
     })
@@ -308,7 +311,7 @@ impl Watcher {
         if self.log >= self.view.log {
             return Ok(None);
         }
-        let tail = job::log(&self.app, &self.name, Some(self.log)).await?;
+        let tail = job::log(&self.app, &self.name, self.view.log_name, Some(self.log)).await?;
         if tail.bytes.is_empty() {
             return Ok(None);
         }

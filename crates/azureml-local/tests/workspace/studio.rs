@@ -114,6 +114,30 @@ fn pages_keep_to_themselves() {
 }
 
 #[test]
+fn a_job_of_several_processes_shows_what_the_first_one_says() {
+    let workspace = Workspace::start();
+    let more =
+        json!({ "distribution": { "distributionType": "PyTorch", "processCountPerInstance": 2 } });
+    workspace.submit("ranks", "echo this is process $RANK", &more);
+    workspace.complete("ranks");
+    let cookie = cookie(&workspace, "ranks");
+    let page = look(&workspace, &cookie, "/studio/jobs/ranks").expect(200);
+    let page = page.text();
+    assert!(
+        page.contains("<h3>user_logs/std_log_process_00.txt</h3>"),
+        "{page}"
+    );
+    assert!(page.contains("this is process 0"), "{page}");
+    assert!(!page.contains("this is process 1"), "{page}");
+    let events = look(&workspace, &cookie, "/studio/jobs/ranks/events?log=0").expect(200);
+    assert!(
+        events.text().contains("this is process 0"),
+        "{}",
+        events.text()
+    );
+}
+
+#[test]
 fn what_jobs_write_stays_text() {
     let workspace = Workspace::start();
     let command = r"mkdir -p outputs logs

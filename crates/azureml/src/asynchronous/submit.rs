@@ -9,7 +9,7 @@ use crate::progress::say;
 use crate::script;
 use crate::script_config::{Program, ScriptRunConfig};
 use crate::sweep_config::JobConfig;
-use crate::upload;
+use crate::upload::{self, Code};
 use azureml_wire::arm::Resource;
 use azureml_wire::job::{CommandJob, CommandJobLimits, Job, JobResources};
 use chrono::Utc;
@@ -57,10 +57,30 @@ impl Workspace {
                 upload::check_input(name, input, path)?;
             }
         }
-        // What is quick to be found wrong comes before what takes time.
-        let (compute_id, environment_id) =
-            futures::try_join!(self.compute_id(config), self.environment_of(config))?;
-        let (command, code_id) = self.code(config, &program).await?;
+        let folder = &config.source_directory;
+        // What is quick to be found wrong comes before what takes time: building, uploading.
+        let needs =
+            async || futures::try_join!(self.compute_id(config), self.environment_of(config));
+        let as_it_is = async |command| {
+            let code = Code::look_up(self.client(), folder);
+            let (needs, code) = futures::try_join!(needs(), code)?;
+            Ok::<_, Error>((needs, command, code))
+        };
+        let staged;
+        let ((compute_id, environment_id), command, code) = match program {
+            Program::Command(command) => as_it_is(command.to_owned()).await?,
+            Program::Python(script) => as_it_is(config.command_line(&["python", script])).await?,
+            Program::Shell(script) => as_it_is(config.command_line(&["sh", script])).await?,
+            Program::Rust(script) => {
+                let needs = needs().await?;
+                staged = script::prepare(folder, script).await?;
+                let program = format!("./{}", staged.program);
+                let command = config.command_line(&["sh", script::LAUNCHER, &program]);
+                let code = Code::look_up(self.client(), staged.folder.path()).await?;
+                (needs, command, code)
+            }
+        };
+        let code_id = self.upload_code(&code, &folder_name(folder)).await?;
         let mut inputs = BTreeMap::new();
         for (name, input) in &config.inputs {
             let client = self.client();
@@ -175,34 +195,11 @@ impl Workspace {
         self.environment_id(environment).await
     }
 
-    async fn upload_code(&self, folder: &Path, name: &str) -> Result<String> {
+    async fn upload_code(&self, code: &Code, name: &str) -> Result<String> {
         let client = self.client();
         client
-            .surviving(async || upload::code(client, folder, name).await)
+            .surviving(async || upload::code(client, code, name).await)
             .await
-    }
-
-    /// The command line and the id of the code, which is uploaded.
-    async fn code(
-        &self,
-        config: &ScriptRunConfig,
-        program: &Program<'_>,
-    ) -> Result<(String, String)> {
-        let folder = &config.source_directory;
-        let name = folder_name(folder);
-        let command = match program {
-            Program::Command(command) => (*command).to_owned(),
-            Program::Python(script) => config.command_line(&["python", script]),
-            Program::Shell(script) => config.command_line(&["sh", script]),
-            Program::Rust(script) => {
-                let staged = script::prepare(folder, script).await?;
-                let program = format!("./{}", staged.program);
-                let command = config.command_line(&["sh", script::LAUNCHER, &program]);
-                let id = self.upload_code(staged.folder.path(), &name).await?;
-                return Ok((command, id));
-            }
-        };
-        Ok((command, self.upload_code(folder, &name).await?))
     }
 }
 

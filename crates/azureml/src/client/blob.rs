@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Body, Method, RequestBuilder};
 use std::io::{self, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -27,7 +27,7 @@ const BLOCK: u64 = 16 << 20;
 const BLOCKS: u64 = 50_000;
 /// Blocks of one file that are under way at once.
 const BLOCKS_AT_ONCE: usize = 4;
-/// What is read from a file at once.
+/// What is read from a file at once; smaller files are read whole.
 const PIECE: u64 = 256 << 10;
 
 /// A container and the signature that opens it. Has no `Debug`: the signature is a secret.
@@ -224,11 +224,7 @@ pub async fn put_file(
     sent: impl Fn(u64) + Sync,
 ) -> Result<()> {
     let cannot_read = || Error::io("cannot read", path);
-    let size = tokio::fs::metadata(path)
-        .await
-        .map_err(cannot_read())?
-        .len();
-    // Opened again for each try: a body can be sent once.
+    // Opened again for each try: a stream can be sent once.
     let part = async |start: u64, length: u64| {
         let mut file = File::open(path).await.map_err(cannot_read())?;
         file.seek(SeekFrom::Start(start))
@@ -241,11 +237,17 @@ pub async fn put_file(
             .header("x-ms-version", VERSION)
             .header(CONTENT_LENGTH, length)
     };
+    let content = content(path.to_owned()).await.map_err(cannot_read())?;
+    let size = content.size();
     if size <= BLOCK {
         let whole = async || {
+            let body = match &content {
+                Content::Small(bytes) => Body::from(bytes.clone()),
+                Content::Large(_) => part(0, size).await?,
+            };
             Ok(request("", size)
                 .header("x-ms-blob-type", "BlockBlob")
-                .body(part(0, size).await?))
+                .body(body))
         };
         Retry::new(what).send(whole).await?;
         sent(size);
@@ -284,6 +286,35 @@ pub async fn put_file(
         Err(Error::Service(error)) if error.code == "InvalidBlockList" => in_blocks().await,
         result => result,
     }
+}
+
+/// What is to be sent of a file.
+enum Content {
+    /// All of it.
+    Small(Bytes),
+    /// Its size: it is read as it is sent.
+    Large(u64),
+}
+
+impl Content {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Small(bytes) => bytes.len() as u64,
+            Self::Large(size) => *size,
+        }
+    }
+}
+
+/// Reads a small file at one go: of a thousand of them, each change of threads counts.
+async fn content(path: PathBuf) -> io::Result<Content> {
+    let read = move || {
+        let size = std::fs::metadata(&path)?.len();
+        if size > PIECE {
+            return Ok(Content::Large(size));
+        }
+        Ok(Content::Small(std::fs::read(&path)?.into()))
+    };
+    tokio::task::spawn_blocking(read).await?
 }
 
 /// `length` bytes of a file from where it stands.

@@ -138,13 +138,18 @@ fn told(output: &Output) -> Vec<String> {
 fn two_processes_learn_as_one_and_one_of_them_reports() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
-    let output = train_together(folder.path(), 2, &["--epochs", "2", "--no-cuda"]);
+    let output = train_together(
+        folder.path(),
+        2,
+        &["--epochs", "2", "--no-cuda", "--precision=float32"],
+    );
     let lines = told(&output);
     let progress = |line: &&String| line.starts_with("Train Epoch: ");
     assert_eq!(lines.iter().filter(progress).count(), 14, "{lines:?}");
     for rank in 0..2 {
-        let first =
-            format!("Rank {rank} of 2: Training on the CPU with 1 thread: --no-cuda was given");
+        let first = format!(
+            "Rank {rank} of 2: Training on the CPU with 1 thread in float32: --no-cuda was given"
+        );
         let printed = stdout(&output);
         assert_eq!(printed.matches(&first).count(), 1, "{printed}");
     }

@@ -108,6 +108,15 @@ fn it_learns_in_sixteen_bits_too() {
     let description: serde_json::Value = serde_json::from_str(&description).expect("JSON");
     let accuracy = description["accuracy"].as_f64().expect("a number");
     assert!(accuracy > 85.0, "{accuracy}");
+
+    // Another node may have another processor, and goes on.
+    let arguments = ["--epochs=3", "--precision=float32", "--resume"];
+    let resumed = train(folder.path(), &arguments);
+    let printed = stdout(&resumed);
+    let first = printed.lines().next().unwrap_or_default();
+    assert!(first.contains(" in float32: "), "{first}");
+    assert!(printed.contains("Going on after epoch 2, "), "{printed}");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
 }
 
 #[test]
@@ -189,7 +198,7 @@ fn a_part_of_the_pictures_is_enough_for_a_try() {
 }
 
 #[test]
-fn it_says_why_it_trains_on_the_cpu() {
+fn it_says_how_it_trains_on_the_cpu_and_why() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
     let output = train(
@@ -205,7 +214,18 @@ fn it_says_why_it_trains_on_the_cpu() {
     let printed = stdout(&output);
     let first = printed.lines().next().unwrap_or_default();
     assert!(first.starts_with("Training on the CPU with "), "{first}");
-    assert!(first.ends_with(": --no-cuda was given"), "{first}");
+    let precision = if is_native_bfloat16() {
+        "bfloat16"
+    } else {
+        "float32"
+    };
+    let reason = format!(" in {precision}: --no-cuda was given");
+    assert!(first.ends_with(&reason), "{first}");
+}
+
+/// What the system says of the processor.
+fn is_native_bfloat16() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("avx512_bf16"))
 }
 
 /// Trains for an epoch and some batches more, and is killed.
