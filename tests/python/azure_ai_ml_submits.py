@@ -54,6 +54,7 @@ job = command(
     },
     distribution=PyTorchDistribution(process_count_per_instance=2),
     instance_count=2,
+    instance_type="Standard_D4s_v3",
     shm_size="4g",
     docker_args="--ipc=host",
     timeout=300,

@@ -84,6 +84,7 @@ fn submit() {
         .output("kept", Output::folder().register_as("kept"))
         .distribution(Distribution::pytorch(2))
         .node_count(2)
+        .instance_type("Standard_D4s_v3")
         .shared_memory("4g")
         .docker_arguments("--ipc=host")
         .max_run_duration_seconds(300);
