@@ -22,7 +22,7 @@ pub struct Compute {
     pub device: Device,
     /// What the network computes with.
     pub precision: Precision,
-    /// Why it is not a GPU, or what the GPU cannot do.
+    /// Why it is not a GPU, or why steps on it are not recorded.
     reason: Option<String>,
     /// The GPU, where there is one that can be asked.
     gpu: Option<Gpu>,
@@ -49,6 +49,13 @@ impl Compute {
             Ok(gpus) => Device::Cuda(number % gpus),
             Err(_) => Device::Cpu,
         };
+        let prepared = match &found {
+            Ok(gpus) => graph::prepare(number % gpus),
+            Err(reason) => Err(reason.clone()),
+        };
+        // Two processes on one GPU cannot be joined on it.
+        let has_own = matches!(found, Ok(gpus) if processes.local_size() <= gpus);
+        let joined = processes.join_gpus(device, prepared, has_own);
         let precision = settings
             .precision
             .unwrap_or_else(|| Precision::usual(device));
@@ -56,12 +63,7 @@ impl Compute {
             Ok(gpus) => Self {
                 device,
                 precision,
-                reason: if processes.is_alone() {
-                    graph::prepare().err()
-                } else {
-                    // What processes exchange in a step is not the GPU's to repeat.
-                    Some("several processes train together".to_owned())
-                },
+                reason: joined.err(),
                 // There may be fewer than processes.
                 gpu: gpu.or_else(|| Gpu::of_cuda(number % gpus).ok()),
             },
@@ -95,6 +97,11 @@ impl Compute {
             let plural = if threads == 1 { "" } else { "s" };
             format!("Training on the CPU with {threads} thread{plural} in {precision}: {reason}")
         }
+    }
+
+    /// Whether what a step launches can be recorded: not what goes through the processor's memory.
+    pub(crate) fn records_steps(&self) -> bool {
+        self.device.is_cuda() && self.reason.is_none()
     }
 
     /// What the GPU is doing, if there is one.

@@ -1,10 +1,13 @@
 //! Training by several processes at once, each with its share of every batch (data parallelism), joined by MPI.
 //!
 //! Programs are not linked to MPI, so that they run where there is none: one that Open MPI's `mpirun` has started opens its
-//! library. What they exchange goes through the processor's memory, also where they train on GPUs.
+//! library. Where each process has a GPU of its own, the GPUs exchange gradients by NCCL; otherwise those go through the
+//! processor's memory.
 
 use std::{
-    array, env,
+    array,
+    cell::OnceCell,
+    env,
     ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::OnceLock,
@@ -16,6 +19,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::Error,
     library::{function, said},
+    nccl::{Gpus, Id, Nccl},
     optimizer::{floats_mut, gather},
 };
 
@@ -71,6 +75,8 @@ pub struct Processes {
     place: Place,
     /// `None` when it is alone.
     mpi: Option<&'static Mpi>,
+    /// Where they exchange gradients among themselves.
+    gpus: OnceCell<Gpus>,
 }
 
 /// Where a process stands among the others.
@@ -102,7 +108,11 @@ impl Processes {
     pub fn join() -> Result<Self, Error> {
         let place = Place::told(|name| env::var(name).ok())?;
         if place.size == 1 {
-            return Ok(Self { place, mpi: None });
+            return Ok(Self {
+                place,
+                mpi: None,
+                gpus: OnceCell::new(),
+            });
         }
         let failed = |problem| Error::NoMpi {
             processes: place.size,
@@ -119,7 +129,66 @@ impl Processes {
         Ok(Self {
             place,
             mpi: Some(MPI.get_or_init(|| mpi)),
+            gpus: OnceCell::new(),
         })
+    }
+
+    /// Lets the GPUs of all processes exchange gradients among themselves; `device` is this one's, `prepared` whether anything
+    /// can be launched on it that way, `has_own` whether no other process has the same. All processes must call it together,
+    /// and all of them get the same answer, or each its own reason for it. A process alone just gets `prepared` back.
+    pub(crate) fn join_gpus(
+        &self,
+        device: Device,
+        prepared: Result<(), String>,
+        has_own: bool,
+    ) -> Result<(), String> {
+        if self.is_alone() {
+            return prepared;
+        }
+        let nccl = prepared.and_then(|()| {
+            if has_own {
+                Nccl::open()
+            } else {
+                Err("processes share a GPU".to_owned())
+            }
+        });
+        let nccl = self.agree(nccl)?;
+        let id = if self.is_first() {
+            nccl.make_id()
+        } else {
+            Ok(Id([0; size_of::<Id>()]))
+        };
+        let Id(bytes) = self.agree(id)?;
+        let mut numbers = bytes.map(f64::from);
+        if let Some(mpi) = self.mpi {
+            mpi.tell(&mut numbers, mpi.double)
+                .map_err(|error| error.to_string())?;
+        }
+        let id = Id(numbers.map(|number| number as u8));
+        let gpus = self.agree(nccl.join(id, self.rank(), self.size()))?;
+        // What cannot be seen before it is tried.
+        let count = Tensor::ones([1], (Kind::Float, device));
+        let tried = gpus.add(&count).map_err(|error| error.to_string());
+        let tried = tried.and_then(|()| match count.double_value(&[0]) {
+            count if count == self.size() as f64 => Ok(()),
+            count => Err(format!("{} GPUs were counted as {count}", self.size())),
+        });
+        self.agree(tried)?;
+        // Nothing was there: this is called once.
+        let _ = self.gpus.set(gpus);
+        Ok(())
+    }
+
+    /// What this process has, if every process has got it.
+    fn agree<T>(&self, own: Result<T, String>) -> Result<T, String> {
+        let [got] = self
+            .sum([f64::from(u8::from(own.is_ok()))])
+            .map_err(|error| error.to_string())?;
+        let own = own?;
+        if got < self.size() as f64 {
+            return Err("another process cannot launch on a GPU of its own".to_owned());
+        }
+        Ok(own)
     }
 
     /// This process's number, from 0.
@@ -182,9 +251,15 @@ impl Processes {
         };
         gradients.push(loss);
         // In one piece: each exchange has to wait for the slowest process.
-        let mut flat = gather(&gradients).to_device(Device::Cpu);
-        let _ = flat.multiply_scalar_(share.weight);
-        mpi.add(floats_of(&mut flat), mpi.float)?;
+        let mut flat = gather(&gradients);
+        if let Some(gpus) = self.gpus.get() {
+            let _ = flat.multiply_scalar_(share.weight);
+            gpus.add(&flat)?;
+        } else {
+            flat = flat.to_device(Device::Cpu);
+            let _ = flat.multiply_scalar_(share.weight);
+            mpi.add(floats_of(&mut flat), mpi.float)?;
+        }
         let mut all = parts(&flat, &gradients);
         let loss = all.pop().unwrap_or_default();
         Ok((all, loss))

@@ -99,6 +99,12 @@ pub enum Error {
         /// Its function and its reason.
         problem: String,
     },
+    /// The GPUs of the processes could not exchange what they have.
+    #[error("NCCL failed: {problem}")]
+    Nccl {
+        /// Its function and its reason.
+        problem: String,
+    },
     /// libtorch failed.
     #[error("libtorch failed: {problem}")]
     Torch {
@@ -142,6 +148,9 @@ impl Hint for Error {
             }
             Self::OtherLauncher { .. } => {
                 "choose Mpi as the job's distribution (`Distribution::mpi`), or start them by Open MPI's mpirun".to_owned()
+            }
+            Self::Nccl { .. } => {
+                "see whether another process failed first; NCCL_DEBUG=INFO lets it say more".to_owned()
             }
             Self::Mpi { .. } => {
                 "see whether another process failed first; a process that is started alone trains without MPI".to_owned()

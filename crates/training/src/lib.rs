@@ -17,6 +17,7 @@ pub mod gpu;
 pub mod graph;
 mod library;
 mod memory;
+mod nccl;
 pub mod optimizer;
 pub mod schedule;
 pub mod settings;

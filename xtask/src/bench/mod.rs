@@ -7,6 +7,7 @@ mod idle;
 mod kernel;
 mod machine;
 mod runs;
+mod scale;
 mod studio;
 mod submit;
 mod table;
@@ -31,6 +32,8 @@ enum Benchmark {
     Submit(submit::Options),
     /// Our training program against PyTorch: the workshop's train.py, and a tuned loop
     Train(train::Options),
+    /// Several processes of our training program against one of them
+    Scale(scale::Options),
     /// The local workspace's pages against MLflow's server and its UI
     Studio(studio::Options),
 }
@@ -41,6 +44,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         Benchmark::Kernel(options) => kernel::run(options),
         Benchmark::Submit(options) => submit::run(options),
         Benchmark::Train(options) => train::run(options),
+        Benchmark::Scale(options) => scale::run(options),
         Benchmark::Studio(options) => studio::run(options),
     }
 }

@@ -177,15 +177,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         epochs: options.epochs,
     };
 
-    let step = report.step("data", "the same for all");
-    let data = folder().join("data");
-    let mut cut = bench.python("bench_train.py");
-    cut.arg("data")
-        .arg(place::lab().join("data"))
-        .arg(&data)
-        .arg(options.images.to_string());
-    process::run(&step, "bench-train-data", cut)?;
-    step.done("");
+    cut_data(&report, &bench.python, options.images)?;
 
     let mut samples = Samples::default();
     let plan = plan(options.rounds, options.gpu);
@@ -225,8 +217,42 @@ fn plan(rounds: u32, gpu: bool) -> Vec<(u32, Program)> {
     (0..rounds).flat_map(in_round).collect()
 }
 
+/// Writes the data that all read: MNIST with the first pictures to learn from.
+pub(super) fn cut_data(report: &Report, python: &Path, images: u32) -> Result<()> {
+    let step = report.step("data", "the same for all");
+    let mut cut = script(python, "bench_train.py");
+    cut.arg("data")
+        .arg(place::lab().join("data"))
+        .arg(data())
+        .arg(images.to_string());
+    process::run(&step, "bench-train-data", cut)?;
+    step.done("");
+    Ok(())
+}
+
+/// Where that data is.
+pub(super) fn data() -> PathBuf {
+    folder().join("data")
+}
+
+/// The start of a command that measures the rest of it.
+pub(super) fn measuring(python: &Path) -> Command {
+    let mut command = script(python, "bench_train.py");
+    command.arg("measure");
+    command
+}
+
+/// A program of ours in Python.
+fn script(python: &Path, name: &str) -> Command {
+    let mut python = process::command(python);
+    python
+        .arg(place::root().join("xtask/python").join(name))
+        .env("PYTHONUNBUFFERED", "1");
+    python
+}
+
 /// Where the programs run.
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     place::target().join("bench/train")
 }
 
@@ -235,7 +261,7 @@ fn threads() -> usize {
 }
 
 /// The name of the first GPU.
-fn gpu() -> Option<String> {
+pub(super) fn gpu() -> Option<String> {
     let asked = Command::new("nvidia-smi")
         .args(["--query-gpu=name", "--format=csv,noheader", "--id=0"])
         .output()
@@ -244,32 +270,21 @@ fn gpu() -> Option<String> {
 }
 
 /// A path that holds in every folder.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
 }
 
 impl Bench {
-    /// A program of ours in Python.
-    fn python(&self, script: &str) -> Command {
-        let mut python = process::command(&self.python);
-        python
-            .arg(place::root().join("xtask/python").join(script))
-            .env("PYTHONUNBUFFERED", "1");
-        python
-    }
-
     /// A measured run.
     fn command(&self, program: Program, seed: u32) -> Command {
         let (epochs, seed) = (self.epochs.to_string(), seed.to_string());
-        let data = folder().join("data");
-        let mut command = self.python("bench_train.py");
-        command.arg("measure");
+        let mut command = measuring(&self.python);
         match program {
             Program::Ours | Program::Float32 | Program::Bfloat16 => {
                 command
                     .arg(&self.ours)
                     .args(["--epochs", &epochs, "--seed", &seed, "--data"])
-                    .arg(data);
+                    .arg(data());
                 if program != Program::Ours {
                     command.args(["--precision", program.name()]);
                 }
@@ -281,7 +296,7 @@ impl Bench {
                 command
                     .arg(&self.python)
                     .arg(place::root().join("xtask/python/train_ordinary.py"))
-                    .arg(data)
+                    .arg(data())
                     .args([epochs, seed]);
             }
             Program::Tuned | Program::TunedBfloat16 => {
@@ -293,7 +308,7 @@ impl Bench {
                 command
                     .arg(&self.python)
                     .arg(place::root().join("xtask/python/train_tuned.py"))
-                    .arg(data)
+                    .arg(data())
                     .args([&epochs, &seed, precision])
                     .envs(MALLOC);
             }

@@ -3,6 +3,7 @@
 // Everything returns what went wrong, or null; the text is good until the thread's next call.
 
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <c10/util/Exception.h>
 
@@ -32,9 +33,17 @@ const char *attempt(Function function) {
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-// Recording is not possible on the stream that a thread begins with.
-EXPORTED const char *training_enter_stream() {
-  return attempt([] { c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool()); });
+// This thread launches on this GPU from now on, and not on the stream that it begins with: recording is not possible there.
+EXPORTED const char *training_enter_stream(int gpu) {
+  return attempt([gpu] {
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(gpu));
+    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool());
+  });
+}
+
+// What this thread launches on, for libraries that are told where.
+EXPORTED const char *training_stream(void **stream) {
+  return attempt([stream] { *stream = c10::cuda::getCurrentCUDAStream().stream(); });
 }
 
 // From here on, what this thread launches is recorded and does not run.

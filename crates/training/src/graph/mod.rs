@@ -4,7 +4,7 @@
 //! forwards, backwards and the optimizer's. CUDA can record what a step launches and replay it all at once.
 
 use std::{
-    ffi::{CStr, c_char, c_void},
+    ffi::{CStr, c_char, c_int, c_void},
     os::fd::AsRawFd,
     ptr::{self, NonNull},
     sync::OnceLock,
@@ -28,6 +28,7 @@ const WARM_UP: u32 = 3;
 /// What of `graph.cpp` is called. All of it says what went wrong, or nothing.
 #[derive(Debug)]
 struct Functions {
+    stream: unsafe extern "C" fn(*mut *mut c_void) -> *const c_char,
     begin: unsafe extern "C" fn(*mut *mut c_void) -> *const c_char,
     end: unsafe extern "C" fn(*mut c_void) -> *const c_char,
     replay: unsafe extern "C" fn(*mut c_void) -> *const c_char,
@@ -36,9 +37,9 @@ struct Functions {
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// Makes recording possible in this thread, which must be the one that trains; or says why it is not. CUDA must be
-/// loaded, and no tensor be on the GPU yet.
-pub(crate) fn prepare() -> Result<(), String> {
+/// Makes recording what is launched on a GPU possible in this thread, which must be the one that trains; or says why it is
+/// not. CUDA must be loaded, and no tensor be on the GPU yet.
+pub(crate) fn prepare(gpu: usize) -> Result<(), String> {
     if LIBRARY.is_empty() {
         return Err("this program was built without CUDA's headers".to_owned());
     }
@@ -46,9 +47,10 @@ pub(crate) fn prepare() -> Result<(), String> {
     // SAFETY: these are the types of the functions in `graph.cpp`.
     #[expect(unsafe_code, reason = "symbols of a library have no types")]
     let (enter, functions) = unsafe {
-        let enter: unsafe extern "C" fn() -> *const c_char =
+        let enter: unsafe extern "C" fn(c_int) -> *const c_char =
             function(&library, c"training_enter_stream")?;
         let functions = Functions {
+            stream: function(&library, c"training_stream")?,
             begin: function(&library, c"training_graph_begin")?,
             end: function(&library, c"training_graph_end")?,
             replay: function(&library, c"training_graph_replay")?,
@@ -58,11 +60,21 @@ pub(crate) fn prepare() -> Result<(), String> {
     };
     // Its functions are called until the process ends.
     std::mem::forget(library);
-    // SAFETY: it takes nothing, and catches what C++ throws.
+    // SAFETY: it catches what C++ throws.
     #[expect(unsafe_code, reason = "a call of C++")]
-    said(unsafe { enter() })?;
+    said(unsafe { enter(gpu as c_int) })?;
     FUNCTIONS.get_or_init(|| functions);
     Ok(())
+}
+
+/// The CUDA stream that this thread launches on, once [`prepare`] has been called.
+pub(crate) fn stream() -> Result<*mut c_void, String> {
+    let functions = FUNCTIONS.get().ok_or("no stream was entered")?;
+    let mut stream = ptr::null_mut();
+    // SAFETY: it writes a pointer.
+    #[expect(unsafe_code, reason = "a call of C++")]
+    said(unsafe { (functions.stream)(&raw mut stream) })?;
+    Ok(stream)
 }
 
 /// Links the library to the CUDA that is loaded.
@@ -163,7 +175,7 @@ impl<F: Fn(&Tensor) -> Result<Tensor, Error>> GraphedStep<F> {
     /// A step for batches that are `batch_size` examples, but for the last of an epoch.
     pub fn new(compute: &Compute, batch_size: i64, step: F) -> Self {
         let state = match FUNCTIONS.get() {
-            Some(functions) if compute.device.is_cuda() => State::WarmingUp(functions, WARM_UP),
+            Some(functions) if compute.records_steps() => State::WarmingUp(functions, WARM_UP),
             _ => State::Called,
         };
         Self {

@@ -1,0 +1,115 @@
+//! `cargo xtask bench scale`: what several processes of our training program do together, against one of them alone.
+//!
+//! On the CPU each process computes with one thread, so that as many processes as processors have all of them; on GPUs each
+//! has one of its own.
+
+use super::runs::Runs;
+use super::table::{Competitor, Definition, Goal, Samples};
+use super::train;
+use crate::error::Result;
+use crate::lab;
+use crate::place;
+use crate::python;
+use crate::report::Report;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// The rows: examples in a batch, which all processes share.
+const ROWS: [(&str, u32); 2] = [("images_per_s_64", 64), ("images_per_s_256", 256)];
+
+/// How thoroughly to measure.
+#[derive(Args)]
+pub struct Options {
+    /// How many processes share each batch
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..))]
+    processes: u32,
+    /// How many times each trains
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How many of MNIST's pictures they learn from, twice
+    #[arg(long, default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1000..=60_000))]
+    images: u32,
+    /// Train on GPUs, of which there must be one for each process
+    #[arg(long)]
+    gpu: bool,
+    /// A Python, beside which there is mpirun, instead of one that is set up for this
+    #[arg(long, requires = "program")]
+    python: Option<PathBuf>,
+    /// Our training program, built elsewhere, instead of building it
+    #[arg(long, requires = "python")]
+    program: Option<PathBuf>,
+    /// Seconds to wait, in all, for other processes to be idle
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let mut runs = Runs::new(options.patience);
+    let report = Report::new();
+    let given = options.python.as_ref().zip(options.program.as_ref());
+    let (python, program) = if let Some((python, program)) = given {
+        (train::absolute(python)?, train::absolute(program)?)
+    } else {
+        let tools = lab::find_tools(&report)?;
+        lab::provide_python(&report, python::MPI, &tools)?;
+        lab::build_trainer(&report)?;
+        (python::MPI.program("python"), place::program("train"))
+    };
+    train::cut_data(&report, &python, options.images)?;
+
+    let mut samples = Samples::default();
+    let runs_of_all = options.rounds as usize * ROWS.len() * 2;
+    let mut number = 0;
+    for _ in 0..options.rounds {
+        for (row, batch) in ROWS {
+            for (who, processes) in [(Competitor::Peer, 1), (Competitor::Ours, options.processes)] {
+                number += 1;
+                let what = format!("{number}/{runs_of_all} {processes} × {batch}");
+                let step = report.step(&what, "");
+                let mut command = train::measuring(&python);
+                command
+                    .arg(python.with_file_name("mpirun"))
+                    .args(["--oversubscribe", "--bind-to", "none"])
+                    .args(["-n", &processes.to_string()])
+                    .arg(&program)
+                    .args(["--epochs", "2", "--batch-size", &batch.to_string()])
+                    .arg("--save-model=false");
+                apply(options, &mut command);
+                for (sample, value) in runs.measure(&step, "bench-scale", command)? {
+                    if sample == "images_per_s" {
+                        samples.add(who, row, value);
+                    }
+                }
+                step.done("");
+            }
+        }
+    }
+    let rows = samples.rows(&ROWS.map(|(row, _)| Definition::new(row, "/s", Goal::None)));
+    let name = if options.gpu { "scale_gpu" } else { "scale" };
+    let facts = [
+        ("gpu", json!(options.gpu.then(train::gpu))),
+        ("processes", json!(options.processes)),
+        ("rounds", json!(options.rounds)),
+        ("images", json!(options.images)),
+    ];
+    runs.end(report, name, "one process", facts, &rows)
+}
+
+/// Where it trains, and on what.
+fn apply(options: &Options, command: &mut Command) {
+    command.arg("--data").arg(train::data());
+    if !options.gpu {
+        command
+            .arg("--no-cuda")
+            .env("CUDA_VISIBLE_DEVICES", "")
+            .env("OMP_NUM_THREADS", "1");
+    }
+    command
+        .current_dir(train::folder())
+        // In containers everybody is root.
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+}
