@@ -3,7 +3,7 @@ normalised at once, batches taken by index; in 16 bits, by autocast and with the
 
     train_tuned.py DATA EPOCHS SEED [bfloat16]
 
-Whoever starts it sets glibc's thresholds, so that memory is kept for the next batch and not given back.
+Whoever starts it sets up glibc's malloc so that memory is kept for the next batch and not given back.
 """
 
 import sys

@@ -1,7 +1,7 @@
 //! Keeps glibc from giving memory back to the system between batches.
 
-/// The largest threshold that glibc takes: what is larger is given back at once.
-const LARGE: libc::c_int = 32 << 20;
+/// So many tensors may have memory of their own from the system: whatever has is given back with it.
+const OWN: libc::c_int = 0;
 /// How much that is free at the heap's end may stay.
 const FREE: libc::c_int = 1 << 30;
 /// How much is taken at a time.
@@ -11,7 +11,7 @@ const TAKEN: libc::c_int = 64 << 20;
 /// getting it from the system again, page by page. Whoever sets glibc's own environment variables is obeyed.
 pub fn keep() {
     for (variable, setting, bytes) in [
-        ("MALLOC_MMAP_THRESHOLD_", libc::M_MMAP_THRESHOLD, LARGE),
+        ("MALLOC_MMAP_MAX_", libc::M_MMAP_MAX, OWN),
         ("MALLOC_TRIM_THRESHOLD_", libc::M_TRIM_THRESHOLD, FREE),
         ("MALLOC_TOP_PAD_", libc::M_TOP_PAD, TAKEN),
     ] {

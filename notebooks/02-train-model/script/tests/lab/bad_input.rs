@@ -266,7 +266,7 @@ fn too_little_memory() {
     let mut command = Command::new("sh");
     command.args([
         "-c",
-        "ulimit -v 2000000; exec \"$0\" --dry-run --epochs 1 --no-cuda --batch-size 4000",
+        "ulimit -v 2000000; exec \"$0\" --dry-run --epochs 1 --no-cuda --batch-size 4000 --precision float32",
         TRAIN,
     ]);
     command.env("OMP_NUM_THREADS", "1");
