@@ -2,7 +2,7 @@
 
     bench_submit.py FOLDER LOCAL LAB ours|peer PROGRAM…
 
-FOLDER is cleared and used; LOCAL is the local workspace's program, LAB the folder of the lab's script. PROGRAM gets
+FOLDER is made, and left; LOCAL is the local workspace's program, LAB the folder of the lab's script. PROGRAM gets
 ROW=FOLDER for each job, `peer` the workspace's address and token before them.
 
 Events: {"at": what is done now}, {"sample": name, "value": number}; at the end {"cpu": seconds of processor time that
@@ -56,7 +56,6 @@ def fresh(folder):
 
 def main(folder, local, lab, who, *program):
     folder = pathlib.Path(folder)
-    shutil.rmtree(folder, ignore_errors=True)
     home = folder / "home"
     home.mkdir(parents=True)
     say(at="making files")

@@ -169,9 +169,13 @@ impl Processes {
         // What cannot be seen before it is tried.
         let count = Tensor::ones([1], (Kind::Float, device));
         let tried = gpus.add(&count).map_err(|error| error.to_string());
-        let tried = tried.and_then(|()| match count.double_value(&[0]) {
-            count if count == self.size() as f64 => Ok(()),
-            count => Err(format!("{} GPUs were counted as {count}", self.size())),
+        let tried = tried.and_then(|()| {
+            let counted = count.double_value(&[0]) as usize;
+            if counted == self.size() {
+                Ok(())
+            } else {
+                Err(format!("{} GPUs were counted as {counted}", self.size()))
+            }
         });
         self.agree(tried)?;
         // Nothing was there: this is called once.

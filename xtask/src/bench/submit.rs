@@ -1,17 +1,21 @@
 //! `cargo xtask bench submit`: the SDK against the official client, both with the same local workspace.
 //!
-//! `xtask/python/bench_submit.py` measures each from outside, with a local workspace and files that are new each time.
+//! `xtask/python/bench_submit.py` measures each from outside, with a local workspace and files that are new each time. Nothing
+//! is deleted before all is done: for some minutes, ext4 searches for a number for each new file that no deleted file had,
+//! and after some thousands of those that takes longer than all else.
 
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
 use crate::build;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lab;
 use crate::python;
 use crate::report::Report;
 use crate::{place, process};
 use clap::Args;
 use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The peer.
@@ -56,24 +60,33 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             let name = competitor.name();
             let step = report.step(&format!("{}/{} {name}", round + 1, options.rounds), "");
             let log = format!("bench-submit-{name}");
-            for (row, value) in runs.measure(&step, &log, command(competitor))? {
+            let folder = folder().join(format!("{}-{round}-{name}", std::process::id()));
+            for (row, value) in runs.measure(&step, &log, command(competitor, &folder))? {
                 samples.add(competitor, &row, value);
             }
             step.done("");
         }
     }
     let facts = [("rounds", json!(options.rounds))];
-    runs.end(report, "submit", PEER, facts, &samples.rows(&ROWS))
+    let rows = samples.rows(&ROWS);
+    let ended = runs.end(report, "submit", PEER, facts, &rows)?;
+    fs::remove_dir_all(folder()).map_err(Error::io("clear", &folder()))?;
+    Ok(ended)
+}
+
+/// Where the runs' files are.
+fn folder() -> PathBuf {
+    place::target().join("bench/submit")
 }
 
 /// A measured run.
-fn command(competitor: Competitor) -> Command {
+fn command(competitor: Competitor, folder: &Path) -> Command {
     let scripts = place::root().join("xtask/python");
     let python = python::AZURE_AI_ML.program("python");
     let mut command = process::command(&python);
     command
         .arg(scripts.join("bench_submit.py"))
-        .arg(place::target().join("bench/submit"))
+        .arg(folder)
         .arg(place::program("azureml-local"))
         .arg(place::lab().join("script"))
         .arg(competitor.name())
