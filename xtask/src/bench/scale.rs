@@ -5,15 +5,12 @@
 
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
-use super::train;
+use super::train::{self, Programs};
 use crate::error::Result;
-use crate::lab;
-use crate::place;
 use crate::python;
 use crate::report::Report;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// The rows: examples in a batch, which all processes share.
@@ -34,12 +31,8 @@ pub struct Options {
     /// Train on GPUs, of which there must be one for each process
     #[arg(long)]
     gpu: bool,
-    /// A Python, beside which there is mpirun, instead of one that is set up for this
-    #[arg(long, requires = "program")]
-    python: Option<PathBuf>,
-    /// Our training program, built elsewhere, instead of building it
-    #[arg(long, requires = "python")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Seconds to wait, in all, for other processes to be idle
     #[arg(long, default_value_t = 120)]
     patience: u64,
@@ -49,15 +42,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut runs = Runs::new(options.patience);
     let report = Report::new();
-    let given = options.python.as_ref().zip(options.program.as_ref());
-    let (python, program) = if let Some((python, program)) = given {
-        (train::absolute(python)?, train::absolute(program)?)
-    } else {
-        let tools = lab::find_tools(&report)?;
-        lab::provide_python(&report, python::MPI, &tools)?;
-        lab::build_trainer(&report)?;
-        (python::MPI.program("python"), place::program("train"))
-    };
+    let (python, program) = options.programs.find(&report, python::MPI)?;
     train::cut_data(&report, &python, options.images)?;
 
     let mut samples = Samples::default();

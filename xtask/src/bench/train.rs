@@ -9,7 +9,7 @@ use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
 use crate::error::{Error, Result};
 use crate::lab;
-use crate::python;
+use crate::python::{self, Environment};
 use crate::report::Report;
 use crate::{place, process};
 use clap::Args;
@@ -70,15 +70,36 @@ pub struct Options {
     /// Train on the first GPU instead of the CPU
     #[arg(long)]
     gpu: bool,
-    /// A Python that has PyTorch 2.11 and Pillow, instead of one that is set up for this
+    #[command(flatten)]
+    programs: Programs,
+    /// Seconds to wait, in all, for other processes to be idle
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+}
+
+/// What measures and what is measured, where they are not to be made here: on machines without a toolchain.
+#[derive(Args)]
+pub(super) struct Programs {
+    /// A Python that has what is needed, PyTorch 2.11 and Pillow to compare with it, Open MPI to scale, instead of one that
+    /// is set up for this
     #[arg(long, requires = "program")]
     python: Option<PathBuf>,
     /// Our training program, built elsewhere, instead of building it
     #[arg(long, requires = "python")]
     program: Option<PathBuf>,
-    /// Seconds to wait, in all, for other processes to be idle
-    #[arg(long, default_value_t = 120)]
-    patience: u64,
+}
+
+impl Programs {
+    /// The Python and our program, which are made where they are not given.
+    pub(super) fn find(&self, report: &Report, usual: Environment) -> Result<(PathBuf, PathBuf)> {
+        if let (Some(python), Some(program)) = (&self.python, &self.program) {
+            return Ok((absolute(python)?, absolute(program)?));
+        }
+        let tools = lab::find_tools(report)?;
+        lab::provide_python(report, usual, &tools)?;
+        lab::build_trainer(report)?;
+        Ok((usual.program("python"), place::program("train")))
+    }
 }
 
 /// What trains.
@@ -161,15 +182,7 @@ struct Bench {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut runs = Runs::new(options.patience);
     let report = Report::new();
-    let given = options.python.as_ref().zip(options.program.as_ref());
-    let (python, ours) = if let Some((python, program)) = given {
-        (absolute(python)?, absolute(program)?)
-    } else {
-        let tools = lab::find_tools(&report)?;
-        lab::provide_python(&report, python::TORCH, &tools)?;
-        lab::build_trainer(&report)?;
-        (python::TORCH.program("python"), place::program("train"))
-    };
+    let (python, ours) = options.programs.find(&report, python::TORCH)?;
     let bench = Bench {
         python,
         ours,
@@ -270,7 +283,7 @@ pub(super) fn gpu() -> Option<String> {
 }
 
 /// A path that holds in every folder.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
 }
 
