@@ -240,8 +240,11 @@ pub fn as_client(test: &str, configure: impl FnOnce(&mut Command)) -> Option<Str
     let output = command.output().expect("the test starts again");
     let printed =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{}\n{}", printed[0], printed[1]);
-    Some(printed.concat())
+    let printed = printed.concat();
+    // What the client counts is not counted twice.
+    let indented = printed.replace('\n', "\n  ");
+    assert!(output.status.success(), "the client failed:\n  {indented}");
+    Some(printed)
 }
 
 /// This program, as the client of one test.
@@ -252,7 +255,8 @@ pub fn client_of(test: &str) -> Command {
     let this = std::env::current_exe().expect("the path of the running test is known");
     let mut command = Command::new(this);
     command
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .args([test, "--exact", "--include-ignored"])
+        .args(["--nocapture", "--test-threads=1"])
         .stdin(Stdio::null())
         .env(INSIDE, test);
     command

@@ -91,8 +91,16 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     for failure in &tally.failures {
         println!("failed: {failure}");
     }
+    for left in &tally.left {
+        println!("not run: {left}");
+    }
     println!("everything took {}", seconds(started.elapsed()));
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    println!(
+        "{} passed, {} failed, {} not run",
+        tally.passed,
+        tally.failed,
+        tally.left.len()
+    );
     Ok(if tally.failed == 0 && tally.passed > 0 {
         ExitCode::SUCCESS
     } else {
@@ -143,6 +151,11 @@ fn tests(
     if home.exists() {
         fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
     }
+    let on_azure = std::env::var_os(ON_AZURE).map(PathBuf::from);
+    // Tests run in the folders of their packages.
+    let on_azure = on_azure
+        .map(|config| std::path::absolute(&config).map_err(Error::io("find", &config)))
+        .transpose()?;
     for (selection, title) in Selection::ALL
         .into_iter()
         .zip(["tests", "tests of the training program"])
@@ -150,7 +163,10 @@ fn tests(
         let mut cargo = selection.cargo("test");
         cargo
             .arg("--no-fail-fast")
+            .envs(on_azure.iter().map(|config| (ON_AZURE, config)))
             .args(filter)
+            // The tests that need a workspace on Azure wait for somebody who names one.
+            .args(on_azure.iter().flat_map(|_| ["--", "--include-ignored"]))
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
             .envs(programs.iter().copied())
@@ -184,12 +200,17 @@ fn tests(
     Ok(())
 }
 
+/// Names the `config.json` of a workspace on Azure, for the tests that need one.
+const ON_AZURE: &str = "AZUREML_TEST_WORKSPACE";
+
 /// How many checks and tests passed and failed.
 #[derive(Default)]
 struct Tally {
     passed: usize,
     failed: usize,
     failures: Vec<String>,
+    /// Those that were left out, and why.
+    left: Vec<String>,
 }
 
 impl Tally {
@@ -219,6 +240,13 @@ impl Tally {
             .and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.failures.push(name.to_owned());
+        }
+        if let Some((name, why)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... ignored"))
+        {
+            self.left
+                .push(format!("{name}{}", why.replacen(',', ":", 1)));
         }
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
@@ -250,6 +278,7 @@ mod tests {
             "running 3 tests",
             "test one ... ok",
             "test two::three ... FAILED",
+            "test four ... ignored, it needs another machine",
             "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "     Running unittests src/lib.rs (target/release/deps/x)",
             "test result: ok. 40 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 2.10s",
@@ -258,5 +287,6 @@ mod tests {
         }
         assert_eq!((tally.passed, tally.failed), (42, 1));
         assert_eq!(tally.failures, ["two::three"]);
+        assert_eq!(tally.left, ["four: it needs another machine"]);
     }
 }

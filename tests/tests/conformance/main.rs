@@ -1,8 +1,8 @@
 //! One list of what the SDK does with a workspace, passed by every workspace that there is: the local one, the same behind a proxy that
 //! injects the faults of networks and of busy services, and one on Azure where somebody names it.
 //!
-//! `AZUREML_TEST_WORKSPACE=config.json cargo test --test conformance` runs the list against the workspace on Azure that the file names,
-//! with the credential that the SDK finds. It makes environments, models, data and short jobs there, with names that begin with
+//! `AZUREML_TEST_WORKSPACE=config.json cargo xtask test a_workspace_on_azure` runs the list against the workspace on Azure that the
+//! file names, with the credential that the SDK finds. It makes environments, models, data and short jobs there, with names that begin with
 //! `conformance`; `AZUREML_TEST_COMPUTE` names the compute target of the jobs (`cpu-cluster`).
 
 mod list;
@@ -80,11 +80,10 @@ fn the_local_workspace_passes() {
 }
 
 #[test]
+#[ignore = "it needs a workspace on Azure, whose config.json AZUREML_TEST_WORKSPACE names"]
 fn a_workspace_on_azure_passes() {
-    let Some(config) = std::env::var_os(AZURE).map(PathBuf::from) else {
-        println!("nobody asked for Azure: {AZURE} names no config.json of a workspace there");
-        return;
-    };
+    let config = std::env::var_os(AZURE).map(PathBuf::from);
+    let config = config.unwrap_or_else(|| panic!("{AZURE} names no config.json"));
     let config = config.canonicalize().expect("the file is there");
     let printed = as_client("a_workspace_on_azure_passes", |command| {
         command.env(AZURE, &config);
