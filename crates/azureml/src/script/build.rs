@@ -250,6 +250,16 @@ fn progress_of(line: &str) -> Option<&str> {
     (is_verb && line.get(12..13) == Some(" ") && line.starts_with(' ')).then(|| line.trim_start())
 }
 
+/// How the variables begin that tell a program of its own package, when cargo has started it. Build scripts that ask for them
+/// would run again, and all that follows from them.
+const OF_PACKAGE: [&str; 5] = [
+    "CARGO_PKG_",
+    "CARGO_MANIFEST_",
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+    "CARGO_PRIMARY_",
+];
+
 fn cargo(folder: &Path) -> Command {
     let program = env::var(env::CARGO).unwrap_or_else(|| "cargo".to_owned());
     let mut command = Command::new(program);
@@ -260,6 +270,12 @@ fn cargo(folder: &Path) -> Command {
         .env("CARGO_TERM_PROGRESS_WHEN", "never")
         .env_remove(env::NOTEBOOK_DISPLAY_FD)
         .stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |name: &str| OF_PACKAGE.iter().any(|start| name.starts_with(start));
+        if name.to_str().is_some_and(is_of_package) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -273,6 +289,18 @@ fn no_cargo(error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_hears_nothing_of_the_package_that_submits_it() {
+        // Cargo has started this test.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let command = cargo(Path::new("."));
+        let mut removed = command
+            .as_std()
+            .get_envs()
+            .filter(|(_, value)| value.is_none());
+        assert!(removed.any(|(name, _)| name == "CARGO_MANIFEST_DIR"));
+    }
 
     #[test]
     fn cargos_progress_is_told_from_rustcs_words() {
