@@ -8,8 +8,8 @@ ROW=FOLDER for each job, `peer` the workspace's address and token before them.
 Events: {"at": what is done now}, {"sample": name, "value": number}; at the end {"cpu": seconds of processor time that
 the program and the local workspace took}.
 
-What is measured, all with clients that are loaded and connected, and while no job runs: `submit`, seconds from the call to the accepted job with
-the lab's script as its code, which nobody has uploaded before; `submit_unchanged`, the same again;
+What is measured, all with clients that are loaded and connected, and while no job runs: `submit`, seconds from the call
+to the accepted job with the lab's script as its code, which nobody has uploaded before; `submit_unchanged`, the same again;
 `submit_2k_files` with 2,000 files; `submit_10k_tree` with 10,000, of which 9,000 are ignored; `log_latency`, seconds
 from a line of a job to that line on standard output; `memory`, the most that the client held, in MB.
 """

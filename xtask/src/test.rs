@@ -15,6 +15,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+/// Names the `config.json` of a workspace on Azure, for the tests that need one.
+const ON_AZURE: &str = "AZUREML_TEST_WORKSPACE";
+
 /// Tests that start kernels and trainings: more at once would not be faster, but would need memory.
 const MOST_AT_ONCE: usize = 4;
 
@@ -199,9 +202,6 @@ fn tests(
     }
     Ok(())
 }
-
-/// Names the `config.json` of a workspace on Azure, for the tests that need one.
-const ON_AZURE: &str = "AZUREML_TEST_WORKSPACE";
 
 /// How many checks and tests passed and failed.
 #[derive(Default)]

@@ -45,33 +45,26 @@ impl Compute {
             let threads = tch::get_num_threads().max(1);
             tch::set_num_threads(processes.threads(threads as usize) as i32);
         }
-        let device = match found {
-            Ok(gpus) => Device::Cuda(number % gpus),
-            Err(_) => Device::Cpu,
+        let (device, prepared, has_own) = match found {
+            Ok(gpus) => (
+                Device::Cuda(number % gpus),
+                graph::prepare(number % gpus),
+                // Two processes on one GPU cannot be joined on it.
+                processes.local_size() <= gpus,
+            ),
+            Err(reason) => (Device::Cpu, Err(reason), false),
         };
-        let prepared = match &found {
-            Ok(gpus) => graph::prepare(number % gpus),
-            Err(reason) => Err(reason.clone()),
-        };
-        // Two processes on one GPU cannot be joined on it.
-        let has_own = matches!(found, Ok(gpus) if processes.local_size() <= gpus);
         let joined = processes.join_gpus(device, prepared, has_own);
-        let precision = settings
-            .precision
-            .unwrap_or_else(|| Precision::usual(device));
-        match found {
-            Ok(gpus) => Self {
-                device,
-                precision,
-                reason: joined.err(),
+        Self {
+            device,
+            precision: settings
+                .precision
+                .unwrap_or_else(|| Precision::usual(device)),
+            reason: joined.err(),
+            gpu: match device {
                 // There may be fewer than processes.
-                gpu: gpu.or_else(|| Gpu::of_cuda(number % gpus).ok()),
-            },
-            Err(reason) => Self {
-                device,
-                precision,
-                reason: Some(reason),
-                gpu: None,
+                Device::Cuda(number) => gpu.or_else(|| Gpu::of_cuda(number).ok()),
+                _ => None,
             },
         }
     }

@@ -11,6 +11,7 @@ use crate::python;
 use crate::report::Report;
 use clap::Args;
 use serde_json::json;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// The rows: examples in a batch, which all processes share.
@@ -54,15 +55,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
                 number += 1;
                 let what = format!("{number}/{runs_of_all} {processes} × {batch}");
                 let step = report.step(&what, "");
-                let mut command = train::measuring(&python);
-                command
-                    .arg(python.with_file_name("mpirun"))
-                    .args(["--oversubscribe", "--bind-to", "none"])
-                    .args(["-n", &processes.to_string()])
-                    .arg(&program)
-                    .args(["--epochs", "2", "--batch-size", &batch.to_string()])
-                    .arg("--save-model=false");
-                apply(options, &mut command);
+                let command = command(options, &python, &program, processes, batch);
                 for (sample, value) in runs.measure(&step, "bench-scale", command)? {
                     if sample == "images_per_s" {
                         samples.add(who, row, value);
@@ -83,18 +76,30 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     runs.end(report, name, "one process", facts, &rows)
 }
 
-/// Where it trains, and on what.
-fn apply(options: &Options, command: &mut Command) {
-    command.arg("--data").arg(train::data());
+/// A measured run.
+fn command(
+    options: &Options,
+    python: &Path,
+    program: &Path,
+    processes: u32,
+    batch: u32,
+) -> Command {
+    let mut command = train::measuring(python);
+    command
+        .arg(python.with_file_name("mpirun"))
+        .args(["--oversubscribe", "--bind-to", "none"])
+        .args(["-n", &processes.to_string()])
+        .arg(program)
+        .args(["--epochs", "2", "--batch-size", &batch.to_string()])
+        .args(["--save-model=false", "--data"])
+        .arg(train::data());
     if !options.gpu {
-        command
-            .arg("--no-cuda")
-            .env("CUDA_VISIBLE_DEVICES", "")
-            .env("OMP_NUM_THREADS", "1");
+        command.arg("--no-cuda").env("OMP_NUM_THREADS", "1");
     }
     command
         .current_dir(train::folder())
         // In containers everybody is root.
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command
 }

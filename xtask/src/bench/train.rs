@@ -34,10 +34,15 @@ const MALLOC: [(&str, &str); 3] = [
 
 /// The rows, in the order of the table. Where none is named, the peer is the ordinary program. The rows of a precision show
 /// what part of a lead comes from it.
-fn rows(gpu: bool) -> Vec<Definition> {
+fn rows(gpu: bool) -> [Definition; 9] {
     let (ordinary, tuned) = if gpu { (10.0, 2.0) } else { (1.6, 1.3) };
     let on_cpu = |goal: Goal| if gpu { Goal::None } else { goal };
-    let mut rows = vec![
+    let accuracy_of_other = if gpu {
+        "accuracy_bfloat16"
+    } else {
+        "accuracy_float32"
+    };
+    let rows = [
         ("images_per_s_ordinary", "/s", Goal::OfPeerAtLeast(ordinary)),
         ("images_per_s_tuned", "/s", Goal::OfPeerAtLeast(tuned)),
         ("images_per_s_float32", "/s", Goal::None),
@@ -46,13 +51,9 @@ fn rows(gpu: bool) -> Vec<Definition> {
         ("job", "s", Goal::None),
         ("memory", "MB", on_cpu(Goal::OfPeer(0.8))),
         ("accuracy", "%", Goal::OfPeerAtLeast(0.995)),
-        ("accuracy_float32", "%", Goal::OfPeerAtLeast(0.995)),
-        ("accuracy_bfloat16", "%", Goal::OfPeerAtLeast(0.995)),
+        (accuracy_of_other, "%", Goal::OfPeerAtLeast(0.995)),
     ];
-    let other = Program::other(gpu).name();
-    rows.retain(|(name, ..)| !name.starts_with("accuracy_") || name.ends_with(other));
-    let definition = |(name, unit, goal)| Definition::new(name, unit, goal);
-    rows.into_iter().map(definition).collect()
+    rows.map(|(name, unit, goal)| Definition::new(name, unit, goal))
 }
 
 /// How thoroughly to measure.
@@ -288,6 +289,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 impl Bench {
+    /// The peers' Python, a script for it, and the data.
+    fn script(&self, name: &str) -> [PathBuf; 3] {
+        let script = place::root().join("xtask/python").join(name);
+        [self.python.clone(), script, data()]
+    }
+
     /// A measured run.
     fn command(&self, program: Program, seed: u32) -> Command {
         let (epochs, seed) = (self.epochs.to_string(), seed.to_string());
@@ -307,22 +314,14 @@ impl Bench {
             }
             Program::Ordinary => {
                 command
-                    .arg(&self.python)
-                    .arg(place::root().join("xtask/python/train_ordinary.py"))
-                    .arg(data())
+                    .args(self.script("train_ordinary.py"))
                     .args([epochs, seed]);
             }
             Program::Tuned | Program::TunedBfloat16 => {
-                let precision = if program == Program::Tuned {
-                    "float32"
-                } else {
-                    "bfloat16"
-                };
                 command
-                    .arg(&self.python)
-                    .arg(place::root().join("xtask/python/train_tuned.py"))
-                    .arg(data())
-                    .args([&epochs, &seed, precision])
+                    .args(self.script("train_tuned.py"))
+                    .args([epochs, seed])
+                    .args((program == Program::TunedBfloat16).then_some("bfloat16"))
                     .envs(MALLOC);
             }
         }
