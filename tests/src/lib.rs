@@ -76,7 +76,9 @@ pub fn python(variable: &str) -> PathBuf {
 ///
 /// Every exchange in JSON is recorded and validated against the service's schema at the end.
 pub struct LocalWorkspace {
-    home: TempDir,
+    home: PathBuf,
+    /// Removed when this is dropped.
+    _folder: Option<TempDir>,
     child: Option<Child>,
 }
 
@@ -87,7 +89,20 @@ impl LocalWorkspace {
             .prefix("azureml-local-")
             .tempdir()
             .expect("a temporary folder can be made");
-        Self { home, child: None }
+        Self {
+            home: home.path().to_owned(),
+            _folder: Some(home),
+            child: None,
+        }
+    }
+
+    /// As [`LocalWorkspace::new`], in a folder that the test looks after.
+    pub fn at(home: &Path) -> Self {
+        Self {
+            home: home.to_owned(),
+            _folder: None,
+            child: None,
+        }
     }
 
     /// A running local workspace.
@@ -109,7 +124,7 @@ impl LocalWorkspace {
 
     /// Its home folder.
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// The file that records the exchanges.

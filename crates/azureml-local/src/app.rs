@@ -1,6 +1,7 @@
 //! What all parts of a running local workspace share.
 
 use crate::error::{Error, Result};
+use crate::hold::Hold;
 use crate::home::Home;
 use crate::machine::Machine;
 use crate::queue::Queue;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 pub struct App {
     /// Where its files lie.
     pub home: Home,
+    /// That they are still its own.
+    pub hold: Hold,
     /// What it remembers.
     pub store: Store,
     /// What it signs with.
@@ -35,7 +38,7 @@ pub struct App {
     pub activity: Activity,
     /// Where exchanges are recorded.
     pub trace: Option<Trace>,
-    /// The links to pages that have been opened.
+    /// The tickets in links to pages.
     pub tickets: Tickets,
     /// The pages of jobs that somebody looks at.
     pub watches: Watches,
@@ -53,6 +56,18 @@ impl App {
     /// What MLflow clients take as tracking URI.
     pub fn tracking_uri(&self) -> String {
         format!("{}/mlflow/v2.0{}", self.url(), scope())
+    }
+
+    /// Refuses to go on when the home folder is no longer this server's.
+    pub fn check_home(&self) -> Result<()> {
+        if self.hold.is_kept() {
+            return Ok(());
+        }
+        Err(Error::Gone(format!(
+            "the folder of this local workspace, {}, was removed or replaced while it ran; it ends, and nothing more is kept\n\
+             hint: submit again, which starts a new one; put the folder back first if it was moved",
+            self.home.root().display()
+        )))
     }
 
     /// Runs `call` as one transaction of the store, off the threads that answer requests.

@@ -51,6 +51,9 @@ pub enum Error {
     /// More than the server takes.
     #[error("{0}")]
     TooLarge(String),
+    /// What all of it rests on is no longer there; trying again does not help.
+    #[error("{0}")]
+    Gone(String),
     /// The disk is full.
     #[error("{0}")]
     DiskFull(String),
@@ -96,6 +99,7 @@ impl Error {
             Self::NotFound { .. } => 404,
             Self::Invalid { .. } => 400,
             Self::Conflict { .. } => 409,
+            Self::Gone(_) => 410,
             Self::Precondition => 412,
             Self::Range { .. } => 416,
             Self::Unauthenticated(_) => 401,
@@ -114,6 +118,7 @@ impl Error {
             Self::NotFound { code, .. }
             | Self::Invalid { code, .. }
             | Self::Conflict { code, .. } => code,
+            Self::Gone(_) => "WorkspaceGone",
             Self::Precondition => "ConditionNotMet",
             Self::Range { .. } => "InvalidRange",
             Self::Unauthenticated(_) => "Unauthorized",

@@ -14,9 +14,13 @@
 //! tmp/            half-written files; emptied at start
 //! ```
 
+use crate::hold::{self, Hold, LOCK};
+use crate::signer::hex;
 use azureml_wire::local::{SERVER_FILE, Server};
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,8 +94,8 @@ impl Home {
         })
     }
 
-    /// Makes the folder and takes it for this process; the lock lasts as long as the file is open.
-    pub fn take(&self) -> Result<File, HomeError> {
+    /// Makes the folder and takes it for this process; the lock lasts as long as the result.
+    pub fn take(&self) -> Result<Hold, HomeError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| HomeError::Io { path, source }
@@ -102,7 +106,7 @@ impl Home {
             .create(&self.root)
             .map_err(io(&self.root))?;
         self.make_private()?;
-        let path = self.root.join("lock");
+        let path = self.root.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -115,13 +119,22 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Err(HomeError::Taken(self.root.clone())),
             Err(TryLockError::Error(source)) => return Err(HomeError::Io { path, source }),
         }
+        // The lock of one that runs may have been removed.
+        if self
+            .server()
+            .is_some_and(|server| !hold::has_ended(server.pid))
+        {
+            return Err(HomeError::Taken(self.root.clone()));
+        }
         // What a killed predecessor left half-written.
         let _ = fs::remove_dir_all(self.temporary());
         for folder in [self.temporary(), self.blobs(), self.blocks(), self.jobs()] {
             fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
         self.take_ballast();
-        Ok(lock)
+        // A predecessor that was killed left its address.
+        let _ = fs::remove_file(self.root.join(SERVER_FILE));
+        Hold::new(&self.root, lock).map_err(io(&self.root))
     }
 
     /// Closes a folder to other users that was made by somebody else, e.g. by `mkdir`.
@@ -181,8 +194,13 @@ impl Home {
 
     /// Whether a server holds it now.
     pub fn is_taken(&self) -> bool {
-        File::open(self.root.join("lock"))
+        File::open(self.root.join(LOCK))
             .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// A short name of the folder, which does not give away where it is.
+    pub fn id(&self) -> String {
+        hex(&Sha256::digest(self.root.as_os_str().as_bytes())[..4])
     }
 
     /// The folder itself.
@@ -250,12 +268,6 @@ impl Home {
         };
         let text = serde_json::to_vec_pretty(server).map_err(|error| io(error.into()))?;
         self.write_private(SERVER_FILE, &text).map_err(io)
-    }
-
-    /// Takes back what [`Home::publish`] said.
-    pub fn withdraw(&self) {
-        // When it is gone already, so much the better.
-        let _ = fs::remove_file(self.root.join(SERVER_FILE));
     }
 
     /// That a file was published, and that the disk may not have it yet.

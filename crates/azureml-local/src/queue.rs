@@ -462,9 +462,10 @@ pub async fn recover(app: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Starts jobs as nodes become free, for ever.
+/// Starts jobs as nodes become free, as long as the home folder is this server's.
 pub async fn run(app: Shared) {
-    loop {
+    // Whoever has the home folder now starts what waits in it.
+    while app.hold.is_kept() {
         let (started, next) = app.queue.schedule();
         for (job, canceled) in started {
             let app = Arc::clone(&app);

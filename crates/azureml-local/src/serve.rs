@@ -52,9 +52,7 @@ const LOG_LIMIT: u64 = 10 << 20;
 /// Serves until nobody needs it or somebody ends it.
 pub async fn serve(options: Options) -> Result<(), ServeError> {
     let home = options.home;
-    // Held until this function ends.
-    let _lock = home.take()?;
-    home.withdraw();
+    let hold = home.take()?;
     start_log(&home)?;
     // A file that grows beyond what the user may write is an error of that write, not the end of the server.
     // (A handler is not inherited by the programs that jobs run; an ignored signal would be.)
@@ -81,9 +79,10 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         machine: Machine::default(),
         activity: Activity::default(),
         trace,
-        tickets: Tickets::default(),
+        tickets: Tickets::new()?,
         watches: Watches::default(),
         home: home.clone(),
+        hold,
     });
     queue::recover(&app).await?;
     tokio::task::spawn_blocking({
@@ -98,19 +97,21 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         }
     });
     tokio::spawn(queue::run(Arc::clone(&app)));
-    let router = server::router(Arc::clone(&app));
+    let router =
+        server::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
     home.set_port(port)?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async {
         let _ = ended.await;
     });
     let mut serving = tokio::spawn(serving.into_future());
-    home.publish(&Server {
+    let server = Server {
         url: app.url(),
         token: app.token.clone(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    })?;
+    };
+    home.publish(&server)?;
     tracing::info!(url = app.url(), "serving");
     // Nobody need listen, and a log without space must not end the server.
     let _ = writeln!(
@@ -124,15 +125,16 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         _ = terminate.recv() => tracing::info!("asked to end; jobs go on and are taken up by the next start"),
         _ = interrupt.recv() => tracing::info!("interrupted; jobs go on and are taken up by the next start"),
         () = idle(&app, options.idle_timeout) => tracing::info!("nobody needs it, ending"),
+        () = app.hold.lost() => tracing::error!("the home folder was removed or replaced, ending"),
         result = &mut serving => {
-            home.withdraw();
+            app.hold.withdraw(&server);
             return match result {
                 Ok(Err(error)) => Err(ServeError::System(error)),
                 _ => Err(ServeError::System(io::Error::other("it stopped answering"))),
             };
         }
     }
-    home.withdraw();
+    app.hold.withdraw(&server);
     let _ = end.send(());
     // Requests that are being answered get a moment to end.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;

@@ -97,7 +97,8 @@ impl Signer {
         equal(expected.as_bytes(), signature.as_bytes()).then_some(run)
     }
 
-    /// What opens the pages for whoever holds it, until `expiry` (seconds since 1970); `kind` keeps tickets and cookies apart.
+    /// What opens the pages for whoever holds it, until `expiry` (seconds since 1970); `kind` keeps tickets and cookies apart,
+    /// and those of different servers.
     pub fn page_pass(&self, kind: &str, expiry: i64, nonce: &str) -> String {
         let signature = self.sign(&format!("page\n{kind}\n{expiry}\n{nonce}"));
         format!("{expiry}.{nonce}.{signature}")

@@ -12,7 +12,6 @@ use crate::server::body::{Json as Body, strict};
 use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
-use crate::studio::access;
 use crate::sweep;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -79,7 +78,7 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
 /// The link to a job's page. Its ticket opens the pages once; it is no credential for anything else.
 fn studio_link(app: &Shared, name: &str) -> String {
     let link = format!("{}/runs/{name}?wsid={}", app.url(), scope());
-    match access::ticket(app) {
+    match app.tickets.issue() {
         Some(ticket) => format!("{link}&ticket={ticket}"),
         None => link,
     }

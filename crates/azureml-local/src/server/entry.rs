@@ -1,7 +1,7 @@
 //! What every request passes: address, host, credential, record, and a net under it.
 
 use super::address::{self, Area};
-use super::{auth, render, trace};
+use super::{auth, browser, render, trace};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::studio::language::Language;
@@ -20,14 +20,17 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let language = Language::of(request.headers());
-    let admitted = match admit(&app, area, request).await {
-        Ok(request) => trace::asked(&app, area, request).await,
-        Err(error) => Err(error),
-    };
-    let (response, exchange) = match admitted {
-        Ok((request, exchange)) => (answer(request, next).await, exchange),
-        Err(error) => (error.into_response(), None),
-    };
+    // A panic is an answer too.
+    let (response, exchange) = AssertUnwindSafe(answer(&app, area, request, next))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            let error = Error::Internal(
+                "the local workspace failed to answer\nhint: see server.log in its folder"
+                    .to_owned(),
+            );
+            (error.into_response(), None)
+        });
     let response = render::render(area, &method, language, response).await;
     tracing::debug!(%method, path, status = response.status().as_u16());
     match exchange {
@@ -36,25 +39,39 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
     }
 }
 
-/// The answer of the routes; a panic in one is an answer too.
-async fn answer(request: Request, next: Next) -> Response {
-    AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            Error::Internal(
-                "the local workspace failed to answer\nhint: see server.log in its folder"
-                    .to_owned(),
-            )
-            .into_response()
-        })
+/// The answer of the routes to a request that may come in.
+async fn answer(
+    app: &Shared,
+    area: Area,
+    request: Request,
+    next: Next,
+) -> (Response, Option<trace::Exchange>) {
+    let is_safe = request.method().is_safe();
+    let admitted = match admit(app, area, request).await {
+        Ok(request) => trace::asked(app, area, request).await,
+        Err(error) => Err(error),
+    };
+    let (request, exchange) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => return (error.into_response(), None),
+    };
+    let response = next.run(request).await;
+    // Nothing is acknowledged that went to a folder nobody will look into.
+    match app.check_home() {
+        Err(error) if !is_safe => (error.into_response(), exchange),
+        _ => (response, exchange),
+    }
 }
 
 /// The request with its caller, and with the area's inner path.
 async fn admit(app: &Shared, area: Area, request: Request) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
-    auth::check_host(&parts.headers)?;
+    browser::check_host(&parts.headers)?;
+    browser::check_destination(area, &parts.headers)?;
     let inner = address::within(area, parts.uri.path())?.to_owned();
+    if !parts.method.is_safe() {
+        app.check_home()?;
+    }
     let caller = auth::authenticate(app, area, &inner, &parts.method, &parts).await?;
     let query = parts
         .uri

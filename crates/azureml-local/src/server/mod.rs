@@ -3,8 +3,11 @@
 pub mod address;
 pub mod auth;
 pub mod body;
+pub mod browser;
 pub mod entry;
+pub mod peer;
 pub mod render;
+pub mod seal;
 pub mod trace;
 
 use crate::app::Shared;
@@ -13,7 +16,7 @@ use crate::{routes, studio};
 use address::Area;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 
 /// The most that a JSON body may hold.
 pub const JSON_LIMIT: usize = 8 << 20;
@@ -36,6 +39,7 @@ pub fn router(app: Shared) -> Router {
         .fallback_service(inner)
         .layer(from_fn_with_state(app, entry::entry))
         .layer(DefaultBodyLimit::max(JSON_LIMIT))
+        .layer(from_fn(seal::seal))
 }
 
 async fn nothing_here() -> Result<()> {

@@ -121,7 +121,7 @@ fn mlflow_code(error: &Error) -> &'static str {
         Error::Unauthenticated(_) => "UNAUTHENTICATED",
         Error::Denied(_) => "PERMISSION_DENIED",
         Error::Busy(_) => "TEMPORARILY_UNAVAILABLE",
-        Error::Internal(_) | Error::DiskFull(_) => "INTERNAL_ERROR",
+        Error::Internal(_) | Error::DiskFull(_) | Error::Gone(_) => "INTERNAL_ERROR",
         Error::Invalid { .. } | Error::Precondition | Error::Range { .. } | Error::TooLarge(_) => {
             "INVALID_PARAMETER_VALUE"
         }

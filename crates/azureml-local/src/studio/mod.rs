@@ -23,8 +23,8 @@ use askama::Template;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::http::{Extensions, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use azureml_wire::routes::encode;
@@ -58,7 +58,6 @@ pub fn router(app: &Shared) -> Router<Shared> {
             "/studio/icon.svg",
             asset("image/svg+xml", include_str!("icon.svg")),
         )
-        .layer(from_fn(access::seal))
 }
 
 /// A file of the pages. It tells nothing, so it needs no cookie.
@@ -78,6 +77,7 @@ async fn enter(
     State(app): State<Shared>,
     Path(run): Path<String>,
     Query(link): Query<Link>,
+    extensions: Extensions,
 ) -> Result<Response> {
     #[derive(Template)]
     #[template(path = "enter.html")]
@@ -86,14 +86,10 @@ async fn enter(
     }
     let to = format!("/studio/jobs/{}", encode(&run));
     let mut response = page(&Enter { to })?;
-    // Its address holds the ticket.
-    response.headers_mut().insert(
-        header::REFERRER_POLICY,
-        axum::http::HeaderValue::from_static("no-referrer"),
-    );
-    let good = link
-        .ticket
-        .is_some_and(|ticket| app.tickets.exchange(&app.signer, &ticket));
+    let good = !access::is_foreign(&app, &extensions)
+        && link
+            .ticket
+            .is_some_and(|ticket| app.tickets.exchange(&ticket));
     if good && let Some(cookie) = access::cookie(&app) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

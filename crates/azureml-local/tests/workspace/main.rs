@@ -5,10 +5,13 @@
 mod access;
 mod assets;
 mod blobs;
+mod home;
 mod jobs;
 mod life;
 mod migration;
 mod mlflow;
+mod routes;
+mod seal;
 mod studio;
 mod support;
 mod sweeps;

@@ -1,6 +1,6 @@
 //! The pages: who may see them, what they show, and that nothing of what jobs write comes alive in them.
 
-use crate::support::{Answer, Workspace, ask, until};
+use crate::support::{Workspace, ask, cookie, look, studio_link, until};
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -8,38 +8,12 @@ use std::net::TcpStream;
 
 const CODE: &str = "<script>alert(1)</script>";
 
-/// The link to a job's page, as a notebook shows it.
-fn link(workspace: &Workspace, name: &str) -> String {
-    workspace.get(&format!("/jobs/{name}"))["properties"]["services"]["Studio"]["endpoint"]
-        .as_str()
-        .expect("a link")
-        .to_owned()
-}
-
-/// The cookie that a link is exchanged for.
-fn cookie(workspace: &Workspace, name: &str) -> String {
-    let answer = ask("GET", &link(workspace, name), &[], &[]).expect(200);
-    let cookie = answer.header("set-cookie").expect("a cookie");
-    assert!(cookie.contains("; HttpOnly"), "{cookie}");
-    assert!(cookie.contains("; SameSite=Strict"), "{cookie}");
-    cookie.split(';').next().expect("a pair").to_owned()
-}
-
-fn look(workspace: &Workspace, cookie: &str, path: &str) -> Answer {
-    ask(
-        "GET",
-        &format!("{}{path}", workspace.url()),
-        &[("Cookie", cookie)],
-        &[],
-    )
-}
-
 #[test]
 fn a_link_opens_once_and_only_the_pages() {
     let workspace = Workspace::start();
     workspace.submit("job", "true", &json!({}));
     let url = workspace.url();
-    let link = link(&workspace, "job");
+    let link = studio_link(&workspace, "job");
     let first = ask("GET", &link, &[], &[]).expect(200);
     assert!(first.header("set-cookie").is_some());
     assert_eq!(first.header("referrer-policy"), Some("no-referrer"));
@@ -90,7 +64,7 @@ fn pages_keep_to_themselves() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(!page.text().contains("ticket="), "a page holds no ticket");
     assert!(!page.text().contains(&workspace.token()));

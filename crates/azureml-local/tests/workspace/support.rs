@@ -142,6 +142,13 @@ impl Workspace {
         }
     }
 
+    /// The folder at `home`, in which nothing runs yet.
+    pub fn at(home: &std::path::Path) -> Self {
+        Self {
+            inner: LocalWorkspace::at(home),
+        }
+    }
+
     /// Kills it, as `kill -9` does.
     pub fn kill(&mut self) {
         self.inner.kill();
@@ -384,4 +391,30 @@ pub fn put_blob(url: &str, content: &[u8]) -> Answer {
 /// A command that waits until the file at `gate` is there.
 pub fn until(gate: &std::path::Path) -> String {
     format!("while [ ! -e '{}' ]; do sleep 0.05; done", gate.display())
+}
+
+/// The link to a job's page, as a notebook shows it.
+pub fn studio_link(workspace: &Workspace, name: &str) -> String {
+    workspace.get(&format!("/jobs/{name}"))["properties"]["services"]["Studio"]["endpoint"]
+        .as_str()
+        .expect("a link")
+        .to_owned()
+}
+
+/// The cookie that a link is exchanged for.
+pub fn cookie(workspace: &Workspace, name: &str) -> String {
+    let answer = ask("GET", &studio_link(workspace, name), &[], &[]).expect(200);
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(cookie.contains("; HttpOnly"), "{cookie}");
+    assert!(cookie.contains("; SameSite=Strict"), "{cookie}");
+    cookie.split(';').next().expect("a pair").to_owned()
+}
+
+pub fn look(workspace: &Workspace, cookie: &str, path: &str) -> Answer {
+    ask(
+        "GET",
+        &format!("{}{path}", workspace.url()),
+        &[("Cookie", cookie)],
+        &[],
+    )
 }

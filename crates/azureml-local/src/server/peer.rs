@@ -1,0 +1,91 @@
+//! Which user is at the other end of a loopback connection.
+//!
+//! Browsers send a cookie to every port of a host, so another user's server on this machine may come to hold one of the
+//! pages' cookies. The kernel knows whose socket a connection comes from: a cookie is good only from this user's, and
+//! from root's, whose programs forward ports.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+/// Whether a connection is known to come from another user. Where `/proc` does not tell, it is not known.
+pub fn is_foreign(peer: SocketAddr, port: u16) -> bool {
+    let SocketAddr::V4(peer) = peer else {
+        return false;
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    // A program may reach an IPv4 address through a socket of IPv6.
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .find_map(|table| owner(&table, peer, server))
+        .is_some_and(|owner| match owner {
+            Owner::User(user) => user != own && user != 0,
+            Owner::Nobody => true,
+        })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    User(u32),
+    /// Its program has closed it and will read no reply.
+    Nobody,
+}
+
+/// The owner of the socket at `local` that is connected to `remote`, in a table of the kernel's.
+fn owner(table: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<Owner> {
+    let (local, remote) = (address(local), address(remote));
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let is_it = fields.next()?.ends_with(&local) && fields.next()?.ends_with(&remote);
+        if !is_it {
+            return None;
+        }
+        // State, queues, timer and retransmissions lie between.
+        let mut rest = fields.skip(4);
+        let user = rest.next()?.parse().ok()?;
+        let inode: u64 = rest.nth(1)?.parse().ok()?;
+        Some(if inode == 0 {
+            Owner::Nobody
+        } else {
+            Owner::User(user)
+        })
+    })
+}
+
+/// An address as the kernel writes it: the bytes as one number of the machine, hexadecimal.
+fn address(of: SocketAddrV4) -> String {
+    let ip = u32::from_ne_bytes(of.ip().octets());
+    format!("{ip:08X}:{:04X}", of.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn the_owner_of_a_socket_is_read_from_both_tables() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 11 1 0\n\
+            1: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000 65534 0 12 1 0\n\
+            2: 0100007F:9C41 0100007F:1F90 06 00000000:00000000 03:00001000 00000000     0 0 0 3 0\n";
+        let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        assert_eq!(owner(table, at(40_000), at(8080)), Some(Owner::User(65534)));
+        assert_eq!(owner(table, at(40_001), at(8080)), Some(Owner::Nobody));
+        assert_eq!(owner(table, at(40_002), at(8080)), None);
+        let mapped = table.replace("0100007F", "0000000000000000FFFF00000100007F");
+        assert_eq!(
+            owner(&mapped, at(40_000), at(8080)),
+            Some(Owner::User(65534))
+        );
+    }
+
+    #[test]
+    fn a_connection_of_this_user_is_not_foreign() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!is_foreign(client.local_addr().unwrap(), port));
+    }
+}
