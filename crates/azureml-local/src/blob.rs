@@ -3,51 +3,78 @@
 //! A blob appears whole or not at all: it is written beside, then renamed into its place. The disk has it before an upload is
 //! marked as completed, or a version relies on it.
 
+use crate::dir::{Dir, is_absent};
 use crate::error::{Error, Result};
 use crate::home::Home;
-use std::fs;
+use crate::name::{BlobName, ContainerName, Relative};
+use rustix::fs::FileType;
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// The container of the default datastore.
 pub const DEFAULT_CONTAINER: &str = "azureml-blobstore";
 
-/// The folder of a run's artifacts within the default container.
-pub fn run_prefix(run: &str) -> String {
-    format!("ExperimentRun/dcid.{run}")
-}
-
 /// A blob that was found.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Its name.
+    /// Its name, or its path in the folder that was listed.
     pub name: String,
-    /// Its file.
-    pub path: PathBuf,
     /// Its size.
     pub length: u64,
     /// When it was last written.
     pub modified: SystemTime,
+    inode: u64,
+    /// Where it lies.
+    dir: Dir,
+    path: BlobName,
+}
+
+/// A blob that is held open: whatever takes its name meanwhile, this content stays whole.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its content.
+    pub file: File,
+    /// What is known of this very content.
+    pub found: Found,
+}
+
+impl Opened {
+    /// Opens `path` in a folder.
+    pub fn at(dir: &Dir, path: BlobName, name: String) -> io::Result<Self> {
+        let file = dir.file(&path)?;
+        let found = Found::new(name, dir.clone(), path, &file.metadata()?);
+        Ok(Self { file, found })
+    }
 }
 
 impl Found {
-    fn new(name: String, path: PathBuf, metadata: &fs::Metadata) -> Self {
+    fn new(name: String, dir: Dir, path: BlobName, metadata: &Metadata) -> Self {
         Self {
             name,
-            path,
             length: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            inode: metadata.ino(),
+            dir,
+            path,
         }
     }
 
-    /// Changes whenever the content does.
+    /// Opens what has its name now, which may be another content than the one that was found.
+    pub fn open(&self) -> Result<Opened> {
+        Opened::at(&self.dir, self.path.clone(), self.name.clone())
+            .map_err(|error| missing_or(error, &self.name))
+    }
+
+    /// Changes whenever the content does: each content is another file.
     pub fn etag(&self) -> String {
         let nanoseconds = self
             .modified
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_nanos());
-        format!("\"0x{nanoseconds:X}{:X}\"", self.length)
+        format!("\"0x{nanoseconds:X}{:X}{:X}\"", self.inode, self.length)
     }
 }
 
@@ -68,135 +95,161 @@ pub fn decode(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether a name from outside can be a relative path: no way up, no way out, nothing empty.
-pub fn is_safe(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 1024
-        && !name.contains(['\0', '\\'])
-        && name
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255)
-}
-
 /// The folder of a container that is there.
-pub fn container(home: &Home, name: &str) -> Result<PathBuf> {
-    let folder = home.blobs().join(name);
-    if is_safe(name) && !name.contains('/') && folder.is_dir() {
-        Ok(folder)
-    } else {
-        Err(Error::NotFound {
-            code: "ContainerNotFound",
-            message: format!("there is no container {name:?}"),
-        })
-    }
+pub fn container(home: &Home, name: &ContainerName) -> Result<Dir> {
+    let opened = Dir::at(&home.blobs()).and_then(|blobs| blobs.dir(name));
+    opened.map_err(|error| {
+        if is_absent(&error) {
+            Error::NotFound {
+                code: "ContainerNotFound",
+                message: format!("there is no container {:?}", name.as_str()),
+            }
+        } else {
+            error.into()
+        }
+    })
 }
 
 /// Makes a container; whether it is new.
-pub fn create_container(home: &Home, name: &str) -> Result<bool> {
-    if !is_safe(name) || name.contains('/') {
-        return Err(Error::Invalid {
-            code: "InvalidResourceName",
-            message: format!("{name:?} is no name of a container"),
-        });
-    }
-    match fs::create_dir(home.blobs().join(name)) {
-        Ok(()) => Ok(true),
+pub fn create_container(home: &Home, name: &ContainerName) -> Result<bool> {
+    match Dir::at(&home.blobs())?.make_new(name) {
+        Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Where a blob lies, or would lie.
-pub fn place(home: &Home, container_name: &str, name: &str) -> Result<PathBuf> {
+/// Opens a blob.
+pub fn open(home: &Home, container_name: &ContainerName, name: &BlobName) -> Result<Opened> {
     let folder = container(home, container_name)?;
-    if is_safe(name) {
-        Ok(folder.join(name))
-    } else {
-        Err(Error::Invalid {
-            code: "InvalidResourceName",
-            message: format!("{name:?} is no name of a blob: it has an empty, `.` or `..` part"),
-        })
-    }
+    Opened::at(&folder, name.clone(), name.to_string())
+        .map_err(|error| missing_or(error, name.as_str()))
 }
 
 /// A blob that is there.
-pub fn find(home: &Home, container_name: &str, name: &str) -> Result<Found> {
-    let path = place(home, container_name, name)?;
-    match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(Found::new(name.to_owned(), path, &metadata)),
-        _ => Err(Error::NotFound {
-            code: "BlobNotFound",
-            message: format!("there is no blob {name:?}"),
-        }),
+pub fn find(home: &Home, container_name: &ContainerName, name: &BlobName) -> Result<Found> {
+    open(home, container_name, name).map(|opened| opened.found)
+}
+
+/// That there is no blob of a name.
+pub fn missing(name: &str) -> Error {
+    Error::NotFound {
+        code: "BlobNotFound",
+        message: format!("there is no blob {name:?}"),
+    }
+}
+
+/// Whether an error says that this user may not look.
+fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn missing_or(error: io::Error, name: &str) -> Error {
+    if is_absent(&error) {
+        missing(name)
+    } else {
+        error.into()
     }
 }
 
 /// The blobs of a container whose names begin with `prefix`, by name.
-pub fn list(home: &Home, container_name: &str, prefix: &str) -> Result<Vec<Found>> {
+pub fn list(home: &Home, container_name: &ContainerName, prefix: &str) -> Result<Vec<Found>> {
     let folder = container(home, container_name)?;
-    // Only the folder that the prefix names needs to be walked.
-    let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut found = Vec::new();
-    if start.is_empty() || is_safe(start) {
-        let root = if start.is_empty() {
-            folder.clone()
-        } else {
-            folder.join(start)
-        };
-        walk(&root, start, &mut found)?;
+    // Only the folder that the prefix names needs to be walked.
+    match prefix.rsplit_once('/') {
+        None => walk(&folder, None, &mut found)?,
+        Some((start, _)) => {
+            if let Some(start) = BlobName::of(start) {
+                match folder.dir(&start) {
+                    Ok(below) => walk(&below, Some(&start), &mut found)?,
+                    Err(error) if is_absent(&error) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
     }
     found.retain(|blob| blob.name.starts_with(prefix));
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
-/// Collects the regular files below `folder`; links are not followed.
-pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    for entry in entries {
-        let entry = entry?;
-        // A name that is no text was not made through the blob service.
-        let Ok(file_name) = entry.file_name().into_string() else {
-            continue;
+/// Collects the regular files below a folder, whose names begin with `prefix`. Links are not followed. Left out are a folder
+/// that cannot be read, and names that no blob can have; the length of a blob's name bounds the depth.
+pub fn walk(folder: &Dir, prefix: Option<&BlobName>, found: &mut Vec<Found>) -> Result<()> {
+    let mut waiting: Vec<Option<BlobName>> = vec![None];
+    while let Some(path) = waiting.pop() {
+        let opened = match &path {
+            None => Ok(folder.clone()),
+            Some(path) => folder.dir(path),
         };
-        let name = if prefix.is_empty() {
-            file_name
-        } else {
-            format!("{prefix}/{file_name}")
+        let here = match opened {
+            Ok(here) => here,
+            // It may have gone meanwhile.
+            Err(error) if is_absent(&error) || is_closed(&error) => continue,
+            Err(error) => return Err(error.into()),
         };
-        // It may have gone meanwhile.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        if metadata.is_dir() {
-            walk(&entry.path(), &name, found)?;
-        } else if metadata.is_file() {
-            found.push(Found::new(name, entry.path(), &metadata));
+        for entry in here.entries()? {
+            // A name that is no text was not made through the blob service.
+            let Some(path) = entry
+                .name()
+                .and_then(|name| BlobName::within(path.as_ref(), name))
+            else {
+                continue;
+            };
+            match entry.kind {
+                FileType::Directory => waiting.push(Some(path)),
+                FileType::RegularFile => {
+                    let name = match prefix {
+                        Some(prefix) => format!("{prefix}/{path}"),
+                        None => path.to_string(),
+                    };
+                    let last = path.split().1;
+                    if let Ok(Some(metadata)) = here.metadata(&last) {
+                        found.push(Found::new(name, folder.clone(), path, &metadata));
+                    }
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
 }
 
 /// Puts a finished file in a blob's place. [`Home::settle`] brings it to the disk.
-pub fn publish(home: &Home, temporary: &Path, container_name: &str, name: &str) -> Result<Found> {
-    let path = place(home, container_name, name)?;
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(in_the_way)?;
-    }
-    fs::rename(temporary, &path).map_err(in_the_way)?;
-    home.unsettle(path);
-    find(home, container_name, name)
+pub fn publish(
+    home: &Home,
+    temporary: &Path,
+    container_name: &ContainerName,
+    name: &BlobName,
+) -> Result<Found> {
+    let container = container(home, container_name)?;
+    // This very content: another upload may take its place before it is looked at.
+    let metadata = fs::symlink_metadata(temporary)?;
+    let place = || {
+        if let (Some(folder), _) = name.split() {
+            container.make(&folder)?;
+        }
+        container.rename_into(temporary, name)
+    };
+    place()
+        .or_else(|error| match error.kind() {
+            // The last blob of the folder was deleted meanwhile, and the folder with it.
+            io::ErrorKind::NotFound => place(),
+            _ => Err(error),
+        })
+        .map_err(in_the_way)?;
+    home.unsettle(
+        home.blobs()
+            .join(container_name.as_str())
+            .join(name.as_str()),
+    );
+    Ok(Found::new(
+        name.to_string(),
+        container,
+        name.clone(),
+        &metadata,
+    ))
 }
 
 /// A file where a folder is needed, or the other way round.
@@ -205,6 +258,7 @@ fn in_the_way(error: io::Error) -> Error {
         io::ErrorKind::AlreadyExists
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotFound
         | io::ErrorKind::DirectoryNotEmpty => Error::Conflict {
             code: "PathConflict",
             message: "a blob of that name would be a file and a folder at once".to_owned(),
@@ -214,16 +268,18 @@ fn in_the_way(error: io::Error) -> Error {
 }
 
 /// Removes a blob, and the folders that only it was in.
-pub fn delete(home: &Home, container_name: &str, name: &str) -> Result<()> {
-    let found = find(home, container_name, name)?;
-    fs::remove_file(&found.path)?;
-    let root = container(home, container_name)?;
-    let mut folder = found.path.parent();
-    while let Some(empty) = folder.filter(|folder| *folder != root) {
-        if fs::remove_dir(empty).is_err() {
+pub fn delete(home: &Home, container_name: &ContainerName, name: &BlobName) -> Result<()> {
+    let container = container(home, container_name)?;
+    // A folder is no blob.
+    Opened::at(&container, name.clone(), name.to_string())
+        .and_then(|_| container.unlink(name))
+        .map_err(|error| missing_or(error, name.as_str()))?;
+    let mut folder = name.split().0;
+    while let Some(empty) = folder {
+        if container.rmdir(&empty).is_err() {
             break;
         }
-        folder = empty.parent();
+        folder = empty.split().0;
     }
     Ok(())
 }
@@ -264,23 +320,6 @@ mod tests {
     use std::fs::File;
 
     #[test]
-    fn names_from_outside_stay_inside() {
-        for safe in [
-            "a",
-            "a/b.txt",
-            "ExperimentRun/dcid.x/user_logs/std_log.txt",
-            "..a",
-        ] {
-            assert!(is_safe(safe), "{safe}");
-        }
-        for unsafe_name in [
-            "", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\0b", "a\\b",
-        ] {
-            assert!(!is_safe(unsafe_name), "{unsafe_name}");
-        }
-    }
-
-    #[test]
     fn paths_are_decoded() {
         assert_eq!(decode("/a%20b/%C3%A9").as_deref(), Some("/a b/é"));
         assert_eq!(decode("%2"), None);
@@ -294,7 +333,7 @@ mod tests {
         let _lock = home.take().unwrap();
         let old = SystemTime::now() - 2 * FORGOTTEN;
         for name in [DEFAULT_CONTAINER, "forgotten", "registered", "fresh"] {
-            create_container(&home, name).unwrap();
+            create_container(&home, &ContainerName::parse(name).unwrap()).unwrap();
             fs::write(home.blobs().join(name).join("a"), "a").unwrap();
             if name != "fresh" {
                 let folder = File::open(home.blobs().join(name)).unwrap();
@@ -308,7 +347,8 @@ mod tests {
             ("registered", true),
             ("fresh", true),
         ] {
-            assert_eq!(container(&home, name).is_ok(), stays, "{name}");
+            let there = container(&home, &ContainerName::parse(name).unwrap()).is_ok();
+            assert_eq!(there, stays, "{name}");
         }
     }
 }

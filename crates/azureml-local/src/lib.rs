@@ -7,15 +7,18 @@
 //!
 //! **Invariants.** What has been answered is in the store. A job that is not at its end is in the queue or has a
 //! supervisor, whatever was killed when. The job's processes know their run's token, never the workspace's. A name
-//! that came from outside becomes a path only through [`blob::is_safe`].
+//! that came from outside becomes a path only as a type of [`name`], and is opened only below a [`dir::Dir`].
 
 pub mod app;
 pub mod blob;
+pub mod dir;
 pub mod error;
 pub mod hold;
 pub mod home;
 pub mod machine;
+pub mod name;
 pub mod queue;
+pub mod remove;
 pub mod routes;
 pub mod runner;
 pub mod seed;

@@ -5,6 +5,7 @@
 
 use crate::app::{Shared, blocking};
 use crate::error::Result;
+use crate::name::RunName;
 use crate::runner;
 use crate::runner::duration;
 use crate::runner::failure::Failure;
@@ -443,7 +444,9 @@ pub async fn recover(app: &Shared) -> Result<()> {
             let name = entry.file_name();
             if let Some(name) = name.to_str().filter(|name| !names.contains(*name)) {
                 // When it cannot be removed now, it is at the next start.
-                let _ = Folder::of(&home, name).clear();
+                if let Ok(run) = RunName::parse(name) {
+                    let _ = Folder::of(&home, &run).clear();
+                }
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::app::{Activity, App, Shared};
 use crate::error::Error;
 use crate::home::{Home, HomeError, random};
 use crate::machine::Machine;
+use crate::name::ContainerName;
 use crate::queue::{self, Queue};
 use crate::seed::seed;
 use crate::server::{self, trace::Trace};
@@ -63,7 +64,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let store = Store::open(&home.database())?;
     store.transaction(seed)?;
     let signer = Signer::new(home.key()?);
-    crate::blob::create_container(&home, crate::blob::DEFAULT_CONTAINER)?;
+    crate::blob::create_container(&home, &ContainerName::default_datastore())?;
     let trace = match std::env::var_os(local::env::TRACE).filter(|path| !path.is_empty()) {
         Some(path) => Some(Trace::open(path.as_ref())?),
         None => None,

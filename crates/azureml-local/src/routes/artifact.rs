@@ -2,8 +2,10 @@
 
 use super::next_link;
 use crate::app::{Shared, blocking};
-use crate::blob::{self, DEFAULT_CONTAINER, Found, run_prefix};
+use crate::blob::{self, DEFAULT_CONTAINER, Found};
+use crate::dir::{Dir, is_absent, part};
 use crate::error::{Error, Result};
+use crate::name::{BlobName, RunName};
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;
@@ -18,6 +20,7 @@ use azureml_wire::run_history::ArtifactPaths;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io;
 
 /// The calls of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
 pub fn router() -> Router<Shared> {
@@ -50,15 +53,15 @@ const PAGE: usize = 500;
 #[derive(Clone)]
 pub struct Artifacts {
     app: Shared,
-    run: String,
+    run: RunName,
 }
 
 impl Artifacts {
     /// The files of a run.
-    pub fn of(app: &Shared, run: &str) -> Self {
+    pub fn of(app: &Shared, run: &RunName) -> Self {
         Self {
             app: app.clone(),
-            run: run.to_owned(),
+            run: run.clone(),
         }
     }
 
@@ -68,18 +71,16 @@ impl Artifacts {
         blocking(move || {
             let mut found = Vec::new();
             // What was collected counts more than what is still lying about.
-            let folder = Folder::of(&app.home, &run);
-            for name in ["outputs", "logs"] {
-                let path = folder.work().join(name);
-                // A link may lead anywhere.
-                if path
-                    .symlink_metadata()
-                    .is_ok_and(|metadata| metadata.is_dir())
-                {
-                    blob::walk(&path, name, &mut found)?;
+            if let Some(work) = there(Folder::open_work(&app.home, &run))? {
+                for name in [part::OUTPUTS, part::LOGS] {
+                    if let Some(folder) = there(work.dir(&name))? {
+                        blob::walk(&folder, Some(&name.into()), &mut found)?;
+                    }
                 }
             }
-            blob::walk(&Folder::artifacts(&app.home, &run), "", &mut found)?;
+            if let Some(artifacts) = there(Folder::open_artifacts(&app.home, &run))? {
+                blob::walk(&artifacts, None, &mut found)?;
+            }
             Ok(found
                 .into_iter()
                 .map(|found| (found.name.clone(), found))
@@ -93,7 +94,11 @@ impl Artifacts {
         let (app, run) = (self.app.clone(), self.run.clone());
         let found = blocking(move || {
             let mut found = Vec::new();
-            blob::walk(&Folder::logs(&app.home, &run), "user_logs", &mut found)?;
+            let name = part::USER_LOGS;
+            let logs = Folder::open_artifacts(&app.home, &run).and_then(|all| all.dir(&name));
+            if let Some(logs) = there(logs)? {
+                blob::walk(&logs, Some(&name.into()), &mut found)?;
+            }
             Ok(found)
         })
         .await?;
@@ -108,7 +113,7 @@ impl Artifacts {
 
     /// A URL that opens one file.
     pub fn url(&self, path: &str, access: Access) -> String {
-        let name = format!("{}/{path}", run_prefix(&self.run));
+        let name = format!("{}/{path}", self.run.artifacts());
         format!(
             "{}/{ACCOUNT}/{DEFAULT_CONTAINER}/{}?{}",
             self.app.url(),
@@ -120,7 +125,7 @@ impl Artifacts {
     fn shown(&self, found: &Found) -> Value {
         let created: chrono::DateTime<chrono::Utc> = found.modified.into();
         json!({
-            "artifactId": format!("{}/{}", run_prefix(&self.run), found.name),
+            "artifactId": format!("{}/{}", self.run.artifacts(), found.name),
             "origin": "ExperimentRun",
             "container": format!("dcid.{}", self.run),
             "path": found.name,
@@ -139,15 +144,26 @@ impl Artifacts {
     }
 }
 
-/// Refuses a caller who may not look at a run, and a run that is not there.
-pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<()> {
-    let run = run.to_owned();
+/// A folder, if there is one; a job may have made something else of it.
+fn there(opened: io::Result<Dir>) -> Result<Option<Dir>> {
+    match opened {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The run of that name. Refuses a caller who may not look at it, and a run that is not there.
+pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<RunName> {
+    let run = RunName::parse(run)?;
     app.db(move |store| {
-        caller.may_use(store, &run)?;
-        match mlflow::get_run(store, &run)? {
-            Some(_) => Ok(()),
+        caller.may_use(store, run.as_ref())?;
+        match mlflow::get_run(store, run.as_ref())? {
+            Some(_) => Ok(run),
             None => Err(Error::not_found(format!(
-                "there is no run {run:?} in this workspace"
+                "there is no run \"{run}\" in this workspace"
             ))),
         }
     })
@@ -155,7 +171,7 @@ pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<()> {
 }
 
 /// One page of a run's artifacts; `address` is the listing's own.
-pub async fn listed(app: &Shared, run: &str, page: &Page, address: &str) -> Result<Value> {
+pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> Result<Value> {
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
     let prefix = page
@@ -199,19 +215,19 @@ pub async fn listed(app: &Shared, run: &str, page: &Page, address: &str) -> Resu
 }
 
 /// Where one artifact can be read.
-pub async fn content(app: &Shared, run: &str, page: &Page) -> Result<Value> {
+pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
     let path = page.path.as_deref().unwrap_or_default();
     let artifacts = Artifacts::of(app, run);
     if !artifacts.all().await?.contains_key(path) {
         return Err(Error::not_found(format!(
-            "run {run:?} has no artifact {path:?}"
+            "run \"{run}\" has no artifact {path:?}"
         )));
     }
     Ok(artifacts.content(path, Access::Read))
 }
 
 /// Where all artifacts whose paths begin alike can be read.
-pub async fn contents(app: &Shared, run: &str, page: &Page) -> Result<Value> {
+pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
     let prefix = page.path.as_deref().unwrap_or_default();
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
@@ -224,14 +240,14 @@ pub async fn contents(app: &Shared, run: &str, page: &Page) -> Result<Value> {
 }
 
 /// Where artifacts can be uploaded to.
-pub fn places(app: &Shared, run: &str, paths: &ArtifactPaths) -> Value {
+pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
     let artifacts = Artifacts::of(app, run);
     let mut answer = json!({ "artifacts": {}, "artifactContentInformation": {}, "errors": {} });
     for path in &paths.paths {
         let path = path.path.as_str();
-        if blob::is_safe(path) {
+        if BlobName::of(path).is_some() {
             answer["artifacts"][path] = json!({
-                "artifactId": format!("{}/{path}", run_prefix(run)),
+                "artifactId": format!("{}/{path}", run.artifacts()),
                 "origin": "ExperimentRun",
                 "container": format!("dcid.{run}"),
                 "path": path,
@@ -259,14 +275,13 @@ async fn list(
     Path(container): Path<String>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>> {
-    let run = run_of(&container)?;
-    check(&app, caller, run).await?;
+    let run = check(&app, caller, run_of(&container)?).await?;
     let address = format!(
         "/artifact/v2.0{}/artifacts/ExperimentRun/{}",
         scope(),
         encode(&container)
     );
-    listed(&app, run, &page, &address).await.map(Json)
+    listed(&app, &run, &page, &address).await.map(Json)
 }
 
 async fn info(
@@ -275,9 +290,8 @@ async fn info(
     Path(container): Path<String>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>> {
-    let run = run_of(&container)?;
-    check(&app, caller, run).await?;
-    content(&app, run, &page).await.map(Json)
+    let run = check(&app, caller, run_of(&container)?).await?;
+    content(&app, &run, &page).await.map(Json)
 }
 
 async fn infos(
@@ -286,7 +300,6 @@ async fn infos(
     Path(container): Path<String>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>> {
-    let run = run_of(&container)?;
-    check(&app, caller, run).await?;
-    contents(&app, run, &page).await.map(Json)
+    let run = check(&app, caller, run_of(&container)?).await?;
+    contents(&app, &run, &page).await.map(Json)
 }

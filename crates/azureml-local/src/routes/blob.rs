@@ -1,9 +1,11 @@
 //! The blob store's data plane, as far as the official clients use it: block blobs, metadata, ranges, listings.
 
 use crate::app::{Shared, blocking};
-use crate::blob::{self, DEFAULT_CONTAINER, Found};
+use crate::blob::{self, Found, Opened};
+use crate::dir::part;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::name::{BlobName, ContainerName, Relative, RunName};
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::render::escape;
@@ -66,6 +68,7 @@ async fn on_container(
     if call.restype.as_deref() != Some("container") {
         return Err(not_supported());
     }
+    let container = ContainerName::parse(&container).map_err(|error| reading(&method, error))?;
     match (&method, call.comp.as_deref()) {
         (&Method::GET, Some("list")) => list(&app, container, call).await,
         (&Method::GET | &Method::HEAD, None | Some("metadata")) => {
@@ -81,7 +84,7 @@ async fn on_container(
             } else {
                 Err(Error::Conflict {
                     code: "ContainerAlreadyExists",
-                    message: format!("there is a container {container:?} already"),
+                    message: format!("there is a container \"{container}\" already"),
                 })
             }
         }
@@ -96,10 +99,11 @@ async fn on_blob(
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
+    let refused = |error| reading(&parts.method, error);
     let target = Target {
         app,
-        container,
-        name,
+        container: ContainerName::parse(&container).map_err(refused)?,
+        name: BlobName::parse(&name).map_err(refused)?,
     };
     match (&parts.method, call.comp.as_deref()) {
         (&Method::GET, None) => target.get(&parts.headers).await,
@@ -116,29 +120,36 @@ async fn on_blob(
     }
 }
 
-/// Writes a blob for another service.
-pub async fn store(app: &Shared, container: &str, name: &str, body: Body) -> Result<()> {
-    target(app, container, name)
+/// Why a name is refused: to those who read, nothing of such a name exists.
+fn reading(method: &Method, error: Error) -> Error {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        Error::NotFound {
+            code: "BlobNotFound",
+            message: error.to_string(),
+        }
+    } else {
+        error
+    }
+}
+
+/// Writes a blob of the default datastore for another service.
+pub async fn store(app: &Shared, name: BlobName, body: Body) -> Result<()> {
+    target(app, name)
         .put(&HeaderMap::new(), body)
         .await
         .map(|_| ())
 }
 
-/// Reads a blob for another service.
-pub async fn load(
-    app: &Shared,
-    container: &str,
-    name: &str,
-    headers: &HeaderMap,
-) -> Result<Response> {
-    target(app, container, name).get(headers).await
+/// Reads a blob of the default datastore for another service.
+pub async fn load(app: &Shared, name: BlobName, headers: &HeaderMap) -> Result<Response> {
+    target(app, name).get(headers).await
 }
 
-fn target(app: &Shared, container: &str, name: &str) -> Target {
+fn target(app: &Shared, name: BlobName) -> Target {
     Target {
         app: app.clone(),
-        container: container.to_owned(),
-        name: name.to_owned(),
+        container: ContainerName::default_datastore(),
+        name,
     }
 }
 
@@ -153,23 +164,32 @@ fn not_supported() -> Error {
 #[derive(Clone)]
 struct Target {
     app: Shared,
-    container: String,
-    name: String,
+    container: ContainerName,
+    name: BlobName,
 }
 
 impl Target {
-    async fn find(&self) -> Result<(Found, Info)> {
+    /// Opens it. All that is said of it is said of the content that is open, whatever takes its name meanwhile.
+    async fn open(&self) -> Result<(Opened, Info)> {
         let this = self.clone();
         blocking(move || {
-            let found = blob::find(&this.app.home, &this.container, &this.name)
+            let opened = blob::open(&this.app.home, &this.container, &this.name)
                 .or_else(|error| live(&this.app.home, &this.container, &this.name).ok_or(error))?;
-            let info = this
-                .app
-                .store
-                .transaction(|store| info::get(store, &this.container, &this.name))?;
-            Ok((found, info))
+            let info = this.info()?;
+            Ok((opened, info))
         })
         .await
+    }
+
+    async fn find(&self) -> Result<(Found, Info)> {
+        let (opened, info) = self.open().await?;
+        Ok((opened.found, info))
+    }
+
+    fn info(&self) -> Result<Info> {
+        self.app
+            .store
+            .transaction(|store| info::get(store, self.container.as_str(), self.name.as_str()))
     }
 
     async fn head(&self, headers: &HeaderMap) -> Result<Response> {
@@ -186,7 +206,7 @@ impl Target {
     }
 
     async fn get(&self, headers: &HeaderMap) -> Result<Response> {
-        let (found, info) = self.find().await?;
+        let (Opened { file, found }, info) = self.open().await?;
         if let Some(not_modified) = check_conditions(headers, Some(&found))? {
             return Ok(not_modified);
         }
@@ -204,7 +224,7 @@ impl Target {
                 });
             }
         };
-        let mut file = File::open(&found.path).await.map_err(gone)?;
+        let mut file = File::from_std(file);
         file.seek(SeekFrom::Start(start)).await?;
         let mut response = answer(status, Some(&found));
         describe(response.headers_mut(), &info);
@@ -255,8 +275,8 @@ impl Target {
 
     async fn put_block(&self, id: Option<String>, body: Body) -> Result<Response> {
         let id = id.ok_or_else(not_supported)?;
-        // The container must be there, and the name must be one.
-        blob::place(&self.app.home, &self.container, &self.name)?;
+        // The container must be there.
+        blob::container(&self.app.home, &self.container)?;
         let folder = self.blocks();
         tokio::fs::create_dir_all(&folder).await?;
         let temporary = blob::temporary(&self.app.home);
@@ -304,11 +324,15 @@ impl Target {
         let published = received.and_then(|()| {
             let (home, store) = (&self.app.home, &self.app.store);
             // What was said of the old content must not be believed of the new one.
-            store.transaction(|store| info::delete(store, &self.container, &self.name))?;
+            store.transaction(|store| {
+                info::delete(store, self.container.as_str(), self.name.as_str())
+            })?;
             let found = blob::publish(home, temporary, &self.container, &self.name)?;
             let info = info_of(headers);
             if info != Info::default() {
-                store.transaction(|store| info::put(store, &self.container, &self.name, &info))?;
+                store.transaction(|store| {
+                    info::put(store, self.container.as_str(), self.name.as_str(), &info)
+                })?;
             }
             Ok(found)
         });
@@ -340,7 +364,7 @@ impl Target {
     async fn put_info(&self, info: Info) -> Result<()> {
         let (container, name) = (self.container.clone(), self.name.clone());
         self.app
-            .db(move |store| info::put(store, &container, &name, &info))
+            .db(move |store| info::put(store, container.as_str(), name.as_str(), &info))
             .await
     }
 
@@ -348,16 +372,16 @@ impl Target {
         let this = self.clone();
         blocking(move || {
             blob::delete(&this.app.home, &this.container, &this.name)?;
-            this.app
-                .store
-                .transaction(|store| info::delete(store, &this.container, &this.name))
+            this.app.store.transaction(|store| {
+                info::delete(store, this.container.as_str(), this.name.as_str())
+            })
         })
         .await?;
         Ok(answer(StatusCode::ACCEPTED, None))
     }
 
     fn check_before_writing(&self, headers: &HeaderMap) -> Result<()> {
-        blob::place(&self.app.home, &self.container, &self.name)?;
+        blob::container(&self.app.home, &self.container)?;
         let there = blob::find(&self.app.home, &self.container, &self.name).ok();
         if there.is_some()
             && headers
@@ -366,7 +390,7 @@ impl Target {
         {
             return Err(Error::Conflict {
                 code: "BlobAlreadyExists",
-                message: format!("there is a blob {:?} already", self.name),
+                message: format!("there is a blob {:?} already", self.name.as_str()),
             });
         }
         check_conditions(headers, there.as_ref()).map(|_| ())
@@ -380,35 +404,19 @@ impl Target {
 }
 
 /// A file that a running job has written to `outputs/` or `logs/` and that is not collected yet.
-fn live(home: &Home, container: &str, name: &str) -> Option<Found> {
-    if container != DEFAULT_CONTAINER || !blob::is_safe(name) {
+fn live(home: &Home, container: &ContainerName, name: &BlobName) -> Option<Opened> {
+    if *container != ContainerName::default_datastore() {
         return None;
     }
-    let (run, rest) = name.strip_prefix("ExperimentRun/dcid.")?.split_once('/')?;
-    if !rest.starts_with("outputs/") && !rest.starts_with("logs/") {
-        return None;
-    }
-    let work = Folder::of(home, run).work().canonicalize().ok()?;
-    let path = work.join(rest).canonicalize().ok()?;
-    // A link may lead anywhere.
-    let metadata = fs::symlink_metadata(&path).ok()?;
-    (path.starts_with(&work) && metadata.is_file()).then(|| Found {
-        name: name.to_owned(),
-        length: metadata.len(),
-        modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        path,
-    })
-}
-
-fn gone(error: io::Error) -> Error {
-    if error.kind() == io::ErrorKind::NotFound {
-        Error::NotFound {
-            code: "BlobNotFound",
-            message: "the blob has just gone".to_owned(),
-        }
-    } else {
-        error.into()
-    }
+    let rest = name.as_str().strip_prefix("ExperimentRun/dcid.")?;
+    let (run, rest) = rest.split_once('/')?;
+    let (folder, path) = rest.split_once('/')?;
+    let folder = [part::OUTPUTS, part::LOGS]
+        .into_iter()
+        .find(|name| name.as_str() == folder)?;
+    let work = Folder::open_work(home, &RunName::parse(run).ok()?).ok()?;
+    let folder = work.dir(&folder).ok()?;
+    Opened::at(&folder, BlobName::of(path)?, name.to_string()).ok()
 }
 
 fn block_name(id: &str) -> String {
@@ -620,7 +628,7 @@ fn answer(status: StatusCode, found: Option<&Found>) -> Response {
     response
 }
 
-async fn list(app: &Shared, container: String, call: Call) -> Result<Response> {
+async fn list(app: &Shared, container: ContainerName, call: Call) -> Result<Response> {
     let shared = app.clone();
     let text = blocking(move || {
         let prefix = call.prefix.as_deref().unwrap_or_default();
@@ -655,7 +663,7 @@ async fn list(app: &Shared, container: String, call: Call) -> Result<Response> {
             }
             let info = shared
                 .store
-                .transaction(|store| info::get(store, &container, &found.name))?;
+                .transaction(|store| info::get(store, container.as_str(), &found.name))?;
             write_blob(&mut blobs, &found, &info, metadata);
         }
         for folder in folders {
@@ -669,7 +677,7 @@ async fn list(app: &Shared, container: String, call: Call) -> Result<Response> {
         Ok(format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}/{ACCOUNT}/\" ContainerName=\"{}\"><Prefix>{}</Prefix><MaxResults>{most}</MaxResults><Blobs>{blobs}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
             shared.url(),
-            escape(&container),
+            escape(container.as_str()),
             escape(prefix),
             escape(&next),
         ))

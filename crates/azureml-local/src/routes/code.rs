@@ -5,6 +5,7 @@ use super::workspace::storage_account;
 use crate::app::{Shared, blocking};
 use crate::blob;
 use crate::error::Result;
+use crate::name::ContainerName;
 use crate::runner::input;
 use crate::server::address::ACCOUNT;
 use crate::server::body::{Json as Body, strict};
@@ -77,10 +78,7 @@ async fn versions(
 fn has_files(app: &Shared, properties: &Value) -> bool {
     let uri = properties.get("codeUri").and_then(Value::as_str);
     uri.and_then(|uri| input::source(app, uri).ok())
-        .and_then(|source| {
-            let prefix = format!("{}/", source.path);
-            blob::list(&app.home, &source.container, prefix.trim_start_matches('/')).ok()
-        })
+        .and_then(|source| blob::list(&app.home, &source.container, &source.prefix()).ok())
         .is_some_and(|files| !files.is_empty())
 }
 
@@ -123,8 +121,8 @@ async fn start_upload(
     if !body.is_null() {
         let _: PendingUploadRequest = strict(&body)?;
     }
-    let id = uuid::Uuid::new_v4().to_string();
-    let container = id.clone();
+    let container = ContainerName::unique();
+    let id = container.to_string();
     let home = app.home.clone();
     blocking(move || blob::create_container(&home, &container)).await?;
     let uri = format!("{}/{ACCOUNT}/{id}", app.url());

@@ -3,8 +3,9 @@
 use super::artifact::Artifacts;
 use super::user;
 use crate::app::{Shared, blocking};
-use crate::blob::{self, DEFAULT_CONTAINER, run_prefix};
+use crate::blob;
 use crate::error::{Error, Result};
+use crate::name::{BlobName, ContainerName};
 use crate::routes::artifact;
 use crate::server::auth::Caller;
 use crate::server::body::{Json as Body, lenient};
@@ -80,7 +81,7 @@ fn find(store: &Connection, caller: &Caller, id: &str) -> Result<Run> {
 }
 
 fn artifact_uri(run: &str) -> String {
-    format!("mlflow-artifacts:/{}", run_prefix(run))
+    format!("mlflow-artifacts:/ExperimentRun/dcid.{run}")
 }
 
 /// A run with its latest data, as MLflow has it.
@@ -682,8 +683,8 @@ async fn list_artifacts(
     caller: Caller,
     Query(request): Query<RunRequest>,
 ) -> Result<Json<Value>> {
-    artifact::check(&app, caller, request.run()).await?;
-    let all = Artifacts::of(&app, request.run()).all().await?;
+    let run = artifact::check(&app, caller, request.run()).await?;
+    let all = Artifacts::of(&app, &run).all().await?;
     let files = entries(
         all.iter()
             .map(|(path, found)| (path.as_str(), found.length)),
@@ -703,6 +704,13 @@ fn within_run(path: &str) -> Result<(&str, &str)> {
         .ok_or_else(|| Error::not_found(format!("there are no artifacts at {path:?}")))
 }
 
+/// The blob of an artifact, in a run that the caller may use.
+async fn artifact_of(app: &Shared, caller: Caller, path: &str) -> Result<BlobName> {
+    let (run, path) = within_run(path)?;
+    let run = artifact::check(app, caller, run).await?;
+    BlobName::parse(&format!("{}/{path}", run.artifacts()))
+}
+
 #[derive(Debug, Deserialize)]
 struct FolderOf {
     #[serde(default)]
@@ -715,8 +723,8 @@ async fn list_files(
     Query(folder): Query<FolderOf>,
 ) -> Result<Json<Value>> {
     let (run, path) = within_run(&folder.path)?;
-    artifact::check(&app, caller, run).await?;
-    let all = Artifacts::of(&app, run).all().await?;
+    let run = artifact::check(&app, caller, run).await?;
+    let all = Artifacts::of(&app, &run).all().await?;
     let mut files = entries(
         all.iter()
             .map(|(path, found)| (path.as_str(), found.length)),
@@ -744,9 +752,8 @@ async fn put_artifact(
     Path(path): Path<String>,
     request: Request,
 ) -> Result<Json<Value>> {
-    let (run, _) = within_run(&path)?;
-    artifact::check(&app, caller, run).await?;
-    super::blob::store(&app, DEFAULT_CONTAINER, &path, request.into_body()).await?;
+    let name = artifact_of(&app, caller, &path).await?;
+    super::blob::store(&app, name, request.into_body()).await?;
     Ok(Json(json!({})))
 }
 
@@ -756,9 +763,8 @@ async fn get_artifact(
     Path(path): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let (run, _) = within_run(&path)?;
-    artifact::check(&app, caller, run).await?;
-    super::blob::load(&app, DEFAULT_CONTAINER, &path, request.headers()).await
+    let name = artifact_of(&app, caller, &path).await?;
+    super::blob::load(&app, name, request.headers()).await
 }
 
 async fn delete_artifact(
@@ -766,9 +772,9 @@ async fn delete_artifact(
     caller: Caller,
     Path(path): Path<String>,
 ) -> Result<Response> {
-    let (run, _) = within_run(&path)?;
-    artifact::check(&app, caller, run).await?;
+    let name = artifact_of(&app, caller, &path).await?;
     let home = app.home.clone();
-    blocking(move || blob::delete(&home, DEFAULT_CONTAINER, &path)).await?;
+    let container = ContainerName::default_datastore();
+    blocking(move || blob::delete(&home, &container, &name)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -5,6 +5,7 @@ use super::job::{find, missing, output_uri};
 use super::{artifact, next_link, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::name::RunName;
 use crate::server::auth::Caller;
 use crate::server::body::{Json as Body, lenient};
 use crate::store::job::{self, Job};
@@ -125,7 +126,9 @@ async fn details(
     let history = app
         .db(move |store| Ok(serde_json::to_string(&job::history(store, &run)?)?))
         .await?;
-    let logs = Artifacts::of(&app, &job.name).logs().await?;
+    let logs = Artifacts::of(&app, &RunName::parse(&job.name)?)
+        .logs()
+        .await?;
     let mut details = shown(&job);
     details["properties"] = json!(properties(&job, Some(history)));
     details["logFiles"] = json!(logs);
@@ -281,9 +284,9 @@ async fn artifacts(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    artifact::check(&app, caller, &run).await?;
-    let experiment = find(&app, run.clone()).await.map(|job| job.experiment);
-    let address = scope().artifacts(experiment.as_deref().unwrap_or("Default"), &run, "");
+    let run = artifact::check(&app, caller, &run).await?;
+    let experiment = find(&app, run.to_string()).await.map(|job| job.experiment);
+    let address = scope().artifacts(experiment.as_deref().unwrap_or("Default"), run.as_ref(), "");
     artifact::listed(&app, &run, &page, &address)
         .await
         .map(Json)
@@ -295,7 +298,7 @@ async fn content(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    artifact::check(&app, caller, &run).await?;
+    let run = artifact::check(&app, caller, &run).await?;
     artifact::content(&app, &run, &page).await.map(Json)
 }
 
@@ -305,7 +308,7 @@ async fn contents(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    artifact::check(&app, caller, &run).await?;
+    let run = artifact::check(&app, caller, &run).await?;
     artifact::contents(&app, &run, &page).await.map(Json)
 }
 
@@ -315,7 +318,7 @@ async fn upload(
     Path(OfRun { run }): Path<OfRun>,
     Body(body): Body,
 ) -> Result<Json<Value>> {
-    artifact::check(&app, caller, &run).await?;
+    let run = artifact::check(&app, caller, &run).await?;
     let paths: ArtifactPaths = lenient(&body)?;
     Ok(Json(artifact::places(&app, &run, &paths)))
 }

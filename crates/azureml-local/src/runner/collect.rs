@@ -6,8 +6,9 @@
 use super::failure::Failure;
 use super::folder::Folder;
 use crate::app::App;
-use crate::blob::{self, DEFAULT_CONTAINER};
+use crate::blob;
 use crate::error::{Error, disk_full, is_disk_full};
+use crate::name::{BlobName, PortName, RunName};
 use crate::routes::datastore;
 use crate::store::job::Job;
 use serde_json::Value;
@@ -20,7 +21,8 @@ const MOST_DEPTH: usize = 64;
 
 /// Collects what a job has written. Gives what was left out, in words.
 pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
-    let folder = Folder::of(&app.home, &job.name);
+    let run = RunName::parse(&job.name)?;
+    let folder = Folder::of(&app.home, &run);
     let staging = blob::temporary(&app.home);
     let mut collector = Collector {
         root: fs::canonicalize(folder.work())
@@ -29,7 +31,7 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
             .unwrap_or_else(|| folder.work()),
         left_out: Vec::new(),
     };
-    let artifacts = Folder::artifacts(&app.home, &job.name);
+    let artifacts = Folder::artifacts(&app.home, &run);
     let mut moves = Vec::new();
     let staged = (|| -> io::Result<()> {
         for name in ["outputs", "logs"] {
@@ -38,7 +40,8 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
             moves.push((to, artifacts.join(name)));
         }
         for output in named_outputs(job) {
-            let from = folder.output(&output.name);
+            let port = PortName::parse(&output.name).map_err(io::Error::other)?;
+            let from = folder.output(&port);
             let shown = format!("named-outputs/{}", output.name);
             let to = staging.join(&shown);
             collector.gather(&from, &to, &shown, 0)?;
@@ -51,7 +54,7 @@ pub fn collect(app: &App, job: &Job) -> Result<Vec<String>, Failure> {
                 };
                 let to = staging.join("datastore").join(&output.name);
                 collector.gather(&from, &to, &shown, 0)?;
-                moves.push((to, app.home.blobs().join(DEFAULT_CONTAINER).join(path)));
+                moves.push((to, Folder::in_datastore(&app.home, &path)));
             }
         }
         Ok(())
@@ -120,11 +123,11 @@ pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
 }
 
 /// The path that a URI names in the datastore; `None` when it leads elsewhere.
-pub fn path_in_datastore(uri: &str) -> Option<&str> {
+pub fn path_in_datastore(uri: &str) -> Option<BlobName> {
     let (_, rest) = uri.strip_prefix("azureml:")?.split_once("/datastores/")?;
     let (datastore, path) = rest.split_once("/paths/")?;
     let path = path.trim_matches('/');
-    (datastore::exists(datastore) && blob::is_safe(path)).then_some(path)
+    BlobName::of(path).filter(|_| datastore::exists(datastore))
 }
 
 struct Collector {

@@ -1,7 +1,9 @@
 //! Where a job's things lie.
 
-use crate::blob::{self, DEFAULT_CONTAINER};
+use crate::blob;
+use crate::dir::{Dir, part};
 use crate::home::Home;
+use crate::name::{BlobName, ContainerName, PortName, Relative, RunName};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -15,10 +17,15 @@ pub struct Folder {
 
 impl Folder {
     /// The folder of a job.
-    pub fn of(home: &Home, job: &str) -> Self {
+    pub fn of(home: &Home, job: &RunName) -> Self {
         Self {
-            root: home.jobs().join(job),
+            root: home.jobs().join(job.as_str()),
         }
+    }
+
+    /// The working directory, held open.
+    pub fn open_work(home: &Home, job: &RunName) -> io::Result<Dir> {
+        Dir::at(&home.jobs())?.dir(job)?.dir(&part::WORK)
     }
 
     /// The working directory.
@@ -27,13 +34,13 @@ impl Folder {
     }
 
     /// Where an input is brought.
-    pub fn input(&self, name: &str) -> PathBuf {
-        self.root.join("inputs").join(name)
+    pub fn input(&self, name: &PortName) -> PathBuf {
+        self.root.join("inputs").join(name.as_str())
     }
 
     /// Where a named output is written.
-    pub fn output(&self, name: &str) -> PathBuf {
-        self.root.join("outputs").join(name)
+    pub fn output(&self, name: &PortName) -> PathBuf {
+        self.root.join("outputs").join(name.as_str())
     }
 
     /// The supervisor's own folder.
@@ -42,14 +49,26 @@ impl Folder {
     }
 
     /// A run's artifacts.
-    pub fn artifacts(home: &Home, job: &str) -> PathBuf {
+    pub fn artifacts(home: &Home, job: &RunName) -> PathBuf {
+        Self::in_datastore(home, &job.artifacts())
+    }
+
+    /// Where a file or a folder of the default datastore lies.
+    pub fn in_datastore(home: &Home, name: &BlobName) -> PathBuf {
         home.blobs()
-            .join(DEFAULT_CONTAINER)
-            .join(blob::run_prefix(job))
+            .join(blob::DEFAULT_CONTAINER)
+            .join(name.as_str())
+    }
+
+    /// A run's artifacts, held open.
+    pub fn open_artifacts(home: &Home, job: &RunName) -> io::Result<Dir> {
+        Dir::at(&home.blobs())?
+            .dir(&ContainerName::default_datastore())?
+            .dir(&job.artifacts())
     }
 
     /// The logs of a job's processes, among its artifacts.
-    pub fn logs(home: &Home, job: &str) -> PathBuf {
+    pub fn logs(home: &Home, job: &RunName) -> PathBuf {
         Self::artifacts(home, job).join("user_logs")
     }
 

@@ -2,13 +2,15 @@
 
 use super::failure::Failure;
 use crate::app::App;
-use crate::blob::{self, DEFAULT_CONTAINER};
+use crate::blob::{self, DEFAULT_CONTAINER, Found};
 use crate::error::Error;
+use crate::name::{BlobName, ContainerName, RunName};
 use crate::routes::{datastore, own_url};
 use crate::server::address::ACCOUNT;
 use crate::store::asset::{self, Kind};
 use crate::store::job;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -16,9 +18,39 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The container.
-    pub container: String,
-    /// The blob, or the folder of blobs, without a slash at the end.
-    pub path: String,
+    pub container: ContainerName,
+    /// The blob, or the folder of blobs; the whole container where there is none.
+    pub path: Option<BlobName>,
+}
+
+impl Source {
+    /// The folder of a container whose path, without regard to slashes around it, may be empty.
+    fn parse(container: &str, path: &str) -> Result<Self, Error> {
+        let path = path.trim_matches('/');
+        Ok(Self {
+            container: ContainerName::parse(container)?,
+            path: if path.is_empty() {
+                None
+            } else {
+                Some(BlobName::parse(path)?)
+            },
+        })
+    }
+
+    /// What the names of all blobs in the folder begin with.
+    pub fn prefix(&self) -> String {
+        self.path
+            .as_ref()
+            .map_or_else(String::new, |path| format!("{path}/"))
+    }
+
+    /// The one blob that it names, if it names one.
+    pub fn blob(&self, app: &App) -> Result<Found, Error> {
+        match &self.path {
+            Some(path) => blob::find(&app.home, &self.container, path),
+            None => Err(blob::missing("")),
+        }
+    }
 }
 
 /// What a URI can lead to on its way to files; a model leads to another URI.
@@ -44,12 +76,7 @@ enum Step {
 }
 
 fn step(app: &App, uri: &str) -> Result<Step, Failure> {
-    let files = |container: &str, path: &str| {
-        Ok(Step::Files(Source {
-            container: container.to_owned(),
-            path: path.trim_matches('/').to_owned(),
-        }))
-    };
+    let files = |container: &str, path: &str| Ok(Step::Files(Source::parse(container, path)?));
     if let Some((_, path)) = own_url(uri) {
         let path = path.split('?').next().unwrap_or(path);
         let path = blob::decode(path).unwrap_or_else(|| path.to_owned());
@@ -90,10 +117,8 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
             )));
         }
         return if output == "artifacts" {
-            files(
-                DEFAULT_CONTAINER,
-                &format!("{}/{path}", blob::run_prefix(job)),
-            )
+            let artifacts = RunName::parse(job)?.artifacts();
+            files(DEFAULT_CONTAINER, &format!("{artifacts}/{path}"))
         } else {
             files(DEFAULT_CONTAINER, &format!("azureml/{job}/{output}/{path}"))
         };
@@ -186,11 +211,7 @@ pub fn bring_folder(
     how: Bring,
 ) -> Result<usize, Failure> {
     fs::create_dir_all(target).map_err(Error::from)?;
-    let prefix = if source.path.is_empty() {
-        String::new()
-    } else {
-        format!("{}/", source.path)
-    };
+    let prefix = source.prefix();
     let blobs = blob::list(&app.home, &source.container, &prefix)?;
     for blob in &blobs {
         // Names in the store are relative paths without a way up.
@@ -198,22 +219,24 @@ pub fn bring_folder(
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::from)?;
         }
-        bring(&blob.path, &path, how)?;
+        bring(blob, &path, how)?;
     }
     Ok(blobs.len())
 }
 
 /// Brings the one file of a source to `target`.
 pub fn bring_file(app: &App, source: &Source, target: &Path) -> Result<(), Failure> {
-    let found = blob::find(&app.home, &source.container, &source.path)?;
+    let found = source.blob(app)?;
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder).map_err(Error::from)?;
     }
-    bring(&found.path, target, Bring::ReadOnly)
+    bring(&found, target, Bring::ReadOnly)
 }
 
-fn bring(from: &Path, to: &Path, how: Bring) -> Result<(), Failure> {
-    fs::copy(from, to).map_err(Error::from)?;
+fn bring(from: &Found, to: &Path, how: Bring) -> Result<(), Failure> {
+    let mut content = from.open()?.file;
+    let mut file = fs::File::create_new(to).map_err(Error::from)?;
+    io::copy(&mut content, &mut file).map_err(Error::from)?;
     let mode = match how {
         Bring::ReadOnly => 0o444,
         // Blobs have no mode.

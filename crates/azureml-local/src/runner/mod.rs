@@ -17,6 +17,7 @@ pub mod variables;
 
 use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
+use crate::name::RunName;
 use crate::store::job::{self, Job};
 use azureml_wire::job::JobStatus;
 use failure::Failure;
@@ -59,10 +60,10 @@ pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
 pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Failure>) {
     let reason = failure.as_ref().map(tracing::field::display);
     tracing::info!(job = name, %status, reason, "ended");
-    let folder = Folder::of(&app.home, name);
+    let folder = RunName::parse(name).map(|run| Folder::of(&app.home, &run));
     // Makes room first; what the supervisor wrote stays until the end is written down.
     let files = folder.clone();
-    let _ = blocking(move || files.clear_files().map_err(Error::from)).await;
+    let _ = blocking(move || files?.clear_files().map_err(Error::from)).await;
     loop {
         let written = {
             let (name, failure) = (name.to_owned(), failure.clone());
@@ -89,7 +90,7 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
     let home = app.home.clone();
     let _ = blocking(move || {
         home.take_ballast();
-        folder.clear().map_err(Error::from)
+        folder?.clear().map_err(Error::from)
     })
     .await;
 }
@@ -138,7 +139,7 @@ async fn run(
     mut canceled: watch::Receiver<bool>,
 ) -> Result<End, Failure> {
     let job = find(app, name).await?;
-    let folder = Folder::of(&app.home, name);
+    let folder = Folder::of(&app.home, &RunName::parse(name)?);
     let mut asked_to_end = job.status == JobStatus::CancelRequested;
     let supervisor = folder.supervisor();
     let runs_already = supervisor::is_alive(&supervisor)
@@ -210,7 +211,7 @@ async fn run(
 
 /// Why the command of a job failed, when it did.
 fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
-    let logs = Folder::logs(&app.home, &job.name);
+    let logs = Folder::logs(&app.home, &RunName::parse(&job.name).ok()?);
     let own = |rank: usize| logs.join(format!("std_log_process_{rank:02}.txt"));
     let mut ended = ended.clone();
     if let Some(rank) = mpi::failed_rank(&supervisor::tail(&own(0), 4096))

@@ -7,8 +7,8 @@ use super::input::{self, Bring, Source};
 use super::supervisor::{Process, Spec};
 use super::{duration, mpi, variables};
 use crate::app::App;
-use crate::blob;
 use crate::error::Error;
+use crate::name::{PortName, RunName};
 use crate::routes::asset::missing;
 use crate::routes::compute;
 use crate::store::asset::{self, Kind};
@@ -39,7 +39,8 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     check_compute(app, &request, nodes)?;
     check_environment(app, &request.environment_id)?;
 
-    let folder = Folder::of(&app.home, &job.name);
+    let run = RunName::parse(&job.name)?;
+    let folder = Folder::of(&app.home, &run);
     folder.clear().map_err(Error::from)?;
     fs::create_dir_all(folder.work()).map_err(Error::from)?;
     if let Some(code) = request.code_id.as_deref() {
@@ -59,7 +60,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     let mut command = resolve(&request.command, &bindings);
     let mut environment = variables::of_job(app, job, &bindings);
     if let Some(count) = joined_by_mpi(&request) {
-        let logs = text(&Folder::logs(&app.home, &job.name).join(LOG_OF_PROCESS))?;
+        let logs = text(&Folder::logs(&app.home, &run).join(LOG_OF_PROCESS))?;
         command = mpi::launch(count, command, logs, &mut environment)?;
     }
     Ok(Spec {
@@ -196,15 +197,15 @@ fn bring_input(
         return Ok(Binding::Literal(asset.uri.clone()));
     }
     let source = input::source(app, &asset.uri)?;
-    let target = folder.input(name);
+    let target = folder.input(&PortName::parse(name)?);
     // A model is one file as often as it is a folder.
-    let single = blob::find(&app.home, &source.container, &source.path).is_ok();
+    let single = source.blob(app).is_ok();
     let path = if is_file || single {
         if !single {
             return Err(not_there(name, &asset.uri));
         }
-        let file_name = source.path.rsplit('/').next().unwrap_or(name);
-        let path = target.join(file_name);
+        let file_name = source.path.as_ref().map(|path| path.split().1);
+        let path = target.join(file_name.as_ref().map_or(name, AsRef::as_ref));
         input::bring_file(app, &source, &path)?;
         path
     } else {
@@ -225,7 +226,7 @@ fn not_there(name: &str, uri: &str) -> Failure {
 }
 
 fn make_output(folder: &Folder, name: &str, output: &JobOutput) -> Result<String, Failure> {
-    let target = folder.output(name);
+    let target = folder.output(&PortName::parse(name)?);
     fs::create_dir_all(&target).map_err(Error::from)?;
     let path = if let JobOutput::UriFile(_) = output {
         target.join(name)
@@ -265,7 +266,7 @@ fn processes(
     request: &CommandJob,
     nodes: usize,
 ) -> Result<Vec<Process>, Failure> {
-    let logs = Folder::logs(&app.home, &job.name);
+    let logs = Folder::logs(&app.home, &RunName::parse(&job.name)?);
     fs::create_dir_all(&logs).map_err(Error::from)?;
     let log_of = |rank: usize| logs.join(format!("{LOG_OF_PROCESS}{rank:02}.txt"));
     let alone = |log: PathBuf| {

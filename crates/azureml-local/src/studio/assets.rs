@@ -271,17 +271,14 @@ fn files_at(app: &App, uri: &str) -> BTreeMap<String, Found> {
     let Ok(source) = input::source(app, uri) else {
         return BTreeMap::new();
     };
-    let prefix = match source.path.as_str() {
-        "" => String::new(),
-        path => format!("{path}/"),
-    };
+    let prefix = source.prefix();
     let mut found = blob::list(&app.home, &source.container, &prefix).unwrap_or_default();
     for file in &mut found {
         file.name.drain(..prefix.len());
     }
     // It may be one file.
     if found.is_empty()
-        && let Ok(mut file) = blob::find(&app.home, &source.container, &source.path)
+        && let Ok(mut file) = source.blob(app)
     {
         let folder = file.name.rfind('/').map_or(0, |slash| slash + 1);
         file.name.drain(..folder);

@@ -1,10 +1,12 @@
 //! Files of runs and of what is registered: a part of a text, or the whole to save. None is ever shown as a page of its own.
 
 use super::language::Language;
-use super::{page, text};
-use crate::app::{Shared, blocking};
-use crate::blob::Found;
+use super::{job, page, text};
+use crate::app::{App, Shared, blocking};
+use crate::blob::{Found, Opened};
+use crate::dir::is_absent;
 use crate::error::{Error, Result};
+use crate::name::{BlobName, RunName};
 use crate::routes::artifact::Artifacts;
 use crate::runner::folder::Folder;
 use askama::Template;
@@ -16,12 +18,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use azureml_wire::routes::{encode, encode_path};
 use futures::stream;
-use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path as FilePath, PathBuf};
+use std::os::unix::fs::FileExt;
 use tokio::io::AsyncReadExt;
 
 /// How much of a file is shown at once, in bytes.
@@ -42,9 +42,15 @@ pub fn address(run: &str, path: &str) -> String {
     format!("/studio/jobs/{}/files/{}", encode(run), encode_path(path))
 }
 
-/// Where a log of a run lies.
-pub fn of_log(app: &Shared, run: &str, log: &str) -> PathBuf {
-    Folder::artifacts(&app.home, run).join(log)
+/// Opens a log of a run, which need not exist yet.
+pub fn open_log(app: &App, run: &str, log: &str) -> Result<Option<File>> {
+    let artifacts = Folder::open_artifacts(&app.home, &RunName::parse(run)?);
+    match artifacts.and_then(|folder| folder.file(&BlobName::parse(log).map_err(io::Error::other)?))
+    {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A part of a file.
@@ -59,13 +65,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// What follows `from`, at most [`SHOWN`] bytes; without it, the last part. Of a file that is not there, nothing.
-    pub fn read(path: &FilePath, from: Option<u64>) -> Result<Self> {
-        let mut file = match open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error.into()),
-        };
+    /// What follows `from`, at most [`SHOWN`] bytes; without it, the last part.
+    pub fn read(mut file: &File, from: Option<u64>) -> Result<Self> {
         let length = file.metadata()?.len();
         let start = from.unwrap_or(length.saturating_sub(SHOWN)).min(length);
         file.seek(SeekFrom::Start(start))?;
@@ -76,18 +77,6 @@ impl Tail {
             end: start + bytes.len() as u64,
             bytes,
         })
-    }
-}
-
-impl Tail {
-    /// How long a file is; one that is not there has nothing in it.
-    pub fn length(path: &FilePath) -> Result<u64> {
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
-            Ok(_) => Ok(0),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
@@ -185,19 +174,6 @@ fn line_around(file: &File, hit: u64, length: u64) -> io::Result<String> {
     Ok(text::plain(&part[first..last]))
 }
 
-/// Opens a file; a link, which a job may have put there to lead elsewhere, is none.
-fn open(path: &FilePath) -> io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
-
 /// What is asked of a file.
 #[derive(Debug, Deserialize)]
 pub struct Asked {
@@ -247,7 +223,8 @@ async fn show(
     Path((name, path)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response> {
-    let all = Artifacts::of(&app, &name).all().await?;
+    let name = job::find(&app, &name).await?.name;
+    let all = Artifacts::of(&app, &RunName::parse(&name)?).all().await?;
     let found = all
         .get(&path)
         .cloned()
@@ -275,17 +252,16 @@ pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response>
         href,
         found,
     } = shown;
+    // What is said of it is said of the content that is open.
+    let Opened { file, found } = blocking(move || found.open()).await?;
     if asked.download.is_some() {
-        let file = found.path.clone();
-        let file = blocking(move || Ok(open(&file)?)).await?;
         return Ok(download(&path, file));
     }
     let end = asked.to.unwrap_or(found.length).min(found.length);
     let from = end.saturating_sub(SHOWN);
-    let file = found.path.clone();
     let find = asked.find.clone();
     let (mut tail, hits) = blocking(move || {
-        let hits = search(&open(&file)?, &find)?;
+        let hits = search(&file, &find)?;
         Ok((Tail::read(&file, Some(from))?, hits))
     })
     .await?;

@@ -8,6 +8,7 @@ use super::tree::Tree;
 use super::{assets, jobs, live, page, part, text};
 use crate::app::{Shared, blocking};
 use crate::error::Result;
+use crate::name::RunName;
 use crate::routes::artifact::Artifacts;
 use crate::routes::job as calls;
 use crate::store::asset::Kind;
@@ -261,7 +262,7 @@ pub async fn details_part(app: &Shared, l: Language, name: &str) -> Result<Strin
 pub fn log_name(app: &Shared, job: &Job) -> &'static str {
     let there = LOGS
         .into_iter()
-        .find(|log| file::of_log(app, &job.name, log).exists());
+        .find(|log| file::open_log(app, &job.name, log).is_ok_and(|log| log.is_some()));
     there.unwrap_or_else(|| {
         // It has none yet.
         let distributed = job
@@ -274,8 +275,12 @@ pub fn log_name(app: &Shared, job: &Job) -> &'static str {
 
 /// The job's log from `from`, or its end.
 pub async fn log(app: &Shared, name: &str, log_name: &str, from: Option<u64>) -> Result<Tail> {
-    let path = file::of_log(app, name, log_name);
-    blocking(move || Tail::read(&path, from)).await
+    let (app, name, log_name) = (app.clone(), name.to_owned(), log_name.to_owned());
+    blocking(move || match file::open_log(&app, &name, &log_name)? {
+        Some(log) => Tail::read(&log, from),
+        None => Ok(Tail::default()),
+    })
+    .await
 }
 
 async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
@@ -347,7 +352,7 @@ fn can_cancel(job: &Job) -> bool {
 }
 
 async fn files(app: &Shared, l: Language, name: &str) -> Result<Option<String>> {
-    let all = Artifacts::of(app, name).all().await?;
+    let all = Artifacts::of(app, &RunName::parse(name)?).all().await?;
     if all.is_empty() {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 //! What changes on a page while somebody looks at it: server-sent events with rendered parts.
 
 use super::chart::{self, Chart};
-use super::file::{self, Tail};
+use super::file;
 use super::language::Language;
 use super::{computes, job, text};
 use crate::app::{Shared, blocking};
@@ -172,12 +172,19 @@ async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<Vi
         same.map_or_else(|| (name, html.into()), Clone::clone)
     });
     let log_name = job::log_name(app, &job);
-    let log = file::of_log(app, name, log_name);
+    let log = {
+        let (app, name) = (Arc::clone(app), name.to_owned());
+        blocking(move || match file::open_log(&app, &name, log_name)? {
+            Some(log) => Ok(log.metadata()?.len()),
+            None => Ok(0),
+        })
+        .await?
+    };
     Ok(View {
         parts: parts.to_vec(),
         charts,
         log_name,
-        log: blocking(move || Tail::length(&log)).await?,
+        log,
         end: job.status.is_terminal().then(|| job.status.as_str()),
     })
 }

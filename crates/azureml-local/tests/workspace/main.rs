@@ -15,3 +15,4 @@ mod seal;
 mod studio;
 mod support;
 mod sweeps;
+mod traversal;
