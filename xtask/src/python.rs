@@ -1,4 +1,5 @@
-//! Python environments under `target/venv`, each from a list of exact versions in `xtask/python`.
+//! Python environments under `target/venv`, each from a list of exact versions in `xtask/python`. Each version has the
+//! hashes of its files there (`xtask/python/pin_hashes.py` writes them), and pip installs nothing else.
 
 use crate::error::{Error, Result};
 use crate::report::Step;
@@ -110,16 +111,17 @@ fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> R
     run("venv", venv)?;
     let pip = || {
         let mut pip = process::command(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--no-input"])
+        pip.args(["-m", "pip", "install", "--no-input", "--require-hashes"])
             .args(["--progress-bar", "off", "--disable-pip-version-check"])
             .args(["--root-user-action", "ignore"])
             .env("PYTHONUNBUFFERED", "1");
         pip
     };
-    // Old versions of pip do not understand some of the packages: the list begins with the pip that installs the rest.
-    if let Some(newest) = listed.lines().find(|line| line.starts_with("pip==")) {
+    // Old versions of pip do not understand some of the packages: the pip that installs the rest comes first.
+    let newest = list.with_file_name("pip.txt");
+    if newest.is_file() {
         let mut itself = pip();
-        itself.arg(newest);
+        itself.arg("--requirement").arg(newest);
         run("pip-itself", itself)?;
     }
     let mut packages = pip();
@@ -183,6 +185,78 @@ mod tests {
         for (version, times) in [(1, 3), (2, 4)] {
             fs::write(&included, format!("two=={version}\n")).expect("a list");
             assert_eq!(make_all(including), "begins\nends\n".repeat(times));
+        }
+    }
+
+    /// The lists as they are, each line that names a version joined with its hashes.
+    fn requirements() -> Vec<(String, String)> {
+        let folder = place::root().join("xtask/python");
+        let mut requirements = Vec::new();
+        for entry in fs::read_dir(folder).expect("the lists") {
+            let list = entry.expect("an entry").path();
+            if list.extension().is_none_or(|extension| extension != "txt") {
+                continue;
+            }
+            let text = fs::read_to_string(&list).expect("a list");
+            let name = list.display().to_string();
+            let lines = text.replace("\\\n", " ");
+            let named = lines.lines().filter(|line| line.contains("=="));
+            requirements.extend(named.map(|line| (name.clone(), line.to_owned())));
+        }
+        requirements
+    }
+
+    #[test]
+    fn every_pinned_version_has_the_hashes_of_its_files() {
+        let requirements = requirements();
+        assert!(requirements.len() > 200, "{}", requirements.len());
+        for (list, line) in requirements {
+            let hash = line.split_once("--hash=sha256:").map(|(_, rest)| rest);
+            let digits = hash.map_or(0, |hash| {
+                hash.bytes().take_while(u8::is_ascii_hexdigit).count()
+            });
+            assert_eq!(digits, 64, "{list}: {line}");
+        }
+    }
+
+    /// Makes a wheel with nothing in it, and prints its hash.
+    const WHEEL: &str = r#"
+import hashlib, pathlib, sys, zipfile
+wheel = pathlib.Path(sys.argv[1]) / "thing-1-py3-none-any.whl"
+with zipfile.ZipFile(wheel, "w") as archive:
+    archive.writestr("thing.py", "")
+    archive.writestr("thing-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1\n")
+    archive.writestr("thing-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    archive.writestr("thing-1.dist-info/RECORD", "")
+print(hashlib.sha256(wheel.read_bytes()).hexdigest())
+"#;
+
+    #[test]
+    fn a_wheel_with_other_contents_than_pinned_is_refused() {
+        let home = tempfile::tempdir().expect("a folder");
+        let tools = crate::tools::find().expect("Python");
+        let mut build = process::command(&tools.python);
+        build.args(["-c", WHEEL]).arg(home.path());
+        let hash = process::ask(build).expect("a wheel");
+        let report = Report::new();
+        let list = home.path().join("list.txt");
+        let folder = home.path().join("venv");
+        let here = home.path().display();
+        for (hash, installed) in [(hash.as_str(), true), (&"0".repeat(64), false)] {
+            let listed =
+                format!("--no-index\n--find-links {here}\nthing==1 --hash=sha256:{hash}\n");
+            fs::write(&list, listed).expect("a list");
+            let step = report.step("environment", "");
+            let made = make(&step, "test-hashes", &folder, &list, &tools);
+            assert_eq!(
+                made.is_ok(),
+                installed,
+                "{:?}",
+                made.map_err(|e| e.to_string())
+            );
+            if let Err(error) = made {
+                assert!(error.to_string().contains("HASHES"), "{error}");
+            }
         }
     }
 }

@@ -10,41 +10,18 @@ use super::folder::{missing, usable};
 use crate::cause::Cause;
 use crate::error::{Error, Result};
 use crate::report::Step;
-use crate::{lock, process};
+use crate::{lock, place, process};
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What `libtorch_cpu.so` of the wheel needs to load, PyPI has one build only, the one that can use CUDA; and CUDA's headers,
-/// so that a program built here can record its steps on a GPU elsewhere.
-const WHEELS: [&str; 4] = [
-    "torch==2.11.0",
-    "nvidia-cuda-runtime==13.0.96",
-    "nvidia-cuda-crt==13.0.88",
-    "nvidia-cuda-cupti==13.0.85",
-];
+/// The lists of what is fetched, in `xtask/python`; the second for machines with a GPU.
+const LISTS: [&str; 2] = ["libtorch.txt", "libtorch-cuda.txt"];
 
 /// One of CUDA's headers, beside `torch`.
 const HEADER: &str = "nvidia/cu13/include/crt/host_defines.h";
-
-/// What `libtorch_cuda.so` needs besides; the versions that torch 2.11.0 asks for.
-const CUDA_WHEELS: [&str; 13] = [
-    "nvidia-cublas==13.1.0.3",
-    "nvidia-cuda-nvrtc==13.0.88",
-    "nvidia-cudnn-cu13==9.19.0.56",
-    "nvidia-cufft==12.0.0.61",
-    "nvidia-cufile==1.15.1.6",
-    "nvidia-curand==10.4.0.35",
-    "nvidia-cusolver==12.0.4.66",
-    "nvidia-cusparse==12.6.3.3",
-    "nvidia-cusparselt-cu13==0.8.0",
-    "nvidia-nccl-cu13==2.28.9",
-    "nvidia-nvjitlink==13.0.88",
-    "nvidia-nvshmem-cu13==3.4.5",
-    "nvidia-nvtx==13.0.85",
-];
 
 /// The parts of the `torch` folder that building and running need; the rest is Python.
 const KEPT: [&str; 4] = ["include", "lib", "share", "version.py"];
@@ -101,7 +78,8 @@ fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> R
     // pip's own temporary files lie there too: /tmp may be small, and here they are removed with the rest.
     let temporary = partial.join("tmp");
     fs::create_dir_all(&temporary).map_err(Error::io("create", &temporary))?;
-    let cuda = if gpu { &CUDA_WHEELS[..] } else { &[] };
+    let lists = LISTS.iter().take(if gpu { 2 } else { 1 });
+    let lists = lists.map(|list| place::root().join("xtask/python").join(list));
     let mut pip = process::command(python);
     pip.args(["-m", "pip", "install", "--no-input", "--no-cache-dir"])
         .args(["--no-compile", "--progress-bar", "raw", "--no-deps"])
@@ -109,7 +87,8 @@ fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> R
         .args(["--only-binary=:all:", "--python-version", "3.12"])
         .arg("--target")
         .arg(partial)
-        .args(WHEELS.iter().chain(cuda))
+        .arg("--require-hashes")
+        .args(lists.flat_map(|list| ["--requirement".into(), list.into_os_string()]))
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PIP_ROOT_USER_ACTION", "ignore")
         .env("PYTHONUNBUFFERED", "1")
