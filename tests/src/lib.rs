@@ -10,6 +10,7 @@ pub mod schema;
 
 use azureml_wire::local;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,24 @@ pub mod env {
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
     /// Python with Open MPI, whose `mpirun` lies beside it.
     pub const PYTHON_MPI: &str = "AZUREML_TEST_PYTHON_MPI";
+}
+
+/// Whether tests that draw at random run in their long form: `cargo xtask test --long NAME`.
+pub fn is_long() -> bool {
+    std::env::var_os("AZUREML_TEST_LONG").is_some()
+}
+
+/// The seed of a test that draws at random: that of `AZUREML_TEST_SEED`, or a new one. It is printed, so that a failure names it.
+///
+/// # Panics
+/// When the variable is no number.
+pub fn seed() -> u64 {
+    let seed = std::env::var("AZUREML_TEST_SEED").map_or_else(
+        |_| RandomState::new().build_hasher().finish(),
+        |text| text.parse().expect("AZUREML_TEST_SEED is a number"),
+    );
+    println!("seed {seed}: AZUREML_TEST_SEED={seed} draws the same again");
+    seed
 }
 
 /// The root of the repository.

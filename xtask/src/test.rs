@@ -18,6 +18,9 @@ use std::time::Instant;
 /// Names the `config.json` of a workspace on Azure, for the tests that need one.
 const ON_AZURE: &str = "AZUREML_TEST_WORKSPACE";
 
+/// Asks tests that draw at random for their long form.
+const LONG: &str = "AZUREML_TEST_LONG";
+
 /// Tests that start kernels and trainings: more at once would not be faster, but would need memory.
 const MOST_AT_ONCE: usize = 4;
 
@@ -36,6 +39,9 @@ const JUDGES: [(&str, Environment); 6] = [
 pub struct Options {
     /// Run only the tests whose names contain this, and neither rustfmt nor clippy
     filter: Option<String>,
+    /// Run the long form of tests that draw at random (chaos, fuzz), and show what they print
+    #[arg(long, requires = "filter")]
+    long: bool,
 }
 
 /// Runs the command.
@@ -82,7 +88,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     tests(
         &report,
-        options.filter.as_deref(),
+        options,
         rust_src.as_deref(),
         &[
             ("AZUREML_TEST_CHROMIUM", &browser),
@@ -144,7 +150,7 @@ fn build_all(report: &Report, selection: Selection) -> Result<()> {
 
 fn tests(
     report: &Report,
-    filter: Option<&str>,
+    options: &Options,
     rust_src: Option<&Path>,
     programs: &[(&str, &Path)],
     tally: &mut Tally,
@@ -167,9 +173,9 @@ fn tests(
         cargo
             .arg("--no-fail-fast")
             .envs(on_azure.iter().map(|config| (ON_AZURE, config)))
-            .args(filter)
-            // The tests that need a workspace on Azure wait for somebody who names one.
-            .args(on_azure.iter().flat_map(|_| ["--", "--include-ignored"]))
+            .args(&options.filter)
+            .args(test_arguments(on_azure.is_some(), options.long))
+            .envs(options.long.then_some((LONG, "1")))
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
             .envs(programs.iter().copied())
@@ -201,6 +207,17 @@ fn tests(
         }
     }
     Ok(())
+}
+
+/// What the programs of tests are given.
+fn test_arguments(on_azure: bool, long: bool) -> impl Iterator<Item = &'static str> {
+    // The tests that need a workspace on Azure run only when one is named.
+    let ignored = on_azure.then_some("--include-ignored");
+    // A long test prints its seed, its progress and its counts.
+    let shown = long.then_some("--nocapture");
+    let mut given = ignored.into_iter().chain(shown).peekable();
+    let separator = given.peek().map(|_| "--");
+    separator.into_iter().chain(given)
 }
 
 /// How many checks and tests passed and failed.
@@ -270,6 +287,29 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_test_is_named_and_shows_what_it_prints() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            options: Options,
+        }
+        let parse = |line: &[&str]| {
+            <Cli as clap::Parser>::try_parse_from([&["test"], line].concat())
+                .map(|cli| cli.options.long)
+        };
+        assert!(parse(&["--long", "chaos"]).is_ok_and(|long| long));
+        assert!(parse(&["chaos"]).is_ok_and(|long| !long));
+        assert!(parse(&["--long"]).is_err());
+        let given = |on_azure, long| test_arguments(on_azure, long).collect::<Vec<_>>();
+        assert_eq!(given(false, true), ["--", "--nocapture"]);
+        assert_eq!(
+            given(true, true),
+            ["--", "--include-ignored", "--nocapture"]
+        );
+        assert!(given(false, false).is_empty());
+    }
 
     #[test]
     fn results_of_several_programs_add_up() {
