@@ -20,6 +20,7 @@ pub mod name;
 pub mod queue;
 pub mod remove;
 pub mod routes;
+pub mod run_token;
 pub mod runner;
 pub mod seed;
 pub mod serve;

@@ -1,7 +1,9 @@
-//! Signatures: shared access signatures of the blob store, and the tokens of runs.
+//! Signatures: shared access signatures of the blob store, passes of the pages, and the tokens of runs
+//! ([`crate::run_token`]).
 //!
-//! Both come from one key in the home folder, so that they outlive a server that was killed.
+//! All come from one key in the home folder, so that they outlive a server that was killed.
 
+use crate::run_token::RunToken;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -45,6 +47,9 @@ pub struct SignedQuery {
 /// How long a signature lasts: longer than a notebook is open in a day.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
+/// How long a run token lasts: longer than runs do. It ends with its run in any case.
+const RUN_LIFETIME: TimeDelta = TimeDelta::days(366);
+
 impl Signer {
     /// Signs with `key`.
     pub fn new(key: [u8; 32]) -> Self {
@@ -86,15 +91,19 @@ impl Signer {
     }
 
     /// The token that a run's processes get: it opens this run's metrics and artifacts, nothing else.
-    pub fn run_token(&self, run: &str) -> String {
-        format!("run.{run}.{}", self.sign(&format!("run\n{run}")))
+    pub fn run_token(&self, run: &str) -> RunToken {
+        let now = Utc::now();
+        RunToken::sign(&self.run_key(), run, now, now + RUN_LIFETIME)
     }
 
     /// The run that a token opens.
-    pub fn run_of<'a>(&self, token: &'a str) -> Option<&'a str> {
-        let (run, signature) = token.strip_prefix("run.")?.rsplit_once('.')?;
-        let expected = self.sign(&format!("run\n{run}"));
-        equal(expected.as_bytes(), signature.as_bytes()).then_some(run)
+    pub fn run_of(&self, token: &str) -> Option<String> {
+        RunToken::verify(&self.run_key(), token, Utc::now())
+    }
+
+    /// The key of run tokens alone: their text is not of a form that only this program signs.
+    fn run_key(&self) -> [u8; 32] {
+        hmac(&self.key, "run token")
     }
 
     /// What opens the pages for whoever holds it, until `expiry` (seconds since 1970); `kind` keeps tickets and cookies apart,
@@ -116,23 +125,25 @@ impl Signer {
 
     /// HMAC-SHA256 as hexadecimal digits.
     fn sign(&self, text: &str) -> String {
-        let pad = |with: u8| {
-            let mut block = [with; 64];
-            for (byte, key) in block.iter_mut().zip(self.key) {
-                *byte ^= key;
-            }
-            block
-        };
-        let inner = Sha256::new()
-            .chain_update(pad(0x36))
-            .chain_update(text)
-            .finalize();
-        let outer = Sha256::new()
-            .chain_update(pad(0x5c))
-            .chain_update(inner)
-            .finalize();
-        hex(&outer)
+        hex(&hmac(&self.key, text))
     }
+}
+
+/// HMAC-SHA256.
+pub fn hmac(key: &[u8; 32], text: &str) -> [u8; 32] {
+    let pad = |with: u8| {
+        let mut block = [with; 64];
+        for (byte, key) in block.iter_mut().zip(key) {
+            *byte ^= key;
+        }
+        block
+    };
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update(text)
+        .finalize();
+    let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner);
+    outer.finalize().into()
 }
 
 fn scope(
@@ -225,14 +236,5 @@ mod tests {
         late.se = Some("2001-01-01T00:00:00Z".to_owned());
         assert!(!signer.opens(&late, "c", Some("a"), "r"));
         assert!(!Signer::new([8; 32]).opens(&blob, "c", Some("a"), "r"));
-    }
-
-    #[test]
-    fn a_run_token_names_its_run() {
-        let signer = Signer::new([7; 32]);
-        let token = signer.run_token("mighty_fox.1");
-        assert_eq!(signer.run_of(&token), Some("mighty_fox.1"));
-        assert_eq!(signer.run_of(&token.replace("fox", "ox")), None);
-        assert_eq!(signer.run_of("run."), None);
     }
 }

@@ -34,6 +34,8 @@ pub mod env {
     pub const LOG: &str = "AZUREML_LOCAL_LOG";
     /// Set in a job: the file in which the local workspace says at which port it answers now.
     pub const PORT_FILE: &str = "AZUREML_SERVICE_PORT_FILE";
+    /// Set in a job: its folder, by which the local workspace knows the processes that belong to it.
+    pub const JOB: &str = "AZUREML_JOB_FOLDER";
     /// The folder of libtorch that jobs get; default: the user's cache.
     pub const LIBTORCH: &str = "AZUREML_LIBTORCH";
 }

@@ -48,6 +48,11 @@ impl Folder {
         self.root.join("supervisor")
     }
 
+    /// What all processes of the job have in their environment, and those of no other job.
+    pub fn mark(&self) -> String {
+        self.root.to_string_lossy().into_owned()
+    }
+
     /// A run's artifacts.
     pub fn artifacts(home: &Home, job: &RunName) -> PathBuf {
         Self::in_datastore(home, &job.artifacts())

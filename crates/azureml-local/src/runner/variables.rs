@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::runner::command::Bindings;
+use crate::runner::folder::Folder;
 use crate::store::job::Job;
 use azureml_wire::Bag;
 use azureml_wire::local;
@@ -76,9 +77,11 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
         .or_insert_with(|| "passive".to_owned());
     let scope = local::scope();
     let token = app.signer.run_token(&job.name);
+    let expiry = token.expiry.timestamp().to_string();
     let experiment_id = job.experiment_id.to_string();
     let tracking = app.tracking_uri();
     let service = app.url();
+    let discovery = format!("{service}/discovery");
     let port_file = app.home.port_file().to_string_lossy().into_owned();
     for (name, value) in [
         ("AZUREML_RUN_ID", job.name.as_str()),
@@ -86,7 +89,8 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
             "AZUREML_ROOT_RUN_ID",
             job.parent.as_deref().unwrap_or(&job.name),
         ),
-        ("AZUREML_RUN_TOKEN", &token),
+        ("AZUREML_RUN_TOKEN", &token.text),
+        ("AZUREML_RUN_TOKEN_EXPIRY", &expiry),
         ("AZUREML_EXPERIMENT_ID", &experiment_id),
         ("AZUREML_EXPERIMENT_NAME", &job.experiment),
         ("AZUREML_ARM_SUBSCRIPTION", &scope.subscription_id),
@@ -98,9 +102,10 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
             crate::routes::workspace::WORKSPACE_ID,
         ),
         ("AZUREML_SERVICE_ENDPOINT", &service),
+        ("AZUREML_DISCOVERY_SERVICE_ENDPOINT", &discovery),
         (local::env::PORT_FILE, &port_file),
         ("MLFLOW_TRACKING_URI", &tracking),
-        ("MLFLOW_TRACKING_TOKEN", &token),
+        ("MLFLOW_TRACKING_TOKEN", &token.text),
         ("MLFLOW_RUN_ID", &job.name),
         ("MLFLOW_EXPERIMENT_ID", &experiment_id),
         ("MLFLOW_EXPERIMENT_NAME", &job.experiment),
@@ -136,6 +141,9 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
             variables.insert(name, value);
         }
     }
+    // What is left of a job is found by it, so it is the job's own in any case.
+    let mark = Folder::of(&app.home, &job.name).mark();
+    variables.insert(local::env::JOB.to_owned(), mark);
     variables
 }
 

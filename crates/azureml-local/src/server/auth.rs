@@ -83,7 +83,7 @@ pub async fn authenticate(
     if equal(token.as_bytes(), app.token.as_bytes()) {
         return Ok(Caller::Owner);
     }
-    let Some(run) = app.signer.run_of(token).map(str::to_owned) else {
+    let Some(run) = app.signer.run_of(token) else {
         return Err(Error::Unauthenticated(
             "the bearer token is not the one of this local workspace".to_owned(),
         ));

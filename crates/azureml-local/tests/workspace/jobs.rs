@@ -70,7 +70,7 @@ fn a_command_that_exits_3_fails_with_its_last_lines() {
     let workspace = Workspace::start();
     workspace.submit(
         "three",
-        "echo fine so far; mkdir outputs; echo kept > outputs/checkpoint; echo not any more >&2; exit 3",
+        "echo fine so far; mkdir -p outputs; echo kept > outputs/checkpoint; echo not any more >&2; exit 3",
         &json!({}),
     );
     let message = workspace.fail("three");
@@ -714,7 +714,7 @@ fn outputs_do_not_lead_out_of_the_job() {
     workspace.submit(
         "links",
         &format!(
-            "mkdir outputs real; echo r > real/r.txt; ln -s ../real outputs/inside; ln -s '{}' outputs/outside; \
+            "mkdir -p outputs real; echo r > real/r.txt; ln -s ../real outputs/inside; ln -s '{}' outputs/outside; \
              ln -s / outputs/root; ln -s nowhere outputs/dangling; mkfifo outputs/pipe; ln -s . outputs/loop; echo f > outputs/file",
             workspace.gate("private.txt").display()
         ),
@@ -749,7 +749,7 @@ fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
     // What a program says when a write finds no space.
     workspace.submit(
         "full",
-        "mkdir outputs; head -c 1000 /dev/zero > outputs/half; cat outputs/half > /dev/full",
+        "mkdir -p outputs; head -c 1000 /dev/zero > outputs/half; cat outputs/half > /dev/full",
         &json!({}),
     );
     let message = workspace.fail("full");
@@ -762,7 +762,7 @@ fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
     // A file that may not grow is the same to the job.
     workspace.submit(
         "limited",
-        "mkdir outputs; ulimit -f 8; head -c 1000000 /dev/zero > outputs/half",
+        "mkdir -p outputs; ulimit -f 8; head -c 1000000 /dev/zero > outputs/half",
         &json!({}),
     );
     let message = workspace.fail("limited");

@@ -1,0 +1,121 @@
+//! The token of a run: a JSON Web Token (RFC 7519) signed by HMAC-SHA256, because Azure ML's Python packages read the
+//! claims of theirs.
+
+use crate::signer::{equal, hmac};
+use azureml_wire::local::scope;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The header of every token; any other algorithm is refused.
+const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+
+/// The token of a run. Has no `Debug`: it is a secret.
+pub struct RunToken {
+    /// The token.
+    pub text: String,
+    /// When it expires.
+    pub expiry: DateTime<Utc>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    /// The run.
+    #[serde(rename = "runId")]
+    run: String,
+    /// The run again, in the name that the standard has for it.
+    sub: String,
+    /// The workspace's scope.
+    scope: String,
+    /// When it was signed, in seconds since 1970.
+    iat: i64,
+    /// When it expires, in seconds since 1970.
+    exp: i64,
+}
+
+impl RunToken {
+    /// Signs a token for a run.
+    pub fn sign(key: &[u8; 32], run: &str, now: DateTime<Utc>, expiry: DateTime<Utc>) -> Self {
+        let claims = Claims {
+            run: run.to_owned(),
+            sub: run.to_owned(),
+            scope: scope().to_string(),
+            iat: now.timestamp(),
+            exp: expiry.timestamp(),
+        };
+        // Text and numbers always have a JSON form.
+        let claims = serde_json::to_vec(&claims).unwrap_or_default();
+        let signed = format!("{}.{}", BASE64.encode(HEADER), BASE64.encode(claims));
+        let signature = BASE64.encode(hmac(key, &signed));
+        Self {
+            text: format!("{signed}.{signature}"),
+            expiry,
+        }
+    }
+
+    /// The run that a token opens.
+    pub fn verify(key: &[u8; 32], token: &str, now: DateTime<Utc>) -> Option<String> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let expected = BASE64.encode(hmac(key, signed));
+        if !equal(expected.as_bytes(), signature.as_bytes()) {
+            return None;
+        }
+        let (header, claims) = signed.split_once('.')?;
+        let claims: Claims = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
+        (header == BASE64.encode(HEADER) && claims.exp > now.timestamp()).then_some(claims.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn token() -> (String, DateTime<Utc>) {
+        let now = Utc::now();
+        let token = RunToken::sign(&KEY, "mighty_fox.1", now, now + TimeDelta::days(1));
+        (token.text, now)
+    }
+
+    #[test]
+    fn a_run_token_names_its_run_and_nobody_else_can_sign_one() {
+        let (token, now) = token();
+        let verify = |key, token: &str, now| RunToken::verify(key, token, now);
+        assert_eq!(verify(&KEY, &token, now).as_deref(), Some("mighty_fox.1"));
+        assert_eq!(verify(&[8; 32], &token, now), None);
+        assert_eq!(verify(&KEY, &token, now + TimeDelta::days(2)), None);
+        let parts: Vec<&str> = token.split('.').collect();
+        let claims = String::from_utf8(BASE64.decode(parts[1]).unwrap()).unwrap();
+        let other = BASE64.encode(claims.replace("fox", "ox"));
+        let none = BASE64.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        for forged in [
+            format!("{}.{other}.{}", parts[0], parts[2]),
+            format!("{none}.{}.{}", parts[1], parts[2]),
+            format!("{none}.{}.", parts[1]),
+            format!("{}.{}.", parts[0], parts[1]),
+            "run.mighty_fox.1.00".to_owned(),
+            "..".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(verify(&KEY, &forged, now), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn its_claims_are_those_of_a_json_web_token() {
+        let (token, now) = token();
+        let parts: Vec<&str> = token.split('.').collect();
+        let read = |part: &str| -> serde_json::Value {
+            serde_json::from_slice(&BASE64.decode(part).unwrap()).unwrap()
+        };
+        assert_eq!(read(parts[0])["alg"], "HS256");
+        let claims = read(parts[1]);
+        assert_eq!(claims["iat"], now.timestamp());
+        assert_eq!(claims["exp"], now.timestamp() + 24 * 60 * 60);
+        assert_eq!(claims["runId"], "mighty_fox.1");
+        assert_eq!(claims["scope"], scope().to_string());
+    }
+}
