@@ -1,7 +1,7 @@
 //! `azureml-local`: serves the local workspace, says where it is, ends it.
 
 use azureml_local::home::{Home, HomeError};
-use azureml_local::runner::supervisor;
+use azureml_local::runner::{guardian, supervision};
 use azureml_local::serve::{Options, ServeError, serve};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -42,6 +42,23 @@ enum Command {
         /// The supervisor's folder
         folder: PathBuf,
     },
+    /// Start a job's processes and end them (`run-job` calls this itself)
+    #[command(hide = true)]
+    SuperviseJob {
+        /// The supervisor's folder
+        folder: PathBuf,
+        /// The process of `run-job`
+        guardian: u32,
+    },
+    /// Become one of a job's processes once it is recorded (`supervise-job` calls this itself)
+    #[command(hide = true)]
+    HoldProcess {
+        /// The process of `supervise-job`
+        supervisor: u32,
+        /// The command line
+        #[arg(last = true)]
+        command: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,11 +75,20 @@ const NOT_RUNNING: u8 = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::HoldProcess {
+        supervisor,
+        command,
+    } = &cli.command
+    {
+        return guardian::hold(*supervisor, command);
+    }
     // A supervisor lives as long as its job: it takes one thread, not one for each core.
     let runtime = match &cli.command {
-        Command::RunJob { .. } => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build(),
+        Command::RunJob { .. } | Command::SuperviseJob { .. } => {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        }
         _ => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -79,7 +105,12 @@ fn main() -> ExitCode {
         Command::Serve { at, idle_timeout } => runtime.block_on(run(at, idle_timeout)),
         Command::Status { at } => status(at),
         Command::Stop { at } => stop(at),
-        Command::RunJob { folder } => runtime.block_on(supervisor::run(&folder)),
+        Command::RunJob { folder } => runtime.block_on(guardian::run(&folder)),
+        Command::SuperviseJob { folder, guardian } => {
+            runtime.block_on(supervision::run(&folder, guardian))
+        }
+        // Answered above: it becomes another program.
+        Command::HoldProcess { .. } => ExitCode::FAILURE,
     };
     // Whatever still waits on a thread of its own does not hold up the end.
     runtime.shutdown_background();

@@ -8,10 +8,14 @@ pub mod command;
 pub mod duration;
 pub mod failure;
 pub mod folder;
+pub mod guardian;
 pub mod input;
 pub mod mpi;
+pub mod output;
 pub mod prepare;
+pub mod processes;
 pub mod register;
+pub mod supervision;
 pub mod supervisor;
 pub mod variables;
 
@@ -20,8 +24,10 @@ use crate::error::{Error, Result};
 use crate::name::RunName;
 use crate::store::job::{self, Job};
 use azureml_wire::job::JobStatus;
+use azureml_wire::local;
 use failure::Failure;
 use folder::Folder;
+use processes::Process;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -173,7 +179,7 @@ async fn run(
     asked_to_end |= *canceled.borrow();
     let ended = follow(&supervisor, child, &mut canceled, asked_to_end).await;
     let Some(ended) = ended else {
-        clean_up_after_lost(&supervisor);
+        clean_up_after_lost(app, name).await;
         return if is_to_end(app, &job).await {
             Ok(End::Canceled)
         } else {
@@ -237,23 +243,18 @@ fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
 
 /// Starts a supervisor, and waits until it has started the job's processes.
 async fn launch(folder: &Path, spec: &supervisor::Spec) -> Result<Child, Failure> {
-    supervisor::set_up(folder, spec).map_err(Error::from)?;
+    let lock = supervisor::set_up(folder, spec).map_err(Error::from)?;
     let log = File::create(folder.join("supervisor.log")).map_err(Error::from)?;
-    // The program may have been built anew under its name; this one is still there.
-    let own = Path::new("/proc/self/exe");
-    let program = if own.exists() {
-        own.to_owned()
-    } else {
-        std::env::current_exe().map_err(Error::from)?
-    };
-    let mut child = Command::new(program)
+    let mut child = Command::new(guardian::own_program().map_err(Error::from)?)
         // Lists of processes show it.
         .arg0("azureml-local")
         .arg("run-job")
         .arg(folder)
-        .stdin(Stdio::null())
+        // It has the lock from its first moment on: a server that is killed now leaves no doubt.
+        .stdin(lock)
         .stdout(Stdio::piped())
         .stderr(log)
+        .env_remove(local::env::JOB)
         .spawn()
         .map_err(|error| Failure::system(format!("the job could not be started: {error}")))?;
     if let Some(mut stdout) = child.stdout.take() {
@@ -316,19 +317,28 @@ fn send(pid: u32, signal: rustix::process::Signal) {
     }
 }
 
-/// Ends what a supervisor that is no more has left running.
-fn clean_up_after_lost(folder: &Path) {
-    let Some(started) = supervisor::started(folder) else {
-        return;
-    };
-    if started.boot != supervisor::boot() {
-        return;
-    }
-    for leader in started.leaders {
-        // Its number may belong to another process now.
-        if supervisor::start_of(leader.pid) == leader.start {
-            supervisor::signal_group(leader.pid, rustix::process::Signal::KILL);
+/// Ends what a supervisor and its guardian, killed together, have left running.
+async fn clean_up_after_lost(app: &Shared, name: &str) {
+    let folder = Folder::of(&app.home, name);
+    let cleaned = blocking(move || {
+        let supervisor = folder.supervisor();
+        let Some(started) = supervisor::started(&supervisor) else {
+            return Ok(());
+        };
+        if started.boot != supervisor::boot() {
+            return Ok(());
         }
+        for leader in started.leaders {
+            // Its number may belong to another process now.
+            if Process::of(leader.pid).is_some_and(|now| now.start == leader.start) {
+                supervisor::signal_group(leader.pid, rustix::process::Signal::KILL);
+            }
+        }
+        processes::end_marked(local::env::JOB, &folder.mark());
+        Ok(())
+    });
+    if let Err(error) = cleaned.await {
+        tracing::error!(job = name, %error, "what it ran could not be ended");
     }
 }
 

@@ -17,7 +17,7 @@ fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
     workspace.submit(
         "outlives",
         &format!(
-            "echo begun; mkdir outputs; echo o > outputs/o.txt; {}; echo ended; exit 0",
+            "echo begun; mkdir -p outputs; echo o > outputs/o.txt; {}; echo ended; exit 0",
             until(&gate)
         ),
         &json!({}),

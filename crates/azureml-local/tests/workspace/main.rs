@@ -3,6 +3,7 @@
 //! Every exchange on its ARM routes is validated against the service's schema when a workspace is dropped.
 
 mod access;
+mod again;
 mod assets;
 mod blobs;
 mod home;
@@ -12,6 +13,8 @@ mod migration;
 mod mlflow;
 mod routes;
 mod seal;
+mod orphans;
+mod outputs;
 mod studio;
 mod support;
 mod sweeps;

@@ -418,3 +418,15 @@ pub fn look(workspace: &Workspace, cookie: &str, path: &str) -> Answer {
         &[],
     )
 }
+
+/// The processes whose command lines hold a text; those that have ended have none.
+pub fn running(text: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("Linux has it").flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+        })
+        .collect()
+}

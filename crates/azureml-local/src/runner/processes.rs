@@ -1,0 +1,188 @@
+//! Descendants of a process: finds, signals, ends and reaps them, whatever session or parent they have moved to.
+//!
+//! A child subreaper (`PR_SET_CHILD_SUBREAPER`) stays the ancestor of all that is started below it: orphans become its
+//! children. When it has no children left, it has no descendants left.
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getuid, kill_process, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, wait,
+};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long processes that were killed may take to end; one in an uninterruptible wait takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often descendants are looked for while those that were killed end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Rounds in which everything is stopped before it is killed; a process that forks may be ahead for some of them.
+const ROUNDS: usize = 100;
+
+/// A process; its number may go to another one, which starts later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// When it started, in the kernel's clock ticks; 0 where the system does not say.
+    pub start: u64,
+}
+
+impl Process {
+    /// The process that has a number now.
+    pub fn of(pid: u32) -> Option<Self> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let start = Stat::of(pid).map_or(0, |stat| stat.start);
+        Some(Self { pid, start })
+    }
+
+    /// Sends a signal to this process and to no other that has its number since.
+    pub fn signal(self, signal: Signal) {
+        let handle = pidfd_open(self.pid, PidfdFlags::empty());
+        // The handle keeps meaning the process that is compared here.
+        if Stat::of(self.pid).map_or(0, |stat| stat.start) != self.start {
+            return;
+        }
+        // It may have ended meanwhile.
+        let _ = match handle {
+            Ok(handle) => pidfd_send_signal(handle, signal),
+            Err(Errno::SRCH) => return,
+            // Kernels before 5.3 have no such handles, and some containers forbid them.
+            Err(_) => kill_process(self.pid, signal),
+        };
+    }
+}
+
+/// What `/proc/<pid>/stat` says.
+struct Stat {
+    parent: i32,
+    start: u64,
+    is_zombie: bool,
+}
+
+impl Stat {
+    fn of(pid: Pid) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        // The name of the program, in parentheses, may hold anything.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        Some(Self {
+            is_zombie: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            start: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// Numbers of all processes.
+fn all() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Makes this process the parent of every orphan below it.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+/// The descendants of this process that have not ended.
+pub fn descendants() -> Vec<Process> {
+    let table: HashMap<i32, Stat> = all()
+        .filter_map(|pid| Some((pid.as_raw_nonzero().get(), Stat::of(pid)?)))
+        .collect();
+    let own = getpid().as_raw_nonzero().get();
+    let descends = |mut pid: i32| {
+        // Processes that end while they are listed may make a loop of a number that is used again.
+        for _ in 0..table.len() {
+            match table.get(&pid) {
+                Some(stat) if stat.parent == own => return true,
+                Some(stat) => pid = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    table
+        .iter()
+        .filter(|(pid, stat)| !stat.is_zombie && descends(**pid))
+        .filter_map(|(pid, stat)| {
+            let pid = Pid::from_raw(*pid)?;
+            Some(Process {
+                pid,
+                start: stat.start,
+            })
+        })
+        .collect()
+}
+
+/// Takes note of every child that has ended. Gives whether any child is left.
+pub fn reap(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => ended(pid, status),
+            Ok(None) => return true,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Kills every descendant and reaps it.
+pub async fn end_descendants(mut ended: impl FnMut(Pid, WaitStatus)) -> io::Result<()> {
+    let mut children = signal(SignalKind::child())?;
+    let start = Instant::now();
+    while reap(&mut ended) && start.elapsed() < PATIENCE {
+        kill_all(descendants);
+        // Orphans come as those above them end.
+        let _ = tokio::time::timeout(LOOK, children.recv()).await;
+    }
+    Ok(())
+}
+
+/// Kills every process whose environment has this variable with this value, of this user and from now on.
+pub fn end_marked(name: &str, value: &str) {
+    let mark = format!("{name}={value}");
+    let own = getpid();
+    let has_mark = |pid: Pid| {
+        let folder = format!("/proc/{}", pid.as_raw_nonzero());
+        // Another user's environment is closed, and its processes cannot be signalled.
+        fs::metadata(&folder).is_ok_and(|folder| folder.uid() == getuid().as_raw())
+            && fs::read(format!("{folder}/environ")).is_ok_and(|environment| {
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable == mark.as_bytes())
+            })
+    };
+    kill_all(|| {
+        all()
+            .filter(|pid| *pid != own && has_mark(*pid))
+            .filter_map(|pid| Process::of(pid.as_raw_nonzero().get().unsigned_abs()))
+            .collect()
+    });
+}
+
+/// Kills what `find` finds. Everything is stopped first: a process that starts others cannot stay ahead of the search.
+fn kill_all(find: impl Fn() -> Vec<Process>) {
+    let mut stopped = HashSet::new();
+    for _ in 0..ROUNDS {
+        let new: Vec<Process> = find()
+            .into_iter()
+            .filter(|process| stopped.insert(*process))
+            .collect();
+        if new.is_empty() {
+            break;
+        }
+        for process in new {
+            process.signal(Signal::STOP);
+        }
+    }
+    for process in stopped {
+        process.signal(Signal::KILL);
+    }
+}

@@ -1,0 +1,250 @@
+//! Nothing of a job outlives it, and none runs twice: whatever is killed, and however its processes hide.
+
+use crate::support::{Workspace, running, until};
+use azureml_wire::local::scope;
+use end_to_end::{kill, wait_for};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// A command that leaves processes in sessions of their own, orphaned and with an `empty` environment, before it goes on
+/// with `then`. Their command lines hold `mark`.
+fn daemons(mark: &str, empty: &str, then: &str) -> String {
+    format!(
+        "setsid sh -c '(setsid sleep 1000.{mark} & ) ; sleep 1001.{mark}' & \
+         ({empty} setsid sleep 1002.{mark} & ) ; \
+         sleep 1003.{mark} & {then}"
+    )
+}
+
+/// Leaves nothing in the environment by which a process could be known.
+const EMPTY: &str = "env -i";
+
+/// A number that no other test has in a command line.
+fn mark() -> String {
+    format!(
+        "{}{:09}",
+        std::process::id(),
+        fastrand::u32(..1_000_000_000)
+    )
+}
+
+fn none_left(mark: &str) {
+    wait_for("the end of everything that the job started", || {
+        running(mark).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn processes_in_other_sessions_end_with_their_job() {
+    let workspace = Workspace::start();
+    let serverless = json!({ "computeId": null });
+    let all_there = |mark: &str| {
+        wait_for("all of its processes", || {
+            (1000..1004)
+                .all(|number| !running(&format!("sleep\0{number}.{mark}")).is_empty())
+                .then_some(())
+        });
+    };
+
+    let ends = mark();
+    let gate = workspace.gate("ends");
+    workspace.submit("ends", &daemons(&ends, EMPTY, &until(&gate)), &serverless);
+    all_there(&ends);
+    fs::write(&gate, "").expect("the folder is ours");
+    workspace.complete("ends");
+    none_left(&ends);
+
+    let canceled = mark();
+    let gate = workspace.gate("never");
+    workspace.submit(
+        "canceled",
+        &daemons(&canceled, EMPTY, &until(&gate)),
+        &serverless,
+    );
+    all_there(&canceled);
+    workspace
+        .arm("POST", "/jobs/canceled/cancel", &Value::Null)
+        .expect(202);
+    workspace.reach("canceled", "Canceled");
+    none_left(&canceled);
+
+    // One that takes too long, and does not listen.
+    let late = mark();
+    workspace.submit(
+        "late",
+        &format!("trap '' TERM; {}", daemons(&late, EMPTY, &until(&gate))),
+        &json!({ "computeId": null, "limits": { "jobLimitsType": "Command", "timeout": "PT1S" } }),
+    );
+    let message = workspace.fail("late");
+    assert!(message.contains("longer than its limit"), "{message}");
+    none_left(&late);
+}
+
+#[test]
+fn a_process_that_fails_ends_others_that_do_not_listen() {
+    let workspace = Workspace::start();
+    let mark = mark();
+    workspace.submit(
+        "stubborn",
+        &format!("trap '' TERM; [ $RANK = 0 ] || exit 3; while true; do sleep 0.1{mark}; done"),
+        &json!({ "distribution": { "distributionType": "PyTorch", "processCountPerInstance": 2 } }),
+    );
+    let message = workspace.fail("stubborn");
+    assert!(
+        message.starts_with("the command exited with code 3 (process 1)"),
+        "{message}"
+    );
+    none_left(&mark);
+}
+
+#[test]
+fn a_process_that_is_held_back_does_nothing_when_nobody_releases_it() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let ran = folder.path().join("ran");
+    let hold = |supervisor: u32| {
+        Command::new(end_to_end::binary("azureml-local"))
+            .args(["hold-process", &supervisor.to_string(), "--"])
+            .arg(format!("echo ran > '{}'", ran.display()))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts")
+    };
+    let mut closed = hold(std::process::id());
+    drop(closed.stdin.take());
+    assert!(!closed.wait().expect("it was ours").success());
+    // Its parent is another one than the supervisor that should be.
+    let mut lost = hold(1);
+    assert!(!lost.wait().expect("it was ours").success());
+    assert!(!ran.exists());
+
+    let mut released = hold(std::process::id());
+    let mut pipe = released.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut pipe, b"\n").expect("it reads");
+    assert!(released.wait().expect("it was ours").success());
+    assert!(ran.exists());
+}
+
+/// What is killed in a round.
+const ROLES: &[&[&str]] = &[
+    &["supervise-job"],
+    &["run-job"],
+    &["run-job", "supervise-job"],
+    &["serve"],
+    &["serve", "supervise-job"],
+    &["serve", "run-job", "supervise-job"],
+    &["hold-process"],
+];
+
+#[test]
+fn kills_at_any_moment_leave_no_process_and_run_no_job_twice() {
+    let kills: usize = std::env::var("AZUREML_TEST_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(60);
+    let seed = std::env::var("AZUREML_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("{kills} kills, AZUREML_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let workspace = Workspace::new();
+    let mut server = workspace.serve(&[]);
+    let mark = mark();
+    let (mut done, mut started, mut round) = (0, 0, 0);
+    while done < kills {
+        let name = format!("round-{round}");
+        round += 1;
+        let runs = workspace.gate(&name);
+        let then = format!("echo run >> '{}'; sleep 1004.{mark}", runs.display());
+        let roles = random.choice(ROLES).expect("some");
+        // When both that watch over a job are killed at once, its processes are known by their environment alone.
+        let both = roles.contains(&"run-job") && roles.contains(&"supervise-job");
+        let command = daemons(&mark, if both { "" } else { EMPTY }, &then);
+        workspace.submit(&name, &command, &json!({ "computeId": null }));
+        // A job is prepared, recorded and released within this time.
+        thread::sleep(Duration::from_micros(random.u64(..120_000)));
+        done += kill_some(&workspace, &name, roles, &mut server);
+
+        let ended = finish(&workspace, &name);
+        let count = fs::read_to_string(&runs).map_or(0, |runs| runs.lines().count());
+        assert!(count <= 1, "{name} ran {count} times (seed {seed})");
+        started += count;
+        assert!(
+            ["Failed", "Canceled"].contains(&ended.as_str()),
+            "{name} is {ended} (seed {seed})"
+        );
+        none_left(&mark);
+    }
+    println!("{done} kills in {round} rounds, {started} jobs had started");
+    kill(server.id());
+    server.wait().expect("it was ours");
+}
+
+/// Kills the processes of some roles, those of a server among them, and starts that again. Gives how many there were.
+fn kill_some(workspace: &Workspace, job: &str, roles: &[&str], server: &mut Child) -> usize {
+    let folder = workspace.home().join("jobs").join(job).join("supervisor");
+    let of = |role: &str| match role {
+        "serve" => vec![server.id()],
+        // Its command line holds the job's, and so the file that the job writes to.
+        "hold-process" => running_all(&[role, &workspace.gate(job).display().to_string()]),
+        role => running_all(&[role, &folder.display().to_string()]),
+    };
+    let found: Vec<u32> = roles.iter().flat_map(|role| of(role)).collect();
+    for pid in &found {
+        kill(*pid);
+    }
+    if roles.contains(&"serve") {
+        server.wait().expect("it was ours");
+        *server = workspace.serve(&[]);
+    }
+    found.len()
+}
+
+fn running_all(texts: &[&str]) -> Vec<u32> {
+    let mut found = running(texts[0]);
+    for text in &texts[1..] {
+        let others = running(text);
+        found.retain(|pid| others.contains(pid));
+    }
+    found
+}
+
+/// Waits for a job's end; one that nothing has hit is canceled.
+fn finish(workspace: &Workspace, name: &str) -> String {
+    let path = format!("{}/cancel", scope().path(["jobs", name]));
+    let asked = workspace.ask("POST", &path, &Value::Null);
+    assert!([202, 409].contains(&asked.status), "{}", asked.text());
+    wait_for("its end", || {
+        let status = workspace.status(name);
+        ["Completed", "Failed", "Canceled"]
+            .contains(&status.as_str())
+            .then_some(status)
+    })
+}
+
+#[test]
+fn a_job_whose_supervisor_was_killed_has_failed_when_the_server_sees_it() {
+    let workspace = Workspace::start();
+    for (name, role) in [("first", "run-job"), ("second", "supervise-job")] {
+        let mark = mark();
+        let gate = workspace.gate("never");
+        workspace.submit(name, &daemons(&mark, EMPTY, &until(&gate)), &json!({}));
+        workspace.reach(name, "Running");
+        let folder = workspace.home().join("jobs").join(name);
+        let found = running_all(&[role, &folder.display().to_string()]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        kill(found[0]);
+        let message = workspace.fail(name);
+        assert!(
+            message.contains("watched over the job was killed"),
+            "{message}"
+        );
+        assert!(message.contains("\nhint: "), "{message}");
+        none_left(&mark);
+        assert!(!Path::new(&folder).exists());
+    }
+}
