@@ -177,7 +177,7 @@ def sweeps():
     from azure.ai.ml.sweep import Choice
 
     job = command(
-        command="mkdir outputs && echo ${{inputs.lr}} > outputs/lr.txt && cat ${{inputs.data}}/numbers.txt",
+        command="mkdir -p outputs && echo ${{inputs.lr}} > outputs/lr.txt && cat ${{inputs.data}}/numbers.txt",
         code=str(source),
         environment="rust-tch-gpu:1",
         compute="cpu-cluster",

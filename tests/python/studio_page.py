@@ -271,7 +271,7 @@ def pages(chromium, workspace, pictures):
     workspace.train("digits-1", 1.0)
     workspace.train("digits-2", 0.5)
     workspace.submit("failed", "echo begun; echo 'out of digits' >&2; exit 3", displayName="a job that fails")
-    workspace.submit("hostile", f'mkdir outputs; echo "{HOSTILE}" | tee "outputs/<b>.html"', displayName=HOSTILE, tags={HOSTILE: HOSTILE})
+    workspace.submit("hostile", f'mkdir -p outputs; echo "{HOSTILE}" | tee "outputs/<b>.html"', displayName=HOSTILE, tags={HOSTILE: HOSTILE})
     source = {"train.rs": "fn main() {}\n", "src/model.rs": "// 합성곱\n", f"<b>{HOSTILE.replace('/', '')}.rs": HOSTILE}
     code = {"codeUri": workspace.upload(source), "properties": {"hash_sha256": "0" * 64, "hash_version": "202208"}}
     code = workspace.ask("PUT", f"{SCOPE}/codes/lab/versions/1", {"properties": code})["id"]

@@ -787,7 +787,7 @@ fn models_that_are_registered_at_once_have_versions_of_their_own() {
     client(
         "models_that_are_registered_at_once_have_versions_of_their_own",
         || {
-            let config = shell_job("mkdir outputs\necho m > outputs/m.pt\n");
+            let config = shell_job("mkdir -p outputs\necho m > outputs/m.pt\n");
             let runs: Vec<Run> = (0..6).map(|_| submit(&config)).collect();
             for run in &runs {
                 run.wait_for_completion(false).unwrap();

@@ -2,12 +2,12 @@
 
 use super::asset::{Listing, check_name};
 use super::compute::accepted;
-use super::{datastore, next_link, readdress, resource};
+use super::{datastore, next_link, readdress, resource, resubmission};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::queue::Waiting;
-use crate::runner::collect::path_in_datastore;
-use crate::runner::{command, duration};
+use crate::runner::collect::{named_outputs, path_in_datastore};
+use crate::runner::{command, duration, output};
 use crate::server::body::{Json as Body, strict};
 use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
@@ -66,10 +66,8 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
     if !job.is_sweep()
         && let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut)
     {
-        for (name, output) in outputs.iter_mut() {
-            if output.get("uri").is_none_or(Value::is_null) {
-                output["uri"] = json!(output_uri(&job.name, name));
-            }
+        for output in named_outputs(job) {
+            outputs[&output.name]["uri"] = json!(output.uri);
         }
     }
     resource(&["jobs", &job.name], &job.created_at, &properties)
@@ -82,14 +80,6 @@ fn studio_link(app: &Shared, name: &str) -> String {
         Some(ticket) => format!("{link}&ticket={ticket}"),
         None => link,
     }
-}
-
-/// Where a named output goes when the job does not say.
-pub fn output_uri(job: &str, output: &str) -> String {
-    format!(
-        "azureml://datastores/{}/paths/azureml/{job}/{output}/",
-        datastore::NAME
-    )
 }
 
 /// That there is no such job.
@@ -128,6 +118,12 @@ async fn put(
         app.db(move |store| job::get(store, &name)).await?
     };
     if let Some(job) = existing {
+        if let Some(member) = resubmission::difference(&app, &job, &properties) {
+            return Err(Error::conflict(format!(
+                "job {name:?} exists with another {member}, and a submitted job does not change\n\
+                 hint: submit it under a new name"
+            )));
+        }
         let job = change(&app, &job, request.tags.unwrap_or_default(), &properties).await?;
         return Ok((StatusCode::OK, Json(shown(&app, &job))));
     }
@@ -199,6 +195,9 @@ async fn submit(
         members.retain(|_, value| !value.is_null());
         members.insert("displayName".to_owned(), json!(display_name));
     }
+    if let WireJob::Command(_) = &request.job {
+        output::resolve_all(&mut properties, &name)?;
+    }
     if let WireJob::Sweep(sweep) = &request.job {
         // In the service's own words.
         properties["objective"] = json!(sweep.objective);
@@ -243,18 +242,18 @@ async fn submit(
 }
 
 /// Refuses what the service itself refuses of a command job.
-fn check(name: &str, request: &CommandJob) -> Result<()> {
-    let fine = name.len() <= 200
-        && name
+fn check(job_name: &str, request: &CommandJob) -> Result<()> {
+    let fine = job_name.len() <= 200
+        && job_name
             .bytes()
             .next()
             .is_some_and(|first| first.is_ascii_alphanumeric())
-        && name
+        && job_name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !fine {
         return Err(Error::invalid(format!(
-            "{name:?} is no name of a job\n\
+            "{job_name:?} is no name of a job\n\
              hint: use up to 200 letters, digits, `-` and `_`, a letter or digit first"
         )));
     }
@@ -337,7 +336,7 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
     for (name, output) in request.outputs.iter().flatten() {
         let asset = output.asset();
         if let Some(uri) = &asset.uri
-            && path_in_datastore(uri).is_none()
+            && path_in_datastore(&output::resolve(uri, job_name, name)?).is_none()
         {
             return Err(Error::invalid(format!(
                 "the output {name:?} cannot go to {uri:?}: the local workspace has one datastore\n\
@@ -354,23 +353,6 @@ fn check(name: &str, request: &CommandJob) -> Result<()> {
 
 /// Changes what may change of a job that is there.
 async fn change(app: &Shared, old: &Job, tags: Bag, sent: &Value) -> Result<Job> {
-    for member in [
-        "jobType",
-        "command",
-        "codeId",
-        "environmentId",
-        "computeId",
-        "inputs",
-    ] {
-        let (before, after) = (old.properties.get(member), sent.get(member));
-        if after.is_some_and(|after| !after.is_null() && Some(after) != before) {
-            return Err(Error::conflict(format!(
-                "job {:?} exists with another {member}, and a submitted job does not change\n\
-                 hint: submit it under a new name",
-                old.name
-            )));
-        }
-    }
     let mut properties = old.properties.clone();
     for member in MUTABLE {
         if let Some(value) = sent.get(*member).filter(|value| !value.is_null()) {

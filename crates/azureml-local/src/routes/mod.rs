@@ -11,6 +11,7 @@ pub mod environment;
 pub mod job;
 pub mod mlflow;
 pub mod model;
+pub mod resubmission;
 pub mod run_history;
 pub mod workspace;
 

@@ -1,11 +1,12 @@
 //! Run history: a run while it runs.
 
 use super::artifact::Artifacts;
-use super::job::{find, missing, output_uri};
+use super::job::{find, missing};
 use super::{artifact, next_link, resource};
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::name::RunName;
+use crate::runner::collect::named_outputs;
 use crate::server::auth::Caller;
 use crate::server::body::{Json as Body, lenient};
 use crate::store::job::{self, Job};
@@ -258,17 +259,11 @@ async fn run_data(
     let request: RunDataRequest = lenient(&body)?;
     let job = found(&app, caller, request.run_id).await?;
     let mut metadata = shown(&job);
-    let outputs = job.properties.get("outputs").and_then(Value::as_object);
-    let outputs: serde_json::Map<String, Value> = outputs
+    let outputs: serde_json::Map<String, Value> = named_outputs(&job)
         .into_iter()
-        .flatten()
-        .map(|(name, output)| {
-            let kind = output.get("jobOutputType").cloned().unwrap_or_default();
-            let uri = output
-                .get("uri")
-                .and_then(Value::as_str)
-                .map_or_else(|| output_uri(&job.name, name), str::to_owned);
-            (name.clone(), json!({ "type": kind, "assetId": uri }))
+        .map(|output| {
+            let shown = json!({ "type": output.kind, "assetId": output.uri });
+            (output.name, shown)
         })
         .collect();
     metadata["outputs"] = Value::Object(outputs);

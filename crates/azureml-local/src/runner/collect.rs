@@ -5,6 +5,7 @@
 
 use super::failure::Failure;
 use super::folder::Folder;
+use super::output;
 use crate::app::App;
 use crate::blob;
 use crate::error::{Error, disk_full, is_disk_full};
@@ -104,13 +105,7 @@ pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
             let text = |member: &str| output.get(member).and_then(Value::as_str);
             let kind = text("jobOutputType").unwrap_or("uri_folder").to_owned();
             let is_file = kind == "uri_file";
-            let uri = text("uri").map_or_else(
-                || {
-                    let folder = crate::routes::job::output_uri(&job.name, name);
-                    if is_file { folder + name } else { folder }
-                },
-                str::to_owned,
-            );
+            let uri = output::place(text("uri"), &job.name, name, is_file);
             NamedOutput {
                 name: name.clone(),
                 kind,

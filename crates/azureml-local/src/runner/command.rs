@@ -98,7 +98,7 @@ pub fn fill(command: &str, group: &str, values: &BTreeMap<String, Value>) -> Str
 }
 
 /// Every `${{ name }}` with where it begins and ends.
-fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
+pub(super) fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(start) = text[from..].find("${{").map(|at| from + at) {
@@ -111,7 +111,8 @@ fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
     found
 }
 
-/// The text with each `$[[…]]` replaced by its inside, or by nothing.
+/// The text with each `$[[…]]` that names something replaced by its inside, or by nothing. One without a name is no
+/// optional part: it stays as it is.
 fn without_optional(text: &str, keep: &dyn Fn(&str) -> bool) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -121,7 +122,9 @@ fn without_optional(text: &str, keep: &dyn Fn(&str) -> bool) -> String {
         };
         result.push_str(&rest[..start]);
         let part = &rest[start + 3..end];
-        if keep(part) {
+        if placeholders(part).is_empty() {
+            result.push_str(&rest[start..end + 2]);
+        } else if keep(part) {
             result.push_str(part);
         }
         rest = &rest[end + 2..];
@@ -215,6 +218,7 @@ mod tests {
                 "train$[[ --epochs ${{inputs.epochs}}]] x",
                 "train --epochs 2 x",
             ),
+            ("echo $[[opt]] $[[ 1 ]]", "echo $[[opt]] $[[ 1 ]]"),
             (
                 "echo '${HOME}' ${{unfinished",
                 "echo '${HOME}' ${{unfinished",

@@ -1,14 +1,14 @@
 //! Inputs: where the files that a job names lie in the local workspace.
 
 use super::failure::Failure;
+use super::output;
 use crate::app::App;
 use crate::blob::{self, DEFAULT_CONTAINER, Found};
 use crate::error::Error;
-use crate::name::{BlobName, ContainerName, RunName};
+use crate::name::{BlobName, ContainerName};
 use crate::routes::{datastore, own_url};
 use crate::server::address::ACCOUNT;
 use crate::store::asset::{self, Kind};
-use crate::store::job;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -86,10 +86,13 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
         let (container, path) = path.split_once('/').unwrap_or((path, ""));
         return files(container, path);
     }
-    // The long form names the workspace first.
-    let short = uri
-        .find("/datastores/")
-        .filter(|_| uri.starts_with("azureml://subscriptions/"))
+    // The long forms name the workspace first.
+    let long = uri.starts_with("azureml://subscriptions/") || uri.starts_with("/subscriptions/");
+    let short = ["/datastores/", "/jobs/"]
+        .iter()
+        .filter_map(|kind| uri.find(kind))
+        .min()
+        .filter(|_| long)
         .map_or(uri.to_owned(), |at| format!("azureml:/{}", &uri[at..]));
     if let Some(rest) = short.strip_prefix("azureml://datastores/") {
         let (name, path) = rest.split_once("/paths/").unwrap_or((rest, ""));
@@ -103,24 +106,11 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
         return files(DEFAULT_CONTAINER, path);
     }
     if let Some(rest) = short.strip_prefix("azureml://jobs/")
-        && let Some((job, rest)) = rest.split_once("/outputs/")
+        && let Some(place) = output::find(app, uri, rest)?
     {
-        let (output, path) = rest
-            .split_once("/paths/")
-            .unwrap_or((rest.trim_end_matches('/'), ""));
-        let exists = app
-            .store
-            .transaction(|store| Ok(job::get(store, job)?.is_some()))?;
-        if !exists {
-            return Err(Failure::user(format!(
-                "the input {uri:?} comes from job {job:?}, which this workspace does not have"
-            )));
-        }
-        return if output == "artifacts" {
-            let artifacts = RunName::parse(job)?.artifacts();
-            files(DEFAULT_CONTAINER, &format!("{artifacts}/{path}"))
-        } else {
-            files(DEFAULT_CONTAINER, &format!("azureml/{job}/{output}/{path}"))
+        return match place {
+            output::Place::Uri(uri) => Ok(Step::Uri(uri)),
+            output::Place::Artifacts(path) => files(DEFAULT_CONTAINER, &path),
         };
     }
     if let Some((kinds, name, version)) = registered(uri) {

@@ -179,7 +179,7 @@ async fn run(
     asked_to_end |= *canceled.borrow();
     let ended = follow(&supervisor, child, &mut canceled, asked_to_end).await;
     let Some(ended) = ended else {
-        clean_up_after_lost(app, name).await;
+        clean_up_after_lost(name, folder).await;
         return if is_to_end(app, &job).await {
             Ok(End::Canceled)
         } else {
@@ -318,8 +318,7 @@ fn send(pid: u32, signal: rustix::process::Signal) {
 }
 
 /// Ends what a supervisor and its guardian, killed together, have left running.
-async fn clean_up_after_lost(app: &Shared, name: &str) {
-    let folder = Folder::of(&app.home, name);
+async fn clean_up_after_lost(name: &str, folder: Folder) {
     let cleaned = blocking(move || {
         let supervisor = folder.supervisor();
         let Some(started) = supervisor::started(&supervisor) else {

@@ -18,6 +18,7 @@ use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput, ProcessCo
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,14 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         let source = code_source(app, code)?;
         input::bring_folder(app, &source, &folder.work(), Bring::Code)?;
     }
+    for name in ["outputs", "logs"] {
+        // The code may have something of that name already: it is the job's to know.
+        if let Err(error) = fs::create_dir(folder.work().join(name))
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(Error::from(error).into());
+        }
+    }
     let mut bindings = Bindings::new();
     for (name, input) in request.inputs.iter().flatten() {
         let binding = bring_input(app, &folder, name, input)?;
@@ -58,7 +67,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     }
     let processes = processes(app, job, &request, nodes)?;
     let mut command = resolve(&request.command, &bindings);
-    let mut environment = variables::of_job(app, job, &bindings);
+    let mut environment = variables::of_job(app, job, &folder, &bindings);
     if let Some(count) = joined_by_mpi(&request) {
         let logs = text(&Folder::logs(&app.home, &run).join(LOG_OF_PROCESS))?;
         command = mpi::launch(count, command, logs, &mut environment)?;

@@ -59,7 +59,12 @@ const KEPT: &[&str] = &[
 const KEPT_PREFIXES: &[&str] = &["LC_", "XDG_"];
 
 /// Everything that all processes of a job find in their environment.
-pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, String> {
+pub fn of_job(
+    app: &App,
+    job: &Job,
+    folder: &Folder,
+    bindings: &Bindings,
+) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| {
@@ -142,8 +147,7 @@ pub fn of_job(app: &App, job: &Job, bindings: &Bindings) -> BTreeMap<String, Str
         }
     }
     // What is left of a job is found by it, so it is the job's own in any case.
-    let mark = Folder::of(&app.home, &job.name).mark();
-    variables.insert(local::env::JOB.to_owned(), mark);
+    variables.insert(local::env::JOB.to_owned(), folder.mark());
     variables
 }
 

@@ -9,9 +9,9 @@ pub mod policy;
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::queue::Waiting;
-use crate::routes::job::{self as calls, output_uri};
+use crate::routes::job as calls;
 use crate::runner::failure::Failure;
-use crate::runner::{self, command, duration};
+use crate::runner::{self, command, duration, output};
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow;
 use azureml_wire::Bag;
@@ -95,12 +95,14 @@ pub fn check(sweep: &SweepJob) -> Result<()> {
             "the timeout {timeout:?} is no duration\nhint: write it as ISO 8601 does, e.g. PT5M"
         )));
     }
-    for (name, output) in sweep.outputs.iter().flatten() {
-        if output.asset().uri.is_some() {
+    for (name, asked) in sweep.outputs.iter().flatten() {
+        let uri = asked.asset().uri.as_deref();
+        if uri.is_some_and(|uri| !output::is_own(uri)) {
             return Err(Error::invalid(format!(
                 "every trial would write the output {name:?} to the same place\n\
-                 hint: leave the place to the workspace: each trial gets one of its own, like {}",
-                output_uri("TRIAL", name)
+                 hint: put ${{{{name}}}} into its path, which is the trial's name, or leave the place \
+                 to the workspace: each trial gets one of its own, like {}",
+                output::place(None, "TRIAL", name, false)
             )));
         }
     }
@@ -305,6 +307,7 @@ async fn submit(
     let mut properties = serde_json::to_value(trial(sweep, values))?;
     properties["jobType"] = json!("Command");
     properties["displayName"] = json!(name);
+    output::resolve_all(&mut properties, &name)?;
     if let Some(members) = properties.as_object_mut() {
         members.remove("experimentName");
     }

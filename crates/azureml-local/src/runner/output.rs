@@ -1,0 +1,184 @@
+//! Named outputs: the place that each one gets, and where another job finds it.
+
+use super::collect::named_outputs;
+use super::command::placeholders;
+use super::failure::Failure;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::name::RunName;
+use crate::routes::datastore;
+use crate::store::job::{self, Job};
+use azureml_wire::sweep::BEST_CHILD;
+use serde_json::{Value, json};
+
+/// The server expressions of an output's place.
+const EXPRESSIONS: &str = "${{default_datastore}}, ${{name}} and ${{output_name}}";
+
+/// The place of an output with the service's expressions resolved.
+pub fn resolve(uri: &str, job: &str, output: &str) -> Result<String> {
+    let mut resolved = String::with_capacity(uri.len());
+    let mut done = 0;
+    for (expression, start, end) in placeholders(uri) {
+        resolved.push_str(&uri[done..start]);
+        resolved.push_str(match expression {
+            "name" => job,
+            "output_name" => output,
+            "default_datastore" => datastore::NAME,
+            other => {
+                return Err(Error::invalid(format!(
+                    "the place of the output {output:?} names ${{{{{other}}}}}, which is not \
+                     defined there\nhint: use {EXPRESSIONS}"
+                )));
+            }
+        });
+        done = end;
+    }
+    let rest = &uri[done..];
+    if rest.contains("${{") {
+        return Err(Error::invalid(format!(
+            "the place of the output {output:?} has ${{{{ without an end: {uri:?}\n\
+             hint: use {EXPRESSIONS}"
+        )));
+    }
+    resolved.push_str(rest);
+    Ok(resolved)
+}
+
+/// Resolves the places of all outputs in the properties of a job.
+pub fn resolve_all(properties: &mut Value, job: &str) -> Result<()> {
+    let outputs = properties.get_mut("outputs").and_then(Value::as_object_mut);
+    for (name, output) in outputs.into_iter().flatten() {
+        if let Some(uri) = output.get("uri").and_then(Value::as_str) {
+            output["uri"] = json!(resolve(uri, job, name)?);
+        }
+    }
+    Ok(())
+}
+
+/// The place of an output: where the job wants it, else one that belongs to the job.
+pub fn place(uri: Option<&str>, job: &str, output: &str, is_file: bool) -> String {
+    let mut place = match uri {
+        // One that cannot be resolved was refused when the job was submitted.
+        Some(uri) => resolve(uri, job, output).unwrap_or_else(|_| uri.to_owned()),
+        None => format!(
+            "azureml://datastores/{}/paths/azureml/{job}/{output}/",
+            datastore::NAME
+        ),
+    };
+    // A file that goes to a folder has the output's name there.
+    if is_file && place.ends_with('/') {
+        place.push_str(output);
+    }
+    place
+}
+
+/// Whether each job that has this place for an output has one of its own.
+pub fn is_own(uri: &str) -> bool {
+    placeholders(uri).iter().any(|(name, ..)| *name == "name")
+}
+
+/// Where `azureml://jobs/<job>/outputs/<output>` leads: another URI, or a path among a run's artifacts.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The place of a named output, with the path below it.
+    Uri(String),
+    /// A path in the blob container of all runs.
+    Artifacts(String),
+}
+
+/// Finds an output of a job; `rest` is what follows `azureml://jobs/`. `None` when it does not name one.
+pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> {
+    let Some((name, rest)) = rest.split_once("/outputs/") else {
+        return Ok(None);
+    };
+    let (output, path) = rest
+        .split_once("/paths/")
+        .unwrap_or((rest.trim_end_matches('/'), ""));
+    let found = app.store.transaction(|store| {
+        let job = job::any(store, name)?;
+        // The outputs of a sweep are those of its best trial.
+        let best = job.as_ref().filter(|job| job.is_sweep()).and_then(|job| {
+            let best = job.properties.pointer(&format!("/properties/{BEST_CHILD}"));
+            Some(best?.as_str()?.to_owned())
+        });
+        match best {
+            Some(best) => job::any(store, &best),
+            None => Ok(job),
+        }
+    })?;
+    let Some(job) = found else {
+        return Err(Failure::user(format!(
+            "the input {uri:?} comes from job {name:?}, which this workspace does not have\n\
+             hint: see the list of jobs for its name"
+        )));
+    };
+    let outputs = named_outputs(&job);
+    if let Some(found) = outputs.iter().find(|known| known.name == output) {
+        return place_of(uri, &job, &found.uri, path).map(Some);
+    }
+    // What a job writes into its working directory's `outputs` is among its artifacts.
+    if matches!(output, "artifacts" | "default") {
+        let path = format!("{}/{path}", RunName::parse(&job.name)?.artifacts());
+        return Ok(Some(Place::Artifacts(path)));
+    }
+    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    let there = if names.is_empty() {
+        "it has none but \"artifacts\"".to_owned()
+    } else {
+        format!("it has {} and \"artifacts\"", names.join(", "))
+    };
+    Err(Failure::user(format!(
+        "the input {uri:?} names the output {output:?} of job {name:?}; {there}\n\
+         hint: correct the output's name"
+    )))
+}
+
+fn place_of(uri: &str, job: &Job, place: &str, path: &str) -> Result<Place, Failure> {
+    if !job.status.is_terminal() {
+        return Err(Failure::user(format!(
+            "the input {uri:?} comes from job {:?}, which is {} and has not written it yet\n\
+             hint: submit this job when that one has ended",
+            job.name, job.status
+        )));
+    }
+    let path = path.trim_matches('/');
+    Ok(Place::Uri(if path.is_empty() {
+        place.to_owned()
+    } else {
+        format!("{}/{path}", place.trim_end_matches('/'))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expressions_of_an_output_place_are_resolved_and_others_refused() {
+        for (uri, expected) in [
+            (
+                "azureml://datastores/x/paths/a/b",
+                "azureml://datastores/x/paths/a/b",
+            ),
+            (
+                "azureml://datastores/${{default_datastore}}/paths/${{name}}/${{ output_name }}/",
+                "azureml://datastores/workspaceblobstore/paths/fox/model/",
+            ),
+            ("x/${{name}}-${{name}}.json", "x/fox-fox.json"),
+        ] {
+            assert_eq!(resolve(uri, "fox", "model").unwrap(), expected);
+        }
+        for uri in [
+            "a/${{parent.name}}/b",
+            "a/${{}}",
+            "a/${{name",
+            "${{inputs.x}}",
+        ] {
+            let error = resolve(uri, "fox", "model").unwrap_err().to_string();
+            assert!(
+                error.contains("\"model\"") && error.contains("hint: use "),
+                "{error}"
+            );
+        }
+    }
+}
