@@ -1,7 +1,7 @@
 //! The official Python clients judge the local workspace: what they see of it is what they would see of Azure.
 
 use end_to_end::{LocalWorkspace, env, judge};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn azure_ai_ml_submits_streams_and_finds_everything() {
@@ -18,6 +18,14 @@ fn mlflow_tracks_searches_and_keeps_artifacts() {
     // The client's own version may move on.
     seen.as_object_mut().expect("an object").remove("version");
     insta::assert_snapshot!(pretty(&seen));
+}
+
+#[test]
+fn what_mlflow_expects_of_a_tracking_server_holds_case_by_case() {
+    let workspace = LocalWorkspace::start();
+    let seen = judge(env::PYTHON_MLFLOW, "mlflow_cases.py", &workspace);
+    assert_eq!(seen["failed"], json!({}), "{}", pretty(&seen));
+    assert!(seen["passed"].as_array().is_some_and(|all| all.len() >= 43));
 }
 
 fn pretty(seen: &Value) -> String {

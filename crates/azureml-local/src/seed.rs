@@ -2,13 +2,13 @@
 
 use crate::error::Result;
 use crate::store::asset::{self, Kind};
-use crate::store::{compute, mlflow};
+use crate::store::{compute, experiment};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 /// Puts in place what is missing; what somebody changed stays.
 pub fn seed(store: &Connection) -> Result<()> {
-    mlflow::seed(store)?;
+    experiment::seed(store)?;
     for (name, body) in computes() {
         if compute::get(store, name)?.is_none() {
             compute::put(store, name, &body)?;

@@ -72,6 +72,35 @@ pub struct RunTag {
     pub value: String,
 }
 
+/// A dataset that runs read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// Its name.
+    pub name: String,
+    /// What tells its content from others.
+    pub digest: String,
+    /// The kind of its source.
+    pub source_type: String,
+    /// Where it comes from, as JSON in a text.
+    pub source: String,
+    /// Its columns, as JSON in a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Its size and the like, as JSON in a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+/// A dataset that a run has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetInput {
+    /// What it was read for and the like.
+    #[serde(default)]
+    pub tags: Vec<RunTag>,
+    /// The dataset.
+    pub dataset: Dataset,
+}
+
 /// `POST runs/log-batch`: at most 1000 metrics, 100 parameters and 100 tags.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,6 +133,18 @@ pub struct Run {
     /// Latest metrics, parameters and tags.
     #[serde(default)]
     pub data: RunData,
+    /// What it has read.
+    #[serde(default)]
+    pub inputs: RunInputs,
+}
+
+/// What a run has read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunInputs {
+    /// Datasets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dataset_inputs: Vec<DatasetInput>,
 }
 
 /// A run's identity and status.
@@ -147,7 +188,7 @@ pub struct RunInfo {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunData {
-    /// The last value of each metric.
+    /// The latest value of each metric.
     pub metrics: Vec<Metric>,
     /// Parameters.
     pub params: Vec<Param>,

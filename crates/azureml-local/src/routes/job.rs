@@ -11,7 +11,7 @@ use crate::runner::{command, duration, output};
 use crate::server::body::{Json as Body, strict};
 use crate::store::asset::Kind;
 use crate::store::job::{self, Job, NewJob};
-use crate::store::mlflow::{self, DEFAULT_EXPERIMENT};
+use crate::store::{experiment, mlflow};
 use crate::sweep;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -186,7 +186,7 @@ async fn submit(
     let experiment = request
         .experiment
         .filter(|experiment| !experiment.is_empty())
-        .unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
+        .unwrap_or_else(|| experiment::DEFAULT.to_owned());
     if let Some(members) = properties.as_object_mut() {
         // Kept elsewhere, or the service's own.
         for member in ["tags", "status", "services", "parameters", "experimentName"] {

@@ -16,6 +16,7 @@ pub mod run_history;
 pub mod workspace;
 
 use crate::app::Shared;
+pub use crate::store::owner as user;
 use axum::Router;
 use azureml_wire::local::scope;
 use azureml_wire::routes::encode;
@@ -58,11 +59,6 @@ pub fn next_link(app: &Shared, address: &str, query: &[(&str, Option<&str>)]) ->
         .filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?))))
         .collect();
     format!("{}{address}?{}", app.url(), query.join("&"))
-}
-
-/// Who owns the local workspace.
-pub fn user() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
 }
 
 /// Puts this server's address into the URLs that an earlier one gave out and a client sent back.

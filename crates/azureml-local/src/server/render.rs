@@ -117,6 +117,10 @@ fn mlflow_code(error: &Error) -> &'static str {
             ..
         } => "ENDPOINT_NOT_FOUND",
         Error::NotFound { .. } => "RESOURCE_DOES_NOT_EXIST",
+        Error::Invalid {
+            code: "INVALID_STATE",
+            ..
+        } => "INVALID_STATE",
         Error::Conflict { .. } => "RESOURCE_ALREADY_EXISTS",
         Error::Unauthenticated(_) => "UNAUTHENTICATED",
         Error::Denied(_) => "PERMISSION_DENIED",

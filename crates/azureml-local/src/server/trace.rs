@@ -71,7 +71,8 @@ pub async fn asked(
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, super::JSON_LIMIT)
+    // The routes have limits of their own, which are lower.
+    let body = to_bytes(body, 4 * super::JSON_LIMIT)
         .await
         .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
     let client = parts.headers.get(header::USER_AGENT);

@@ -1,6 +1,6 @@
 //! Jobs and their status path.
 
-use super::{json as parsed, milliseconds, mlflow, now, text_of};
+use super::{experiment, json as parsed, milliseconds, mlflow, now, text_of};
 use crate::error::Result;
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
@@ -117,7 +117,7 @@ pub fn of_run(store: &Connection, run: &mlflow::Run) -> Result<Job> {
             .and_then(DateTime::from_timestamp_millis)
             .map(text_of)
     };
-    let experiment = mlflow::experiment_by_id(store, run.experiment)?;
+    let experiment = experiment::by_id(store, run.experiment)?;
     Ok(Job {
         seq: run.seq,
         name: run.id.clone(),
@@ -170,7 +170,7 @@ pub struct NewJob<'a> {
 
 /// Keeps a job, and its run, as `Queued`.
 pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
-    let experiment = mlflow::experiment_named(store, job.experiment)?;
+    let experiment = experiment::named(store, job.experiment)?;
     mlflow::insert_run(
         store,
         &mlflow::NewRun {
@@ -179,6 +179,8 @@ pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
             name: job.display_name,
             status: run_status(JobStatus::Queued),
             start_time: None,
+            user: None,
+            artifact_uri: None,
         },
     )?;
     for (key, value) in job.tags {

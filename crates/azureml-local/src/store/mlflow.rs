@@ -1,112 +1,13 @@
-//! Experiments, runs, metrics, parameters and tags.
+//! Runs, metrics, parameters and tags.
 
-use super::series;
+use super::{owner, series};
 use crate::error::{Error, Result};
 use azureml_wire::mlflow::{Metric, Param, RunTag};
 use azureml_wire::sweep::Goal;
-use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The tag of a run that names the run it belongs to.
 pub const PARENT: &str = "mlflow.parentRunId";
-
-/// The experiment that runs belong to when they name none.
-pub const DEFAULT_EXPERIMENT: &str = "Default";
-
-/// An experiment.
-#[derive(Debug, Clone)]
-pub struct Experiment {
-    /// Its id.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// `active` or `deleted`.
-    pub lifecycle: String,
-    /// Milliseconds since 1970.
-    pub created_at: i64,
-    /// Milliseconds since 1970.
-    pub updated_at: i64,
-}
-
-fn experiment(row: &Row<'_>) -> rusqlite::Result<Experiment> {
-    Ok(Experiment {
-        id: row.get(0)?,
-        name: row.get(1)?,
-        lifecycle: row.get(2)?,
-        created_at: row.get(3)?,
-        updated_at: row.get(4)?,
-    })
-}
-
-const EXPERIMENT: &str = "SELECT id, name, lifecycle, created_at, updated_at FROM experiment";
-
-/// Makes the default experiment in a new store; its id is MLflow's `0`.
-pub fn seed(store: &Connection) -> Result<()> {
-    let now = Utc::now().timestamp_millis();
-    store.execute(
-        "INSERT OR IGNORE INTO experiment (id, name, created_at, updated_at) VALUES (0, ?1, ?2, ?2)",
-        params![DEFAULT_EXPERIMENT, now],
-    )?;
-    Ok(())
-}
-
-/// The id of the experiment with a name; made when there is none.
-pub fn experiment_named(store: &Connection, name: &str) -> Result<i64> {
-    if let Some(experiment) = experiment_by_name(store, name)? {
-        return Ok(experiment.id);
-    }
-    let now = Utc::now().timestamp_millis();
-    store.execute(
-        "INSERT INTO experiment (name, created_at, updated_at) VALUES (?1, ?2, ?2)",
-        params![name, now],
-    )?;
-    Ok(store.last_insert_rowid())
-}
-
-/// An experiment by its name.
-pub fn experiment_by_name(store: &Connection, name: &str) -> Result<Option<Experiment>> {
-    Ok(store
-        .query_row(
-            &format!("{EXPERIMENT} WHERE name = ?1"),
-            params![name],
-            experiment,
-        )
-        .optional()?)
-}
-
-/// An experiment by its id.
-pub fn experiment_by_id(store: &Connection, id: i64) -> Result<Option<Experiment>> {
-    Ok(store
-        .query_row(
-            &format!("{EXPERIMENT} WHERE id = ?1"),
-            params![id],
-            experiment,
-        )
-        .optional()?)
-}
-
-/// Every experiment, the newest first.
-pub fn experiments(store: &Connection) -> Result<Vec<Experiment>> {
-    let mut statement = store.prepare_cached(&format!("{EXPERIMENT} ORDER BY id DESC"))?;
-    let rows = statement.query_map([], experiment)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Hides an experiment or shows it again.
-pub fn set_experiment_lifecycle(store: &Connection, id: i64, lifecycle: &str) -> Result<bool> {
-    Ok(store.execute(
-        "UPDATE experiment SET lifecycle = ?2, updated_at = ?3 WHERE id = ?1",
-        params![id, lifecycle, Utc::now().timestamp_millis()],
-    )? > 0)
-}
-
-/// Renames an experiment.
-pub fn rename_experiment(store: &Connection, id: i64, name: &str) -> Result<bool> {
-    Ok(store.execute(
-        "UPDATE experiment SET name = ?2, updated_at = ?3 WHERE id = ?1",
-        params![id, name, Utc::now().timestamp_millis()],
-    )? > 0)
-}
 
 /// A run.
 #[derive(Debug, Clone)]
@@ -129,6 +30,35 @@ pub struct Run {
     pub lifecycle: String,
     /// Whether it is a job: its status is the job's then.
     pub is_job: bool,
+    /// Who made it.
+    pub user: String,
+    /// Where its artifacts lie.
+    pub artifact_uri: String,
+}
+
+impl Run {
+    /// Refuses what may not be done with a deleted run.
+    pub fn check_active(&self) -> Result<()> {
+        if self.lifecycle == "active" {
+            return Ok(());
+        }
+        Err(Error::Invalid {
+            code: "INVALID_PARAMETER_VALUE",
+            message: format!(
+                "The run {} must be in the 'active' state. Current state is {}.\n\
+                 hint: restore the run, or log to another one",
+                self.id, self.lifecycle
+            ),
+        })
+    }
+}
+
+/// The folders of runs in MLflow's artifact service, up to the run's id.
+pub const ARTIFACTS: &str = "ExperimentRun/dcid.";
+
+/// Where MLflow's artifact service has what lies at a path.
+pub fn artifact_uri(path: &str) -> String {
+    format!("mlflow-artifacts:/{path}")
 }
 
 /// A run to be kept.
@@ -144,15 +74,26 @@ pub struct NewRun<'a> {
     pub status: &'a str,
     /// Milliseconds since 1970.
     pub start_time: Option<i64>,
+    /// Who makes it; the owner of the local workspace when nobody is named.
+    pub user: Option<&'a str>,
+    /// Where its artifacts lie, when that is not in the local workspace.
+    pub artifact_uri: Option<&'a str>,
 }
 
-const RUN: &str = "SELECT seq, id, experiment, name, status, start_time, end_time, lifecycle,
-    EXISTS (SELECT 1 FROM job WHERE job.name = run.id) FROM run";
+/// What [`run`] reads.
+pub const RUN: &str =
+    "SELECT run.seq, run.id, run.experiment, run.name, run.status, run.start_time, run.end_time,
+    run.lifecycle, EXISTS (SELECT 1 FROM job WHERE job.name = run.id), run.user, run.artifact_uri
+  FROM run";
 
-fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+/// A run in a row.
+pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let id: String = row.get(1)?;
+    let artifact_uri: Option<String> = row.get(10)?;
     Ok(Run {
+        artifact_uri: artifact_uri.unwrap_or_else(|| self::artifact_uri(&format!("{ARTIFACTS}{id}"))),
         seq: row.get(0)?,
-        id: row.get(1)?,
+        id,
         experiment: row.get(2)?,
         name: row.get(3)?,
         status: row.get(4)?,
@@ -160,14 +101,24 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         end_time: row.get(6)?,
         lifecycle: row.get(7)?,
         is_job: row.get(8)?,
+        user: row.get(9)?,
     })
 }
 
 /// Keeps a run.
 pub fn insert_run(store: &Connection, new: &NewRun<'_>) -> Result<()> {
     store.execute(
-        "INSERT INTO run (id, experiment, name, status, start_time) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![new.id, new.experiment, new.name, new.status, new.start_time],
+        "INSERT INTO run (id, experiment, name, status, start_time, user, artifact_uri)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            new.id,
+            new.experiment,
+            new.name,
+            new.status,
+            new.start_time,
+            new.user.map_or_else(owner, str::to_owned),
+            new.artifact_uri
+        ],
     )?;
     Ok(())
 }
@@ -177,14 +128,6 @@ pub fn get_run(store: &Connection, id: &str) -> Result<Option<Run>> {
     Ok(store
         .query_row(&format!("{RUN} WHERE id = ?1"), params![id], run)
         .optional()?)
-}
-
-/// Every run of an experiment, the newest first.
-pub fn runs(store: &Connection, experiment: i64) -> Result<Vec<Run>> {
-    let mut statement =
-        store.prepare_cached(&format!("{RUN} WHERE experiment = ?1 ORDER BY seq DESC"))?;
-    let rows = statement.query_map(params![experiment], run)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The runs that belong to a run and came after the place `after`, in the order of creation, at most `limit`.
@@ -239,7 +182,7 @@ fn metric(row: &Row<'_>) -> rusqlite::Result<Metric> {
     })
 }
 
-/// The last value of each metric: the one with the greatest step, then time, then order of logging.
+/// The latest value of each metric: the one with the greatest step, then time, then value.
 pub fn latest_metrics(store: &Connection, run: &str) -> Result<Vec<Metric>> {
     let series = series::of_run(store, run)?;
     Ok(series.into_iter().map(|series| series.last).collect())
@@ -290,7 +233,9 @@ pub fn log_param(store: &Connection, run: &str, key: &str, value: &str) -> Resul
         Some(old) => Err(Error::Invalid {
             code: "INVALID_PARAMETER_VALUE",
             message: format!(
-                "parameter {key:?} of run {run} has the value {old:?} already, it cannot become {value:?}"
+                "Changing param values is not allowed. Param with key='{key}' was already logged \
+                 with value='{old}' for run ID='{run}'. Attempted logging new value '{value}'.\n\
+                 hint: log it under another name, or to another run"
             ),
         }),
         None => {
@@ -337,11 +282,14 @@ pub fn delete_tag(store: &Connection, run: &str, key: &str) -> Result<bool> {
 pub fn tags(store: &Connection, run: &str) -> Result<Vec<RunTag>> {
     let mut statement =
         store.prepare_cached("SELECT key, value FROM tag WHERE run = ?1 ORDER BY key")?;
-    let rows = statement.query_map(params![run], |row| {
-        Ok(RunTag {
-            key: row.get(0)?,
-            value: row.get(1)?,
-        })
-    })?;
+    let rows = statement.query_map(params![run], tag)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A tag in a row.
+pub fn tag(row: &Row<'_>) -> rusqlite::Result<RunTag> {
+    Ok(RunTag {
+        key: row.get(0)?,
+        value: row.get(1)?,
+    })
 }

@@ -5,8 +5,11 @@
 pub mod asset;
 pub mod blob;
 pub mod compute;
+pub mod dataset;
+pub mod experiment;
 pub mod job;
 pub mod mlflow;
+pub mod search;
 pub mod series;
 
 use crate::error::{Error, Result};
@@ -18,8 +21,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The version of what `schema.sql` and `series.sql` make.
-const SCHEMA: i64 = 2;
+/// What makes a store, step by step: a store of version `n` has taken the first `n` of them. They never change.
+const STEPS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("series.sql"),
+    include_str!("tracking.sql"),
+];
 
 /// The database.
 #[derive(Debug)]
@@ -38,25 +45,31 @@ impl Store {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 | 1 => {
-                let transaction = connection.transaction()?;
-                if version == 0 {
-                    transaction.execute_batch(include_str!("schema.sql"))?;
-                }
-                transaction.execute_batch(include_str!("series.sql"))?;
+        let missing = usize::try_from(version)
+            .ok()
+            .and_then(|version| STEPS.get(version..))
+            .ok_or_else(|| {
+                Error::Internal(format!(
+                    "the store of the local workspace has version {version}, this program knows {}\n\
+                     hint: use the program that made it, or move its folder away",
+                    STEPS.len()
+                ))
+            })?;
+        if !missing.is_empty() {
+            let transaction = connection.transaction()?;
+            for step in missing {
+                transaction.execute_batch(step)?;
+            }
+            if version < 2 {
                 series::make_all(&transaction)?;
-                transaction.pragma_update(None, "user_version", SCHEMA)?;
-                transaction.commit()?;
+            } else {
+                series::correct_latest(&transaction)?;
             }
-            SCHEMA => {}
-            other => {
-                return Err(Error::Internal(format!(
-                    "the store of the local workspace has version {other}, this program knows {SCHEMA}\n\
-                     hint: use the program that made it, or move its folder away"
-                )));
-            }
+            transaction.execute("UPDATE run SET user = ?1 WHERE user IS NULL", [owner()])?;
+            transaction.pragma_update(None, "user_version", STEPS.len() as i64)?;
+            transaction.commit()?;
         }
+        search::register(&connection)?;
         // Programs that do not know of it keep it all the same: it needs no version of its own.
         connection.execute_batch(
             "CREATE INDEX IF NOT EXISTS tag_by_parent ON tag (value) WHERE key = 'mlflow.parentRunId'",
@@ -78,6 +91,11 @@ impl Store {
         transaction.commit()?;
         Ok(result)
     }
+}
+
+/// Who owns the local workspace.
+pub fn owner() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
 }
 
 /// The time now, as the store keeps it.

@@ -1,4 +1,4 @@
-//! Metrics in short: the last value of each, and the least and greatest value of each stretch of steps.
+//! Metrics in short: the latest value of each, and the least and greatest value of each stretch of steps.
 //!
 //! Both are kept while values are logged, so that a page costs the same after a hundred values and after a hundred thousand. A series
 //! begins with a stretch for each step; when there are too many, stretches of twice the width take their place. No peak is ever lost.
@@ -16,7 +16,7 @@ const MOST: i64 = 600;
 pub struct Series {
     /// Its own number.
     pub id: i64,
-    /// Its last value.
+    /// Its latest value: the one with the greatest step, then time, then value.
     pub last: Metric,
     /// The place in the order of logging of what was logged last.
     pub newest: i64,
@@ -120,6 +120,24 @@ pub fn make_all(store: &Connection) -> Result<()> {
         last.finish(store)?;
     }
     Ok(())
+}
+
+/// Corrects the latest values of stores whose programs took the one that was logged last among those of a step and time.
+pub fn correct_latest(store: &Connection) -> Result<()> {
+    store.execute_batch(
+        "UPDATE series SET value = (SELECT metric.value FROM metric
+             WHERE metric.run = series.run AND metric.key = series.key
+               AND metric.step = series.step AND metric.timestamp = series.timestamp
+             ORDER BY coalesce(metric.value, 0) DESC LIMIT 1)",
+    )?;
+    Ok(())
+}
+
+/// Whether a value is later than another, as MLflow has it: by step, then time, then value, where NaN is as zero.
+fn is_later(metric: &Metric, than: &Metric) -> bool {
+    let size = |value: f64| if value.is_nan() { 0.0 } else { value };
+    (metric.step, metric.timestamp, size(metric.value))
+        > (than.step, than.timestamp, size(than.value))
 }
 
 /// The extremes of some steps.
@@ -232,7 +250,7 @@ impl Writer {
 
     fn add(&mut self, store: &Connection, place: i64, metric: &Metric) -> Result<()> {
         self.newest = self.newest.max(place);
-        if (metric.step, metric.timestamp) >= (self.last.step, self.last.timestamp) {
+        if is_later(metric, &self.last) {
             self.last = metric.clone();
         }
         // The width is a power of two: this rounds down, negative steps, too.
@@ -342,7 +360,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Store, mlflow};
+    use crate::store::{Store, experiment, mlflow};
 
     /// A store with a run, and values of one metric that were logged in batches.
     fn logged(batch: usize, values: &[(i64, f64)]) -> (tempfile::TempDir, Store) {
@@ -358,13 +376,15 @@ mod tests {
             })
             .collect();
         let log = |store: &Connection| {
-            mlflow::seed(store)?;
+            experiment::seed(store)?;
             let run = mlflow::NewRun {
                 id: "run",
                 experiment: 0,
                 name: "run",
                 status: "RUNNING",
                 start_time: None,
+                user: None,
+                artifact_uri: None,
             };
             mlflow::insert_run(store, &run)?;
             for part in metrics.chunks(batch) {

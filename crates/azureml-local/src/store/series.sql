@@ -3,7 +3,7 @@ CREATE TABLE series (
     id        INTEGER PRIMARY KEY,
     run       TEXT NOT NULL REFERENCES run (id),
     key       TEXT NOT NULL,
-    -- The last value: the one with the greatest step, then time, then order of logging.
+    -- The latest value.
     value     REAL,
     timestamp INTEGER NOT NULL,
     step      INTEGER NOT NULL,

@@ -4,8 +4,8 @@ use super::language::Language;
 use super::{page, text};
 use crate::app::Shared;
 use crate::error::Result;
+use crate::store::experiment;
 use crate::store::job::{self, Filter, Job};
-use crate::store::mlflow;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -118,7 +118,7 @@ async fn list(
         .db(move |store| {
             Ok((
                 job::matching(store, &filter, before, PAGE + 1)?,
-                mlflow::experiments(store)?,
+                experiment::all(store)?,
             ))
         })
         .await?;

@@ -1,0 +1,208 @@
+//! MLflow's artifact service, and the list of a run's artifacts.
+
+use super::find;
+use super::request::Fields;
+use crate::app::{Shared, blocking};
+use crate::blob;
+use crate::error::{Error, Result};
+use crate::name::{BlobName, ContainerName, RunName};
+use crate::routes::artifact::{self, Artifacts};
+use crate::server::auth::Caller;
+use crate::store::mlflow;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/mlflow/artifacts/list", get(list_artifacts))
+        .route("/mlflow-artifacts/artifacts", get(list_files))
+        .route(
+            "/mlflow-artifacts/artifacts/{*path}",
+            put(put_artifact).get(get_artifact).delete(delete_artifact),
+        )
+}
+
+/// What lies directly in a folder, as MLflow has it: folders and files, by path.
+fn entries<'a>(files: impl Iterator<Item = (&'a str, u64)>, folder: &str) -> Vec<Value> {
+    let folder = folder.trim_matches('/');
+    let mut entries: BTreeMap<String, Value> = BTreeMap::new();
+    for (path, length) in files {
+        let rest = if folder.is_empty() {
+            path
+        } else {
+            match path
+                .strip_prefix(folder)
+                .and_then(|rest| rest.strip_prefix('/'))
+            {
+                Some(rest) => rest,
+                None => continue,
+            }
+        };
+        let shown = |name: &str| {
+            if folder.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{folder}/{name}")
+            }
+        };
+        let (path, entry) = if let Some((name, _)) = rest.split_once('/') {
+            (shown(name), json!({ "is_dir": true }))
+        } else {
+            (shown(rest), json!({ "is_dir": false, "file_size": length }))
+        };
+        let mut entry = entry;
+        entry["path"] = json!(path);
+        entries.insert(path, entry);
+    }
+    entries.into_values().collect()
+}
+
+async fn list_artifacts(
+    State(app): State<Shared>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Json<Value>> {
+    let id = fields.run()?;
+    let folder = resolve(&fields.optional_text("path")?.unwrap_or_default())?;
+    let asked = id.clone();
+    let run = app.db(move |store| find(store, &caller, &asked)).await?;
+    let all = Artifacts::of(&app, &RunName::parse(&id)?).all().await?;
+    let files = entries(
+        all.iter()
+            .map(|(path, found)| (path.as_str(), found.length)),
+        &folder,
+    );
+    Ok(Json(json!({
+        "root_uri": run.artifact_uri,
+        "files": files,
+    })))
+}
+
+/// A path within a run's artifacts without `.` and empty parts; one that leads out is refused.
+fn resolve(path: &str) -> Result<String> {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    if path.starts_with('/') || path.contains(['\0', '\\']) || parts.contains(&"..") {
+        return Err(Error::invalid("Invalid path"));
+    }
+    Ok(parts.join("/"))
+}
+
+/// The run and the path within it that a path of MLflow's artifact service names: below the run's own folder, or below the place
+/// that its experiment was made with.
+async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
+    let path = resolve(path.trim_matches('/'))?;
+    if let Some(rest) = path.strip_prefix(mlflow::ARTIFACTS) {
+        let (run, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        return Ok((run.to_owned(), rest.to_owned()));
+    }
+    app.db(move |store| {
+        for (at, _) in format!("{path}/").match_indices("/artifacts/") {
+            let (root, rest) = (&path[..at], path.get(at + "/artifacts/".len()..));
+            let run = root.rsplit('/').next().unwrap_or_default();
+            let Some(found) = mlflow::get_run(store, run)? else {
+                continue;
+            };
+            let own = found.artifact_uri.strip_prefix("mlflow-artifacts:");
+            if own.map(|own| own.trim_matches('/')) == Some(&format!("{root}/artifacts")) {
+                return Ok((found.id, rest.unwrap_or_default().to_owned()));
+            }
+        }
+        Err(Error::not_found(format!(
+            "there are no artifacts at {path:?}"
+        )))
+    })
+    .await
+}
+
+/// The run that a path names, when the caller may use it, and the blob.
+async fn blob_of(app: &Shared, caller: Caller, path: &str) -> Result<BlobName> {
+    let (run, path) = within_run(app, path).await?;
+    let run = artifact::check(app, caller, &run).await?;
+    BlobName::parse(&format!("{}/{path}", run.artifacts()))
+}
+
+async fn list_files(
+    State(app): State<Shared>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Json<Value>> {
+    let asked = fields.optional_text("path")?.unwrap_or_default();
+    let (run, folder) = within_run(&app, &asked).await?;
+    let run = artifact::check(&app, caller, &run).await?;
+    let all = Artifacts::of(&app, &run).all().await?;
+    let mut files = entries(
+        all.iter()
+            .map(|(path, found)| (path.as_str(), found.length)),
+        &folder,
+    );
+    // Here paths are those within the folder.
+    let prefix = if folder.is_empty() {
+        String::new()
+    } else {
+        format!("{folder}/")
+    };
+    for file in &mut files {
+        let shown = file["path"]
+            .as_str()
+            .and_then(|path| path.strip_prefix(&prefix))
+            .map(str::to_owned);
+        file["path"] = json!(shown);
+    }
+    Ok(Json(json!({ "files": files })))
+}
+
+async fn put_artifact(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Json<Value>> {
+    let name = blob_of(&app, caller, &path).await?;
+    crate::routes::blob::store(&app, name, request.into_body()).await?;
+    Ok(Json(json!({})))
+}
+
+async fn get_artifact(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let name = blob_of(&app, caller, &path).await?;
+    crate::routes::blob::load(&app, name, request.headers()).await
+}
+
+async fn delete_artifact(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(path): Path<String>,
+) -> Result<Response> {
+    let name = blob_of(&app, caller, &path).await?;
+    let home = app.home.clone();
+    let container = ContainerName::default_datastore();
+    blocking(move || blob::delete(&home, &container, &name)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn paths_of_artifacts_stay_below_their_run() {
+        for (path, resolved) in [("", ""), (".", ""), ("./a", "a"), ("a/./b//c/", "a/b/c")] {
+            assert_eq!(resolve(path).unwrap(), resolved);
+        }
+        for out in ["..", "../a", "a/../b", "/a", "a\\b", "a\0"] {
+            assert!(resolve(out).is_err(), "{out}");
+        }
+    }
+}
