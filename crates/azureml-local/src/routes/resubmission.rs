@@ -3,8 +3,8 @@
 use super::readdress;
 use crate::app::Shared;
 use crate::runner::output;
+use crate::store::experiment;
 use crate::store::job::Job;
-use crate::store::mlflow::DEFAULT_EXPERIMENT;
 use azureml_wire::job::Job as WireJob;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
     let experiment = sent["experimentName"]
         .as_str()
         .filter(|name| !name.is_empty())
-        .unwrap_or(DEFAULT_EXPERIMENT);
+        .unwrap_or(experiment::DEFAULT);
     if experiment != there.experiment {
         return Some("experimentName".to_owned());
     }

@@ -42,12 +42,30 @@ impl Area {
     }
 }
 
+/// The page at MLflow's tracking URI itself.
+pub const TRACKING: &str = "/tracking";
+
+/// Whether an address is the tracking URI itself: MLflow's client prints links of runs and experiments as fragments of it.
+fn is_user_interface(path: &str) -> bool {
+    path.starts_with("/mlflow/")
+        && behind_version(path)
+            .and_then(workspace)
+            .is_some_and(|rest| matches!(rest, "" | "/"))
+}
+
+/// What follows the version of a data plane's API, whichever that is.
+fn behind_version(path: &str) -> Option<&str> {
+    let (at, _) = path.match_indices('/').nth(2)?;
+    Some(&path[at..])
+}
+
 /// Which area an address belongs to; ARM when it belongs to none.
 pub fn area(path: &str) -> Area {
     let mut parts = path.split('/').skip(1);
     match parts.next() {
         Some("history") => Area::History,
         Some("artifact") => Area::Artifact,
+        Some("mlflow") if is_user_interface(path) => Area::Page,
         Some("mlflow") => Area::Mlflow,
         Some("discovery") => Area::Discovery,
         Some("" | "runs" | "studio") => Area::Page,
@@ -66,15 +84,11 @@ pub fn within(area: Area, path: &str) -> Result<&str> {
                 .and_then(|path| path.strip_prefix(ACCOUNT))
                 .unwrap_or(""));
         }
+        Area::Page if is_user_interface(path) => return Ok(TRACKING),
         Area::Page => return Ok(path),
         Area::Arm => path,
-        // Any version of a data plane's API.
         Area::History | Area::Artifact | Area::Mlflow => {
-            let (at, _) = path
-                .match_indices('/')
-                .nth(2)
-                .ok_or_else(|| nothing(path))?;
-            &path[at..]
+            behind_version(path).ok_or_else(|| nothing(path))?
         }
     };
     let rest = workspace(rest).ok_or_else(|| nothing(path))?;
@@ -150,6 +164,8 @@ mod tests {
                 Area::Mlflow,
                 "/mlflow/runs/get",
             ),
+            (format!("/mlflow/v2.0{ws}"), Area::Page, TRACKING),
+            (format!("/mlflow/v2.0{ws}/"), Area::Page, TRACKING),
             (format!("/{ACCOUNT}/c/n"), Area::Blob, "/c/n"),
         ] {
             assert_eq!(area(&path), expected, "{path}");

@@ -91,7 +91,8 @@ pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let id: String = row.get(1)?;
     let artifact_uri: Option<String> = row.get(10)?;
     Ok(Run {
-        artifact_uri: artifact_uri.unwrap_or_else(|| self::artifact_uri(&format!("{ARTIFACTS}{id}"))),
+        artifact_uri: artifact_uri
+            .unwrap_or_else(|| self::artifact_uri(&format!("{ARTIFACTS}{id}"))),
         seq: row.get(0)?,
         id,
         experiment: row.get(2)?,

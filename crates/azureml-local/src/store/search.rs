@@ -399,8 +399,8 @@ impl Query {
             Test::Compare(comparison, operand) => {
                 self.push(&format!("{value} {} ", comparison.sql()));
                 self.bind(match operand {
-                    Operand::Text(text) => Value::Text(text.clone()),
-                    Operand::Number(number) => Value::Real(*number),
+                    Operand::Text(wanted) => Value::Text(wanted.clone()),
+                    Operand::Number(wanted) => Value::Real(*wanted),
                 });
             }
             Test::Like { pattern, fold_case } => {
@@ -442,7 +442,7 @@ fn column(attribute: Attribute) -> String {
     }
 }
 
-/// The function that SQL calls for LIKE and ILIKE: SQLite's own LIKE knows no case at all, and its patterns have a limit.
+/// The function that SQL calls for LIKE and ILIKE: `SQLite`'s own LIKE knows no case at all, and its patterns have a limit.
 const LIKE: &str = "mlflow_like";
 
 /// Lets SQL call what searches need.

@@ -3,13 +3,13 @@
 use super::language::Language;
 use super::{page, text};
 use crate::app::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::experiment;
 use crate::store::job::{self, Filter, Job};
 use askama::Template;
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::extract::{Path, Query, State};
+use axum::response::{Redirect, Response};
 use axum::routing::get;
 use azureml_wire::arm::last_part;
 use azureml_wire::routes::encode;
@@ -31,7 +31,19 @@ const STATUSES: [&str; 8] = [
 ];
 
 pub fn router() -> Router<Shared> {
-    Router::new().route("/jobs", get(list))
+    Router::new()
+        .route("/jobs", get(list))
+        .route("/experiments/{id}", get(of_experiment))
+}
+
+/// The jobs of an experiment by its id, which is what MLflow's links have.
+async fn of_experiment(State(app): State<Shared>, Path(id): Path<i64>) -> Result<Redirect> {
+    let found = app.db(move |store| experiment::by_id(store, id)).await?;
+    let found = found.ok_or_else(|| Error::not_found(format!("there is no experiment {id}")))?;
+    Ok(Redirect::to(&format!(
+        "/studio/jobs?experiment={}",
+        encode(&found.name)
+    )))
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,6 +19,7 @@ mod triton;
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::server::address::TRACKING;
 use askama::Template;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -46,6 +47,14 @@ pub fn router(app: &Shared) -> Router<Shared> {
         .nest("/studio", pages)
         .route("/", get(|| async { Redirect::to("/studio/jobs") }))
         .route("/runs/{run}", get(enter))
+        .route(TRACKING, get(tracking))
+        .route(
+            "/studio/tracking.js",
+            asset(
+                "text/javascript; charset=utf-8",
+                include_str!("tracking.js"),
+            ),
+        )
         .route(
             "/studio/studio.css",
             asset("text/css; charset=utf-8", include_str!("studio.css")),
@@ -94,6 +103,16 @@ async fn enter(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// Where the links lead that MLflow's client prints. What they name is in the fragment, which a script of ours reads.
+async fn tracking(l: Language) -> Result<Response> {
+    #[derive(Template)]
+    #[template(path = "tracking.html")]
+    struct Tracking {
+        l: Language,
+    }
+    page(&Tracking { l })
 }
 
 /// The page of an error.

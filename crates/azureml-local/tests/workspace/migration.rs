@@ -75,6 +75,52 @@ fn a_store_of_schema_1_goes_on() {
 }
 
 #[test]
+fn a_store_of_schema_2_goes_on_with_the_latest_values_that_mlflow_means() {
+    let mut workspace = Workspace::new();
+    let store = Connection::open(database(&workspace)).expect("a store");
+    for step in [
+        include_str!("../../src/store/schema.sql"),
+        include_str!("../../src/store/series.sql"),
+        "INSERT INTO experiment (id, name, lifecycle, created_at, updated_at) VALUES (7, 'old', 'active', 1, 2);
+         INSERT INTO run (id, experiment, name, status, start_time) VALUES ('r', 7, 'old run', 'FINISHED', 5);
+         INSERT INTO metric (run, key, value, timestamp, step) VALUES ('r', 'm', 9.0, 3, 1), ('r', 'm', 4.0, 3, 1);
+         INSERT INTO series (run, key, value, timestamp, step, newest, width, stretches) VALUES ('r', 'm', 4.0, 3, 1, 2, 1, 1);
+         INSERT INTO stretch (series, start, least, least_step, greatest, greatest_step) VALUES (1, 1, 4.0, 1, 9.0, 1);
+         PRAGMA user_version = 2;",
+    ] {
+        store.execute_batch(step).expect("the second schema");
+    }
+    drop(store);
+    let mut server = workspace.serve(&[]);
+    let call = |method: &str, path: &str, body: &Value| {
+        workspace
+            .ask(method, &scope().mlflow(path), body)
+            .expect(200)
+            .json()
+    };
+    let run = call("GET", "runs/get?run_id=r", &Value::Null)["run"].clone();
+    assert_eq!(run["data"]["metrics"][0]["value"], 9.0);
+    assert_eq!(
+        run["info"]["artifact_uri"],
+        "mlflow-artifacts:/ExperimentRun/dcid.r"
+    );
+    let user = run["info"]["user_id"].as_str().expect("a user");
+    let search = json!({ "experiment_ids": ["7"], "filter": format!("user_id = '{user}'") });
+    let found = call("POST", "runs/search", &search);
+    assert_eq!(found["runs"][0]["info"]["run_id"], "r");
+    let tag = json!({ "experiment_id": "7", "key": "k", "value": "v" });
+    call("POST", "experiments/set-experiment-tag", &tag);
+    let experiment = call("GET", "experiments/get?experiment_id=7", &Value::Null);
+    assert_eq!(
+        experiment["experiment"]["tags"],
+        json!([{ "key": "k", "value": "v" }])
+    );
+    workspace.kill();
+    let _ = server.wait();
+    assert_eq!(version(&workspace), 3);
+}
+
+#[test]
 fn a_store_of_a_later_program_is_left_alone() {
     let workspace = Workspace::new();
     let store = Connection::open(database(&workspace)).expect("a store");

@@ -27,9 +27,17 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// The value that was logged last.
+    /// The value with the greatest step; of several, that with the latest time, then the greatest value. So MLflow has it,
+    /// whatever was logged last.
     pub fn latest(&self) -> Option<f64> {
-        self.points.last().map(|point| point.value)
+        // MLflow takes NaN as zero there.
+        let size = |value: f64| if value.is_nan() { 0.0 } else { value };
+        let order = |a: &&Point, b: &&Point| {
+            (a.step, a.time)
+                .cmp(&(b.step, b.time))
+                .then(size(a.value).total_cmp(&size(b.value)))
+        };
+        self.points.iter().max_by(order).map(|point| point.value)
     }
 
     /// The values alone.
@@ -50,7 +58,7 @@ impl Metrics {
         Self { metrics }
     }
 
-    /// The last value of a metric.
+    /// The latest value of a metric, as of [`Metric::latest`].
     pub fn latest(&self, name: &str) -> Option<f64> {
         self.get(name)?.latest()
     }
@@ -196,6 +204,32 @@ mod tests {
         assert_eq!(html.matches("<svg").count(), 2, "a single value is no line");
         assert_eq!(metrics.latest("Accuracy"), Some(98.86));
         assert_eq!(metrics.history("nothing"), []);
+    }
+
+    #[test]
+    fn the_latest_value_is_that_of_the_greatest_step_then_time_then_value() {
+        let point = |step, second, value| Point {
+            step,
+            value,
+            time: DateTime::from_timestamp(second, 0).unwrap(),
+        };
+        let mut points = vec![
+            point(4, 10, 1.0),
+            point(4, 20, 3.0),
+            point(4, 20, 5.0),
+            point(4, 20, 4.0),
+            point(4, 20, f64::NAN),
+            point(2, 90, 9.0),
+        ];
+        for _ in 0..points.len() {
+            points.rotate_left(1);
+            let metric = Metric {
+                name: "loss".into(),
+                points: points.clone(),
+            };
+            assert_eq!(metric.latest(), Some(5.0), "{:?}", metric.points);
+        }
+        assert_eq!(metric("none", &[]).latest(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::store::search::{
     Attribute, Comparison, DatasetPart, Operand, Order, Subject, Term, Test,
 };
 
-/// The most comparisons of a filter and keys of an order; SQLite could not join many more.
+/// The most comparisons of a filter and keys of an order; `SQLite` could not join many more.
 const MOST: usize = 50;
 
 /// What is searched.
@@ -219,10 +219,10 @@ fn comparison(what: What, subject: &Subject, sign: &Word<'_>, operand: Operand) 
     let is_id =
         what == What::Experiments && *subject == Subject::Attribute(Attribute::ExperimentId);
     match (comparison, operand) {
-        (Some(comparison), operand @ Operand::Number(_)) => {
-            Some(Test::Compare(comparison, operand))
-        }
-        (Some(comparison @ (Comparison::Equal | Comparison::Unequal)), operand) => {
+        (Some(comparison), operand)
+            if matches!(operand, Operand::Number(_))
+                || matches!(comparison, Comparison::Equal | Comparison::Unequal) =>
+        {
             Some(Test::Compare(comparison, operand))
         }
         (None, Operand::Text(pattern)) if !is_id && (sign.is("like") || sign.is("ilike")) => {

@@ -106,10 +106,11 @@ fn closed(text: &str, quote: char) -> Result<usize> {
             '\\' if quote != '`' => {
                 characters.next_if(|(_, next)| *next == quote && text[at + 2..].contains(quote));
             }
-            character if character == quote => {
-                if characters.next_if(|(_, next)| *next == quote).is_none() {
-                    return Ok(at + 1);
-                }
+            character
+                if character == quote
+                    && characters.next_if(|(_, next)| *next == quote).is_none() =>
+            {
+                return Ok(at + 1);
             }
             _ => {}
         }
