@@ -4,6 +4,7 @@ use crate::asynchronous::Workspace;
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::show::{Card, Cell, Row};
+use crate::walk::not_a_file;
 use azureml_wire::Bag;
 use azureml_wire::arm::Resource;
 use azureml_wire::data::{DataContainerProperties, DataVersionProperties};
@@ -208,6 +209,9 @@ impl Data {
                 ),
             )
         })?;
+        if !found.is_file() && !found.is_dir() {
+            return Err(not_a_file(path, found.file_type()));
+        }
         match (self.kind.as_str(), found.is_dir()) {
             (FILE, true) => Err(Error::invalid(
                 format!("data `{}`: {} is a folder", self.name, path.display()),

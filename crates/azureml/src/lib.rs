@@ -114,6 +114,7 @@ mod show;
 mod snapshot;
 mod sweep_config;
 mod upload;
+mod walk;
 
 pub use azureml_wire::job::JobStatus as RunStatus;
 pub use azureml_wire::run_history::StatusChange;

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::show;
-use ignore::WalkBuilder;
+use crate::walk::Walk;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
@@ -25,82 +26,42 @@ pub struct Entry {
 
 /// The files of a folder that are not ignored, in the order of the hash.
 ///
-/// `.amlignore` of the folder beats its `.gitignore`. Ignored folders are never entered; links that lead out of the folder
-/// and broken links are left out.
+/// `.amlignore` of the folder beats its `.gitignore`; ignored folders are never entered. A link stands for what it leads to, wherever
+/// that is, as for the official client. Nothing else is left out: what cannot be sent is an error.
 pub fn files(folder: &Path) -> Result<Vec<Entry>> {
     let root = folder
         .canonicalize()
         .map_err(Error::io("cannot read", folder))?;
-    let ignore_file = if root.join(".amlignore").is_file() {
-        ".amlignore"
-    } else {
-        ".gitignore"
-    };
-    let mut rules = ignore::gitignore::GitignoreBuilder::new(&root);
-    if let Some(error) = rules
-        .add(root.join(ignore_file))
-        .filter(|error| !error.is_io())
-    {
-        return Err(Error::invalid(
-            format!(
-                "{} cannot be read: {error}",
-                folder.join(ignore_file).display()
-            ),
-            "its lines are patterns as in .gitignore",
-        ));
-    }
-    let rules = rules
-        .build()
-        .map_err(|error| Error::invalid(format!("{ignore_file}: {error}"), "mend the pattern"))?;
-    let walk = WalkBuilder::new(&root)
-        .standard_filters(false)
-        .follow_links(true)
-        .filter_entry({
-            let root = root.clone();
-            move |entry| {
-                let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-                // The repository's own folder is never part of the code.
-                let is_git = is_dir && entry.file_name() == ".git";
-                let leads_out = || {
-                    entry.path_is_symlink()
-                        && !entry
-                            .path()
-                            .canonicalize()
-                            .is_ok_and(|target| target.starts_with(&root))
-                };
-                entry.depth() == 0
-                    || !(is_git || rules.matched(entry.path(), is_dir).is_ignore() || leads_out())
-            }
-        })
-        .build();
-    let mut files = Vec::new();
-    // Broken links and loops of links come as errors of an entry, not of the walk.
-    for entry in walk.flatten() {
-        if entry.file_type().is_some_and(|kind| kind.is_file()) {
-            files.push(to_entry(&root, entry.path())?);
-        }
-    }
+    let mut files = Walk::new(&root, rules(&root)?).files()?;
     files.sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
     Ok(files)
 }
 
-fn to_entry(root: &Path, path: &Path) -> Result<Entry> {
-    let relative = path.strip_prefix(root).unwrap_or(path);
-    let name = relative.to_str().ok_or_else(|| {
+/// The patterns of what is not sent.
+fn rules(root: &Path) -> Result<Gitignore> {
+    let [aml, git] = [".amlignore", ".gitignore"].map(|name| root.join(name));
+    // One that leads nowhere is an error of the walk.
+    let file = if aml.symlink_metadata().is_ok() {
+        aml
+    } else {
+        git
+    };
+    let wrong = |error: ignore::Error| {
         Error::invalid(
-            format!("the name of {} is not UTF-8", path.display()),
-            "rename the file, or list it in .amlignore",
+            format!("{} cannot be read: {error}", file.display()),
+            "its lines are patterns as in .gitignore",
         )
-    })?;
-    let size = path
-        .metadata()
-        .map_err(Error::io("cannot read", path))?
-        .len();
-    Ok(Entry {
-        name: name.replace('\\', "/"),
-        path: path.to_owned(),
-        size,
-    })
+    };
+    let is_missing = |error: &ignore::Error| {
+        error
+            .io_error()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let mut rules = GitignoreBuilder::new(root);
+    if let Some(error) = rules.add(&file).filter(|error| !is_missing(error)) {
+        return Err(wrong(error));
+    }
+    rules.build().map_err(wrong)
 }
 
 /// Refuses a folder of code that the service would refuse, before anything is sent.
@@ -178,7 +139,11 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::ffi::OsStr;
+    use std::fs::Permissions;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
     use tempfile::TempDir;
 
     fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -256,24 +221,139 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_inside_and_broken_ones_are_left_out() {
-        let outside = folder(&[("secret", "s"), ("more/secret", "s")]);
+    fn links_stand_for_what_they_lead_to_wherever_it_is() {
+        let outside = folder(&[("common.py", "c"), ("more/util.py", "u")]);
         let folder = folder(&[("a/real", "r")]);
         symlink("real", folder.path().join("a/link")).unwrap();
         symlink(folder.path().join("a"), folder.path().join("b")).unwrap();
-        symlink("nowhere", folder.path().join("broken")).unwrap();
-        symlink("..", folder.path().join("a/loop")).unwrap();
         symlink(
-            outside.path().join("secret"),
-            folder.path().join("file_out"),
+            outside.path().join("common.py"),
+            folder.path().join("common.py"),
         )
         .unwrap();
-        symlink(
-            outside.path().join("more"),
-            folder.path().join("folder_out"),
-        )
-        .unwrap();
-        assert_eq!(names(&folder), ["a/link", "a/real", "b/link", "b/real"]);
+        symlink(outside.path().join("more"), folder.path().join("more")).unwrap();
+        assert_eq!(
+            names(&folder),
+            [
+                "a/link",
+                "a/real",
+                "b/link",
+                "b/real",
+                "common.py",
+                "more/util.py"
+            ]
+        );
+        let found = files(folder.path()).unwrap();
+        let common = found.iter().find(|file| file.name == "common.py").unwrap();
+        assert_eq!((common.size, hash(&found).unwrap().len()), (1, 64));
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_named() {
+        for target in ["nowhere", "../gone", "broken"] {
+            let folder = folder(&[("main.py", "")]);
+            symlink(target, folder.path().join("broken")).unwrap();
+            let error = files(folder.path()).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("/broken leads to {target}, which cannot be read")),
+                "{error}"
+            );
+            assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
+            std::fs::write(folder.path().join(".amlignore"), "broken\n").unwrap();
+            assert_eq!(names(&folder), [".amlignore", "main.py"]);
+        }
+    }
+
+    #[test]
+    fn links_that_lead_round_in_a_circle_are_named() {
+        for (link, target) in [("loop", "."), ("a/loop", ".."), ("a/b/loop", "../../a")] {
+            let folder = folder(&[("a/b/main.py", "")]);
+            symlink(target, folder.path().join(link)).unwrap();
+            let error = files(folder.path()).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("/{link} leads back to a folder that it lies in")),
+                "{error}"
+            );
+            assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
+        }
+        // By way of a folder outside.
+        let outside = folder(&[("x", "")]);
+        let inside = folder(&[("main.py", "")]);
+        symlink(inside.path(), outside.path().join("back")).unwrap();
+        symlink(outside.path(), inside.path().join("out")).unwrap();
+        let error = files(inside.path()).unwrap_err().to_string();
+        assert!(error.contains("/out/back leads back"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_named() {
+        let folder = folder(&[("main.py", "")]);
+        let _socket = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let error = files(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("/socket is a socket, which cannot be sent"),
+            "{error}"
+        );
+        std::fs::remove_file(folder.path().join("socket")).unwrap();
+        symlink("/dev/null", folder.path().join("null")).unwrap();
+        let error = files(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("/null is a device, which"), "{error}");
+        std::fs::remove_file(folder.path().join("null")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("pipe"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let error = files(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("/pipe is a named pipe, which"), "{error}");
+        assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
+        std::fs::write(folder.path().join(".amlignore"), "pipe\n").unwrap();
+        assert_eq!(names(&folder), [".amlignore", "main.py"]);
+    }
+
+    #[test]
+    fn names_that_cannot_be_sent_are_named() {
+        let folder = folder(&[("main.py", "")]);
+        for (name, said) in [
+            (OsStr::from_bytes(b"b\xff.txt"), "is not UTF-8"),
+            (OsStr::new("a\\b"), "holds a backslash"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            let error = files(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn folders_and_patterns_that_cannot_be_read_are_named() {
+        // Root reads everything, so it is a folder in the place of a file here; one without permission is tried where it can be.
+        let folder = folder(&[("main.py", ""), ("closed/x", "")]);
+        let closed = folder.path().join("closed");
+        std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        if std::fs::read_dir(&closed).is_err() {
+            let error = files(folder.path()).unwrap_err().to_string();
+            assert!(
+                error.contains("cannot read") && error.contains("/closed"),
+                "{error}"
+            );
+        } else {
+            println!("not tried: this user reads folders without permission");
+        }
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        std::fs::create_dir(folder.path().join(".gitignore")).unwrap();
+        let error = files(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("/.gitignore cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_many_folders_is_walked_without_a_stack() {
+        let folder = folder(&[("main.py", "")]);
+        let deep = folder.path().join("d/".repeat(900));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("x"), "").unwrap();
+        assert_eq!(names(&folder).len(), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::input::{Input, Source};
 use crate::progress::Progress;
 use crate::show;
 use crate::snapshot::{self, Entry};
+use crate::walk::not_a_file;
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::code::{
     CodeVersionProperties, HASH_VERSION, PendingUploadRequest, PendingUploadResponse,
@@ -158,6 +159,9 @@ pub fn check_input(name: &str, input: &Input, path: &Path) -> Result<()> {
             ),
         )
     })?;
+    if !found.is_file() && !found.is_dir() {
+        return Err(not_a_file(path, found.file_type()));
+    }
     match input.wants_file() {
         Some(true) if found.is_dir() => Err(Error::invalid(
             format!("input `{name}`: {} is a folder", path.display()),
@@ -184,21 +188,25 @@ pub async fn data(client: &Client, path: &Path, what: &str) -> Result<Uploaded> 
     let absolute = path
         .canonicalize()
         .map_err(Error::io("cannot read", path))?;
-    let name = absolute
+    // A link's own name, not that of what it leads to: a program may look at how the name ends.
+    let name = path
         .file_name()
+        .or_else(|| absolute.file_name())
         .and_then(|name| name.to_str())
         .unwrap_or("data")
         .to_owned();
-    let is_file = absolute.is_file();
+    let found = absolute
+        .metadata()
+        .map_err(Error::io("cannot read", path))?;
+    let is_file = found.is_file();
+    if !is_file && !found.is_dir() {
+        return Err(not_a_file(path, found.file_type()));
+    }
     let (files, hash) = if is_file {
-        let size = absolute
-            .metadata()
-            .map_err(Error::io("cannot read", path))?
-            .len();
         let files = vec![Entry {
             name: name.clone(),
             path: absolute,
-            size,
+            size: found.len(),
         }];
         let hash = hash_of(files.clone()).await?;
         (files, hash)
