@@ -5,6 +5,7 @@
 
 pub mod azurite;
 pub mod faults;
+pub mod impostor;
 pub mod notebook;
 pub mod schema;
 

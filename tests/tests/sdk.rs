@@ -7,9 +7,13 @@ use azureml::prelude::*;
 use azureml::{Error, RunStatus};
 use azureml_wire::local;
 use azureml_wire::mlflow::GetRun;
+use end_to_end::impostor::{self, Impostor, Kind};
 use end_to_end::{LocalWorkspace, kill, wait_for};
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use tempfile::TempDir;
@@ -1537,15 +1541,172 @@ fn metrics_find_a_local_workspace_that_is_back_at_another_address() {
         "metrics_find_a_local_workspace_that_is_back_at_another_address",
         || {
             metrics_of_a_killed_workspace(|killed| {
-                let address = killed.url.strip_prefix("http://").unwrap();
-                let stranger = wait_for("its port", || TcpListener::bind(address).ok());
-                // It hangs up on everybody, until the test ends.
-                std::thread::spawn(move || stranger.incoming().for_each(drop));
+                // The next one does not know where this one was.
+                std::fs::remove_file(local::home().unwrap().join("port")).unwrap();
                 Workspace::local().unwrap();
                 assert_ne!(server().url, killed.url);
             });
         },
     );
+}
+
+/// Not a test of its own: the other user of the tests below, run by them.
+#[test]
+fn impostor_of_the_local_workspace() {
+    impostor::serve();
+}
+
+/// Somebody at the address of a local workspace that is gone; `None` when it cannot be had.
+fn impostor_at(url: &str, kind: Kind) -> Option<Impostor> {
+    let truth = || server().url;
+    Impostor::at(url, kind, "impostor_of_the_local_workspace", truth)
+}
+
+/// Submits a job with something in each part that must not be seen by others, and waits for it.
+fn submit_secrets(ws: &Workspace) -> Run {
+    write("secrets/job.sh", "echo started $PLANTED planted-source");
+    let config = ScriptRunConfig::new("secrets")
+        .command("sh job.sh planted-command")
+        .compute_target("cpu-cluster")
+        .environment("rust-tch-gpu")
+        .environment_variable("PLANTED", "planted-variable");
+    let run = Experiment::new(ws, "sdk").submit(&config).unwrap();
+    run.wait_for_completion(false).unwrap();
+    assert_eq!(
+        run.logs().unwrap(),
+        "started planted-variable planted-source\n"
+    );
+    run
+}
+
+#[test]
+fn an_impostor_is_sent_nothing_when_a_notebook_opens() {
+    client("an_impostor_is_sent_nothing_when_a_notebook_opens", || {
+        for kind in [Kind::OtherUser, Kind::Relay] {
+            Workspace::local().unwrap();
+            let before = server();
+            kill(before.pid);
+            let impostor = wait_for("its port", || impostor_at(&before.url, kind));
+            let ws = Workspace::from_config().unwrap();
+            assert_ne!(server().url, before.url);
+            submit_secrets(&ws);
+            assert_eq!(impostor.heard(), "", "{kind:?}");
+            kill(server().pid);
+        }
+    });
+}
+
+#[test]
+fn an_impostor_is_sent_nothing_by_an_open_notebook() {
+    client("an_impostor_is_sent_nothing_by_an_open_notebook", || {
+        let ws = Workspace::from_config().unwrap();
+        let run = submit_secrets(&ws);
+        for kind in [Kind::OtherUser, Kind::Relay] {
+            let before = server();
+            kill(before.pid);
+            let impostor = wait_for("its port", || impostor_at(&before.url, kind));
+            // Values that were made before.
+            assert_eq!(run.status().unwrap(), RunStatus::Completed);
+            assert!(run.logs().unwrap().contains("planted-source"));
+            run.tag("a", "planted-tag").unwrap();
+            write("data.txt", "planted-data");
+            Data::from_file("planted", "data.txt")
+                .register(&ws)
+                .unwrap();
+            submit_secrets(&ws);
+            assert_ne!(server().url, before.url);
+            assert_eq!(impostor.heard(), "", "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn an_impostor_does_not_get_the_port_of_a_running_job() {
+    client("an_impostor_does_not_get_the_port_of_a_running_job", || {
+        metrics_of_a_killed_workspace(|killed| {
+            // Clients that know nothing but a port find nobody there until their own local workspace is back.
+            assert!(impostor_at(&killed.url, Kind::OtherUser).is_none());
+            let address = killed.url.strip_prefix("http://").unwrap();
+            let error = TcpListener::bind(address).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+            assert!(TcpStream::connect(address).is_err());
+            Workspace::local().unwrap();
+            assert_eq!(server().url, killed.url);
+        });
+        // Nobody needs it any more.
+        let ended = server();
+        kill(ended.pid);
+        let address = ended.url.strip_prefix("http://").unwrap();
+        wait_for("its port", || TcpListener::bind(address).ok());
+    });
+}
+
+#[test]
+fn a_home_folder_of_another_user_is_not_used() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: this test is not run by root");
+        return;
+    }
+    client("a_home_folder_of_another_user_is_not_used", || {
+        let home = local::home().unwrap();
+        std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+        let text = hinted(Workspace::local());
+        assert!(
+            text.contains("belongs to another user (uid 65534)"),
+            "{text}"
+        );
+        std::os::unix::fs::chown(&home, Some(0), Some(0)).unwrap();
+    });
+}
+
+#[test]
+fn a_server_file_that_others_could_write_is_not_believed() {
+    client(
+        "a_server_file_that_others_could_write_is_not_believed",
+        || {
+            let home = local::home().unwrap();
+            Workspace::local().unwrap();
+            let true_one = server();
+            kill(true_one.pid);
+            std::fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
+            // Somebody else's socket.
+            let socket = home.join(local::SOCKET_FILE);
+            let _ = std::fs::remove_file(&socket);
+            let listener = UnixListener::bind(&socket).unwrap();
+            Workspace::local().unwrap();
+            let mode = std::fs::metadata(&home).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+            listener.set_nonblocking(true).unwrap();
+            assert!(listener.accept().is_err(), "nobody came");
+            assert_ne!(server().pid, true_one.pid);
+        },
+    );
+}
+
+#[test]
+fn a_home_folder_with_a_long_path_is_used() {
+    client("a_home_folder_with_a_long_path_is_used", || {
+        let short = local::home().unwrap();
+        let home = short.join("long".repeat(30)).join("home");
+        assert!(home.as_os_str().len() > 108);
+        let done = this_test("a_home_folder_with_a_long_path_is_used_body")
+            .env(local::env::HOME, &home)
+            .env_remove(local::env::TRACE)
+            .env("AZUREML_TEST_BODY", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{text}");
+    });
+}
+
+/// Not a test of its own: the client above, run by it.
+#[test]
+fn a_home_folder_with_a_long_path_is_used_body() {
+    if std::env::var_os("AZUREML_TEST_BODY").is_some() {
+        metrics_of_a_killed_workspace(|_| ());
+        kill(server().pid);
+    }
 }
 
 #[test]

@@ -3,12 +3,13 @@
 //! ```text
 //! lock            held for the life of the server
 //! server.json     where it answers
+//! server.sock     the Unix socket on which it answers this user's programs
 //! server.log      what it did
 //! key             signs SAS URLs and run tokens
 //! workspace.db    everything but file contents
 //! blobs/          {container}/{name}: contents of the blob store, run artifacts among them
 //! ballast         space that is given up when a job's end could not be written down otherwise
-//! port            where it answered last: processes of jobs look for it there
+//! port            the port on which it answered last: the next one takes it again
 //! blocks/         blocks that wait for their block list
 //! jobs/           {name}/: working directory, inputs and supervisor of each job that has not ended
 //! tmp/            half-written files; emptied at start
@@ -16,7 +17,7 @@
 
 use crate::hold::{self, Hold, LOCK};
 use crate::signer::hex;
-use azureml_wire::local::{SERVER_FILE, Server};
+use azureml_wire::local::{SERVER_FILE, SOCKET_FILE, Server};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -169,7 +170,12 @@ impl Home {
         fs::remove_file(self.root.join("ballast")).is_ok()
     }
 
-    /// The file that says where it answers, for processes of jobs.
+    /// The Unix socket on which it answers this user's programs.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join(SOCKET_FILE)
+    }
+
+    /// The file that says at which port it answers, for the next server.
     pub fn port_file(&self) -> PathBuf {
         self.root.join("port")
     }

@@ -17,6 +17,7 @@ pub mod hold;
 pub mod home;
 pub mod machine;
 pub mod name;
+pub mod port;
 pub mod queue;
 pub mod remove;
 pub mod routes;

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::home::{Home, HomeError, random};
 use crate::machine::Machine;
 use crate::name::ContainerName;
+use crate::port;
 use crate::queue::{self, Queue};
 use crate::seed::seed;
 use crate::server::{self, trace::Trace};
@@ -15,11 +16,14 @@ use crate::studio::live::Watches;
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 /// Why a local workspace cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,17 @@ pub enum ServeError {
     /// It cannot listen.
     #[error("the local workspace cannot listen on loopback: {0}\nhint: see that 127.0.0.1 is up")]
     Listen(io::Error),
+    /// It cannot listen on its socket.
+    #[error(
+        "the local workspace cannot make the Unix socket {}: {source}\n\
+         hint: set AZUREML_LOCAL_HOME to a folder on a local disk", path.display()
+    )]
+    Socket {
+        /// Which socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Anything else that the system refuses.
     #[error("the local workspace cannot run: {0}")]
     System(#[from] io::Error),
@@ -69,7 +84,11 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         Some(path) => Some(Trace::open(path.as_ref())?),
         None => None,
     };
-    let listener = listen(home.port()).await.map_err(ServeError::Listen)?;
+    let listener = port::listen(home.port()).map_err(ServeError::Listen)?;
+    let socket = listen_at(&home.socket()).map_err(|source| ServeError::Socket {
+        path: home.socket(),
+        source,
+    })?;
     let port = listener.local_addr().map_err(ServeError::Listen)?.port();
     let app: Shared = Arc::new(App {
         store,
@@ -98,14 +117,17 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         }
     });
     tokio::spawn(queue::run(Arc::clone(&app)));
-    let router =
-        server::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+    let router = server::router(Arc::clone(&app));
     home.set_port(port)?;
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-        let _ = ended.await;
-    });
-    let mut serving = tokio::spawn(serving.into_future());
+    let end = Arc::new(Notify::new());
+    let ended = || Arc::clone(&end).notified_owned();
+    let from_anybody = router
+        .clone()
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let on_port = axum::serve(listener, from_anybody).with_graceful_shutdown(ended());
+    let on_socket = axum::serve(socket, router).with_graceful_shutdown(ended());
+    let serving = async { tokio::try_join!(on_port.into_future(), on_socket.into_future()) };
+    let mut serving = tokio::spawn(serving);
     let server = Server {
         url: app.url(),
         token: app.token.clone(),
@@ -136,19 +158,21 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         }
     }
     app.hold.withdraw(&server);
-    let _ = end.send(());
+    end.notify_waiters();
     // Requests that are being answered get a moment to end.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     Ok(())
 }
 
-/// Listens where the one before did, so that jobs that still run find their tracking server; else anywhere.
-async fn listen(previous: Option<u16>) -> io::Result<TcpListener> {
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match TcpListener::bind(address(previous.unwrap_or(0))).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(address(0)).await,
+/// Listens on the Unix socket; one that a killed predecessor left there belongs to nobody, because this process holds the home.
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    let listener = UnixListener::bind(local::socket_address(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Ends when nobody has asked for anything, and no job was there, for long enough.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::fd::IntoRawFd;
+use std::path::{Path, PathBuf};
 
 /// The subscription of the local workspace.
 pub const SUBSCRIPTION_ID: &str = "00000000-0000-0000-0000-000000000000";
@@ -32,8 +35,8 @@ pub mod env {
     pub const TRACE: &str = "AZUREML_LOCAL_TRACE";
     /// What the local workspace writes to its log, as `tracing` filters have it; default: `info`.
     pub const LOG: &str = "AZUREML_LOCAL_LOG";
-    /// Set in a job: the file in which the local workspace says at which port it answers now.
-    pub const PORT_FILE: &str = "AZUREML_SERVICE_PORT_FILE";
+    /// Set in a job: the Unix socket on which the local workspace answers, whatever its port is.
+    pub const SOCKET: &str = "AZUREML_SERVICE_SOCKET";
     /// Set in a job: its folder, by which the local workspace knows the processes that belong to it.
     pub const JOB: &str = "AZUREML_JOB_FOLDER";
     /// The folder of libtorch that jobs get; default: the user's cache.
@@ -42,6 +45,30 @@ pub mod env {
 
 /// The file in the home folder in which a running local workspace says where it is.
 pub const SERVER_FILE: &str = "server.json";
+
+/// The Unix socket in the home folder on which a running local workspace answers its own user's programs.
+///
+/// The port on loopback belongs to whoever takes it first, another user included; a name in a folder that is closed to other
+/// users belongs to the folder's owner. What holds a token, source or variables is therefore sent through the socket alone.
+pub const SOCKET_FILE: &str = "server.sock";
+
+/// The longest path of a Unix socket (`sun_path` without its final NUL).
+const SOCKET_PATH: usize = 107;
+
+/// A path to the same socket that the system takes: one that is too long leads through an open descriptor of its folder,
+/// which stays open for as long as this process lives, because clients connect again and again.
+pub fn socket_address(socket: &Path) -> io::Result<PathBuf> {
+    if socket.as_os_str().len() <= SOCKET_PATH {
+        return Ok(socket.to_owned());
+    }
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    };
+    let folder = File::open(folder)?.into_raw_fd();
+    Ok(Path::new("/proc/self/fd")
+        .join(folder.to_string())
+        .join(name))
+}
 
 /// Where a running local workspace answers. `Debug` hides the token.
 #[derive(Clone, Serialize, Deserialize)]

@@ -99,6 +99,8 @@ mod duration;
 mod env;
 mod environment;
 mod error;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod input;
 mod local;

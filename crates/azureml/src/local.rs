@@ -1,4 +1,7 @@
 //! The local workspace: found where it runs, started where it does not.
+//!
+//! It is reached through the Unix socket in its home folder, never through its port: after it has ended, the port belongs to whoever
+//! takes it, and the token, the code and the variables of jobs would be sent there. Only the folder's owner can listen on the socket.
 
 use crate::env as variables;
 use crate::error::{Error, Result};
@@ -8,6 +11,7 @@ use azureml_wire::local::{self, Server, env};
 use azureml_wire::routes::API_VERSION;
 use serde_json::Value;
 use std::fs::OpenOptions;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -28,15 +32,24 @@ const TAKEN: i32 = 3;
 #[derive(Debug)]
 pub struct Local {
     home: PathBuf,
-    server: Mutex<Option<Server>>,
+    reached: Mutex<Option<Reached>>,
+}
+
+/// A local workspace that answers.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// What it says of itself.
+    pub server: Server,
+    /// The way to it.
+    pub http: reqwest::Client,
 }
 
 /// What a look at the home folder finds.
 enum Found {
     /// It answers.
-    Running(Server),
+    Running(Reached),
     /// Another version answers, and it has nothing to do.
-    Outdated(Server),
+    Outdated(Reached),
     /// Nothing answers.
     Nothing,
 }
@@ -55,66 +68,76 @@ impl Local {
         })?;
         Ok(Self {
             home,
-            server: Mutex::new(None),
+            reached: Mutex::new(None),
         })
     }
 
     /// Where it answers; starts it when it does not run.
-    pub async fn server(&self) -> Result<Server> {
-        let mut server = self.server.lock().await;
-        match &*server {
-            Some(server) => Ok(server.clone()),
-            None => Ok(server.insert(self.find_or_start().await?).clone()),
+    pub async fn reached(&self) -> Result<Reached> {
+        let mut reached = self.reached.lock().await;
+        match &*reached {
+            Some(reached) => Ok(reached.clone()),
+            None => Ok(reached.insert(self.find_or_start().await?).clone()),
         }
     }
 
     /// Looks for it again after a call to `failed` found nobody, or somebody who did not know its token. Whether another
     /// one answers now: each start has a token of its own, often at the same address.
     pub async fn replace(&self, failed: &Server) -> Result<bool> {
-        let mut server = self.server.lock().await;
-        if let Some(current) = &*server
-            && current.token != failed.token
+        let mut reached = self.reached.lock().await;
+        if let Some(current) = &*reached
+            && current.server.token != failed.token
         {
             // Another call has found it already.
             return Ok(true);
         }
         let found = self.find_or_start().await?;
-        let is_new = found.token != failed.token;
-        *server = Some(found);
+        let is_new = found.server.token != failed.token;
+        *reached = Some(found);
         Ok(is_new)
     }
 
-    async fn find_or_start(&self) -> Result<Server> {
+    async fn find_or_start(&self) -> Result<Reached> {
         match self.look().await? {
-            Found::Running(server) => return Ok(server),
-            Found::Outdated(server) => self.stop(&server).await?,
+            Found::Running(reached) => return Ok(reached),
+            Found::Outdated(reached) => self.stop(&reached).await?,
             Found::Nothing => {}
         }
         self.start().await
     }
 
     async fn look(&self) -> Result<Found> {
+        if !is_closed(&self.home)? {
+            return Ok(Found::Nothing);
+        }
         let Some(server) = self.published() else {
             return Ok(Found::Nothing);
         };
-        if !answers(&server).await? {
+        let http = self.http()?;
+        let reached = Reached { server, http };
+        if !reached.answers().await {
             return Ok(Found::Nothing);
         }
         // An older one with a job is left to it: the wire is the same, and the job goes before.
-        if server.version == env!("CARGO_PKG_VERSION") || has_jobs(&server).await? {
-            Ok(Found::Running(server))
+        if reached.server.version == env!("CARGO_PKG_VERSION") || reached.has_jobs().await {
+            Ok(Found::Running(reached))
         } else {
-            Ok(Found::Outdated(server))
+            Ok(Found::Outdated(reached))
         }
     }
 
+    /// What a server says of itself in a folder that [is closed](is_closed).
     fn published(&self) -> Option<Server> {
         let text = std::fs::read(self.home.join(local::SERVER_FILE)).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
+    fn http(&self) -> Result<reqwest::Client> {
+        http::local(&self.home.join(local::SOCKET_FILE))
+    }
+
     /// Asks an outdated one to end, and waits until it has.
-    async fn stop(&self, server: &Server) -> Result<()> {
+    async fn stop(&self, reached: &Reached) -> Result<()> {
         let mut command = Command::new(binary()?);
         // When it refuses, the start below says why.
         let _ = command
@@ -126,15 +149,16 @@ impl Local {
             .status()
             .await;
         let deadline = Instant::now() + START;
-        while Instant::now() < deadline && answers(server).await? {
+        while Instant::now() < deadline && reached.answers().await {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
 
-    async fn start(&self) -> Result<Server> {
+    async fn start(&self) -> Result<Reached> {
         let binary = binary()?;
         make_private_folder(&self.home)?;
+        let http = self.http()?;
         let log = self.home.join(LOG_FILE);
         let begin = std::fs::metadata(&log).map_or(0, |log| log.len());
         let failed = |what: String| {
@@ -145,13 +169,18 @@ impl Local {
         let deadline = Instant::now() + START;
         let mut next = Instant::now();
         while Instant::now() < deadline {
-            if let Some(server) = self.published()
-                && answers(&server).await?
+            // The server closes a folder that others may write to before it publishes anything.
+            if is_closed(&self.home)?
+                && let Some(server) = self.published()
             {
-                if let Some(child) = child {
-                    reap(child);
+                let http = http.clone();
+                let reached = Reached { server, http };
+                if reached.answers().await {
+                    if let Some(child) = child {
+                        reap(child);
+                    }
+                    return Ok(reached);
                 }
-                return Ok(server);
             }
             match child.as_mut().map(Child::try_wait) {
                 // Another one has the folder: the winner of a race, or one that was killed and is not quite gone.
@@ -211,39 +240,63 @@ pub fn is_forbidden() -> bool {
     std::env::var(env::SWITCH).is_ok_and(|value| value.eq_ignore_ascii_case("off"))
 }
 
-/// Whether the server is there; nobody may be, or somebody else.
-async fn answers(server: &Server) -> Result<bool> {
-    Ok(ask(server, local::scope().to_string()).await?.is_some())
-}
-
-/// Whether the server has jobs that have not ended.
-async fn has_jobs(server: &Server) -> Result<bool> {
-    let is_active = |job: &Value| {
-        job.pointer("/properties/status")
-            .and_then(Value::as_str)
-            .and_then(|status| status.parse::<JobStatus>().ok())
-            .is_some_and(|status| !status.is_terminal())
-    };
-    let answer = ask(server, local::scope().path(["jobs"])).await?;
-    let jobs = answer
-        .as_ref()
-        .and_then(|answer| answer["value"].as_array());
-    Ok(jobs.is_some_and(|jobs| jobs.iter().any(is_active)))
-}
-
-async fn ask(server: &Server, path: String) -> Result<Option<Value>> {
-    let answer = http::client(&server.url)?
-        .get(format!("{}{path}", server.url.trim_end_matches('/')))
-        .query(&[("api-version", API_VERSION)])
-        .bearer_auth(&server.token)
-        .timeout(Duration::from_secs(10))
-        .send()
-        .await;
-    let Ok(answer) = answer else { return Ok(None) };
-    if !answer.status().is_success() {
-        return Ok(None);
+impl Reached {
+    /// Whether the server is there; nobody may be, or one that was started since.
+    async fn answers(&self) -> bool {
+        self.ask(local::scope().to_string()).await.is_some()
     }
-    Ok(answer.json().await.ok())
+
+    /// Whether the server has jobs that have not ended.
+    async fn has_jobs(&self) -> bool {
+        let is_active = |job: &Value| {
+            job.pointer("/properties/status")
+                .and_then(Value::as_str)
+                .and_then(|status| status.parse::<JobStatus>().ok())
+                .is_some_and(|status| !status.is_terminal())
+        };
+        let answer = self.ask(local::scope().path(["jobs"])).await;
+        let jobs = answer
+            .as_ref()
+            .and_then(|answer| answer["value"].as_array());
+        jobs.is_some_and(|jobs| jobs.iter().any(is_active))
+    }
+
+    async fn ask(&self, path: String) -> Option<Value> {
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.server.url.trim_end_matches('/')))
+            .query(&[("api-version", API_VERSION)])
+            .bearer_auth(&self.server.token)
+            .timeout(Duration::from_secs(10))
+            .send()
+            .await
+            .ok()?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let body = http::read(answer, http::ANSWER).await.ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+}
+
+/// Whether nobody but this user can have made what lies in the home folder; one that is not there is made by the start.
+fn is_closed(home: &Path) -> Result<bool> {
+    let found = match home.metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("cannot read", home)(error)),
+    };
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unavailable(
+            format!(
+                "{} belongs to another user (uid {}), who could read what is sent there",
+                home.display(),
+                found.uid()
+            ),
+            "set AZUREML_LOCAL_HOME to a folder of your own",
+        ));
+    }
+    Ok(found.mode() & 0o022 == 0)
 }
 
 /// The program: named by the environment, else beside this one, else on `PATH`.

@@ -331,7 +331,7 @@ mod tests {
         // Root reads everything, so it is a folder in the place of a file here; one without permission is tried where it can be.
         let folder = folder(&[("main.py", ""), ("closed/x", "")]);
         let closed = folder.path().join("closed");
-        std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         if std::fs::read_dir(&closed).is_err() {
             let error = files(folder.path()).unwrap_err().to_string();
             assert!(

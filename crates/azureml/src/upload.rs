@@ -80,7 +80,7 @@ pub async fn code(client: &Client, code: &Code, name: &str) -> Result<String> {
         .read(Call::management(what, Method::POST, path).json(&request))
         .await?;
     let place = place.blob_reference_for_consumption;
-    let container = Container::from_signed_url(client, &place.credential.sas_uri);
+    let container = Container::from_signed_url(client, &place.credential.sas_uri).await?;
     put_all(
         &container,
         name,

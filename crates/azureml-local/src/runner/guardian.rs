@@ -3,10 +3,11 @@
 //!
 //! The guardian (`azureml-local run-job <folder>`) is the parent of the supervisor. When either is killed, the other
 //! kills whatever the job has started. Both hold the lock of the supervisor's folder, which the server took before it
-//! started the guardian: no server ever sees a job between two states.
+//! started the guardian: no server ever sees a job between two states. The guardian also keeps the job's port.
 
 use super::processes::{adopt_orphans, end_descendants, reap};
-use super::supervisor::shell;
+use super::supervisor::{self, shell};
+use crate::port;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -37,6 +38,10 @@ async fn guard(folder: &Path) -> io::Result<()> {
     ];
     let mut children = signal(SignalKind::child())?;
     adopt_orphans()?;
+    let port = supervisor::spec(folder)?.port;
+    let _reserved = port::reserve(port).inspect_err(|error| {
+        eprintln!("azureml-local run-job: port {port} is not kept from other users: {error}");
+    });
     // The lock, on standard input, goes on to the supervisor.
     let mut supervisor = Command::new(own_program()?)
         .arg0("azureml-local")

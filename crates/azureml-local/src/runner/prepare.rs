@@ -77,6 +77,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         directory: folder.work(),
         environment,
         processes,
+        port: app.port,
         timeout: request
             .limits
             .and_then(|limits| limits.timeout)

@@ -23,6 +23,8 @@ pub struct Spec {
     pub environment: BTreeMap<String, String>,
     /// The processes.
     pub processes: Vec<Process>,
+    /// The port that their tracking URI names: it stays this user's for as long as they run.
+    pub port: u16,
     /// How long they may take, in seconds.
     pub timeout: Option<f64>,
     /// How long they get to end after they were asked to, in seconds.

@@ -87,7 +87,7 @@ pub fn of_job(
     let tracking = app.tracking_uri();
     let service = app.url();
     let discovery = format!("{service}/discovery");
-    let port_file = app.home.port_file().to_string_lossy().into_owned();
+    let socket = app.home.socket().to_string_lossy().into_owned();
     for (name, value) in [
         ("AZUREML_RUN_ID", job.name.as_str()),
         (
@@ -108,7 +108,7 @@ pub fn of_job(
         ),
         ("AZUREML_SERVICE_ENDPOINT", &service),
         ("AZUREML_DISCOVERY_SERVICE_ENDPOINT", &discovery),
-        (local::env::PORT_FILE, &port_file),
+        (local::env::SOCKET, &socket),
         ("MLFLOW_TRACKING_URI", &tracking),
         ("MLFLOW_TRACKING_TOKEN", &token.text),
         ("MLFLOW_RUN_ID", &job.name),

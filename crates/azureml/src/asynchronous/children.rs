@@ -2,6 +2,7 @@
 
 use super::Run;
 use crate::client::Call;
+use crate::client::pages::Pages;
 use crate::error::{Error, Result};
 use crate::run::{Point, Trial, Trials};
 use azureml_wire::job::JobStatus;
@@ -28,16 +29,18 @@ impl Run {
         let what = format!("listing the children of run `{}`", self.id());
         let path = self.scope().run_history(self.id(), "/children");
         let mut all = Vec::new();
+        let mut pages = Pages::new(&what);
         let mut token = None;
         loop {
             let mut call = Call::data(&what, Method::GET, path.clone());
             if let Some(token) = token.take() {
                 call = call.query("$continuationToken", token);
             }
-            let page: RunPage = self.client().read(call).await?;
+            let next = |page: &mut RunPage| page.continuation_token.take();
+            let (page, next) = pages.read(self.client(), call, next).await?;
             let is_last = page.value.is_empty();
             all.extend(page.value);
-            token = page.continuation_token.filter(|token| !token.is_empty());
+            token = next;
             if token.is_none() || is_last {
                 return Ok(all);
             }

@@ -1,13 +1,14 @@
 //! A run: one execution of a job.
 
 use super::Workspace;
+use crate::client::pages::Pages;
 use crate::client::retry::Retry;
 use crate::client::{Call, blob};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
 use crate::run::log::{self, Tail, is_first, is_log};
 use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
-use crate::show::{Card, Cell, List, Row};
+use crate::show::{self, Card, Cell, List, Row};
 use azureml_wire::Bag;
 use azureml_wire::arm::{Resource, last_part};
 use azureml_wire::job::{Job, JobStatus};
@@ -210,6 +211,16 @@ impl Run {
             let retry = || Retry::new(&what);
             // A log may grow faster than it is read.
             let size = log::size(self.client(), retry(), url).await?;
+            if size > log::WHOLE {
+                return Err(Error::invalid(
+                    format!(
+                        "{name} of run `{}` has {}, too much for one text",
+                        self.id(),
+                        show::bytes(size)
+                    ),
+                    format!("save it with `run.download_file(\"{name}\", \"log.txt\")`"),
+                ));
+            }
             let mut tail = Tail::default();
             let mut text = String::new();
             while tail.offset() < size {
@@ -265,6 +276,7 @@ impl Run {
 
     pub(super) async fn metric(&self, what: &str, run: &str, name: String) -> Result<Metric> {
         let mut points = Vec::new();
+        let mut pages = Pages::new(what);
         let mut token = None;
         loop {
             let mut call = Call::data(
@@ -278,13 +290,14 @@ impl Run {
             if let Some(token) = token.take() {
                 call = call.query("page_token", token);
             }
-            let page: mlflow::MetricHistory = self.client().read(call).await?;
+            let next = |page: &mut mlflow::MetricHistory| page.next_page_token.take();
+            let (page, next) = pages.read(self.client(), call, next).await?;
             points.extend(page.metrics.iter().map(|metric| Point {
                 step: metric.step,
                 value: metric.value,
                 time: DateTime::from_timestamp_millis(metric.timestamp).unwrap_or_default(),
             }));
-            token = page.next_page_token.filter(|token| !token.is_empty());
+            token = next;
             if token.is_none() || page.metrics.is_empty() {
                 return Ok(Metric { name, points });
             }
@@ -298,19 +311,21 @@ impl Run {
             .scope()
             .artifacts(self.experiment_name(), self.id(), "");
         let mut files = Vec::new();
+        let mut pages = Pages::new(&what);
         let mut token = None;
         loop {
             let mut call = Call::data(&what, Method::GET, path.clone());
             if let Some(token) = token.take() {
                 call = call.query("continuationToken", token);
             }
-            let page: ArtifactPage = self.client().read(call).await?;
+            let next = |page: &mut ArtifactPage| page.continuation_token.take();
+            let (page, next) = pages.read(self.client(), call, next).await?;
             let is_last = page.value.is_empty();
             files.extend(page.value.into_iter().map(|artifact| RunFile {
                 path: artifact.path,
                 size: artifact.content_length,
             }));
-            token = page.continuation_token.filter(|token| !token.is_empty());
+            token = next;
             if token.is_none() || is_last {
                 return Ok(files.into());
             }

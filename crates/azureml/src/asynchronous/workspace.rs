@@ -1,6 +1,7 @@
 //! A workspace, and what is in it.
 
 use super::Run;
+use crate::client::operation::Patience;
 use crate::client::{Call, Client};
 use crate::compute::{AmlCompute, ComputeTarget};
 use crate::credential::{self, Credential};
@@ -421,6 +422,7 @@ impl Workspace {
         let answer = self.client.send(call).await?;
         self.client.finish(&what, answer).await?;
         // The operation may have ended before the whole service knows.
+        let patience = Patience::new(&what);
         loop {
             let made = self.compute(name).await?;
             match made.provisioning.as_deref() {
@@ -431,7 +433,7 @@ impl Workspace {
                     ));
                 }
                 Some("Succeeded") | None => return Ok(made),
-                Some(_) => tokio::time::sleep(self.pause()).await,
+                Some(_) => patience.pause(self.pause()).await?,
             }
         }
     }
@@ -483,6 +485,7 @@ impl Workspace {
         self.client
             .send(Call::management(&what, Method::POST, path))
             .await?;
+        let patience = Patience::new(&what);
         loop {
             let compute = self.compute(name).await?;
             match compute.state() {
@@ -493,7 +496,7 @@ impl Workspace {
                         "Studio shows the reason, under Compute",
                     ));
                 }
-                _ => tokio::time::sleep(self.pause()).await,
+                _ => patience.pause(self.pause()).await?,
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Blobs in a container that is opened by a signature.
 
+use super::pages::Pages;
 use super::retry::{Retry, Verdict};
 use super::{Client, sas};
 use crate::error::{Error, Result};
+use crate::http::{Pace, Unread};
+use crate::show;
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::datastore::{AzureBlobDatastore, Datastore, DatastoreSecrets};
 use azureml_wire::routes::{encode, encode_path};
@@ -27,6 +30,8 @@ const BLOCK: u64 = 16 << 20;
 const BLOCKS: u64 = 50_000;
 /// Blocks of one file that are under way at once.
 const BLOCKS_AT_ONCE: usize = 4;
+/// The most that is downloaded of a file whose size the store does not declare.
+const UNDECLARED: u64 = 16 << 30;
 /// What is read from a file at once; smaller files are read whole.
 const PIECE: u64 = 256 << 10;
 
@@ -40,13 +45,13 @@ pub struct Container {
 
 impl Container {
     /// The container that a signed URL opens.
-    pub fn from_signed_url(client: &Client, signed: &str) -> Self {
+    pub async fn from_signed_url(client: &Client, signed: &str) -> Result<Self> {
         let (url, signature) = signed.split_once('?').unwrap_or((signed, ""));
-        Self {
-            http: client.http().clone(),
+        Ok(Self {
+            http: client.http_for(url).await?,
             url: url.trim_end_matches('/').to_owned(),
             signature: signature.to_owned(),
-        }
+        })
     }
 
     /// The workspace's default datastore: its name and its container.
@@ -120,7 +125,7 @@ impl Container {
             format!("{protocol}://{account}.blob.{endpoint}/{container}")
         };
         Ok(Self {
-            http: client.http().clone(),
+            http: client.http_for(&url).await?,
             url,
             signature,
         })
@@ -167,6 +172,7 @@ impl Container {
     /// The names of the blobs that begin with `prefix`.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let mut all = Vec::new();
+        let mut pages = Pages::new("listing files");
         let mut marker = String::new();
         loop {
             let query = format!(
@@ -182,9 +188,9 @@ impl Container {
                 .await?;
             let xml = String::from_utf8_lossy(&answer.body);
             all.extend(elements(&xml, "Blob").filter_map(|blob| text(blob, "Name")));
-            marker = text(&xml, "NextMarker").unwrap_or_default();
-            if marker.is_empty() {
-                return Ok(all);
+            match pages.next(answer.body.len(), text(&xml, "NextMarker"))? {
+                Some(next) => marker = next,
+                None => return Ok(all),
             }
         }
     }
@@ -370,7 +376,8 @@ pub async fn download(client: &Client, what: &str, url: &str, to: &Path) -> Resu
     let mut retry = Retry::new(what);
     loop {
         let response = match client
-            .http()
+            .http_for(url)
+            .await?
             .get(url)
             .header("x-ms-version", VERSION)
             .send()
@@ -378,7 +385,7 @@ pub async fn download(client: &Client, what: &str, url: &str, to: &Path) -> Resu
         {
             Ok(response) => response,
             Err(error) => {
-                retry.wait_or_fail(error).await?;
+                retry.wait_or_fail(&error.into()).await?;
                 continue;
             }
         };
@@ -401,25 +408,55 @@ async fn save(
     retry: &mut Retry,
 ) -> Result<Option<u64>> {
     let cannot = || Error::io("cannot write", to);
+    let declared = response.content_length();
+    if let (Some(size), Some(free)) = (declared, free(folder))
+        && size > free
+    {
+        return Err(Error::invalid(
+            format!(
+                "{} has {}, and {} are free in {}",
+                to.display(),
+                show::bytes(size),
+                show::bytes(free),
+                folder.display()
+            ),
+            "free some space on that disk, or choose a folder on another one",
+        ));
+    }
+    let most = declared.unwrap_or(UNDECLARED);
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(cannot())?;
     let mut size = 0;
+    let pace = Pace::start();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        match chunk {
+        let lost = match chunk {
             Ok(chunk) => {
                 size += chunk.len() as u64;
-                file.write_all(&chunk).map_err(cannot())?;
+                if size > most {
+                    Some(Unread::TooLarge(most as usize))
+                } else {
+                    file.write_all(&chunk).map_err(cannot())?;
+                    let slow = pace.is_too_slow(size);
+                    slow.then(|| Unread::TooSlow(pace.elapsed()))
+                }
             }
-            Err(error) => {
-                retry.wait_or_fail(error).await?;
-                return Ok(None);
-            }
+            Err(error) => Some(error.into()),
+        };
+        if let Some(lost) = lost {
+            retry.wait_or_fail(&lost).await?;
+            return Ok(None);
         }
     }
     // A temporary file is private; what is downloaded has the permissions of any new file.
     make_ordinary(file.as_file()).map_err(cannot())?;
     file.persist(to).map_err(|error| cannot()(error.error))?;
     Ok(Some(size))
+}
+
+/// Bytes that this user may write to the disk of a folder, where the system says so.
+fn free(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(unix)]

@@ -2,21 +2,24 @@
 
 pub mod blob;
 mod created;
-mod operation;
+pub mod operation;
+pub mod pages;
 pub mod retry;
 mod sas;
 
 use crate::credential::{AccessToken, Credential};
+use crate::env;
 use crate::error::{Error, Result, ServiceError, split_hint};
-use crate::local::Local;
-use crate::{env, http};
+use crate::http::{self, Unread};
+use crate::local::{Local, Reached};
 use azureml_wire::arm::{Page, Resource};
 use azureml_wire::error::ErrorResponse;
 use azureml_wire::local::Server;
 use azureml_wire::routes::{API_VERSION, WorkspaceScope};
 use azureml_wire::workspace::{Discovery, WorkspaceProperties};
 use created::Created;
-use reqwest::header::HeaderMap;
+use pages::Pages;
+use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 use retry::Retry;
 use serde::Serialize;
@@ -27,15 +30,12 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 const ARM: &str = "https://management.azure.com";
-/// More pages than this are an endless list.
-const PAGES: usize = 1000;
 
 /// A workspace's services.
 #[derive(Debug)]
 pub struct Client {
     scope: WorkspaceScope,
     endpoint: Endpoint,
-    http: reqwest::Client,
     /// The data plane's root, and the management root that it was discovered from.
     api: Mutex<Option<(String, String)>>,
     created: Created,
@@ -46,6 +46,7 @@ enum Endpoint {
     Azure {
         root: String,
         credential: Arc<dyn Credential>,
+        http: reqwest::Client,
     },
     Local(Local),
 }
@@ -54,6 +55,7 @@ enum Endpoint {
 struct Base {
     root: String,
     token: AccessToken,
+    http: reqwest::Client,
     server: Option<Server>,
 }
 
@@ -143,9 +145,9 @@ impl Client {
             ));
         }
         Ok(Self {
-            http: http::client(&root)?,
             scope,
             endpoint: Endpoint::Azure {
+                http: http::client(&root)?,
                 root: root.trim_end_matches('/').to_owned(),
                 credential,
             },
@@ -157,7 +159,6 @@ impl Client {
     /// The services of the local workspace.
     pub fn local() -> Result<Self> {
         Ok(Self {
-            http: http::client("http://127.0.0.1")?,
             scope: azureml_wire::local::scope(),
             endpoint: Endpoint::Local(Local::new()?),
             api: Mutex::default(),
@@ -175,9 +176,23 @@ impl Client {
         matches!(self.endpoint, Endpoint::Local(_))
     }
 
-    /// The HTTP client, for URLs that carry their own signature.
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// The HTTP client for a URL that a service gave and that carries its own signature.
+    pub async fn http_for(&self, url: &str) -> Result<reqwest::Client> {
+        let (root, http) = match &self.endpoint {
+            Endpoint::Azure { root, http, .. } => (root.clone(), http.clone()),
+            Endpoint::Local(local) => {
+                let Reached { server, http } = local.reached().await?;
+                (server.url, http)
+            }
+        };
+        if http::is_safe(&root, url) {
+            return Ok(http);
+        }
+        let url = url.split('?').next().unwrap_or_default();
+        Err(Error::Answer {
+            call: "reading where files lie".to_owned(),
+            reason: format!("{url} is not encrypted, and a signature would be sent there"),
+        })
     }
 
     /// Makes a call and reads its answer.
@@ -214,21 +229,17 @@ impl Client {
         mut more: impl FnMut(Vec<T>) -> bool,
     ) -> Result<()> {
         let what = call.what.to_owned();
-        let mut page: Page<T> = self.read(call).await?;
-        let mut pages = 1;
-        while more(std::mem::take(&mut page.value))
-            && let Some(next) = page.next_link.take().filter(|next| !next.is_empty())
-        {
-            if pages == PAGES {
-                return Err(Error::Answer {
-                    call: what,
-                    reason: "the list has no end".to_owned(),
-                });
+        let mut pages = Pages::new(&what);
+        let mut call = call;
+        loop {
+            let link = |page: &mut Page<T>| page.next_link.take();
+            let (page, next) = pages.read(self, call, link).await?;
+            let are_wanted = more(page.value);
+            match next.filter(|_| are_wanted) {
+                Some(next) => call = Call::url(&what, next),
+                None => return Ok(()),
             }
-            pages += 1;
-            page = self.read(Call::url(&what, next)).await?;
         }
-        Ok(())
     }
 
     /// Makes a call. All calls of this client may be made twice: names are chosen here, so a repeated `PUT` is the same, and
@@ -241,7 +252,8 @@ impl Client {
             let base = self.base().await?;
             let sent = match self.send_once(&call, &base).await {
                 Ok(response) | Err(Failed::Discovering(response)) => Ok(response),
-                Err(Failed::Sending(error)) => Err(error),
+                Err(Failed::Sending(error)) => Err(error.into()),
+                Err(Failed::Reading(unread)) => Err(unread),
                 Err(Failed::Before(error)) => return Err(error),
             };
             // The local workspace may have been started again, here or elsewhere, or has to be.
@@ -278,7 +290,7 @@ impl Client {
                     retry::Verdict::Done(Err(error)) => return Err(error),
                     retry::Verdict::Again => {}
                 },
-                Err(error) => retry.wait_or_fail(error).await?,
+                Err(unread) => retry.wait_or_fail(&unread).await?,
             }
         }
     }
@@ -306,7 +318,7 @@ impl Client {
             Target::Data(path) => format!("{}{path}", self.api_root(base).await?),
             Target::Url(url) => self.trusted(url, base).await.map_err(Failed::Before)?,
         };
-        let mut request = self
+        let mut request = base
             .http
             .request(call.method.clone(), url)
             .query(&call.query)
@@ -322,14 +334,20 @@ impl Client {
 
     async fn base(&self) -> Result<Base> {
         match &self.endpoint {
-            Endpoint::Azure { root, credential } => Ok(Base {
+            Endpoint::Azure {
+                root,
+                credential,
+                http,
+            } => Ok(Base {
                 root: root.clone(),
                 token: credential.token().await?,
+                http: http.clone(),
                 server: None,
             }),
             Endpoint::Local(local) => {
-                let server = local.server().await?;
+                let Reached { server, http } = local.reached().await?;
                 Ok(Base {
+                    http,
                     root: server.url.trim_end_matches('/').to_owned(),
                     // It is good for as long as the server is there.
                     token: AccessToken::new(&server.token, SystemTime::now()),
@@ -348,13 +366,11 @@ impl Client {
             return Ok(api.clone());
         }
         let what = "finding the workspace's services";
-        let unreadable = |reason: String| {
-            Failed::Before(Error::Answer {
-                call: what.to_owned(),
-                reason,
-            })
+        let unreadable = |reason: String| Error::Answer {
+            call: what.to_owned(),
+            reason,
         };
-        let request = self
+        let request = base
             .http
             .get(format!("{}{}", base.root, self.scope))
             .query(&[("api-version", API_VERSION)])
@@ -363,16 +379,20 @@ impl Client {
         let url = workspace
             .properties
             .discovery_url
-            .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))?;
-        let discovery: Discovery = discovered(what, self.http.get(url)).await?;
-        let api = discovery.api.trim_end_matches('/').to_owned();
-        // A service on this machine may lead to others on it; nobody else may.
-        let is_beside = http::is_loopback(&base.root) && http::is_loopback(&api);
-        if !api.starts_with("https://") && !is_beside {
-            return Err(unreadable(format!(
-                "the services' address is not safe: {api}"
-            )));
-        }
+            .ok_or_else(|| unreadable("the workspace names no discovery URL".to_owned()))
+            .map_err(Failed::Before)?;
+        let checked = |url: String| {
+            if http::is_safe(&base.root, &url) {
+                return Ok(url);
+            }
+            Err(unreadable(format!(
+                "the services' address is not safe: {url}"
+            )))
+        };
+        let url = checked(url).map_err(Failed::Before)?;
+        let discovery: Discovery = discovered(what, base.http.get(url)).await?;
+        let api = checked(discovery.api.trim_end_matches('/').to_owned());
+        let api = api.map_err(Failed::Before)?;
         *kept = Some((base.root.clone(), api.clone()));
         Ok(api)
     }
@@ -406,8 +426,10 @@ fn is_safe(root: &str) -> bool {
 enum Failed {
     /// Nothing was sent; trying again is no use.
     Before(Error),
-    /// The service was not reached, did not answer, or not to the end.
+    /// The service was not reached, or did not answer.
     Sending(reqwest::Error),
+    /// It did not answer to the end.
+    Reading(Unread),
     /// Where to send it could not be found out: this is what was answered to that.
     Discovering(reqwest::Response),
 }
@@ -420,7 +442,9 @@ async fn discovered<T: DeserializeOwned>(
     if !response.status().is_success() {
         return Err(Failed::Discovering(response));
     }
-    let body = response.bytes().await.map_err(Failed::Sending)?;
+    let body = http::read(response, http::ANSWER)
+        .await
+        .map_err(Failed::Reading)?;
     parse(what, &body).map_err(Failed::Before)
 }
 
@@ -452,7 +476,9 @@ fn service_error(
     } else {
         code
     };
-    let message = if message.is_empty() {
+    let message = if status.is_redirection() {
+        redirected(headers)
+    } else if message.is_empty() {
         status
             .canonical_reason()
             .unwrap_or("no reason given")
@@ -474,6 +500,19 @@ fn service_error(
         request_id,
         tries,
     }))
+}
+
+/// What is wrong with an answer that leads elsewhere: where to, without what may be a secret.
+pub fn redirected(headers: &HeaderMap) -> String {
+    let host = headers
+        .get(LOCATION)
+        .and_then(|url| reqwest::Url::parse(url.to_str().ok()?).ok())
+        .and_then(|url| Some(url.host_str()?.to_owned()));
+    format!(
+        "it redirects to {}, and credentials are not sent there\n\
+         hint: check the address; a proxy or a sign-in page may have answered in the service's place",
+        host.as_deref().unwrap_or("another address")
+    )
 }
 
 /// The code and the message in an error's body: ARM's JSON, MLflow's, an authority's, or the blob store's XML.
@@ -505,6 +544,7 @@ fn code_and_message(body: &[u8]) -> (String, String) {
 mod tests {
     use super::*;
     use crate::credential::AccessToken;
+    use crate::hostile::{ELSEWHERE, REDIRECTS, Server};
     use futures::future::BoxFuture;
     use std::time::{Duration, SystemTime};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -543,17 +583,7 @@ mod tests {
             }
             asked
         });
-        let client = Client {
-            http: http::client(&root).unwrap(),
-            scope: azureml_wire::local::scope(),
-            endpoint: Endpoint::Azure {
-                root,
-                credential: Arc::new(Always),
-            },
-            api: Mutex::default(),
-            created: Created::default(),
-        };
-        (client, task)
+        (client_at(&root), task)
     }
 
     fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -757,5 +787,147 @@ mod tests {
             error.to_string().contains("it leads to another host"),
             "{error}"
         );
+    }
+
+    /// A client of the service at `root`.
+    fn client_at(root: &str) -> Client {
+        Client {
+            scope: azureml_wire::local::scope(),
+            endpoint: Endpoint::Azure {
+                http: http::client(root).unwrap(),
+                root: root.to_owned(),
+                credential: Arc::new(Always),
+            },
+            api: Mutex::default(),
+            created: Created::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_signatures_and_contents_follow_no_redirect() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "content").unwrap();
+        for host in ELSEWHERE {
+            let thief = Server::status(host, "200 OK", "");
+            for status in REDIRECTS {
+                let server = Server::redirect(status, &thief.url);
+                let client = client_at(&server.url);
+                let signed = format!("{}/box/blob?sig=s1gned", server.url);
+                let to = folder.path().join("to");
+                let container = blob::Container::from_signed_url(&client, &signed)
+                    .await
+                    .unwrap();
+                let errors = [
+                    client.send(call()).await.err(),
+                    client
+                        .send(Call::management("x", Method::PUT, "/x".into()).json(&"secret"))
+                        .await
+                        .err(),
+                    blob::download(&client, "x", &signed, &to).await.err(),
+                    container.put_file("name", &file, |_| {}).await.err(),
+                    container.list("").await.err(),
+                    crate::run::log::Tail::default()
+                        .read(&client, Retry::new("x"), &signed)
+                        .await
+                        .err(),
+                ];
+                for error in errors {
+                    let error = error.unwrap().to_string();
+                    assert!(
+                        error.contains(&format!("it redirects to {host}")),
+                        "{error}"
+                    );
+                    assert!(!error.contains("s1gned"), "{error}");
+                }
+                assert!(server.heard().contains("s1gned"));
+                assert!(!server.heard().to_lowercase().contains("\nreferer:"));
+            }
+            assert_eq!(thief.heard(), "", "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn signatures_are_not_sent_in_the_clear() {
+        let client = Client {
+            endpoint: Endpoint::Azure {
+                root: ARM.to_owned(),
+                http: http::client("http://127.0.0.1").unwrap(),
+                credential: Arc::new(Always),
+            },
+            ..client_at(ARM)
+        };
+        let store = Server::status("127.0.0.1", "200 OK", "");
+        let signed = format!("{}/box/blob?sig=s1gned", store.url);
+        let folder = tempfile::tempdir().unwrap();
+        let error = blob::download(&client, "x", &signed, &folder.path().join("to"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("is not encrypted") && !error.contains("s1gned"),
+            "{error}"
+        );
+        assert!(
+            blob::Container::from_signed_url(&client, &signed)
+                .await
+                .is_err()
+        );
+        assert_eq!(store.heard(), "");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_an_error_at_once() {
+        let server = Server::endless("200 OK");
+        let error = client_at(&server.url).send(call()).await.err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .contains("the answer is larger than 67.1 MB"),
+            "{error}"
+        );
+        let server = Server::endless("400 Bad");
+        let error = client_at(&server.url).send(call()).await.err().unwrap();
+        assert!(error.to_string().contains("HTTP 400"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_of_any_length_may_be_asked_for() {
+        for wait in [u64::MAX, u64::MAX - 1, 1 << 40] {
+            let after = format!("retry-after: {wait}\r\n");
+            let server = Server::status("127.0.0.1", "503 Busy", &after);
+            let error = client_at(&server.url).send(call()).await.err().unwrap();
+            assert!(error.to_string().contains("HTTP 503"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_leads_back_to_itself_is_an_error() {
+        let page = |root: &str| {
+            let body = format!(r#"{{"value":[1],"nextLink":"{root}/list"}}"#);
+            vec![answer("200 OK", "", &body); 3]
+        };
+        let (client, _task) = service_at(page).await;
+        let error = client.list::<u32>(call()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("leads back to a page that was read"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_fit_on_the_disk_is_not_begun() {
+        let length = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 60);
+        let server = Server::start("127.0.0.1", move |stream| {
+            let _ = std::io::Write::write_all(stream, length.as_bytes());
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("to");
+        let error = blob::download(&client_at(&server.url), "x", &server.url, &to)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("are free in"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Answer, service_error};
 use crate::error::{Error, Result};
-use crate::http;
+use crate::http::{self, Unread};
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
@@ -88,10 +88,14 @@ impl Retry {
     async fn judge_sent(&mut self, sent: reqwest::Result<reqwest::Response>) -> Verdict {
         match sent {
             Ok(response) => self.judge(response).await,
-            Err(error) => match self.wait_or_fail(error).await {
-                Ok(()) => Verdict::Again,
-                Err(error) => Verdict::Done(Err(error)),
-            },
+            Err(error) => self.again(&error.into()).await,
+        }
+    }
+
+    async fn again(&mut self, unread: &Unread) -> Verdict {
+        match self.wait_or_fail(unread).await {
+            Ok(()) => Verdict::Again,
+            Err(error) => Verdict::Done(Err(error)),
         }
     }
 
@@ -99,15 +103,9 @@ impl Retry {
     pub async fn judge(&mut self, response: reqwest::Response) -> Verdict {
         let status = response.status();
         let headers = response.headers().clone();
-        let body = match response.bytes().await {
+        let body = match http::read(response, http::ANSWER).await {
             Ok(body) => body,
-            // Cut off in the middle.
-            Err(error) => {
-                return match self.wait_or_fail(error).await {
-                    Ok(()) => Verdict::Again,
-                    Err(error) => Verdict::Done(Err(error)),
-                };
-            }
+            Err(unread) => return self.again(&unread).await,
         };
         if status.is_success() {
             return Verdict::Done(Ok(Answer {
@@ -135,15 +133,24 @@ impl Retry {
     }
 
     /// After an error on the way: waits for the next try, or gives the error for good.
-    pub async fn wait_or_fail(&mut self, error: reqwest::Error) -> Result<()> {
+    pub async fn wait_or_fail(&mut self, unread: &Unread) -> Result<()> {
+        let is_ours = match unread {
+            Unread::TooLarge(_) => {
+                return Err(Error::Answer {
+                    call: self.what.clone(),
+                    reason: unread.to_string(),
+                });
+            }
+            Unread::TooSlow(_) => false,
+            Unread::Lost(error) => error.is_builder(),
+        };
         self.tries += 1;
-        let is_ours = error.is_builder() || error.is_redirect();
-        let wait = if is_ours { None } else { self.next_wait(None) };
+        let wait = self.next_wait(None).filter(|_| !is_ours);
         let Some(wait) = wait else {
             return Err(Error::Transport {
                 call: self.what.clone(),
                 tries: self.tries,
-                reason: http::describe(error),
+                reason: unread.to_string(),
                 hint: "check the network and the proxy; the service may be away for a moment",
             });
         };
@@ -175,7 +182,9 @@ impl Retry {
         let own = FIRST_WAIT * 2_u32.pow(self.tries - 1);
         let jitter = own.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 1024.0);
         let wait = asked.unwrap_or(own + jitter);
-        (self.since.elapsed() + wait < PATIENCE).then_some(wait)
+        // What a service asks for may be any number.
+        let end = self.since.elapsed().checked_add(wait)?;
+        (end < PATIENCE).then_some(wait)
     }
 }
 
@@ -216,5 +225,9 @@ mod tests {
         let time = "Wed, 25 Nov 2026 09:00:00 GMT";
         assert_eq!(wait(time), Some(Duration::ZERO));
         assert_eq!(wait("soon"), None);
+        let mut retry = Retry::new("x");
+        retry.tries = 1;
+        assert_eq!(retry.next_wait(wait(&u64::MAX.to_string())), None);
+        assert_eq!(retry.next_wait(wait("7")), wait("7"));
     }
 }

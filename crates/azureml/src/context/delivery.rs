@@ -341,7 +341,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into()).unwrap();
+        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into(), None).unwrap();
         let delivery = Delivery::start(tracking).unwrap();
         delivery.send(metric(1));
         let Err(Unsent::Away(error)) = delivery.flush_within(Duration::from_millis(100)) else {
@@ -367,7 +367,7 @@ mod tests {
     fn what_is_refused_is_told_once_and_holds_nothing_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into()).unwrap();
+        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into(), None).unwrap();
         let delivery = Delivery::start(tracking).unwrap();
         let server = std::thread::spawn(move || serve(&listener, &["400 Bad", "200 OK"]));
         delivery.send(metric(1));

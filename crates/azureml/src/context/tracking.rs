@@ -1,9 +1,10 @@
 //! The tracking service of the run that this process belongs to.
 
-use crate::client::blob;
+use crate::client::{blob, redirected};
 use crate::env;
 use crate::error::{Error, Result};
-use crate::{http, runtime};
+use crate::http::{self, Unread};
+use crate::runtime;
 use azureml_wire::error::ErrorResponse;
 use azureml_wire::local;
 use azureml_wire::mlflow::LogBatch;
@@ -48,8 +49,6 @@ struct Inner {
     /// Scheme, host and port.
     root: String,
     token: Option<String>,
-    /// Where the local workspace says at which port it is now.
-    port_file: Option<PathBuf>,
 }
 
 /// Why a call did not succeed.
@@ -75,12 +74,19 @@ impl Tracking {
         let uri = env::var(env::MLFLOW_TRACKING_URI)?;
         let run_id = env::var(env::MLFLOW_RUN_ID).or_else(|| env::var(env::AZUREML_RUN_ID))?;
         let token = env::var(env::MLFLOW_TRACKING_TOKEN);
-        Self::new(&uri, token, run_id)
+        let socket = env::var(local::env::SOCKET).map(PathBuf::from);
+        Self::new(&uri, token, run_id, socket)
             .inspect_err(|error| eprintln!("warning: metrics are not sent: {error}"))
             .ok()
     }
 
-    pub(super) fn new(uri: &str, token: Option<String>, run_id: String) -> Result<Self> {
+    /// The service at `uri`; a local workspace listens on `socket`.
+    pub(super) fn new(
+        uri: &str,
+        token: Option<String>,
+        run_id: String,
+        socket: Option<PathBuf>,
+    ) -> Result<Self> {
         let (root, mlflow) = split_uri(uri).ok_or_else(|| Error::Tracking {
             call: "reading MLFLOW_TRACKING_URI".to_owned(),
             reason: "it is neither azureml://… nor http(s)://…".to_owned(),
@@ -90,13 +96,17 @@ impl Tracking {
             .split_once("/mlflow/v2.0")
             .map_or("", |(_, workspace)| workspace)
             .to_owned();
-        let port_file = env::var(local::env::PORT_FILE)
-            .filter(|_| http::is_loopback(&root))
-            .map(PathBuf::from);
+        // The local workspace is reached through its socket alone: nobody knows who listens on its port while it is away, and
+        // that one would be sent the token. The socket stays where it is when the workspace is started again at another port.
+        let is_local = http::is_loopback(&root) && workspace == local::scope().to_string();
+        let default = || Some(local::home()?.join(local::SOCKET_FILE));
+        let http = match is_local.then(|| socket.or_else(default)).flatten() {
+            Some(socket) => http::local(&socket)?,
+            None => http::client(&root)?,
+        };
         Ok(Self {
             inner: Arc::new(Inner {
-                http: http::client(&root)?,
-                port_file,
+                http,
                 run_id,
                 workspace,
                 mlflow,
@@ -170,6 +180,9 @@ impl Tracking {
             .into_values()
             .next()
             .ok_or_else(|| failed(&call, "the service named no place for the file"))?;
+        if !http::is_safe(&self.inner.root, &place.content_uri) {
+            return Err(failed(&call, "the place for the file is not encrypted"));
+        }
         blob::put_file(&self.inner.http, &call, &place.content_uri, file, |_| {}).await
     }
 
@@ -193,7 +206,7 @@ impl Tracking {
         let mut request = self
             .inner
             .http
-            .put(format!("{}{path}", self.root()))
+            .put(format!("{}{path}", self.inner.root))
             .body(file);
         if let Some(token) = &self.inner.token {
             request = request.bearer_auth(token);
@@ -239,7 +252,7 @@ impl Tracking {
         path: &str,
         body: &Value,
     ) -> Result<Value, Failed> {
-        let url = format!("{}{path}", self.root());
+        let url = format!("{}{path}", self.inner.root);
         let mut request = self.inner.http.request(method, url);
         if !body.is_null() {
             request = request.json(body);
@@ -252,50 +265,46 @@ impl Tracking {
             .await
             .map_err(|error| Failed::Away(failed(what, http::describe(error))))?;
         let status = response.status();
-        let text = response.text().await.unwrap_or_default();
+        let headers = response.headers().clone();
+        let text = http::read(response, http::ANSWER)
+            .await
+            .map_err(|unread| match unread {
+                // It would be as large the next time.
+                Unread::TooLarge(_) => Failed::Refused(failed(what, unread)),
+                Unread::Lost(_) | Unread::TooSlow(_) => Failed::Away(failed(what, unread)),
+            })?;
         if status.is_success() {
-            return Ok(serde_json::from_str(&text).unwrap_or(Value::Null));
+            return Ok(serde_json::from_slice(&text).unwrap_or(Value::Null));
         }
-        let reason = format!("{status}: {}", message(&text));
-        Err(if is_transient(status) {
-            Failed::Away(failed(what, reason))
+        let reason = if status.is_redirection() {
+            format!("{status}: {}", redirected(&headers))
         } else {
-            Failed::Refused(Error::Tracking {
-                call: what.to_owned(),
-                reason,
-                hint: REFUSED,
-            })
-        })
-    }
-
-    /// Scheme, host and port. A local workspace that is started again answers at the same address if it can, and otherwise
-    /// says where.
-    fn root(&self) -> String {
-        let port = self.inner.port_file.as_ref().and_then(|file| {
-            std::fs::read_to_string(file)
-                .ok()?
-                .trim()
-                .parse::<u16>()
-                .ok()
-        });
-        match (port, self.inner.root.rsplit_once(':')) {
-            (Some(port), Some((host, _))) => format!("{host}:{port}"),
-            _ => self.inner.root.clone(),
+            format!("{status}: {}", message(&text))
+        };
+        if is_transient(status) {
+            return Err(Failed::Away(failed(what, reason)));
         }
+        let error = Error::Tracking {
+            call: what.to_owned(),
+            reason,
+            hint: REFUSED,
+        };
+        Err(Failed::Refused(error))
     }
 }
 
 /// That a file can be read, before anything is made of it.
 pub(super) fn readable(name: &str, path: &Path) -> Result<()> {
-    let readable = std::fs::File::open(path)
-        .and_then(|file| file.metadata())
-        .and_then(|metadata| {
-            if metadata.is_file() {
-                Ok(())
-            } else {
-                Err(std::io::ErrorKind::IsADirectory.into())
-            }
-        });
+    // Looked at before it is opened: opening a named pipe waits for somebody at its other end.
+    let readable = path.metadata().and_then(|found| {
+        if found.is_file() {
+            std::fs::File::open(path).map(drop)
+        } else if found.is_dir() {
+            Err(std::io::ErrorKind::IsADirectory.into())
+        } else {
+            Err(std::io::Error::other("it is no file"))
+        }
+    });
     readable.map_err(|error| Error::Tracking {
         call: format!("uploading {name} from {}", path.display()),
         reason: error.to_string(),
@@ -320,11 +329,11 @@ fn is_transient(status: StatusCode) -> bool {
 }
 
 /// The message of an error's body: Azure's `{"error": {…}}` or MLflow's `{"error_code", "message"}`.
-fn message(body: &str) -> String {
-    if let Ok(error) = serde_json::from_str::<ErrorResponse>(body) {
+fn message(body: &[u8]) -> String {
+    if let Ok(error) = serde_json::from_slice::<ErrorResponse>(body) {
         return error.error.message;
     }
-    serde_json::from_str::<Value>(body)
+    serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|body| Some(body.get("message")?.as_str()?.to_owned()))
         .unwrap_or_else(|| "no reason given".to_owned())
@@ -358,6 +367,7 @@ fn split_uri(uri: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{ELSEWHERE, REDIRECTS, Server};
 
     #[test]
     fn tracking_uris_become_a_root_and_a_path() {
@@ -385,15 +395,73 @@ mod tests {
 
     #[test]
     fn debug_shows_no_token() {
-        let tracking =
-            Tracking::new("http://127.0.0.1:1", Some("secret".into()), "r".into()).unwrap();
+        let tracking = Tracking::new(
+            "http://127.0.0.1:1",
+            Some("secret".into()),
+            "r".into(),
+            None,
+        )
+        .unwrap();
         assert!(!format!("{tracking:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_run_token_is_not_sent_to_whoever_listens_on_the_port() {
+        let impostor = Server::status("127.0.0.1", "200 OK", "");
+        let home = tempfile::tempdir().unwrap();
+        let uri = format!("{}/mlflow/v2.0{}", impostor.url, local::scope());
+        let socket = home.path().join(local::SOCKET_FILE);
+        let tracking = Tracking::new(&uri, Some("secret".into()), "r".into(), Some(socket));
+        let tracking = tracking.unwrap();
+        let sent = tracking.log_batch("x", &LogBatch::default()).await;
+        assert!(matches!(sent, Err(Failed::Away(_))));
+        assert_eq!(impostor.heard(), "");
+    }
+
+    #[tokio::test]
+    async fn a_run_token_follows_no_redirect() {
+        for host in ELSEWHERE {
+            let thief = Server::status(host, "200 OK", "");
+            for status in REDIRECTS {
+                let server = Server::redirect(status, &thief.url);
+                let tracking = Tracking::new(&server.url, Some("secret".into()), "r".into(), None);
+                let tracking = tracking.unwrap();
+                let Err(Failed::Refused(error)) =
+                    tracking.log_batch("x", &LogBatch::default()).await
+                else {
+                    panic!("it is refused");
+                };
+                assert!(error.to_string().contains("it redirects to"), "{error}");
+                assert!(server.heard().contains("Bearer secret"));
+            }
+            assert_eq!(thief.heard(), "");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_a_program_has_a_limit() {
+        let server = Server::endless("200 OK");
+        let tracking = Tracking::new(&server.url, None, "r".into(), None).unwrap();
+        let sent = tracking.log_batch("x", &LogBatch::default()).await;
+        let Err(Failed::Refused(error)) = sent else {
+            panic!("it is not read on");
+        };
+        assert!(error.to_string().contains("is larger than"), "{error}");
+    }
+
+    #[test]
+    fn a_named_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        assert!(readable("x", &pipe).is_err());
     }
 
     #[test]
     fn messages_of_both_kinds_are_read() {
-        assert_eq!(message(r#"{"error":{"code":"c","message":"m"}}"#), "m");
-        assert_eq!(message(r#"{"error_code":"c","message":"n"}"#), "n");
-        assert_eq!(message("<html>"), "no reason given");
+        assert_eq!(message(br#"{"error":{"code":"c","message":"m"}}"#), "m");
+        assert_eq!(message(br#"{"error_code":"c","message":"n"}"#), "n");
+        assert_eq!(message(b"<html>"), "no reason given");
     }
 }

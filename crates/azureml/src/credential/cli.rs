@@ -1,6 +1,6 @@
 //! Tokens of the account of `az login`.
 
-use super::{AccessToken, Credential, Vars, audience, failed};
+use super::{AccessToken, Credential, Vars, after, audience, failed};
 use crate::env;
 use crate::error::Result;
 use chrono::{NaiveDateTime, TimeZone};
@@ -88,7 +88,7 @@ impl AzureCli {
             .expires_at
             .or_else(|| local_time(answer.expires_on.as_deref()?))
             .map_or_else(SystemTime::now, |seconds| {
-                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0) as u64)
+                after(SystemTime::UNIX_EPOCH, seconds.max(0) as u64)
             });
         Ok(AccessToken::new(answer.access_token, expires))
     }

@@ -26,6 +26,8 @@ use std::time::{Duration, SystemTime};
 
 /// The service of the public cloud that tokens are for.
 const RESOURCE_MANAGER: &str = "https://management.azure.com";
+/// No token of these services is good for longer.
+const LONGEST: Duration = Duration::from_hours(24);
 /// A token is renewed this long before it ends, or after half of its life when that is shorter.
 const MARGIN: Duration = Duration::from_mins(5);
 
@@ -59,7 +61,7 @@ impl AccessToken {
             .unwrap_or_default();
         Self {
             secret: secret.into(),
-            renew_at: expires - MARGIN.min(life / 2),
+            renew_at: expires.checked_sub(MARGIN.min(life / 2)).unwrap_or(expires),
             expires,
         }
     }
@@ -152,8 +154,8 @@ fn token_in(answer: &Value) -> Option<AccessToken> {
     };
     // Counted from now where it can be: then it does not matter whether this machine's clock is right.
     let expires = number("expires_in")
-        .map(|seconds| SystemTime::now() + Duration::from_secs(seconds))
-        .or_else(|| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(number("expires_on")?)))
+        .map(|seconds| after(SystemTime::now(), seconds))
+        .or_else(|| Some(after(SystemTime::UNIX_EPOCH, number("expires_on")?)))
         .or_else(|| {
             let time = answer["expiresOn"].as_str()?;
             Some(chrono::DateTime::parse_from_rfc3339(time).ok()?.into())
@@ -162,6 +164,15 @@ fn token_in(answer: &Value) -> Option<AccessToken> {
         secret,
         expires.unwrap_or_else(SystemTime::now),
     ))
+}
+
+/// The time that an endpoint names by a number of seconds, which may be any: a token that is good for longer than a day is asked
+/// for again after one.
+fn after(begin: SystemTime, seconds: u64) -> SystemTime {
+    let latest = SystemTime::now() + LONGEST;
+    begin
+        .checked_add(Duration::from_secs(seconds))
+        .map_or(latest, |time| time.min(latest))
 }
 
 /// Asks an endpoint for a token until it answers for good. What is wrong is said without `secrets`, whatever the endpoint quotes.

@@ -1,6 +1,7 @@
 //! Every credential against an authority on loopback.
 
 use super::*;
+use crate::hostile::{ELSEWHERE, REDIRECTS, Server};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -515,4 +516,70 @@ async fn no_secret_is_seen_in_logs_errors_and_debug() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("tried again"), "something is logged: {log}");
     assert!(!(seen.clone() + &log).contains(PLANTED), "{seen}\n{log}");
+}
+
+#[tokio::test]
+async fn secrets_of_credentials_follow_no_redirect() {
+    let assertion = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(assertion.path(), PLANTED).unwrap();
+    for host in ELSEWHERE {
+        let thief = Server::status(host, "200 OK", "");
+        for status in REDIRECTS {
+            let server = Server::redirect(status, &thief.url);
+            let file = assertion.path().to_str().unwrap();
+            let application = [
+                ("AZURE_AUTHORITY_HOST", server.url.as_str()),
+                ("AZURE_TENANT_ID", "t"),
+                ("AZURE_CLIENT_ID", "c"),
+            ];
+            let secret = [("AZURE_CLIENT_SECRET", PLANTED)];
+            let platform = [("AZURE_FEDERATED_TOKEN_FILE", file)];
+            let identity = [
+                ("MSI_ENDPOINT", server.url.as_str()),
+                ("MSI_SECRET", PLANTED),
+                ("DEFAULT_IDENTITY_CLIENT_ID", "i"),
+            ];
+            let behalf = [("OBO_ENDPOINT", server.url.as_str())];
+            for set in [
+                [&application[..], &secret].concat(),
+                [&application[..], &platform].concat(),
+                identity.to_vec(),
+                behalf.to_vec(),
+            ] {
+                let error = chain(&set).await.unwrap_err().to_string();
+                assert!(!error.contains(PLANTED), "{error}");
+                assert!(
+                    error.contains(&format!("it redirects to {host}")),
+                    "{error}"
+                );
+            }
+            assert!(server.heard().contains(PLANTED), "{}", server.heard());
+        }
+        assert_eq!(thief.heard(), "", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_a_credible_end_is_used_for_a_day() {
+    for end in [
+        json!({"expires_in": u64::MAX}),
+        json!({"expires_in": u64::MAX.to_string()}),
+        json!({"expires_on": u64::MAX}),
+        json!({"expires_on": i64::MAX.to_string()}),
+    ] {
+        let mut answer = end;
+        answer["access_token"] = json!("t");
+        let token = token_in(&answer).unwrap();
+        assert!(token.is_fresh());
+        assert!(token.expires <= SystemTime::now() + LONGEST);
+    }
+    let script = format!(
+        r#"echo '{{"accessToken": "t", "expires_on": {}}}'"#,
+        i64::MAX
+    );
+    let folder = az(&script);
+    let path = path_with(folder.path());
+    assert!(chain(&[("PATH", &path)]).await.unwrap().is_fresh());
+    // A program's own tokens may have any end as well.
+    AccessToken::new("t", SystemTime::UNIX_EPOCH);
 }

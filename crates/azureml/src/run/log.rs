@@ -8,6 +8,10 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
 /// The most that is read of a log at once.
 const CHUNK: u64 = 4 << 20;
+/// The longest line that is waited for.
+const LINE: usize = 1 << 20;
+/// The largest log that is read whole into memory.
+pub const WHOLE: u64 = 256 << 20;
 
 /// A growing log of which a part has been read.
 ///
@@ -24,14 +28,19 @@ pub struct Tail {
 impl Tail {
     /// Takes bytes in, gives the whole lines.
     pub fn push(&mut self, bytes: &[u8]) -> String {
-        self.offset += bytes.len() as u64;
+        self.offset = self.offset.saturating_add(bytes.len() as u64);
         self.pending.extend_from_slice(bytes);
         // A progress bar returns to the start of its line instead of ending it.
         let end = self
             .pending
             .iter()
             .rposition(|byte| matches!(byte, b'\n' | b'\r'));
-        self.give(end.map_or(0, |end| end + 1))
+        match end {
+            Some(end) => self.give(end + 1),
+            // Nobody reads a line of this length, and it is not kept until it ends.
+            None if self.pending.len() > LINE => self.idle(),
+            None => String::new(),
+        }
     }
 
     /// Nothing new has come: gives the line that has no end yet, up to its last whole character.
@@ -70,9 +79,10 @@ impl Tail {
 
     /// Reads a part of what has been added to the log at `url`, all of it by and by. A log that is not there yet is empty.
     pub async fn read(&mut self, client: &Client, retry: Retry, url: &str) -> Result<Vec<u8>> {
-        let last = self.offset + CHUNK - 1;
+        let last = self.offset.saturating_add(CHUNK - 1);
         let request = client
-            .http()
+            .http_for(url)
+            .await?
             .get(url)
             .header(RANGE, format!("bytes={}-{last}", self.offset))
             .header("x-ms-version", VERSION);
@@ -109,7 +119,11 @@ impl Tail {
 
 /// The size in bytes of the log at `url` now. (Azure's blobs know no range that counts from the end.)
 pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
-    let request = client.http().head(url).header("x-ms-version", VERSION);
+    let request = client
+        .http_for(url)
+        .await?
+        .head(url)
+        .header("x-ms-version", VERSION);
     match retry.send_copies(&request).await {
         Ok(answer) => {
             let length = answer.headers.get(CONTENT_LENGTH);
@@ -179,6 +193,15 @@ mod tests {
         assert_eq!(tail.idle(), "학");
         assert_eq!(tail.push(b"\xff\xfe"), "");
         assert_eq!(tail.idle(), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_kept_for_ever() {
+        let mut tail = Tail::default();
+        let piece = "x".repeat(LINE);
+        assert_eq!(tail.push(piece.as_bytes()), "");
+        assert_eq!(tail.push(b"y").len(), LINE + 1);
+        assert_eq!(tail.push(b"z\n"), "z\n");
     }
 
     #[test]

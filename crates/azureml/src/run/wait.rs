@@ -39,6 +39,9 @@ const LAST_LINES: usize = 12;
 /// The part of the log that they are looked for in.
 const LAST_BYTES: u64 = 16 << 10;
 
+/// The most parts of a log that are read at one look: 16 GiB.
+const PARTS: usize = 4096;
+
 /// Between two looks at the logs: what is written is to be seen at once, and the store minds it less than the service does.
 const LOGS: Duration = Duration::from_millis(300);
 
@@ -233,7 +236,10 @@ impl Shown {
         let mut left: Vec<(&String, &String)> = logs().collect();
         // At the end nothing may be missed: what could not be read is tried a few times more.
         let mut tries = if ended { 5 } else { 1 };
-        while !left.is_empty() {
+        // A log that goes on growing after the end is not followed for ever.
+        let mut parts = 0;
+        while !left.is_empty() && parts < PARTS {
+            parts += 1;
             let mut tails: Vec<Tail> = left
                 .iter()
                 .map(|(name, _)| self.tails.remove(*name).unwrap_or_default())
