@@ -1,10 +1,13 @@
 //! Sends metrics, parameters and tags in the background, in order, in batches; keeps them while the service is away.
+//!
+//! A batch that is refused is sent again record by record, so that nothing is lost but the records that are refused themselves.
 
 use super::tracking::{Failed, Tracking};
 use crate::error::{Error, Result};
 use crate::runtime;
 use azureml_wire::mlflow::{LogBatch, Metric, Param, RunTag};
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -14,6 +17,8 @@ use tokio::time::Instant;
 const BATCH: usize = 100;
 /// Most records of a kind that are kept while the service is away: some ten megabytes. The oldest go first.
 const KEPT: usize = 100_000;
+/// The most refusals that are printed, and that one error names.
+const TOLD: usize = 10;
 /// Between two tries, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long `flush` waits for a service that is away, and how long nobody is told that it is.
@@ -97,7 +102,7 @@ impl Drop for Delivery {
 async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Message>) {
     let mut backlog = Backlog::default();
     let mut flushes: Vec<Flush> = Vec::new();
-    let mut refused: Option<Error> = None;
+    let mut refused = Refused::default();
     let mut away: Option<Away> = None;
     let mut received = Vec::new();
     loop {
@@ -105,14 +110,11 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
         while away.as_ref().is_none_or(Away::is_over) && !backlog.is_empty() {
             match backlog.send(&tracking).await {
                 Ok(()) => away = None,
-                Err(Failed::Refused(error)) => {
+                Err(Unsent::Refused(error)) => {
                     away = None;
-                    if refused.is_none() {
-                        eprintln!("warning: {error}");
-                    }
-                    refused = Some(error);
+                    refused.push(error);
                 }
-                Err(Failed::Away(error)) => away = Some(Away::after(away, &error)),
+                Err(Unsent::Away(error)) => away = Some(Away::after(away, &error)),
             }
         }
         let now = Instant::now();
@@ -154,6 +156,51 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
                 Message::Flush(flush) => flushes.push(flush),
             }
         }
+    }
+}
+
+/// What was refused since the last flush.
+#[derive(Default)]
+struct Refused {
+    errors: Vec<Error>,
+    more: usize,
+    /// How many were printed, ever.
+    told: usize,
+}
+
+impl Refused {
+    fn push(&mut self, error: Error) {
+        if self.told < TOLD {
+            eprintln!("warning: {error}");
+        } else if self.told == TOLD {
+            eprintln!("warning: more was refused; `flush` names it");
+        }
+        self.told += 1;
+        if self.errors.len() < TOLD {
+            self.errors.push(error);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// All of it as one error, with the reason of the first.
+    fn take(&mut self) -> Option<Error> {
+        let more = std::mem::take(&mut self.more);
+        let mut errors = std::mem::take(&mut self.errors).into_iter();
+        let mut first = errors.next()?;
+        if let Error::Tracking { call, .. } = &mut first {
+            for error in errors {
+                if let Error::Tracking { call: other, .. } = error {
+                    call.push_str(", ");
+                    call.push_str(&other);
+                }
+            }
+            if more > 0 {
+                // Writing to a String cannot fail.
+                let _ = write!(call, " and {more} more");
+            }
+        }
+        Some(first)
     }
 }
 
@@ -202,10 +249,66 @@ impl Away {
 /// What is still to be sent. Each kind goes on its own, so that a refused parameter takes no metric with it.
 #[derive(Default)]
 struct Backlog {
-    metrics: VecDeque<Metric>,
-    params: VecDeque<Param>,
-    tags: VecDeque<RunTag>,
+    metrics: Queue<Metric>,
+    params: Queue<Param>,
+    tags: Queue<RunTag>,
     lost: usize,
+}
+
+/// Records of one kind, the oldest first.
+#[derive(Debug)]
+struct Queue<T> {
+    records: VecDeque<T>,
+    /// How many of the oldest were refused together: they are sent one by one.
+    suspects: usize,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            records: VecDeque::new(),
+            suspects: 0,
+        }
+    }
+}
+
+impl<T: Clone> Queue<T> {
+    /// Adds a record; whether the oldest had to go.
+    fn push(&mut self, record: T) -> bool {
+        let is_full = self.records.len() == KEPT;
+        if is_full {
+            self.forget(1);
+        }
+        self.records.push_back(record);
+        is_full
+    }
+
+    /// What is to be sent next.
+    fn batch(&self) -> Vec<T> {
+        let most = if self.suspects > 0 { 1 } else { BATCH };
+        self.records.iter().take(most).cloned().collect()
+    }
+
+    /// Drops the oldest records: they have arrived, or never will.
+    fn forget(&mut self, count: usize) {
+        self.records.drain(..count);
+        self.suspects = self.suspects.saturating_sub(count);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// What is sent at once, for errors: one record by its name.
+fn named<T>(verb: &str, noun: &str, records: &[T], name: impl Fn(&T) -> String) -> String {
+    if let [one] = records {
+        return format!("{verb} {noun} {}", name(one));
+    }
+    let names: Vec<String> = records.iter().take(TOLD).map(name).collect();
+    let more = if records.len() > TOLD { ", …" } else { "" };
+    let (count, names) = (records.len(), names.join(", "));
+    format!("{verb} {count} {noun}s ({names}{more})")
 }
 
 impl Backlog {
@@ -214,14 +317,14 @@ impl Backlog {
     }
 
     fn len(&self) -> usize {
-        self.metrics.len() + self.params.len() + self.tags.len()
+        self.metrics.records.len() + self.params.records.len() + self.tags.records.len()
     }
 
     fn push(&mut self, record: Record) {
         let is_full = match record {
-            Record::Metric(metric) => push(&mut self.metrics, metric),
-            Record::Param(param) => push(&mut self.params, param),
-            Record::Tag(tag) => push(&mut self.tags, tag),
+            Record::Metric(metric) => self.metrics.push(metric),
+            Record::Param(param) => self.params.push(param),
+            Record::Tag(tag) => self.tags.push(tag),
         };
         self.lost += usize::from(is_full);
         if is_full && self.lost == 1 {
@@ -231,29 +334,48 @@ impl Backlog {
         }
     }
 
-    /// Sends one batch. What could not be sent stays, what was refused does not.
-    async fn send(&mut self, tracking: &Tracking) -> Result<(), Failed> {
+    /// Sends one batch. What could not be sent stays, a record that was refused does not; of several that were refused together,
+    /// each is sent alone next.
+    async fn send(&mut self, tracking: &Tracking) -> Result<(), Unsent> {
         let mut batch = LogBatch {
             run_id: tracking.run_id().to_owned(),
             ..LogBatch::default()
         };
         let what = if !self.params.is_empty() {
-            batch.params = first(&self.params);
-            "logging parameters"
+            batch.params = self.params.batch();
+            named("logging", "parameter", &batch.params, |param| {
+                format!("`{}`", param.key)
+            })
         } else if !self.metrics.is_empty() {
-            batch.metrics = first(&self.metrics);
-            "logging metrics"
+            batch.metrics = self.metrics.batch();
+            named("logging", "metric", &batch.metrics, |metric| {
+                format!("`{}` at step {}", metric.key, metric.step)
+            })
         } else {
-            batch.tags = first(&self.tags);
-            "setting tags"
+            batch.tags = self.tags.batch();
+            named("setting", "tag", &batch.tags, |tag| {
+                format!("`{}`", tag.key)
+            })
         };
-        let sent = tracking.log_batch(what, &batch).await;
-        if !matches!(sent, Err(Failed::Away(_))) {
-            self.params.drain(..batch.params.len());
-            self.metrics.drain(..batch.metrics.len());
-            self.tags.drain(..batch.tags.len());
-        }
-        sent
+        let counts = [batch.params.len(), batch.metrics.len(), batch.tags.len()];
+        let are_many = counts.iter().sum::<usize>() > 1;
+        let result = match tracking.log_batch(&what, &batch).await {
+            Ok(()) => Ok(()),
+            Err(Failed::Away(error)) => return Err(Unsent::Away(error)),
+            Err(Failed::Content(_)) if are_many => {
+                [
+                    self.params.suspects,
+                    self.metrics.suspects,
+                    self.tags.suspects,
+                ] = counts;
+                return Ok(());
+            }
+            Err(Failed::Content(error) | Failed::Refused(error)) => Err(Unsent::Refused(error)),
+        };
+        self.params.forget(counts[0]);
+        self.metrics.forget(counts[1]);
+        self.tags.forget(counts[2]);
+        result
     }
 
     /// The error of a flush that is given up.
@@ -270,26 +392,12 @@ impl Backlog {
     }
 }
 
-/// Adds to a queue; whether its oldest had to go.
-fn push<T>(queue: &mut VecDeque<T>, item: T) -> bool {
-    let is_full = queue.len() == KEPT;
-    if is_full {
-        queue.pop_front();
-    }
-    queue.push_back(item);
-    is_full
-}
-
-fn first<T: Clone>(queue: &VecDeque<T>) -> Vec<T> {
-    queue.iter().take(BATCH).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::Value;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     /// Answers one connection with each of `answers`; gives the bodies that came.
     fn serve(listener: &TcpListener, answers: &[&str]) -> Vec<Value> {
@@ -297,25 +405,33 @@ mod tests {
             .iter()
             .map(|status| {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut request = Vec::new();
-                let mut piece = [0; 4096];
-                let body = loop {
-                    let read = stream.read(&mut piece).unwrap();
-                    request.extend_from_slice(&piece[..read]);
-                    let text = String::from_utf8_lossy(&request).into_owned();
-                    if let Some((_, body)) = text.split_once("\r\n\r\n")
-                        && let Ok(body) = serde_json::from_str(body)
-                    {
-                        break body;
-                    }
-                };
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
-                );
-                stream.write_all(answer.as_bytes()).unwrap();
+                let body = request(&mut stream);
+                answer(&mut stream, status);
                 body
             })
             .collect()
+    }
+
+    /// The JSON body of a request.
+    fn request(stream: &mut TcpStream) -> Value {
+        let mut request = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let read = stream.read(&mut piece).unwrap();
+            request.extend_from_slice(&piece[..read]);
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some((_, body)) = text.split_once("\r\n\r\n")
+                && let Ok(body) = serde_json::from_str(body)
+            {
+                return body;
+            }
+        }
+    }
+
+    fn answer(stream: &mut TcpStream, status: &str) {
+        let answer =
+            format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+        stream.write_all(answer.as_bytes()).unwrap();
     }
 
     fn metric(step: i64) -> Record {
@@ -372,7 +488,10 @@ mod tests {
         let server = std::thread::spawn(move || serve(&listener, &["400 Bad", "200 OK"]));
         delivery.send(metric(1));
         let text = delivery.flush().unwrap_err().to_string();
-        assert!(text.starts_with("logging metrics failed: 400"), "{text}");
+        assert!(
+            text.starts_with("logging metric `loss` at step 1 failed: 400"),
+            "{text}"
+        );
         delivery.send(metric(2));
         delivery.flush().unwrap();
         assert_eq!(steps(&server.join().unwrap()[1]), [2]);
@@ -380,8 +499,118 @@ mod tests {
 
     #[test]
     fn only_so_much_is_kept() {
-        let mut queue = VecDeque::new();
-        let dropped = (0..KEPT + 3).filter(|item| push(&mut queue, *item)).count();
-        assert_eq!((dropped, queue.len(), queue[0]), (3, KEPT, 3));
+        let mut queue = Queue::default();
+        let dropped = (0..KEPT + 3).filter(|item| queue.push(*item)).count();
+        let records = &queue.records;
+        assert_eq!((dropped, records.len(), records[0]), (3, KEPT, 3));
+    }
+
+    /// A service that refuses, with 400, every batch that holds a record called `bad…`; gives what it took, by its steps or names.
+    fn picky(listener: TcpListener, until: &'static str) -> std::thread::JoinHandle<Vec<String>> {
+        std::thread::spawn(move || {
+            let mut taken = Vec::new();
+            while taken.last().is_none_or(|last| last != until) {
+                let (mut stream, _) = listener.accept().unwrap();
+                let body = request(&mut stream);
+                let all = ["params", "metrics", "tags"].map(|kind| body[kind].as_array().cloned());
+                let names: Vec<String> = all
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|record| match record["step"].as_i64() {
+                        Some(step) => format!("{} {step}", record["key"].as_str().unwrap()),
+                        None => record["key"].as_str().unwrap().to_owned(),
+                    })
+                    .collect();
+                let is_bad = names.iter().any(|name| name.starts_with("bad"));
+                answer(&mut stream, if is_bad { "400 Bad" } else { "200 OK" });
+                if !is_bad {
+                    taken.extend(names);
+                }
+            }
+            taken
+        })
+    }
+
+    #[test]
+    fn one_refused_record_takes_no_other_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into(), None).unwrap();
+        // Logged before anything is sent, as at the start of a training.
+        let mut backlog = Backlog::default();
+        for number in 0..150 {
+            let guilty = number == 3 || number == 120;
+            let key = |kind: &str| {
+                if guilty {
+                    format!("bad-{kind}-{number}")
+                } else {
+                    format!("{kind}-{number}")
+                }
+            };
+            let value = String::new();
+            backlog.push(Record::Param(Param {
+                key: key("param"),
+                value: value.clone(),
+            }));
+            backlog.push(Record::Tag(RunTag {
+                key: key("tag"),
+                value,
+            }));
+            backlog.push(Record::Metric(Metric {
+                key: if guilty { "bad".into() } else { "loss".into() },
+                value: 0.5,
+                timestamp: 1,
+                step: number,
+            }));
+        }
+        let server = picky(listener, "tag-149");
+        let mut lost = Refused::default();
+        let runtime = runtime::shared().unwrap();
+        while !backlog.is_empty() {
+            match runtime.block_on(backlog.send(&tracking)) {
+                Ok(()) => {}
+                Err(Unsent::Refused(error)) => lost.push(error),
+                Err(Unsent::Away(error)) => panic!("{error}"),
+            }
+        }
+        let good = || (0..150).filter(|number| ![3, 120].contains(number));
+        let expected: Vec<String> = good()
+            .map(|number| format!("param-{number}"))
+            .chain(good().map(|step| format!("loss {step}")))
+            .chain(good().map(|number| format!("tag-{number}")))
+            .collect();
+        assert_eq!(server.join().unwrap(), expected);
+        let text = lost.take().unwrap().to_string();
+        assert!(
+            text.starts_with(
+                "logging parameter `bad-param-3`, logging parameter `bad-param-120`, \
+                 logging metric `bad` at step 3, logging metric `bad` at step 120, \
+                 setting tag `bad-tag-3`, setting tag `bad-tag-120` failed: 400"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_run_that_is_not_to_be_written_to_is_not_asked_record_by_record() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tracking = Tracking::new(&format!("http://{address}"), None, "r".into(), None).unwrap();
+        let mut backlog = Backlog::default();
+        (0..3).for_each(|step| backlog.push(metric(step)));
+        let server = std::thread::spawn(move || serve(&listener, &["403 Forbidden"]));
+        let sent = runtime::shared().unwrap().block_on(backlog.send(&tracking));
+        let Err(Unsent::Refused(error)) = sent else {
+            panic!("it is refused");
+        };
+        assert!(
+            error
+                .to_string()
+                .starts_with("logging 3 metrics (`loss` at step 0, `loss` at"),
+            "{error}"
+        );
+        assert!(backlog.is_empty());
+        server.join().unwrap();
     }
 }

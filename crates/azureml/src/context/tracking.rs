@@ -55,6 +55,8 @@ struct Inner {
 pub(super) enum Failed {
     /// The service does not want it; to repeat it is no use.
     Refused(Error),
+    /// The service does not want something that was sent; of several records, the others may be as good as any.
+    Content(Error),
     /// The service is away or busy.
     Away(Error),
 }
@@ -235,7 +237,7 @@ impl Tracking {
         loop {
             let error = match self.try_call(what, method.clone(), path, &body).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failed::Refused(error)) => return Err(error),
+                Err(Failed::Refused(error) | Failed::Content(error)) => return Err(error),
                 Err(Failed::Away(error)) => error,
             };
             let Some(wait) = waits.next() else {
@@ -289,7 +291,11 @@ impl Tracking {
             reason,
             hint: REFUSED,
         };
-        Err(Failed::Refused(error))
+        Err(if is_about_content(status) {
+            Failed::Content(error)
+        } else {
+            Failed::Refused(error)
+        })
     }
 }
 
@@ -326,6 +332,17 @@ fn is_transient(status: StatusCode) -> bool {
             status,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
         )
+}
+
+/// Whether a refusal is about what was sent, not about who sent it, or where to.
+fn is_about_content(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::CONFLICT
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
 }
 
 /// The message of an error's body: Azure's `{"error": {…}}` or MLflow's `{"error_code", "message"}`.
