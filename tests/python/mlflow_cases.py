@@ -313,6 +313,14 @@ def experiments_come_in_the_order_that_was_asked_for():
         (["creation_time DESC", "name"], ["z", "x", "y"]),
     ]:
         assert experiments(suffix, order_by=order_by) == expected, order_by
+    # As a query, too.
+    for order_by, expected in [(["name"], "xyz"), (["attribute.creation_time DESC", "name"], "zxy")]:
+        answer = requests.get(
+            f"{tracking_uri}/api/2.0/mlflow/experiments/search",
+            params={"order_by": order_by, "filter": f"name LIKE '%{suffix}'", "max_results": 5},
+            headers={"Authorization": f"Bearer {token}"},
+        ).json()
+        assert "".join(one["name"][0] for one in answer["experiments"]) == expected, answer
     time.sleep(0.002)
     store.rename_experiment(ids[0], "w" + suffix)
     assert experiments(suffix, order_by=["last_update_time"]) == ["x", "z", "w"]

@@ -160,6 +160,11 @@ async fn modify(
         .db(move |store| {
             caller.may_use(store, &run)?;
             let job = job::get(store, &run)?.ok_or_else(|| missing(&run))?;
+            if (change.tags.is_some() || change.display_name.is_some())
+                && let Some(run) = mlflow::get_run(store, &run)?
+            {
+                run.check_active()?;
+            }
             let mut properties = job.properties;
             for (name, value) in [
                 ("displayName", change.display_name),

@@ -332,7 +332,16 @@ async fn submit(
             )?;
             job::get(store, &child)
         })
-        .await?;
+        .await;
+    let made = match made {
+        // Its experiment has been deleted meanwhile.
+        Err(Error::Invalid { message, .. }) => {
+            return Ok(Some(Failure::user(format!(
+                "the trial {name} could not be made: {message}"
+            ))));
+        }
+        made => made?,
+    };
     let Some(made) = made else {
         return Ok(Some(Failure::user(format!(
             "the trial {name} could not be made: another run has that name\n\

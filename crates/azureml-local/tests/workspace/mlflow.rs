@@ -388,6 +388,26 @@ fn a_deleted_run_or_experiment_takes_nothing() {
 }
 
 #[test]
+fn a_deleted_job_is_not_tagged_by_way_of_run_history_either() {
+    let workspace = Workspace::start();
+    workspace.submit("job", "true", &json!({}));
+    workspace.complete("job");
+    let patch = |body: Value| {
+        let path = scope().run_history("job", "");
+        workspace.ask("PATCH", &path, &body).status
+    };
+    let tags = || patch(json!({ "tags": { "a": "b" } }));
+    assert_eq!(tags(), 200);
+    let run = json!({ "run_id": "job" });
+    call(&workspace, "runs/delete", &run);
+    assert_eq!(tags(), 400);
+    assert_eq!(patch(json!({ "displayName": "new" })), 400);
+    assert_eq!(patch(json!({ "hidden": true })), 200);
+    call(&workspace, "runs/restore", &run);
+    assert_eq!(tags(), 200);
+}
+
+#[test]
 fn the_latest_value_is_that_of_the_greatest_step_then_time_then_value() {
     let workspace = Workspace::start();
     let id = run(&workspace, "0", "r");

@@ -154,6 +154,29 @@ fn as_many_trials_run_at_once_as_the_cluster_has_room_for() {
 }
 
 #[test]
+fn a_sweep_whose_experiment_is_deleted_fails_instead_of_running_for_ever() {
+    let workspace = Workspace::start();
+    let gate = workspace.gate("gate");
+    let limits = json!({ "limits": { "jobLimitsType": "Sweep", "maxConcurrentTrials": 1 } });
+    submit(&workspace, "s", &until(&gate), &limits);
+    begun(&workspace, "s_0");
+    let run = workspace
+        .ask("GET", &scope().mlflow("runs/get?run_id=s"), &Value::Null)
+        .expect(200)
+        .json();
+    let id = &run["run"]["info"]["experiment_id"];
+    let delete = scope().mlflow("experiments/delete");
+    workspace
+        .ask("POST", &delete, &json!({ "experiment_id": id }))
+        .expect(200);
+    fs::write(&gate, "").expect("the folder is ours");
+    workspace.reach("s", "Failed");
+    let details = scope().run_history("s", "/details");
+    let details = workspace.ask("GET", &details, &Value::Null).expect(200);
+    assert!(details.text().contains("must be in the 'active' state"));
+}
+
+#[test]
 fn cancel_ends_the_trials_and_begins_no_more() {
     let workspace = Workspace::start();
     let gate = workspace.gate("gate");

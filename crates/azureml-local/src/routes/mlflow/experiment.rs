@@ -78,7 +78,7 @@ fn shown(store: &Connection, experiment: &Experiment) -> Result<Value> {
     }))
 }
 
-async fn create(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn create(State(app): State<Shared>, mut fields: Fields) -> Result<Json<Value>> {
     let name = name::experiment(&fields, "name")?;
     let location = name::artifact_location(&fields)?;
     let tags = fields

@@ -61,7 +61,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn read(fields: &Fields) -> Result<Self> {
+    fn read(fields: &mut Fields) -> Result<Self> {
         let (metrics, params, tags) = (
             fields.objects("metrics")?,
             fields.objects("params")?,
@@ -109,10 +109,10 @@ impl Batch {
 async fn log_batch(
     State(app): State<Shared>,
     caller: Caller,
-    fields: Fields,
+    mut fields: Fields,
 ) -> Result<Json<Value>> {
     let id = fields.run()?;
-    let batch = Batch::read(&fields)?;
+    let batch = Batch::read(&mut fields)?;
     app.db(move |store| {
         let mut run = find_active(store, &caller, &id)?;
         for param in &batch.params {
@@ -144,7 +144,7 @@ async fn log_parameter(
 }
 
 /// A dataset that a run has read, as it was logged.
-fn dataset_input(fields: &Fields) -> Result<DatasetInput> {
+fn dataset_input(mut fields: Fields) -> Result<DatasetInput> {
     let dataset = fields.object("dataset")?;
     let missing = |what: &str| Error::invalid(format!("{what} cannot be None"));
     let text = |name, most| {
@@ -190,7 +190,7 @@ fn dataset_input(fields: &Fields) -> Result<DatasetInput> {
 async fn log_inputs(
     State(app): State<Shared>,
     caller: Caller,
-    fields: Fields,
+    mut fields: Fields,
 ) -> Result<Json<Value>> {
     let id = fields.run()?;
     if let Some(model) = fields.objects("models")?.first() {
@@ -202,7 +202,7 @@ async fn log_inputs(
     }
     let inputs = fields
         .objects("datasets")?
-        .iter()
+        .into_iter()
         .map(dataset_input)
         .collect::<Result<Vec<_>>>()?;
     app.db(move |store| {

@@ -16,7 +16,8 @@ const ARTIFACT_LOCATION: usize = 2048;
 
 /// Refuses what is longer than `most` characters.
 pub fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
-    if text.chars().count() <= most {
+    // There are no more characters than bytes.
+    if text.len() <= most || text.chars().count() <= most {
         return Ok(());
     }
     Err(Error::invalid(format!(
@@ -25,23 +26,16 @@ pub fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
 }
 
 /// Refuses a key that is no relative path, as MLflow does. MLflow also refuses most signs; here they are kept.
-fn check_key(key: &str, path: &str) -> Result<()> {
+fn check_key(key: &str, fields: &Fields, member: &str) -> Result<()> {
+    let wrong = |why: &str| Err(invalid(&fields.path(member), &json!(key), why));
     if key.chars().any(char::is_control) {
-        return Err(invalid(
-            path,
-            &json!(key),
-            "Names may not contain control characters.",
-        ));
+        return wrong("Names may not contain control characters.");
     }
     let resolved = resolve(key);
     if resolved != key || resolved.starts_with("..") || resolved == "." {
-        return Err(invalid(
-            path,
-            &json!(key),
-            &format!(
-                "Names may be treated as files in certain cases, and must not resolve to other \
-                 names when treated as such. This name would resolve to '{resolved}'"
-            ),
+        return wrong(&format!(
+            "Names may be treated as files in certain cases, and must not resolve to other names \
+             when treated as such. This name would resolve to '{resolved}'"
         ));
     }
     Ok(())
@@ -74,7 +68,7 @@ pub fn metric(fields: &Fields) -> Result<Metric> {
         timestamp: fields.integer("timestamp")?,
         step: fields.optional_integer("step")?.unwrap_or_default(),
     };
-    check_key(&metric.key, &fields.path("name"))?;
+    check_key(&metric.key, fields, "name")?;
     if metric.timestamp < 0 {
         return Err(invalid(
             &fields.path("timestamp"),
@@ -89,7 +83,7 @@ pub fn metric(fields: &Fields) -> Result<Metric> {
 /// A parameter. Its value is kept whole, however long it is.
 pub fn param(fields: &Fields) -> Result<Param> {
     let RunTag { key, value } = fields.key_and_value()?;
-    check_key(&key, &fields.path("key"))?;
+    check_key(&key, fields, "key")?;
     check_length("Param key", &key, KEY)?;
     Ok(Param { key, value })
 }
@@ -97,7 +91,7 @@ pub fn param(fields: &Fields) -> Result<Param> {
 /// A run's tag. Its value is kept whole, however long it is.
 pub fn tag(fields: &Fields) -> Result<RunTag> {
     let tag = fields.key_and_value()?;
-    check_key(&tag.key, &fields.path("key"))?;
+    check_key(&tag.key, fields, "key")?;
     check_length(&fields.path("key"), &tag.key, KEY)?;
     Ok(tag)
 }
@@ -212,12 +206,12 @@ mod tests {
             "F1@50%",
             "<b>",
         ] {
-            assert!(check_key(key, "key").is_ok(), "{key}");
+            assert!(check_key(key, &Fields::default(), "key").is_ok(), "{key}");
         }
         for key in [
             "", ".", "..", "./a", "a/", "/a", "a//b", "a/../b", "..a", "a\n", "a\0",
         ] {
-            assert!(check_key(key, "key").is_err(), "{key}");
+            assert!(check_key(key, &Fields::default(), "key").is_err(), "{key}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::server::body::Json;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::Method;
 use azureml_wire::mlflow::RunTag;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The members of a request, or of an object within one. A member that is `null` is missing.
 #[derive(Debug, Default)]
@@ -14,6 +14,9 @@ pub struct Fields {
     /// Where the object is within the request.
     path: String,
 }
+
+/// The lists that a query may have.
+const LISTS: [&str; 2] = ["experiment_ids", "order_by"];
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Error;
@@ -34,7 +37,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 }
 
 impl Fields {
-    /// A parameter that is there more than once is a list.
+    /// A parameter that is there more than once is a list; these always are.
     fn of_query(request: &Request) -> Result<Self> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
             .map_err(|error| Error::invalid(error.to_string()))?;
@@ -42,7 +45,10 @@ impl Fields {
         for (name, value) in pairs {
             match members.get_mut(&name) {
                 None => {
-                    members.insert(name, Value::String(value));
+                    let value = Value::String(value);
+                    let is_list = LISTS.contains(&name.as_str());
+                    let value = if is_list { json!([value]) } else { value };
+                    members.insert(name, value);
                 }
                 Some(Value::Array(values)) => values.push(Value::String(value)),
                 Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
@@ -157,7 +163,7 @@ impl Fields {
         }
     }
 
-    /// A list of texts. In a query, one alone is a list, too.
+    /// A list of texts.
     pub fn texts(&self, name: &str) -> Result<Vec<String>> {
         let list = self.list(name)?;
         list.iter()
@@ -166,32 +172,36 @@ impl Fields {
             .ok_or_else(|| self.wrong(name, &Value::Array(list.to_vec()), "a list of strings"))
     }
 
-    /// A list of objects.
-    pub fn objects(&self, name: &str) -> Result<Vec<Self>> {
-        let list = self.list(name)?.iter().enumerate();
-        list.map(|(at, object)| {
-            let path = format!("{}[{at}]", self.path(name));
+    /// Takes a list of objects: batches are large.
+    pub fn objects(&mut self, name: &str) -> Result<Vec<Self>> {
+        self.list(name)?;
+        let root = self.path(name);
+        let Some(Value::Array(list)) = self.members.remove(name) else {
+            return Ok(Vec::new());
+        };
+        let object = |(at, object)| {
+            let path = format!("{root}[{at}]");
             match object {
-                Value::Object(members) => Ok(Self {
-                    members: members.clone(),
-                    path,
-                }),
-                other => Err(invalid(&path, other, "Expected an object.")),
+                Value::Object(members) => Ok(Self { members, path }),
+                other => Err(invalid(&path, &other, "Expected an object.")),
             }
-        })
-        .collect()
+        };
+        list.into_iter().enumerate().map(object).collect()
     }
 
-    /// An object that has to be there.
-    pub fn object(&self, name: &str) -> Result<Self> {
+    /// Takes an object that has to be there.
+    pub fn object(&mut self, name: &str) -> Result<Self> {
         match self.member(name) {
-            None => Err(self.missing(name)),
-            Some(Value::Object(members)) => Ok(Self {
-                members: members.clone(),
-                path: self.path(name),
-            }),
-            Some(other) => Err(self.wrong(name, other, "an object")),
+            None => return Err(self.missing(name)),
+            Some(Value::Object(_)) => {}
+            Some(other) => return Err(self.wrong(name, other, "an object")),
         }
+        let path = self.path(name);
+        let members = match self.members.remove(name) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        Ok(Self { members, path })
     }
 
     /// What the request has as a tag or a parameter: a key, and a value that may be empty.

@@ -73,7 +73,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(fields: &Fields) -> Result<Self> {
+    fn read(mut fields: Fields) -> Result<Self> {
+        let tags = fields
+            .objects("tags")?
+            .iter()
+            .map(name::tag)
+            .collect::<Result<_>>()?;
         let text = |name| -> Result<Option<String>> {
             Ok(fields.optional_text(name)?.filter(|text| !text.is_empty()))
         };
@@ -82,11 +87,7 @@ impl Asked {
             user: text("user_id")?,
             name: text("run_name")?,
             start_time: fields.optional_integer("start_time")?,
-            tags: fields
-                .objects("tags")?
-                .iter()
-                .map(name::tag)
-                .collect::<Result<_>>()?,
+            tags,
         };
         match (&asked.name, asked.tag(RUN_NAME)) {
             (Some(name), Some(tag)) if name != tag && !tag.is_empty() => {
@@ -163,7 +164,7 @@ fn below(location: &str, run: &str) -> String {
 }
 
 async fn create(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
-    let asked = Asked::read(&fields)?;
+    let asked = Asked::read(fields)?;
     let run = app
         .db(move |store| {
             asked.check_caller(store, &caller)?;
