@@ -67,22 +67,17 @@ pub fn own_program() -> io::Result<std::path::PathBuf> {
     }
 }
 
-/// Lets the kernel send `signal` when the parent, which has this number, ends.
-pub fn end_with_parent(parent: u32, signal: Signal) -> io::Result<()> {
+/// Lets the kernel send `signal` when the parent, which has this number, ends. Whether it has not ended before.
+pub fn end_with_parent(parent: u32, signal: Signal) -> io::Result<bool> {
     set_parent_process_death_signal(Some(signal))?;
-    // It may have ended before.
-    if getppid().is_some_and(|now| now.as_raw_nonzero().get().unsigned_abs() == parent) {
-        Ok(())
-    } else {
-        Err(io::Error::other("the parent process has ended"))
-    }
+    Ok(getppid().is_some_and(|now| now.as_raw_nonzero().get().unsigned_abs() == parent))
 }
 
 /// Becomes a job's process, once the supervisor says so by a byte on standard input; ends when it cannot say it any more.
 pub fn hold(supervisor: u32, command: &str) -> ExitCode {
-    let released =
-        end_with_parent(supervisor, Signal::KILL).and_then(|()| io::stdin().read_exact(&mut [0]));
-    if released.is_err() {
+    let is_released = end_with_parent(supervisor, Signal::KILL).unwrap_or(false)
+        && io::stdin().read_exact(&mut [0]).is_ok();
+    if !is_released {
         return ExitCode::FAILURE;
     }
     let error = Command::new(shell())

@@ -159,6 +159,10 @@ async fn run(
             return Ok(End::Canceled);
         }
         if matches!(job.status, JobStatus::Running | JobStatus::Finalizing) {
+            if supervisor::is_there(&supervisor) {
+                // It was killed before it had recorded anything, and the server after it.
+                return Err(lost(&supervisor));
+            }
             return Err(Failure::system(
                 "the folder in which the job ran is gone\nhint: submit it again",
             ));
