@@ -1447,6 +1447,31 @@ fn a_killed_local_workspace_is_back_on_the_next_call() {
 }
 
 #[test]
+fn a_local_workspace_that_is_killed_while_it_starts_is_started_again() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let program = folder.path().join("azureml-local");
+    let script = format!(
+        "#!/bin/sh\nmkdir '{}' 2>/dev/null && kill -9 $$\nexec '{}' \"$@\"\n",
+        folder.path().join("killed").display(),
+        end_to_end::binary("azureml-local").display()
+    );
+    std::fs::write(&program, script).expect("the folder is ours");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("the file is ours");
+    let name = "a_local_workspace_that_is_killed_while_it_starts_is_started_again";
+    let started = client_with(
+        name,
+        |command| {
+            command.env(local::env::BIN, &program);
+        },
+        || {
+            Workspace::from_config().expect("the second start comes through");
+        },
+    );
+    assert!(started.is_none() || folder.path().join("killed").is_dir());
+}
+
+#[test]
 fn a_workspace_that_another_client_has_started_is_used_on() {
     client(
         "a_workspace_that_another_client_has_started_is_used_on",

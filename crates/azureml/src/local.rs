@@ -12,6 +12,7 @@ use azureml_wire::routes::API_VERSION;
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -27,6 +28,10 @@ const POLL: Duration = Duration::from_millis(25);
 const AGAIN: Duration = Duration::from_millis(500);
 /// The exit code that says that another one holds the folder.
 const TAKEN: i32 = 3;
+/// The signal of who kills it without warning: somebody, or a machine without memory.
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+/// How often it is started again in one start after it was killed.
+const KILLED: u32 = 3;
 
 /// The local workspace of one home folder.
 #[derive(Debug)]
@@ -168,6 +173,7 @@ impl Local {
         let mut child = Some(self.spawn(&binary, &log)?);
         let deadline = Instant::now() + START;
         let mut next = Instant::now();
+        let mut killed = 0;
         while Instant::now() < deadline {
             // The server closes a folder that others may write to before it publishes anything.
             if is_closed(&self.home)?
@@ -187,6 +193,12 @@ impl Local {
                 Some(Ok(Some(status))) if status.code() == Some(TAKEN) => {
                     child = None;
                     next = Instant::now() + AGAIN;
+                }
+                // Nothing is wrong with it: another start may come through.
+                Some(Ok(Some(status))) if status.signal() == Some(KILL) && killed < KILLED => {
+                    killed += 1;
+                    child = None;
+                    next = Instant::now();
                 }
                 Some(Ok(Some(status))) => {
                     return failed(format!("{} ended with {status}", binary.display()));

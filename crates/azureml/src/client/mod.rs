@@ -30,6 +30,9 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 const ARM: &str = "https://management.azure.com";
+/// How often one call looks for another server of the local workspace. Each has a token of its own, and a server may be killed
+/// between two tries.
+const REPLACED: u32 = 5;
 
 /// A workspace's services.
 #[derive(Debug)]
@@ -246,7 +249,7 @@ impl Client {
     /// the `POST`s ask for a state or for a fresh place.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer> {
         let mut retry = Retry::new(call.what);
-        let mut replaced = false;
+        let mut replaced = 0;
         let mut renewed = false;
         loop {
             let base = self.base().await?;
@@ -260,10 +263,11 @@ impl Client {
             let is_lost = sent
                 .as_ref()
                 .map_or(true, |sent| sent.status() == StatusCode::UNAUTHORIZED);
-            if let (Endpoint::Local(local), Some(server), true, false) =
-                (&self.endpoint, &base.server, is_lost, replaced)
+            if let (Endpoint::Local(local), Some(server), true) =
+                (&self.endpoint, &base.server, is_lost)
+                && replaced < REPLACED
             {
-                replaced = true;
+                replaced += 1;
                 if local.replace(server).await? {
                     continue;
                 }
