@@ -9,10 +9,11 @@ use crate::name::{BlobName, RunName};
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;
+use crate::server::body::{Json as Body, lenient};
 use crate::signer::Access;
 use crate::store::mlflow;
 use axum::extract::{Path, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::local::scope;
 use azureml_wire::routes::{encode, encode_path};
@@ -33,6 +34,10 @@ pub fn router() -> Router<Shared> {
         .route(
             "/artifacts/prefix/contentinfo/ExperimentRun/{container}",
             get(infos),
+        )
+        .route(
+            "/artifacts/batch/metadata/ExperimentRun/{container}",
+            post(upload),
         )
 }
 
@@ -292,6 +297,17 @@ async fn info(
 ) -> Result<Json<Value>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     content(&app, &run, &page).await.map(Json)
+}
+
+async fn upload(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(container): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>> {
+    let run = check(&app, caller, run_of(&container)?).await?;
+    let paths: ArtifactPaths = lenient(&body)?;
+    Ok(Json(places(&app, &run, &paths)))
 }
 
 async fn infos(

@@ -9,6 +9,7 @@ pub mod data;
 pub mod datastore;
 pub mod environment;
 pub mod job;
+pub mod metric;
 pub mod mlflow;
 pub mod model;
 pub mod resubmission;

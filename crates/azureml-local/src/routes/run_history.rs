@@ -18,6 +18,7 @@ use azureml_wire::Bag;
 use azureml_wire::arm::last_part;
 use azureml_wire::local::scope;
 use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
+use chrono::SecondsFormat;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,6 +36,10 @@ fn runs() -> Router<Shared> {
     Router::new()
         .route("/runs/{run}", get(one).patch(modify))
         .route("/runs/{run}/details", get(details))
+        .route("/runs/{run}/token", get(token))
+        .route("/runs/{run}/metricsingest/wait", get(ingested))
+        .route("/runs/{run}/events", post(event))
+        .route("/runs/{run}/events/batch", post(event))
         .route("/runs/{run}/children", get(children))
         .route(
             "/runs/{run}/serviceinstances/{node}",
@@ -66,6 +71,7 @@ async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
 fn shown(job: &Job) -> Value {
     json!({
         "runId": job.name,
+        "runNumber": job.seq,
         "parentRunId": job.parent,
         "rootRunId": job.parent.as_ref().unwrap_or(&job.name),
         "runType": if job.is_sweep() { "azureml.sweep" } else { "azureml.scriptrun" },
@@ -136,6 +142,39 @@ async fn details(
     details["inputDatasets"] = json!([]);
     details["outputDatasets"] = json!([]);
     Ok(Json(details))
+}
+
+/// A token for the run's processes: SDK v1 asks for a new one before its own expires.
+async fn token(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+) -> Result<Json<Value>> {
+    let job = found(&app, caller, run).await?;
+    let token = app.signer.run_token(&job.name);
+    Ok(Json(json!({
+        "token": token.text,
+        "expiryTimeUtc": token.expiry.to_rfc3339_opts(SecondsFormat::Secs, true),
+    })))
+}
+
+/// Whether all metrics have arrived: they have when they were answered.
+async fn ingested(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+) -> Result<Json<Value>> {
+    found(&app, caller, run).await.map(|_| Json(json!({})))
+}
+
+/// What SDK v1 says of a run's start, warnings and end: a job's own process decides over those.
+async fn event(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(OfRun { run }): Path<OfRun>,
+    Body(_): Body,
+) -> Result<Json<Value>> {
+    found(&app, caller, run).await.map(|_| Json(json!({})))
 }
 
 /// What may be changed of a run; other members of the service's model are read and left alone.

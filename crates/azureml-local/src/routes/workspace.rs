@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME, scope};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The workspace's own id.
 pub const WORKSPACE_ID: &str = "00000000-0000-0000-0000-000000000001";
@@ -52,13 +52,25 @@ async fn workspace(State(app): State<Shared>) -> Json<Value> {
     Json(workspace)
 }
 
+/// The services whose addresses clients ask for; SDK v1 looks up all of them before it does anything.
+const SERVICES: &[&str] = &[
+    "api",
+    "catalog",
+    "experimentation",
+    "gallery",
+    "history",
+    "hyperdrive",
+    "inferencing",
+    "modelmanagement",
+    "pipelines",
+    "studio",
+];
+
 async fn roots(State(app): State<Shared>) -> Json<Value> {
     let url = app.url();
-    Json(json!({
-        "api": url,
-        "catalog": url,
-        "experimentation": url,
-        "history": url,
-        "modelmanagement": url,
-    }))
+    let roots: Map<String, Value> = SERVICES
+        .iter()
+        .map(|service| ((*service).to_owned(), json!(url)))
+        .collect();
+    Json(Value::Object(roots))
 }

@@ -17,6 +17,8 @@ pub enum Area {
     History,
     /// Artifacts: `/artifact/v2.0{WS}/…`.
     Artifact,
+    /// Metrics of SDK v1: `/metric/v2.0{WS}/runs/…`.
+    Metric,
     /// MLflow: `/mlflow/v2.0{WS}/api/2.0/…`.
     Mlflow,
     /// Blobs: `/{account}/{container}/…`.
@@ -34,6 +36,7 @@ impl Area {
             Self::Arm => "/-/arm",
             Self::History => "/-/history",
             Self::Artifact => "/-/artifact",
+            Self::Metric => "/-/metric",
             Self::Mlflow => "/-/mlflow",
             Self::Blob => "/-/blob",
             Self::Discovery => "/-/discovery",
@@ -66,6 +69,7 @@ pub fn area(path: &str) -> Area {
         Some("history") => Area::History,
         Some("artifact") => Area::Artifact,
         Some("mlflow") if is_user_interface(path) => Area::Page,
+        Some("metric") => Area::Metric,
         Some("mlflow") => Area::Mlflow,
         Some("discovery") => Area::Discovery,
         Some("" | "runs" | "studio") => Area::Page,
@@ -86,8 +90,9 @@ pub fn within(area: Area, path: &str) -> Result<&str> {
         }
         Area::Page if is_user_interface(path) => return Ok(TRACKING),
         Area::Page => return Ok(path),
-        Area::Arm => path,
-        Area::History | Area::Artifact | Area::Mlflow => {
+        // SDK v1 asks a region's own front end for the workspace.
+        Area::Arm => path.strip_prefix("/rp/workspaces").unwrap_or(path),
+        Area::History | Area::Artifact | Area::Metric | Area::Mlflow => {
             behind_version(path).ok_or_else(|| nothing(path))?
         }
     };
@@ -154,6 +159,12 @@ mod tests {
         for (path, expected, inner) in [
             (format!("{ws}/jobs/a%20b"), Area::Arm, "/jobs/a%20b"),
             (lower, Area::Arm, ""),
+            (format!("/rp/workspaces{ws}"), Area::Arm, ""),
+            (
+                format!("/metric/v2.0{ws}/runs/x/batch"),
+                Area::Metric,
+                "/runs/x/batch",
+            ),
             (
                 format!("/history/v1.0{ws}/runs/x/details"),
                 Area::History,

@@ -28,6 +28,7 @@ pub fn router(app: Shared) -> Router {
         .nest(Area::Arm.inner(), routes::arm())
         .nest(Area::History.inner(), routes::run_history::router())
         .nest(Area::Artifact.inner(), routes::artifact::router())
+        .nest(Area::Metric.inner(), routes::metric::router())
         .nest(Area::Mlflow.inner(), routes::mlflow::router())
         .nest(Area::Blob.inner(), routes::blob::router())
         .nest(Area::Discovery.inner(), routes::workspace::discovery())

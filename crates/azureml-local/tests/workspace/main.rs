@@ -14,6 +14,7 @@ mod mlflow;
 mod orphans;
 mod outputs;
 mod routes;
+mod sdk_v1;
 mod seal;
 mod studio;
 mod support;

@@ -219,7 +219,7 @@ impl Shown {
             let elapsed = (change.time - since).to_std().unwrap_or_default();
             self.end_line();
             self.current = None;
-            self.print(&format!("{:<12}{}\n", change.status, after(elapsed)));
+            self.print(&format!("{:<11} {}\n", change.status, after(elapsed)));
             self.printed += 1;
             any = true;
         }

@@ -1,0 +1,262 @@
+//! What a script of SDK v1 (`azureml.core.Run.get_context()`) asks for in a job, request by request.
+
+use crate::support::{Workspace, ask, until};
+use azureml_wire::local::scope;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use end_to_end::wait_for;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The environment of a job that runs until the gate of its name is there.
+fn environment(workspace: &Workspace, job: &str) -> BTreeMap<String, String> {
+    let gate = workspace.gate(job);
+    workspace.submit(job, &format!("env; echo END; {}", until(&gate)), &json!({}));
+    let log = wait_for("its environment", || {
+        let log = workspace.log(job);
+        log.contains("\nEND\n").then_some(log)
+    });
+    log.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_jobs_environment_is_the_one_that_sdk_v1_loads_its_run_from() {
+    let workspace = Workspace::start();
+    let environment = environment(&workspace, "v1");
+    let of = |name: &str| environment[name].as_str();
+    assert_eq!(of("AZUREML_ARM_SUBSCRIPTION"), scope().subscription_id);
+    assert_eq!(of("AZUREML_ARM_RESOURCEGROUP"), "local");
+    assert_eq!(of("AZUREML_ARM_WORKSPACE_NAME"), "local");
+    assert_eq!(of("AZUREML_ARM_PROJECT_NAME"), "tests");
+    assert_eq!(of("AZUREML_RUN_ID"), "v1");
+    assert_eq!(of("AZUREML_SERVICE_ENDPOINT"), workspace.url());
+    assert!(of("AZUREML_EXPERIMENT_ID").parse::<u32>().is_ok());
+
+    // It reads when its token expires.
+    let claims = of("AZUREML_RUN_TOKEN")
+        .split('.')
+        .nth(1)
+        .expect("a JSON Web Token");
+    let claims = URL_SAFE_NO_PAD.decode(claims).expect("base64");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(claims["runId"], "v1");
+    assert_eq!(claims["exp"].to_string(), of("AZUREML_RUN_TOKEN_EXPIRY"));
+    assert!(claims["exp"].as_i64() > claims["iat"].as_i64());
+
+    // The addresses of all services, without a credential.
+    let roots = ask("GET", of("AZUREML_DISCOVERY_SERVICE_ENDPOINT"), &[], &[])
+        .expect(200)
+        .json();
+    for service in [
+        "api",
+        "history",
+        "experimentation",
+        "hyperdrive",
+        "modelmanagement",
+        "studio",
+    ] {
+        assert_eq!(roots[service], workspace.url(), "{service}");
+    }
+    fs::write(workspace.gate("v1"), "").expect("the folder is ours");
+    workspace.complete("v1");
+}
+
+#[test]
+fn a_script_of_sdk_v1_finds_its_run_and_logs_to_it() {
+    let workspace = Workspace::start();
+    let environment = environment(&workspace, "v1");
+    let token = &environment["AZUREML_RUN_TOKEN"];
+    let as_run =
+        |method: &str, path: &str, body: Value| workspace.ask_as(token, method, path, &body);
+    let workspace_itself = as_run(
+        "GET",
+        &format!("/rp/workspaces{}?api-version=2022-05-01", scope()),
+        Value::Null,
+    )
+    .expect(200)
+    .json();
+    assert_eq!(workspace_itself["name"], "local");
+    assert!(workspace_itself["properties"]["discoveryUrl"].is_string());
+
+    let run = format!(
+        "/history/v1.0{}/experimentids/{}/runs/v1",
+        scope(),
+        environment["AZUREML_EXPERIMENT_ID"]
+    );
+    let found = as_run("GET", &run, Value::Null).expect(200).json();
+    assert!(found["runNumber"].is_i64(), "{found}");
+    assert_eq!(found["dataContainerId"], "dcid.v1");
+    as_run(
+        "PATCH",
+        &run,
+        json!({ "runId": "v1", "tags": { "kind": "v1" } }),
+    )
+    .expect(200);
+    as_run("GET", &format!("{run}/metricsingest/wait"), Value::Null).expect(200);
+    as_run("POST", &format!("{run}/events"), json!({ "events": [] })).expect(200);
+    let renewed = as_run("GET", &format!("{run}/token"), Value::Null)
+        .expect(200)
+        .json();
+    let renewed = renewed["token"].as_str().expect("a token");
+    workspace
+        .ask_as(renewed, "GET", &run, &Value::Null)
+        .expect(200);
+
+    let metrics = format!("/metric/v2.0{}/runs/v1", scope());
+    let value = |second: u32, data: Value| json!({ "createdUtc": format!("2026-01-01T00:00:0{second}.000Z"), "step": null, "data": data });
+    let batch = json!({ "reportErrors": true, "values": [
+        { "name": "loss", "columns": { "loss": "Double" }, "properties": { "uxMetricType": "azureml.v1.scalar" },
+          "value": [value(1, json!({ "loss": 0.5 })), value(2, json!({ "loss": 0.25 })), value(3, json!({ "loss": "NaN" }))] },
+        { "name": "row", "columns": { "epoch": "Double", "note": "String" },
+          "value": [value(1, json!({ "epoch": 3, "note": "text" }))] },
+    ] });
+    // Sent again, it changes nothing.
+    for _ in 0..2 {
+        let errors = as_run("POST", &format!("{metrics}/batch"), batch.clone())
+            .expect(200)
+            .json();
+        let errors = errors["errors"].as_array().expect("a list");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0]
+                .to_string()
+                .contains("\\\"row/note\\\" was not logged"),
+            "{errors:?}"
+        );
+    }
+    let names = as_run("POST", &format!("{metrics}/list"), json!({}))
+        .expect(200)
+        .json();
+    let names: Vec<&str> = names["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|metric| metric["metricKey"]["name"].as_str())
+        .collect();
+    assert_eq!(names, ["loss", "row/epoch"]);
+    let full = as_run(
+        "POST",
+        &format!("{metrics}/full"),
+        json!({ "metricName": "loss" }),
+    )
+    .expect(200)
+    .json();
+    let values: Vec<&Value> = full["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|value| &value["data"]["loss"])
+        .collect();
+    assert_eq!(values, [&json!(0.5), &json!(0.25), &json!("NaN")]);
+    as_run(
+        "POST",
+        &format!("{metrics}/full"),
+        json!({ "metricName": "none" }),
+    )
+    .expect(404);
+    // MLflow sees the same.
+    let history = workspace
+        .ask(
+            "GET",
+            &format!(
+                "{}?run_id=v1&metric_key=loss",
+                scope().mlflow("metrics/get-history")
+            ),
+            &Value::Null,
+        )
+        .expect(200)
+        .json();
+    assert_eq!(history["metrics"].as_array().map(Vec::len), Some(3));
+
+    let uploads = as_run(
+        "POST",
+        &format!(
+            "/artifact/v2.0{}/artifacts/batch/metadata/ExperimentRun/dcid.v1",
+            scope()
+        ),
+        json!({ "paths": [{ "path": "extra/x.txt" }] }),
+    )
+    .expect(200)
+    .json();
+    let place = uploads["artifactContentInformation"]["extra/x.txt"]["contentUri"]
+        .as_str()
+        .expect("a URL");
+    crate::support::put_blob(place, b"x").expect(201);
+    fs::write(workspace.gate("v1"), "").expect("the folder is ours");
+    workspace.complete("v1");
+    assert!(
+        workspace
+            .artifacts("v1")
+            .contains(&"extra/x.txt".to_owned())
+    );
+}
+
+#[test]
+fn a_run_token_opens_nothing_of_another_run_or_of_the_workspace_to_sdk_v1() {
+    let workspace = Workspace::start();
+    workspace.submit("other", "true", &json!({}));
+    workspace.complete("other");
+    let environment = environment(&workspace, "own");
+    let token = &environment["AZUREML_RUN_TOKEN"];
+    let asked =
+        |method: &str, path: &str, body: Value| workspace.ask_as(token, method, path, &body).status;
+    let metrics = format!("/metric/v2.0{}/runs/other", scope());
+    assert_eq!(
+        asked("POST", &format!("{metrics}/batch"), json!({ "values": [] })),
+        403
+    );
+    assert_eq!(asked("POST", &format!("{metrics}/list"), json!({})), 403);
+    assert_eq!(
+        asked(
+            "POST",
+            &format!("{metrics}/full"),
+            json!({ "metricName": "m" })
+        ),
+        403
+    );
+    let history = |rest: &str| scope().run_history("other", rest);
+    assert_eq!(asked("GET", &history("/token"), Value::Null), 403);
+    assert_eq!(
+        asked("GET", &history("/metricsingest/wait"), Value::Null),
+        403
+    );
+    assert_eq!(asked("POST", &history("/events"), json!({})), 403);
+    let places = format!(
+        "/artifact/v2.0{}/artifacts/batch/metadata/ExperimentRun/dcid.other",
+        scope()
+    );
+    assert_eq!(
+        asked("POST", &places, json!({ "paths": [{ "path": "x" }] })),
+        403
+    );
+    for path in [
+        "/jobs",
+        "/datastores/workspaceblobstore",
+        "/environments",
+        "/computes",
+    ] {
+        assert_eq!(
+            asked("GET", &format!("{}{path}", scope()), Value::Null),
+            403,
+            "{path}"
+        );
+        assert_eq!(
+            asked(
+                "GET",
+                &format!("/rp/workspaces{}{path}", scope()),
+                Value::Null
+            ),
+            403,
+            "{path}"
+        );
+    }
+    assert_eq!(asked("PUT", &scope().to_string(), json!({})), 403);
+    fs::write(workspace.gate("own"), "").expect("the folder is ours");
+    workspace.complete("own");
+    // With its end, its token opens nothing more.
+    assert_eq!(asked("GET", &scope().to_string(), Value::Null), 401);
+}
