@@ -1,6 +1,6 @@
 //! What environments, codes, models and data have in common: names with versions that do not change.
 
-use super::{next_link, readdress, resource};
+use super::{environment, next_link, readdress, resource};
 use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
 use crate::server::body::Json as Body;
@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use azureml_wire::local::scope;
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -183,6 +184,15 @@ pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String])
     ))
 }
 
+/// The versions of a name; an environment that Azure ML curates has one, although it is not here.
+fn known_versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asset>> {
+    let mut versions = asset::versions(store, kind, name)?;
+    if versions.is_empty() && kind == Kind::Environment {
+        versions.extend(environment::curated(name, None));
+    }
+    Ok(versions)
+}
+
 /// All names of a kind.
 async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Json<Value>> {
     let containers = app
@@ -212,7 +222,7 @@ fn is_anonymous(asset: &Asset) -> bool {
 /// One name.
 async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Value>> {
     app.db(move |store| {
-        let versions = asset::versions(store, kind, &name)?;
+        let versions = known_versions(store, kind, &name)?;
         if versions.is_empty() {
             return Err(missing(kind, &name, None, &asset::names(store, kind)?));
         }
@@ -236,7 +246,7 @@ pub async fn list_versions(
             if let Some(hash) = hash {
                 return asset::codes_by_hash(store, &hash);
             }
-            let versions = asset::versions(store, kind, &of)?;
+            let versions = known_versions(store, kind, &of)?;
             if versions.is_empty() {
                 return Err(missing(kind, &of, None, &asset::names(store, kind)?));
             }
@@ -271,6 +281,11 @@ pub async fn get_version(
         .db(move |store| {
             if let Some(found) = asset::get(store, kind, &name, &number)? {
                 return Ok(found);
+            }
+            if kind == Kind::Environment
+                && let Some(curated) = environment::curated(&name, Some(&number))
+            {
+                return Ok(curated);
             }
             let versions = asset::versions(store, kind, &name)?;
             if versions.is_empty() {

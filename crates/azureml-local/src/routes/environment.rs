@@ -3,7 +3,7 @@
 use super::asset::Rules;
 use crate::error::{Error, Result};
 use crate::server::body::strict;
-use crate::store::asset::Kind;
+use crate::store::asset::{Asset, Kind};
 use azureml_wire::arm::Resource;
 use azureml_wire::environment::EnvironmentVersionProperties;
 use serde_json::{Value, json};
@@ -34,4 +34,28 @@ fn complete(properties: &mut Value) {
     if properties.get("osType").is_none() {
         properties["osType"] = json!("Linux");
     }
+}
+
+/// What the names of environments begin with that Azure ML curates.
+const CURATED: &str = "AzureML-";
+
+/// Whether an environment is one that Azure ML, and not this workspace, provides: by its name, or by its registry.
+pub fn is_curated(id: &str, name: &str) -> bool {
+    name.get(..CURATED.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(CURATED))
+        || id.starts_with("azureml://registries/")
+}
+
+/// A curated environment that this workspace does not have: clients look for it before they name it in a job.
+pub fn curated(name: &str, version: Option<&str>) -> Option<Asset> {
+    is_curated("", name).then(|| Asset {
+        name: name.to_owned(),
+        version: version.unwrap_or("1").to_owned(),
+        properties: json!({
+            "description": "Curated by Azure ML; in the local workspace its jobs run on this machine as it is",
+            "image": format!("mcr.microsoft.com/azureml/curated/{}:latest", name[CURATED.len()..].to_ascii_lowercase()),
+            "environmentType": "Curated",
+        }),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+    })
 }

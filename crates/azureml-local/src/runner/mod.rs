@@ -208,9 +208,17 @@ async fn run(
     if let Ok(warnings) = &collected
         && !warnings.is_empty()
     {
-        let (name, warnings) = (name.to_owned(), warnings.clone());
-        app.db(move |store| job::set_warnings(store, &name, &warnings))
-            .await?;
+        let (name, left_out) = (name.to_owned(), warnings.clone());
+        app.db(move |store| {
+            let mut warnings = job::get(store, &name)?.map_or_else(Vec::new, |job| job.warnings);
+            for warning in left_out {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+            job::set_warnings(store, &name, &warnings)
+        })
+        .await?;
     }
     if let Some(failure) = failure.or(collected.err()) {
         return Ok(End::Failed(failure));

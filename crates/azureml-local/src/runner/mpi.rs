@@ -48,6 +48,21 @@ pub fn launch(
     ))
 }
 
+/// What `mpirun` would tell a process that is the only one: it needs no `mpirun`, and programs look who they are.
+pub fn alone() -> BTreeMap<String, String> {
+    [
+        ("OMPI_COMM_WORLD_SIZE", "1"),
+        ("OMPI_COMM_WORLD_RANK", "0"),
+        ("OMPI_COMM_WORLD_LOCAL_SIZE", "1"),
+        ("OMPI_COMM_WORLD_LOCAL_RANK", "0"),
+        ("OMPI_COMM_WORLD_NODE_RANK", "0"),
+        ("OMPI_UNIVERSE_SIZE", "1"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
 /// Which process failed, by what `mpirun` says in this log.
 pub fn failed_rank(log: &str) -> Option<usize> {
     log.lines().rev().find_map(|line| {

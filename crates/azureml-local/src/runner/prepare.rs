@@ -10,9 +10,9 @@ use crate::app::App;
 use crate::error::Error;
 use crate::name::{PortName, RunName};
 use crate::routes::asset::missing;
-use crate::routes::compute;
+use crate::routes::{compute, environment};
 use crate::store::asset::{self, Kind};
-use crate::store::job::Job;
+use crate::store::job::{self, Job};
 use azureml_wire::arm::last_part;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput, ProcessCount};
 use serde_json::Value;
@@ -38,7 +38,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         .and_then(|resources| resources.instance_count)
         .map_or(1, |count| count.max(1) as usize);
     check_compute(app, &request, nodes)?;
-    check_environment(app, &request.environment_id)?;
+    let warning = check_environment(app, &request.environment_id)?;
 
     let run = RunName::parse(&job.name)?;
     let folder = Folder::of(&app.home, &run);
@@ -66,6 +66,9 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         bindings.insert(format!("outputs.{name}"), Binding::Path(path));
     }
     let processes = processes(app, job, &request, nodes)?;
+    if let (Some(warning), Some(first)) = (warning, processes.first()) {
+        warn(app, job, first, warning)?;
+    }
     let mut command = resolve(&request.command, &bindings);
     let mut environment = variables::of_job(app, job, &folder, &bindings);
     if let Some(count) = joined_by_mpi(&request) {
@@ -123,8 +126,9 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry of Azure's.
-fn check_environment(app: &App, id: &str) -> Result<(), Failure> {
+/// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry of Azure's. Gives what is
+/// to be said of one that is not here and runs all the same.
+fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
     let short = id
         .rsplit_once("/environments/")
         .map_or(id, |(_, rest)| rest)
@@ -140,13 +144,20 @@ fn check_environment(app: &App, id: &str) -> Result<(), Failure> {
     } else {
         (short, None)
     };
-    app.store.transaction(|store| {
+    let warning = app.store.transaction(|store| {
         let versions = asset::versions(store, Kind::Environment, name)?;
         let there = version.map_or(!versions.is_empty(), |version| {
             versions.iter().any(|asset| asset.version == version)
         });
-        if there {
-            return Ok(());
+        // One of the same name in a registry is another.
+        if there && !id.starts_with("azureml://registries/") {
+            return Ok(None);
+        }
+        if environment::is_curated(id, name) {
+            return Ok(Some(format!(
+                "the environment {name:?} is Azure's and not in this workspace: \
+                 the job runs on this machine as it is, with its own programs and packages"
+            )));
         }
         let error = if versions.is_empty() {
             missing(
@@ -163,6 +174,18 @@ fn check_environment(app: &App, id: &str) -> Result<(), Failure> {
             "{error}\nhint: choose one of them, or register it first"
         )))
     })?;
+    Ok(warning)
+}
+
+/// Says something of a job before its command says anything: on its page, and in its log.
+fn warn(app: &App, job: &Job, process: &Process, warning: String) -> Result<(), Failure> {
+    // A preparation that was cut short has said it already.
+    if fs::metadata(&process.log).map_or(0, |log| log.len()) == 0 {
+        fs::write(&process.log, format!("azureml-local: warning: {warning}\n"))
+            .map_err(Error::from)?;
+    }
+    app.store
+        .transaction(|store| job::set_warnings(store, &job.name, &[warning]))?;
     Ok(())
 }
 
@@ -289,6 +312,12 @@ fn processes(
         Some(Distribution::PyTorch(count)) => processes_per_node(count),
         // What starts the others is one process.
         Some(Distribution::Mpi(_)) if joined_by_mpi(request).is_some() => return alone(log_of(0)),
+        Some(Distribution::Mpi(_)) => {
+            return Ok(vec![Process {
+                environment: mpi::alone(),
+                log: logs.join("std_log.txt"),
+            }]);
+        }
         _ if nodes == 1 => return alone(logs.join("std_log.txt")),
         _ => 1,
     };

@@ -708,6 +708,92 @@ fn without_mpi_a_job_for_it_fails_with_a_hint() {
 }
 
 #[test]
+fn a_job_for_mpi_with_one_process_knows_that_it_is_alone() {
+    let workspace = Workspace::start();
+    for (name, distribution) in [
+        (
+            "one",
+            json!({ "distributionType": "Mpi", "processCountPerInstance": 1 }),
+        ),
+        ("none", json!({ "distributionType": "Mpi" })),
+    ] {
+        workspace.submit(
+            name,
+            "echo $OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE $OMPI_COMM_WORLD_LOCAL_RANK/$OMPI_COMM_WORLD_LOCAL_SIZE",
+            &json!({ "distribution": distribution, "environmentVariables": { "PATH": "/nowhere" } }),
+        );
+        workspace.complete(name);
+        assert_eq!(workspace.log(name), "0/1 0/1\n");
+    }
+}
+
+#[test]
+fn curated_environments_run_on_this_machine_with_a_warning() {
+    let workspace = Workspace::start();
+    for (number, id) in [
+        "azureml:AzureML-sklearn-1.5@latest",
+        "azureml:AzureML-sklearn-1.5:3",
+        "AzureML-sklearn-1.5",
+        "azureml:AzureML-acpt-pytorch-2.11-cuda13:33",
+        "azureml://registries/azureml/environments/sklearn-1.5/labels/latest",
+        "azureml://registries/azureml/environments/acpt-pytorch-2.2-cuda12.1/versions/40",
+        "azureml://registries/azureml/environments/rust-tch-gpu/versions/1",
+        &scope().path(["environments", "AzureML-tensorflow-2.16", "versions", "9"]),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("curated-{number}");
+        workspace.submit(
+            &name,
+            "echo ran; ln -s / outputs/root",
+            &json!({ "environmentId": id }),
+        );
+        let details = workspace.complete(&name);
+        let warnings = details["warnings"].to_string();
+        assert!(
+            warnings.contains("runs on this machine as it is"),
+            "{id}: {warnings}"
+        );
+        assert!(
+            warnings.contains("outputs/root was not kept"),
+            "{id}: {warnings}"
+        );
+        let log = workspace.log(&name);
+        assert!(
+            log.starts_with("azureml-local: warning: the environment \""),
+            "{id}: {log}"
+        );
+        assert!(log.ends_with("\nran\n"), "{id}: {log}");
+    }
+    // Clients look for it first.
+    let found = workspace.get("/environments/AzureML-sklearn-1.5");
+    assert_eq!(found["properties"]["latestVersion"], "1");
+    let found = workspace.get("/environments/AzureML-sklearn-1.5/versions/7");
+    assert_eq!(found["properties"]["environmentType"], "Curated");
+    workspace.get("/environments/AzureML-sklearn-1.5/versions");
+    // Others are still looked up.
+    workspace.submit(
+        "own",
+        "true",
+        &json!({ "environmentId": "azureml:sklearn:1" }),
+    );
+    let message = workspace.fail("own");
+    assert!(
+        message.contains("there is no environment \"sklearn\""),
+        "{message}"
+    );
+    assert!(
+        workspace.details("own")["warnings"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    );
+    workspace
+        .arm("GET", "/environments/sklearn/versions/1", &Value::Null)
+        .expect(404);
+}
+
+#[test]
 fn outputs_do_not_lead_out_of_the_job() {
     let workspace = Workspace::start();
     fs::write(workspace.gate("private.txt"), "private").expect("the folder is ours");
