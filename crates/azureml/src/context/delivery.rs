@@ -19,6 +19,8 @@ const BATCH: usize = 100;
 const KEPT: usize = 100_000;
 /// The most refusals that are printed, and that one error names.
 const TOLD: usize = 10;
+/// Why a flush did not end in time where the service is there.
+const SLOW: &str = "the service takes them too slowly";
 /// Between two tries, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long `flush` waits for a service that is away, and how long nobody is told that it is.
@@ -107,7 +109,7 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
     let mut received = Vec::new();
     loop {
         // While one batch is under way the next one gathers.
-        while away.as_ref().is_none_or(Away::is_over) && !backlog.is_empty() {
+        if backlog.is_due(away.as_ref()) {
             match backlog.send(&tracking).await {
                 Ok(()) => away = None,
                 Err(Unsent::Refused(error)) => {
@@ -124,8 +126,9 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
         flushes = still;
         for flush in over {
             let result = match (&away, refused.take()) {
-                (Some(away), _) if !backlog.is_empty() => {
-                    Err(Unsent::Away(backlog.unsent(&away.reason)))
+                (away, _) if !backlog.is_empty() => {
+                    let reason = away.as_ref().map_or(SLOW, |away| &away.reason);
+                    Err(Unsent::Away(backlog.unsent(reason)))
                 }
                 (_, Some(error)) => Err(Unsent::Refused(error)),
                 _ => Ok(()),
@@ -133,9 +136,11 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
             // Whoever asked may have gone.
             let _ = flush.answer.send(result);
         }
+        let due = backlog.is_due(away.as_ref()).then(Instant::now);
         let wake = away
             .iter()
             .map(|away| away.next)
+            .chain(due)
             .chain(flushes.iter().map(|flush| flush.deadline))
             .min();
         let wait = async {
@@ -312,6 +317,11 @@ fn named<T>(verb: &str, noun: &str, records: &[T], name: impl Fn(&T) -> String) 
 }
 
 impl Backlog {
+    /// Whether there is something to be sent now.
+    fn is_due(&self, away: Option<&Away>) -> bool {
+        !self.is_empty() && away.is_none_or(Away::is_over)
+    }
+
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
