@@ -29,16 +29,21 @@ pub struct Entry {
 /// `.amlignore` of the folder beats its `.gitignore`; ignored folders are never entered. A link stands for what it leads to, wherever
 /// that is, as for the official client. Nothing else is left out: what cannot be sent is an error.
 pub fn files(folder: &Path) -> Result<Vec<Entry>> {
+    files_without(folder, None)
+}
+
+/// As [`files`], without what one more pattern ignores.
+pub fn files_without(folder: &Path, pattern: Option<&str>) -> Result<Vec<Entry>> {
     let root = folder
         .canonicalize()
         .map_err(Error::io("cannot read", folder))?;
-    let mut files = Walk::new(&root, rules(&root)?).files()?;
+    let mut files = Walk::new(&root, rules(&root, pattern)?).files()?;
     files.sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
     Ok(files)
 }
 
 /// The patterns of what is not sent.
-fn rules(root: &Path) -> Result<Gitignore> {
+fn rules(root: &Path, pattern: Option<&str>) -> Result<Gitignore> {
     let [aml, git] = [".amlignore", ".gitignore"].map(|name| root.join(name));
     // One that leads nowhere is an error of the walk.
     let file = if aml.symlink_metadata().is_ok() {
@@ -60,6 +65,9 @@ fn rules(root: &Path) -> Result<Gitignore> {
     let mut rules = GitignoreBuilder::new(root);
     if let Some(error) = rules.add(&file).filter(|error| !is_missing(error)) {
         return Err(wrong(error));
+    }
+    if let Some(pattern) = pattern {
+        rules.add_line(None, pattern).map_err(wrong)?;
     }
     rules.build().map_err(wrong)
 }

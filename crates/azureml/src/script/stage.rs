@@ -9,6 +9,8 @@ use crate::snapshot;
 use std::path::Path;
 use tempfile::TempDir;
 
+/// What cargo has built, whatever lies in there.
+const BUILT: &str = "/target/";
 /// Larger files are data, which is given as an input.
 const SMALL: u64 = 16 << 20;
 
@@ -18,7 +20,7 @@ pub fn stage(source: &Path, program: &str, built: &Built) -> Result<TempDir> {
         .prefix("azureml-script-")
         .tempdir()
         .map_err(Error::io("cannot make a folder in", std::env::temp_dir()))?;
-    for file in snapshot::files(source)? {
+    for file in snapshot::files_without(source, Some(BUILT))? {
         if !belongs(&file.name) {
             continue;
         }
@@ -49,8 +51,7 @@ fn belongs(name: &str) -> bool {
         file,
         "Cargo.toml" | "Cargo.lock" | ".gitignore" | ".amlignore"
     );
-    let is_built = name.split('/').next() == Some("target");
-    !(is_source || is_cargos || is_built)
+    !(is_source || is_cargos)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -83,6 +84,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, name).unwrap();
         }
+        std::os::unix::fs::symlink("nowhere", source.path().join("target/broken")).unwrap();
         let big = std::fs::File::options()
             .write(true)
             .open(source.path().join("big.bin"))
