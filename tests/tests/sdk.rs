@@ -12,7 +12,7 @@ use end_to_end::{LocalWorkspace, kill, wait_for};
 use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
@@ -1560,6 +1560,103 @@ fn metrics_outlive_the_local_workspace() {
     });
 }
 
+/// Not a test of its own: the training program of the job below, run by it.
+#[test]
+fn careless_training_program() {
+    let run = Run::get_context();
+    if run.is_offline() {
+        return;
+    }
+    // All of it waits while the first is sent, and goes as one batch.
+    for number in 0..50 {
+        run.log_param(&format!("p{number}"), number);
+    }
+    run.log_param("p7", "another value");
+    run.log_param("last", 1);
+    let text = error(run.flush());
+    assert!(
+        text.starts_with("logging parameter `p7` failed: 400"),
+        "{text}"
+    );
+    println!("refused");
+}
+
+#[test]
+fn a_refused_parameter_takes_no_other_with_it() {
+    client("a_refused_parameter_takes_no_other_with_it", || {
+        let this = std::env::current_exe().unwrap();
+        write("source/readme.txt", "hello");
+        let src = ScriptRunConfig::new("source")
+            .command(format!(
+                "{} careless_training_program --exact --nocapture",
+                this.display()
+            ))
+            .compute_target("cpu-cluster")
+            .environment("rust-tch-gpu");
+        let ws = Workspace::from_config().unwrap();
+        let run = Experiment::new(&ws, "sdk").submit(&src).unwrap();
+        run.wait_for_completion(false).unwrap();
+        assert!(run.logs().unwrap().contains("refused"));
+        let mut logged = params(&run);
+        logged.sort();
+        let mut expected: Vec<_> = (0..50)
+            .map(|number| (format!("p{number}"), number.to_string()))
+            .collect();
+        expected.push(("last".to_owned(), "1".to_owned()));
+        expected.sort();
+        assert_eq!(logged, expected);
+    });
+}
+
+#[test]
+fn links_out_of_the_folder_arrive_as_what_they_lead_to() {
+    client(
+        "links_out_of_the_folder_arrive_as_what_they_lead_to",
+        || {
+            write("shared/common.sh", "echo common");
+            write("shared/data/far.txt", "far\n");
+            write(
+                "source/job.sh",
+                ". ./common.sh; cat lib/far.txt \"$1\"/in/far.txt",
+            );
+            write("input/readme.txt", "hello");
+            symlink("../shared/common.sh", "source/common.sh").unwrap();
+            symlink("../shared/data", "source/lib").unwrap();
+            symlink("../shared/data", "input/in").unwrap();
+            let config = |command: &str| {
+                ScriptRunConfig::new("source")
+                    .command(command)
+                    .compute_target("cpu-cluster")
+                    .environment("rust-tch-gpu")
+            };
+            let submitted =
+                config("sh job.sh ${{inputs.data}}").input("data", Input::folder("input"));
+            let run = submit(&submitted);
+            run.wait_for_completion(false).unwrap();
+            assert_eq!(run.logs().unwrap(), "common\nfar\nfar\n");
+            let ws = Workspace::from_config().unwrap();
+            let data = Data::from_folder("linked", "input").register(&ws).unwrap();
+            data.download("copy").unwrap();
+            let copied = std::fs::read_to_string("copy/in/far.txt");
+            assert_eq!(copied.unwrap(), "far\n");
+
+            // What leads nowhere is named before anything is sent.
+            symlink("../shared/gone.sh", "source/gone.sh").unwrap();
+            symlink("..", "input/loop").unwrap();
+            let text = hinted(Experiment::new(&ws, "sdk").submit(&config("true")));
+            assert!(
+                text.contains("source/gone.sh leads to ../shared/gone.sh, which cannot be read"),
+                "{text}"
+            );
+            let text = hinted(Data::from_folder("looped", "input").register(&ws));
+            assert!(
+                text.contains("leads back to a folder that it lies in"),
+                "{text}"
+            );
+        },
+    );
+}
+
 #[test]
 fn metrics_find_a_local_workspace_that_is_back_at_another_address() {
     client(
@@ -1595,10 +1692,12 @@ fn submit_secrets(ws: &Workspace) -> Run {
         .compute_target("cpu-cluster")
         .environment("rust-tch-gpu")
         .environment_variable("PLANTED", "planted-variable");
-    let run = Experiment::new(ws, "sdk").submit(&config).unwrap();
-    run.wait_for_completion(false).unwrap();
+    let run = Experiment::new(ws, "sdk")
+        .submit(&config)
+        .expect("the job is submitted");
+    run.wait_for_completion(false).expect("it ends well");
     assert_eq!(
-        run.logs().unwrap(),
+        run.logs().expect("it has a log"),
         "started planted-variable planted-source\n"
     );
     run
