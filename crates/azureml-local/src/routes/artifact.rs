@@ -175,15 +175,21 @@ pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<RunName> {
     .await
 }
 
+/// A path without `.` and empty parts, which lead nowhere. `..` stays, and is the name of nothing.
+pub fn plain(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    parts.join("/")
+}
+
 /// One page of a run's artifacts; `address` is the listing's own.
 pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> Result<Value> {
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
-    let prefix = page
-        .path
-        .as_deref()
-        .unwrap_or_default()
-        .trim_end_matches('/');
+    let prefix = plain(page.path.as_deref().unwrap_or_default());
+    let prefix = prefix.as_str();
     let after = page.continuation_token.as_deref().unwrap_or_default();
     let mut matching = all.values().filter(|found| {
         found.name.as_str() > after
@@ -221,24 +227,29 @@ pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> 
 
 /// Where one artifact can be read.
 pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
-    let path = page.path.as_deref().unwrap_or_default();
+    let path = plain(page.path.as_deref().unwrap_or_default());
     let artifacts = Artifacts::of(app, run);
-    if !artifacts.all().await?.contains_key(path) {
+    if !artifacts.all().await?.contains_key(&path) {
         return Err(Error::not_found(format!(
             "run \"{run}\" has no artifact {path:?}"
         )));
     }
-    Ok(artifacts.content(path, Access::Read))
+    Ok(artifacts.content(&path, Access::Read))
 }
 
 /// Where all artifacts whose paths begin alike can be read.
 pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
-    let prefix = page.path.as_deref().unwrap_or_default();
+    let asked = page.path.as_deref().unwrap_or_default();
+    let mut prefix = plain(asked);
+    // The last part may be cut anywhere, but for a slash.
+    if asked.ends_with('/') && !prefix.is_empty() {
+        prefix.push('/');
+    }
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
     let value: Vec<Value> = all
         .keys()
-        .filter(|path| path.starts_with(prefix))
+        .filter(|path| path.starts_with(&prefix))
         .map(|path| artifacts.content(path, Access::Read))
         .collect();
     Ok(json!({ "value": value }))

@@ -466,6 +466,25 @@ fn paths_of_artifacts_may_have_dots_and_lead_nowhere_else() {
     ] {
         assert_eq!(files(path), expected, "{path}");
     }
+    // Run history has the same files.
+    for (path, expected) in [("./b", 1), (".", 2), ("b/./c.txt", 1), ("b/", 1), ("c", 0)] {
+        let list = scope().run_history(&id, &format!("/artifacts/path?path={path}"));
+        let list = workspace.ask("GET", &list, &Value::Null).expect(200).json();
+        let count = list["value"].as_array().map(Vec::len);
+        assert_eq!(count, Some(expected), "{path}");
+    }
+    let content = scope().run_history(&id, "/artifacts/contentinfo?path=./b/./c.txt");
+    let content = workspace
+        .ask("GET", &content, &Value::Null)
+        .expect(200)
+        .json();
+    assert_eq!(content["path"], "b/c.txt");
+    let contents = scope().run_history(&id, "/artifacts/prefix/contentinfo?path=./b/");
+    let contents = workspace
+        .ask("GET", &contents, &Value::Null)
+        .expect(200)
+        .json();
+    assert_eq!(contents["value"].as_array().map(Vec::len), Some(1));
     for path in ["..", "b/../..", "/etc", "..%2F.."] {
         let list = scope().mlflow(&format!("artifacts/list?run_id={id}&path={path}"));
         let refused = workspace.ask("GET", &list, &Value::Null).expect(400).json();

@@ -83,16 +83,13 @@ async fn list_artifacts(
     })))
 }
 
-/// A path within a run's artifacts without `.` and empty parts; one that leads out is refused.
+/// A path within a run's artifacts; one that leads out is refused.
 fn resolve(path: &str) -> Result<String> {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if path.starts_with('/') || path.contains(['\0', '\\']) || parts.contains(&"..") {
+    let leads_out = path.split('/').any(|part| part == "..");
+    if leads_out || path.starts_with('/') || path.contains(['\0', '\\']) {
         return Err(Error::invalid("Invalid path"));
     }
-    Ok(parts.join("/"))
+    Ok(artifact::plain(path))
 }
 
 /// The run and the path within it that a path of MLflow's artifact service names: below the run's own folder, or below the place
