@@ -29,6 +29,8 @@ pub mod env {
     pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
     /// Python with azure-ai-ml.
     pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
+    /// Python with azureml-core.
+    pub const PYTHON_AZUREML_CORE: &str = "AZUREML_TEST_PYTHON_AZUREML_CORE";
     /// Azurite's blob service.
     pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.

@@ -12,6 +12,33 @@ fn azure_ai_ml_submits_streams_and_finds_everything() {
 }
 
 #[test]
+fn a_training_script_of_sdk_v1_runs_in_a_job() {
+    let workspace = LocalWorkspace::start();
+    let seen = judge(
+        env::PYTHON_AZUREML_CORE,
+        "azureml_core_client.py",
+        &workspace,
+    );
+    let expected = json!({
+        "status": "Completed",
+        "error": null,
+        "tags": { "kind": "v1" },
+        "made": "by v1",
+        "lines": [
+            "run v1 of v1 in local",
+            "accuracies [0.1, 0.2]",
+            "epoch/accuracy 0.3",
+            "epoch/number 1.0",
+            "loss [0.5, 0.25]",
+            "Running {'kind': 'v1'} True",
+            "again v1 in local",
+        ],
+        "losses": [0.5, 0.25],
+    });
+    assert_eq!(seen, expected, "{}", pretty(&seen));
+}
+
+#[test]
 fn mlflow_tracks_searches_and_keeps_artifacts() {
     let workspace = LocalWorkspace::start();
     let mut seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &workspace);

@@ -48,6 +48,11 @@ pub const AZURE_AI_ML: Environment = Environment {
     name: "azure-ai-ml",
     why: "Azure ML's own client, a judge",
 };
+/// SDK v1, whose scripts run in jobs.
+pub const AZUREML_CORE: Environment = Environment {
+    name: "azureml-core",
+    why: "Azure ML's SDK v1, which training scripts use",
+};
 /// The judge of models.
 pub const TORCH: Environment = Environment {
     name: "torch",

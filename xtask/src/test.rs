@@ -25,11 +25,12 @@ const LONG: &str = "AZUREML_TEST_LONG";
 const MOST_AT_ONCE: usize = 4;
 
 /// What the tests under `tests/` are told; `tests/src/lib.rs` reads these variables.
-const JUDGES: [(&str, Environment); 6] = [
+const JUDGES: [(&str, Environment); 7] = [
     ("AZUREML_TEST_PYTHON_LAB", python::LAB),
     ("AZUREML_TEST_PYTHON_FRONT_ENDS", python::FRONT_ENDS),
     ("AZUREML_TEST_PYTHON_MLFLOW", python::MLFLOW),
     ("AZUREML_TEST_PYTHON_AZURE_AI_ML", python::AZURE_AI_ML),
+    ("AZUREML_TEST_PYTHON_AZUREML_CORE", python::AZUREML_CORE),
     ("AZUREML_TEST_PYTHON_TORCH", python::TORCH),
     ("AZUREML_TEST_PYTHON_MPI", python::MPI),
 ];

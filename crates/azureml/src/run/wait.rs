@@ -219,7 +219,7 @@ impl Shown {
             let elapsed = (change.time - since).to_std().unwrap_or_default();
             self.end_line();
             self.current = None;
-            self.print(&format!("{:<11} {}\n", change.status, after(elapsed)));
+            self.print(&status_line(change.status, elapsed));
             self.printed += 1;
             any = true;
         }
@@ -440,6 +440,11 @@ fn is_after_running(status: JobStatus) -> bool {
     matches!(status, JobStatus::Finalizing | JobStatus::CancelRequested) || status.ends_streaming()
 }
 
+/// A status with its time; the longest one still has a space behind it.
+fn status_line(status: JobStatus, elapsed: Duration) -> String {
+    format!("{status:<11} {}\n", after(elapsed))
+}
+
 fn after(elapsed: Duration) -> String {
     format!("after {}", duration::short(rounded(elapsed)))
 }
@@ -490,6 +495,17 @@ async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_status_has_a_space_before_its_time() {
+        let line = |status| status_line(status, Duration::ZERO);
+        assert_eq!(line(JobStatus::Queued), "Queued      after 0 s\n");
+        assert_eq!(line(JobStatus::Provisioning), "Provisioning after 0 s\n");
+        assert_eq!(
+            line(JobStatus::CancelRequested),
+            "CancelRequested after 0 s\n"
+        );
+    }
 
     #[test]
     fn a_failure_has_one_way_out_the_best_there_is() {
