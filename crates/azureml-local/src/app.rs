@@ -13,7 +13,7 @@ use crate::studio::live::Watches;
 use azureml_wire::local::scope;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A running local workspace. Has no `Debug`: it holds the token.
@@ -34,6 +34,8 @@ pub struct App {
     pub queue: Queue,
     /// The machine under it.
     pub machine: Machine,
+    /// Held while a blob is replaced or changed, so that its conditions are those of the one that is.
+    pub blobs: Mutex<()>,
     /// Requests that are being answered.
     pub activity: Activity,
     /// Where exchanges are recorded.
@@ -56,6 +58,11 @@ impl App {
     /// What MLflow clients take as tracking URI.
     pub fn tracking_uri(&self) -> String {
         format!("{}/mlflow/v2.0{}", self.url(), scope())
+    }
+
+    /// Lets nobody else replace or change a blob until the result is dropped.
+    pub fn alone_with_blobs(&self) -> MutexGuard<'_, ()> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses to go on when the home folder is no longer this server's.

@@ -68,6 +68,14 @@ impl Found {
             .map_err(|error| missing_or(error, &self.name))
     }
 
+    /// Marks it as written now, when what it has beside its content changes.
+    pub fn touch(&self) -> Result<Self> {
+        let Opened { file, found } = self.open()?;
+        file.set_modified(SystemTime::now())?;
+        let metadata = file.metadata()?;
+        Ok(Self::new(found.name, found.dir, found.path, &metadata))
+    }
+
     /// Changes whenever the content does: each content is another file.
     pub fn etag(&self) -> String {
         let nanoseconds = self

@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,6 +97,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         port,
         queue: Queue::default(),
         machine: Machine::default(),
+        blobs: Mutex::default(),
         activity: Activity::default(),
         trace,
         tickets: Tickets::new()?,

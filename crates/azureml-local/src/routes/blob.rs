@@ -1,4 +1,9 @@
-//! The blob store's data plane, as far as the official clients use it: block blobs, metadata, ranges, listings.
+//! The blob store's data plane, as far as the official clients use it: block blobs, properties, conditions, ranges, copies,
+//! listings.
+
+mod condition;
+mod copy;
+mod properties;
 
 use crate::app::{Shared, blocking};
 use crate::blob::{self, Found, Opened};
@@ -8,6 +13,7 @@ use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Relative, RunName};
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
+use crate::server::auth::Caller;
 use crate::server::render::escape;
 use crate::signer::hex;
 use crate::store::blob::{self as info, Info};
@@ -18,6 +24,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use chrono::{DateTime, Utc};
+use condition::{Conditions, Read};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -96,6 +103,7 @@ async fn on_blob(
     State(app): State<Shared>,
     Path((container, name)): Path<(String, String)>,
     Query(call): Query<Call>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
@@ -110,12 +118,15 @@ async fn on_blob(
         (&Method::HEAD, None) | (&Method::GET | &Method::HEAD, Some("metadata")) => {
             target.head(&parts.headers).await
         }
+        (&Method::PUT, None) if parts.headers.contains_key(copy::SOURCE) => {
+            target.copy(&parts.headers, &caller).await
+        }
         (&Method::PUT, None) => target.put(&parts.headers, body).await,
         (&Method::PUT, Some("block")) => target.put_block(call.blockid, body).await,
         (&Method::PUT, Some("blocklist")) => target.put_block_list(&parts.headers, body).await,
         (&Method::PUT, Some("metadata")) => target.put_metadata(&parts.headers).await,
         (&Method::PUT, Some("properties")) => target.put_properties(&parts.headers).await,
-        (&Method::DELETE, None) => target.delete().await,
+        (&Method::DELETE, None) => target.delete(&parts.headers).await,
         _ => Err(not_supported()),
     }
 }
@@ -150,6 +161,13 @@ fn target(app: &Shared, name: BlobName) -> Target {
         app: app.clone(),
         container: ContainerName::default_datastore(),
         name,
+    }
+}
+
+fn unsatisfiable() -> Error {
+    Error::Invalid {
+        code: "UnsatisfiableCondition",
+        message: "a read cannot ask that there is nothing to read".to_owned(),
     }
 }
 
@@ -194,9 +212,11 @@ impl Target {
 
     async fn head(&self, headers: &HeaderMap) -> Result<Response> {
         let (found, info) = self.find().await?;
-        check_conditions(headers, Some(&found))?;
-        let mut response = answer(StatusCode::OK, Some(&found));
-        describe(response.headers_mut(), &info);
+        let mut response = match Conditions::of(headers)?.read_of(&found)? {
+            Read::NotModified => return Ok(answer(StatusCode::NOT_MODIFIED, Some(&found))),
+            Read::Content => answer(StatusCode::OK, Some(&found)),
+        };
+        properties::describe(response.headers_mut(), &info);
         set(
             response.headers_mut(),
             header::CONTENT_LENGTH,
@@ -207,8 +227,8 @@ impl Target {
 
     async fn get(&self, headers: &HeaderMap) -> Result<Response> {
         let (Opened { file, found }, info) = self.open().await?;
-        if let Some(not_modified) = check_conditions(headers, Some(&found))? {
-            return Ok(not_modified);
+        if Conditions::of(headers)?.read_of(&found)? == Read::NotModified {
+            return Ok(answer(StatusCode::NOT_MODIFIED, Some(&found)));
         }
         let range = headers
             .get("x-ms-range")
@@ -227,7 +247,7 @@ impl Target {
         let mut file = File::from_std(file);
         file.seek(SeekFrom::Start(start)).await?;
         let mut response = answer(status, Some(&found));
-        describe(response.headers_mut(), &info);
+        properties::describe(response.headers_mut(), &info);
         set(
             response.headers_mut(),
             header::CONTENT_LENGTH,
@@ -242,9 +262,6 @@ impl Target {
     }
 
     async fn put(&self, headers: &HeaderMap, body: Body) -> Result<Response> {
-        if headers.contains_key("x-ms-copy-source") {
-            return Err(not_supported());
-        }
         let kind = headers.get("x-ms-blob-type").map(HeaderValue::as_bytes);
         if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case(b"BlockBlob")) {
             return Err(Error::Invalid {
@@ -252,25 +269,32 @@ impl Target {
                 message: "the local workspace's blob store has block blobs alone".to_owned(),
             });
         }
-        let (this, headers) = (self.clone(), headers.clone());
+        let conditions = Conditions::of(headers)?;
+        let info = properties::of_content(headers);
+        let this = self.clone();
         let temporary = blob::temporary(&self.app.home);
         if body.size_hint().upper().is_some_and(|size| size <= SMALL) {
             // Of a thousand small ones, each change of threads counts.
             let content = to_bytes(body, SMALL as usize).await.map_err(ended_early)?;
             return blocking(move || {
-                this.check_before_writing(&headers)?;
+                this.check_before_writing(&conditions)?;
                 let written = fs::write(&temporary, content).map_err(Error::from);
-                this.publish(&headers, &temporary, written)
+                let found = this.publish(&conditions, &info, &temporary, written)?;
+                Ok(answer(StatusCode::CREATED, Some(&found)))
             })
             .await;
         }
-        let (this, headers) = blocking(move || {
-            this.check_before_writing(&headers)?;
-            Ok((this, headers))
+        let (this, conditions) = blocking(move || {
+            this.check_before_writing(&conditions)?;
+            Ok((this, conditions))
         })
         .await?;
         let received = receive(body, &temporary).await;
-        blocking(move || this.publish(&headers, &temporary, received)).await
+        blocking(move || {
+            let found = this.publish(&conditions, &info, &temporary, received)?;
+            Ok(answer(StatusCode::CREATED, Some(&found)))
+        })
+        .await
     }
 
     async fn put_block(&self, id: Option<String>, body: Body) -> Result<Response> {
@@ -300,16 +324,19 @@ impl Target {
             .await
             .map_err(|_| Error::TooLarge("the block list is too large".to_owned()))?;
         let list = String::from_utf8_lossy(&list).into_owned();
-        let (this, headers) = (self.clone(), headers.clone());
+        let conditions = Conditions::of(headers)?;
+        // The headers of the request's content describe the list.
+        let info = properties::of_blob(headers);
+        let this = self.clone();
         blocking(move || {
-            this.check_before_writing(&headers)?;
+            this.check_before_writing(&conditions)?;
             let folder = this.blocks();
             let temporary = blob::temporary(&this.app.home);
             let joined = join(&folder, &list, &temporary);
-            let response = this.publish(&headers, &temporary, joined)?;
+            let found = this.publish(&conditions, &info, &temporary, joined)?;
             // They are in the blob now.
             let _ = fs::remove_dir_all(folder);
-            Ok(response)
+            Ok(answer(StatusCode::CREATED, Some(&found)))
         })
         .await
     }
@@ -317,21 +344,24 @@ impl Target {
     /// Puts a received file in the blob's place, or removes it when it is not whole.
     fn publish(
         &self,
-        headers: &HeaderMap,
+        conditions: &Conditions,
+        info: &Info,
         temporary: &std::path::Path,
         received: Result<()>,
-    ) -> Result<Response> {
+    ) -> Result<Found> {
         let published = received.and_then(|()| {
             let (home, store) = (&self.app.home, &self.app.store);
+            let _alone = self.app.alone_with_blobs();
+            // While it was received, another one may have been published.
+            self.check_before_writing(conditions)?;
             // What was said of the old content must not be believed of the new one.
             store.transaction(|store| {
                 info::delete(store, self.container.as_str(), self.name.as_str())
             })?;
             let found = blob::publish(home, temporary, &self.container, &self.name)?;
-            let info = info_of(headers);
-            if info != Info::default() {
+            if *info != Info::default() {
                 store.transaction(|store| {
-                    info::put(store, self.container.as_str(), self.name.as_str(), &info)
+                    info::put(store, self.container.as_str(), self.name.as_str(), info)
                 })?;
             }
             Ok(found)
@@ -339,38 +369,58 @@ impl Target {
         if published.is_err() {
             let _ = fs::remove_file(temporary);
         }
-        Ok(answer(StatusCode::CREATED, Some(&published?)))
+        published
     }
 
     async fn put_metadata(&self, headers: &HeaderMap) -> Result<Response> {
-        let (found, mut info) = self.find().await?;
-        check_conditions(headers, Some(&found))?;
-        info.metadata = info_of(headers).metadata;
+        let metadata = properties::of_blob(headers).metadata;
         // The mark of a finished upload is metadata of one of its blobs.
         let home = self.app.home.clone();
         blocking(move || Ok(home.settle()?)).await?;
-        self.put_info(info).await?;
-        Ok(answer(StatusCode::OK, Some(&found)))
+        self.change(headers, |info| info.metadata = metadata).await
     }
 
+    /// Properties that are not sent are cleared.
     async fn put_properties(&self, headers: &HeaderMap) -> Result<Response> {
-        let (found, mut info) = self.find().await?;
-        check_conditions(headers, Some(&found))?;
-        info.content_type = info_of(headers).content_type;
-        self.put_info(info).await?;
-        Ok(answer(StatusCode::OK, Some(&found)))
+        let new = properties::of_blob(headers);
+        self.change(headers, |info| {
+            info.content_type = new.content_type;
+            info.headers = new.headers;
+        })
+        .await
     }
 
-    async fn put_info(&self, info: Info) -> Result<()> {
-        let (container, name) = (self.container.clone(), self.name.clone());
-        self.app
-            .db(move |store| info::put(store, container.as_str(), name.as_str(), &info))
-            .await
-    }
-
-    async fn delete(&self) -> Result<Response> {
+    /// Changes what a blob has beside its content. The blob has another tag then.
+    async fn change(
+        &self,
+        headers: &HeaderMap,
+        change: impl FnOnce(&mut Info) + Send + 'static,
+    ) -> Result<Response> {
+        let conditions = Conditions::of(headers)?;
         let this = self.clone();
         blocking(move || {
+            let _alone = this.app.alone_with_blobs();
+            let found = blob::find(&this.app.home, &this.container, &this.name)?;
+            conditions.check_write(Some(&found))?;
+            let found = found.touch()?;
+            this.app.store.transaction(|store| {
+                let (container, name) = (this.container.as_str(), this.name.as_str());
+                let mut info = info::get(store, container, name)?;
+                change(&mut info);
+                info::put(store, container, name, &info)
+            })?;
+            Ok(answer(StatusCode::OK, Some(&found)))
+        })
+        .await
+    }
+
+    async fn delete(&self, headers: &HeaderMap) -> Result<Response> {
+        let conditions = Conditions::of(headers)?;
+        let this = self.clone();
+        blocking(move || {
+            let _alone = this.app.alone_with_blobs();
+            let found = blob::find(&this.app.home, &this.container, &this.name)?;
+            conditions.check_write(Some(&found))?;
             blob::delete(&this.app.home, &this.container, &this.name)?;
             this.app.store.transaction(|store| {
                 info::delete(store, this.container.as_str(), this.name.as_str())
@@ -380,20 +430,10 @@ impl Target {
         Ok(answer(StatusCode::ACCEPTED, None))
     }
 
-    fn check_before_writing(&self, headers: &HeaderMap) -> Result<()> {
+    fn check_before_writing(&self, conditions: &Conditions) -> Result<()> {
         blob::container(&self.app.home, &self.container)?;
         let there = blob::find(&self.app.home, &self.container, &self.name).ok();
-        if there.is_some()
-            && headers
-                .get(header::IF_NONE_MATCH)
-                .is_some_and(|tag| tag == "*")
-        {
-            return Err(Error::Conflict {
-                code: "BlobAlreadyExists",
-                message: format!("there is a blob {:?} already", self.name.as_str()),
-            });
-        }
-        check_conditions(headers, there.as_ref()).map(|_| ())
+        conditions.check_write(there.as_ref())
     }
 
     /// Where blocks of this blob wait for their list.
@@ -536,56 +576,6 @@ fn read_range(header: &str, length: u64) -> Option<Option<(u64, u64)>> {
     Some((first < length).then(|| (first, last.min(length - 1))))
 }
 
-/// Checks `If-Match` and `If-None-Match`; gives the answer that nothing has changed.
-fn check_conditions(headers: &HeaderMap, found: Option<&Found>) -> Result<Option<Response>> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let tag = found.map(Found::etag);
-    if let Some(wanted) = text(header::IF_MATCH)
-        && (found.is_none() || wanted != "*" && tag.as_deref() != Some(wanted))
-    {
-        return Err(Error::Precondition);
-    }
-    if let Some(known) = text(header::IF_NONE_MATCH)
-        && found.is_some()
-        && tag.as_deref() == Some(known)
-    {
-        return Ok(Some(answer(StatusCode::NOT_MODIFIED, found)));
-    }
-    Ok(None)
-}
-
-/// What a request says of a blob beside its content.
-fn info_of(headers: &HeaderMap) -> Info {
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    Info {
-        content_type: headers
-            .get("x-ms-blob-content-type")
-            .or_else(|| headers.get(header::CONTENT_TYPE))
-            .and_then(text)
-            .filter(|kind| kind != "application/octet-stream"),
-        metadata: headers
-            .iter()
-            .filter_map(|(name, value)| {
-                let name = name.as_str().strip_prefix("x-ms-meta-")?;
-                Some((name.to_owned(), text(value)?))
-            })
-            .collect(),
-    }
-}
-
-fn describe(headers: &mut HeaderMap, info: &Info) {
-    let kind = info
-        .content_type
-        .as_deref()
-        .unwrap_or("application/octet-stream");
-    set(headers, header::CONTENT_TYPE, kind);
-    for (name, value) in &info.metadata {
-        if let Ok(name) = HeaderName::try_from(format!("x-ms-meta-{name}")) {
-            set(headers, name, value);
-        }
-    }
-}
-
 fn set(headers: &mut HeaderMap, name: impl Into<HeaderName>, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name.into(), value);
@@ -698,15 +688,14 @@ fn write_blob(xml: &mut String, found: &Found, info: &Info, metadata: bool) {
     // Writing to a String cannot fail.
     let _ = write!(
         xml,
-        "<Blob><Name>{}</Name><Properties><Creation-Time>{date}</Creation-Time><Last-Modified>{date}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length><Content-Type>{}</Content-Type><BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>false</ServerEncrypted></Properties>",
+        "<Blob><Name>{}</Name><Properties><Creation-Time>{date}</Creation-Time><Last-Modified>{date}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length>",
         escape(&found.name),
         escape(found.etag().trim_matches('"')),
         found.length,
-        escape(
-            info.content_type
-                .as_deref()
-                .unwrap_or("application/octet-stream")
-        ),
+    );
+    properties::list(xml, info);
+    xml.push_str(
+        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>false</ServerEncrypted></Properties>",
     );
     if metadata {
         xml.push_str("<Metadata>");

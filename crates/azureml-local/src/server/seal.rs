@@ -63,9 +63,12 @@ fn apply(area: Area, headers: &mut HeaderMap) {
         headers.insert(name, value);
     }
     // A blob may have been stored with its own.
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    let no_store = HeaderValue::from_static("no-store");
+    if area == Area::Blob {
+        headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    } else {
+        headers.insert(header::CACHE_CONTROL, no_store);
+    }
 }
 
 /// Whether a response is HTML that this program has written.

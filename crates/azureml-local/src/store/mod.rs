@@ -70,10 +70,7 @@ impl Store {
             transaction.commit()?;
         }
         search::register(&connection)?;
-        // Programs that do not know of it keep it all the same: it needs no version of its own.
-        connection.execute_batch(
-            "CREATE INDEX IF NOT EXISTS tag_by_parent ON tag (value) WHERE key = 'mlflow.parentRunId'",
-        )?;
+        extend(&connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
         })
@@ -96,6 +93,27 @@ impl Store {
 /// Who owns the local workspace.
 pub fn owner() -> String {
     std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
+}
+
+/// Adds what programs that do not know of it keep all the same: it needs no version of its own.
+fn extend(connection: &Connection) -> Result<()> {
+    connection.execute_batch(
+        "CREATE INDEX IF NOT EXISTS tag_by_parent ON tag (value) WHERE key = 'mlflow.parentRunId';
+         CREATE TABLE IF NOT EXISTS asset_container (
+             kind TEXT NOT NULL, name TEXT NOT NULL, properties TEXT NOT NULL, PRIMARY KEY (kind, name)
+         ) WITHOUT ROWID;",
+    )?;
+    // A program that does not know of the column replaces whole rows: with a new content, it is empty again.
+    let has_headers: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('blob') WHERE name = 'headers')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !has_headers {
+        connection
+            .execute_batch("ALTER TABLE blob ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'")?;
+    }
+    Ok(())
 }
 
 /// The time now, as the store keeps it.

@@ -1,6 +1,6 @@
 //! The blob store, as its clients use it.
 
-use crate::support::{Workspace, ask, put_blob};
+use crate::support::{Answer, Workspace, ask, put_blob};
 
 #[test]
 fn blobs_are_written_read_by_range_and_listed() {
@@ -187,4 +187,248 @@ fn names_do_not_lead_out_of_the_store() {
     // A file cannot be a folder as well.
     put_blob(&format!("{uri}/a?{query}"), b"x").expect(201);
     put_blob(&format!("{uri}/a/b?{query}"), b"x").expect(409);
+}
+
+/// The properties that a blob can have, and what a request calls them.
+const PROPERTIES: [(&str, &str, &str); 5] = [
+    ("content-type", "x-ms-blob-content-type", "text/csv"),
+    ("content-encoding", "x-ms-blob-content-encoding", "x-plain"),
+    ("content-language", "x-ms-blob-content-language", "ko-KR"),
+    ("cache-control", "x-ms-blob-cache-control", "max-age=60"),
+    (
+        "content-disposition",
+        "x-ms-blob-content-disposition",
+        "attachment; filename=\"a.csv\"",
+    ),
+];
+
+/// That a response has all properties, and metadata.
+#[track_caller]
+fn has_properties(answer: &Answer) {
+    for (name, _, value) in PROPERTIES {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    assert_eq!(answer.header("x-ms-meta-kind"), Some("table"));
+}
+
+#[test]
+fn properties_and_metadata_are_kept_by_every_way_to_write() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let at = |name: &str, more: &str| format!("{uri}/{name}?{query}{more}");
+    let mut headers: Vec<(&str, &str)> = PROPERTIES
+        .iter()
+        .map(|(_, request, value)| (*request, *value))
+        .collect();
+    headers.push(("x-ms-meta-kind", "table"));
+    let list = b"<BlockList><Latest>YQ==</Latest></BlockList>";
+
+    ask("PUT", &at("put", ""), &headers, b"1,2").expect(201);
+    ask(
+        "PUT",
+        &at("blocks", "&comp=block&blockid=YQ%3D%3D"),
+        &[],
+        b"1,2",
+    )
+    .expect(201);
+    // The type of the list is not the blob's.
+    let mut of_list = headers.clone();
+    of_list.push(("Content-Type", "application/xml"));
+    ask("PUT", &at("blocks", "&comp=blocklist"), &of_list, list).expect(201);
+    put_blob(&at("set", ""), b"1,2").expect(201);
+    ask("PUT", &at("set", "&comp=properties"), &headers, &[]).expect(200);
+    ask("PUT", &at("set", "&comp=metadata"), &headers, &[]).expect(200);
+    let source = at("put", "");
+    ask(
+        "PUT",
+        &at("copy", ""),
+        &[("x-ms-copy-source", &source)],
+        &[],
+    )
+    .expect(202);
+    // The plain headers of HTTP describe a content, too.
+    let mut plain: Vec<(&str, &str)> = PROPERTIES
+        .iter()
+        .map(|(name, _, value)| (*name, *value))
+        .collect();
+    plain.push(("x-ms-meta-kind", "table"));
+    ask("PUT", &at("plain", ""), &plain, b"1,2").expect(201);
+    for name in ["put", "blocks", "set", "copy", "plain"] {
+        let head = ask("HEAD", &at(name, ""), &[], &[]).expect(200);
+        has_properties(&head);
+        let part = ask("GET", &at(name, ""), &[("Range", "bytes=0-1")], &[]).expect(206);
+        has_properties(&part);
+        let whole = ask("GET", &at(name, ""), &[], &[]).expect(200);
+        has_properties(&whole);
+        assert_eq!(whole.text(), "1,2", "{name}");
+    }
+    let listed = format!("{uri}?restype=container&comp=list&include=metadata&{query}");
+    let listed = ask("GET", &listed, &[], &[]).expect(200).text();
+    for element in [
+        "<Content-Type>text/csv</Content-Type>",
+        "<Content-Encoding>x-plain</Content-Encoding>",
+        "<Content-Language>ko-KR</Content-Language>",
+        "<Cache-Control>max-age=60</Cache-Control>",
+        "<kind>table</kind>",
+    ] {
+        assert_eq!(listed.matches(element).count(), 5, "{element}: {listed}");
+    }
+
+    // Properties that are not sent are cleared, metadata stays; so it is the other way round.
+    let one = [("x-ms-blob-content-type", "text/plain")];
+    let before = ask("HEAD", &at("set", ""), &[], &[]);
+    ask("PUT", &at("set", "&comp=properties"), &one, &[]).expect(200);
+    let head = ask("HEAD", &at("set", ""), &[], &[]).expect(200);
+    assert_eq!(head.header("content-type"), Some("text/plain"));
+    assert_eq!(head.header("cache-control"), Some("no-store"));
+    assert_eq!(head.header("content-encoding"), None);
+    assert_eq!(head.header("x-ms-meta-kind"), Some("table"));
+    assert_ne!(
+        head.header("etag"),
+        before.header("etag"),
+        "a change is seen"
+    );
+    ask("PUT", &at("put", "&comp=metadata"), &[], &[]).expect(200);
+    let head = ask("HEAD", &at("put", ""), &[], &[]).expect(200);
+    assert_eq!(head.header("x-ms-meta-kind"), None);
+    assert_eq!(head.header("content-language"), Some("ko-KR"));
+    // A new content has nothing of the old one.
+    put_blob(&at("put", ""), b"x").expect(201);
+    let head = ask("HEAD", &at("put", ""), &[], &[]).expect(200);
+    assert_eq!(head.header("content-language"), None);
+}
+
+#[test]
+fn conditions_are_those_of_the_service() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let blob = format!("{uri}/a.txt?{query}");
+    let there = put_blob(&blob, b"there").expect(201);
+    let tag = there.header("etag").expect("a tag").to_owned();
+    let date = there.header("last-modified").expect("a date").to_owned();
+    let (old, new) = (
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Fri, 31 Dec 2100 00:00:00 GMT",
+    );
+    let tag = tag.as_str();
+    let cases: [(&[(&str, &str)], u16, u16); 12] = [
+        // Conditions, what a read is answered, and what a write is.
+        (&[("If-Modified-Since", old)], 200, 201),
+        (&[("If-Modified-Since", &date)], 304, 412),
+        (&[("If-Modified-Since", new)], 304, 412),
+        (&[("If-Unmodified-Since", old)], 412, 412),
+        (&[("If-Unmodified-Since", &date)], 200, 201),
+        (&[("If-Match", tag)], 200, 201),
+        (&[("If-Match", "*")], 200, 201),
+        (&[("If-Match", "\"other\"")], 412, 412),
+        (&[("If-None-Match", tag)], 304, 412),
+        (&[("If-None-Match", "\"other\"")], 200, 201),
+        (&[("If-None-Match", "*")], 400, 409),
+        (
+            &[("If-None-Match", tag), ("If-Modified-Since", old)],
+            200,
+            412,
+        ),
+    ];
+    for (conditions, read, write) in cases {
+        for method in ["GET", "HEAD"] {
+            let answer = ask(method, &blob, conditions, &[]);
+            assert_eq!(answer.status, read, "{method} {conditions:?}");
+        }
+        if write == 201 {
+            continue;
+        }
+        for (method, more, body) in [
+            ("PUT", "", b"other".as_slice()),
+            ("PUT", "&comp=blocklist", b"<BlockList></BlockList>"),
+            ("PUT", "&comp=metadata", b""),
+            ("PUT", "&comp=properties", b""),
+            ("DELETE", "", b""),
+        ] {
+            let answer = ask(method, &format!("{blob}{more}"), conditions, body);
+            assert_eq!(answer.status, write, "{method}{more} {conditions:?}");
+        }
+        let unchanged = ask("GET", &blob, &[], &[]).expect(200);
+        assert_eq!(unchanged.text(), "there");
+        assert_eq!(unchanged.header("etag"), Some(tag));
+    }
+    let not_modified = ask("GET", &blob, &[("If-None-Match", tag)], &[]).expect(304);
+    assert_eq!(not_modified.header("etag"), Some(tag));
+    assert_eq!(not_modified.text(), "");
+    let refused = ask("GET", &blob, &[("If-Modified-Since", "yesterday")], &[]).expect(400);
+    assert_eq!(
+        refused.header("x-ms-error-code"),
+        Some("InvalidHeaderValue")
+    );
+    // What is not there matches nothing.
+    let other = format!("{uri}/b.txt?{query}");
+    ask("GET", &other, &[("If-Match", "*")], &[]).expect(404);
+    ask("PUT", &other, &[("If-Match", "*")], b"x").expect(412);
+    ask("PUT", &other, &[("If-None-Match", "*")], b"x").expect(201);
+    ask("DELETE", &blob, &[("If-Match", tag)], &[]).expect(202);
+}
+
+#[test]
+fn of_two_who_write_if_there_is_none_one_does() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    for round in 0..20 {
+        let url = format!("{uri}/{round}?{query}");
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| ask("PUT", &url, &[("If-None-Match", "*")], b"x").status))
+                .collect();
+            writers
+                .into_iter()
+                .map(|writer| writer.join().expect("an answer"))
+                .collect()
+        });
+        let wrote = statuses.iter().filter(|status| **status == 201).count();
+        assert_eq!(wrote, 1, "{statuses:?}");
+    }
+}
+
+#[test]
+fn copies_need_a_source_that_the_caller_may_read() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let (other, _) = workspace.container();
+    let (from, to) = (format!("{uri}/a?{query}"), format!("{uri}/b?{query}"));
+    put_blob(&from, b"content").expect(201);
+    let copy = |source: &str, more: &[(&str, &str)]| {
+        let mut headers = vec![("x-ms-copy-source", source)];
+        headers.extend_from_slice(more);
+        ask("PUT", &to, &headers, &[])
+    };
+    for source in [
+        format!("{uri}/a"),
+        format!("{other}/a?{query}"),
+        format!("{uri}/a?{query}x"),
+        "https://example.com/a".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        format!("{uri}?{query}"),
+        String::new(),
+    ] {
+        copy(&source, &[]).expect(403);
+    }
+    copy(&format!("{uri}/none?{query}"), &[]).expect(404);
+    copy(&from, &[("x-ms-source-if-match", "\"other\"")]).expect(412);
+    ask("HEAD", &to, &[], &[]).expect(404);
+    let copied = copy(&from, &[]).expect(202);
+    assert_eq!(copied.header("x-ms-copy-status"), Some("success"));
+    assert_eq!(ask("GET", &to, &[], &[]).expect(200).text(), "content");
+    copy(&from, &[("If-None-Match", "*")]).expect(409);
+    copy(&from, &[("x-ms-blob-type", "BlockBlob")]).expect(201);
+}
+
+#[test]
+fn a_folder_of_blobs_is_no_blob() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    put_blob(&format!("{uri}/folder/a?{query}"), b"x").expect(201);
+    for name in ["folder", "folder/", "folder//", "none/", "."] {
+        for method in ["HEAD", "GET"] {
+            ask(method, &format!("{uri}/{name}?{query}"), &[], &[]).expect(404);
+        }
+    }
 }
