@@ -39,6 +39,17 @@ fn a_training_script_of_sdk_v1_runs_in_a_job() {
 }
 
 #[test]
+fn azure_ai_ml_downloads_archives_and_is_told_what_is_not_there() {
+    let workspace = LocalWorkspace::start();
+    let seen = judge(
+        env::PYTHON_AZURE_AI_ML,
+        "azure_ai_ml_downloads.py",
+        &workspace,
+    );
+    insta::assert_snapshot!(pretty(&seen));
+}
+
+#[test]
 fn mlflow_tracks_searches_and_keeps_artifacts() {
     let workspace = LocalWorkspace::start();
     let mut seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &workspace);

@@ -45,9 +45,9 @@ pub enum Error {
     /// A credential that does not open this.
     #[error("{0}")]
     Denied(String),
-    /// No such verb here.
-    #[error("this address does not answer to that method")]
-    Method,
+    /// No such verb here, but these.
+    #[error("this address does not answer to that method, but to: {0}")]
+    Method(String),
     /// More than the server takes.
     #[error("{0}")]
     TooLarge(String),
@@ -104,7 +104,7 @@ impl Error {
             Self::Range { .. } => 416,
             Self::Unauthenticated(_) => 401,
             Self::Denied(_) => 403,
-            Self::Method => 405,
+            Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
             Self::Busy(_) => 503,
             Self::DiskFull(_) => 507,
@@ -123,7 +123,7 @@ impl Error {
             Self::Range { .. } => "InvalidRange",
             Self::Unauthenticated(_) => "Unauthorized",
             Self::Denied(_) => "AuthorizationFailed",
-            Self::Method => "MethodNotAllowed",
+            Self::Method(_) => "MethodNotAllowed",
             Self::TooLarge(_) => "RequestTooLarge",
             Self::Busy(_) => "ServerBusy",
             Self::DiskFull(_) => "InsufficientStorage",

@@ -1,6 +1,6 @@
 //! What environments, codes, models and data have in common: names with versions that do not change.
 
-use super::{environment, next_link, readdress, resource};
+use super::{environment, next_link, readdress, resolve, resource};
 use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
 use crate::server::body::Json as Body;
@@ -75,6 +75,8 @@ pub struct Rules {
     pub content: &'static [&'static str],
     /// Refuses a version that the service would refuse.
     pub check: fn(&Value) -> Result<()>,
+    /// The member that says where a version's files are, which is resolved when it is registered.
+    pub place: Option<&'static str>,
     /// Adds to a version what clients rely on.
     pub complete: fn(&mut Value),
 }
@@ -85,9 +87,10 @@ pub fn router(rules: &'static Rules) -> Router<Shared> {
     let all = format!("/{}", kind.collection());
     let list = move |State(app), Query(listing)| list_containers(app, kind, listing);
     let one = move |State(app), Path(name)| get_container(app, kind, name);
+    let put = move |State(app), Path(name), Body(body): Body| put_container(app, kind, name, body);
     Router::new()
         .route(&all, get(list))
-        .route(&format!("{all}/{{name}}"), get(one))
+        .route(&format!("{all}/{{name}}"), get(one).put(put))
         .merge(versions_router(rules))
 }
 
@@ -135,13 +138,14 @@ pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
     )
 }
 
-/// A name without its versions as a resource.
-fn container(kind: Kind, name: &str, versions: &[Asset]) -> Value {
+/// A name without its versions as a resource; `own` is what was said of the name itself.
+fn container(kind: Kind, name: &str, own: &Value, versions: &[Asset]) -> Value {
     let newest = versions.first();
+    let member = |name: &str| own.get(name).cloned().unwrap_or_else(|| json!({}));
     let mut properties = json!({
-        "tags": {},
-        "properties": {},
-        "isArchived": versions.iter().all(is_archived),
+        "tags": member("tags"),
+        "properties": member("properties"),
+        "isArchived": is_name_archived(own, versions),
         "latestVersion": newest.map(|asset| &asset.version),
         "nextVersion": asset::next_version(versions),
     });
@@ -151,7 +155,8 @@ fn container(kind: Kind, name: &str, versions: &[Asset]) -> Value {
     } else {
         properties["provisioningState"] = json!("Succeeded");
     }
-    if let Some(description) = newest.and_then(|asset| asset.properties.get("description")) {
+    let of_newest = newest.and_then(|asset| asset.properties.get("description"));
+    if let Some(description) = own.get("description").or(of_newest) {
         properties["description"] = description.clone();
     }
     resource(
@@ -161,6 +166,13 @@ fn container(kind: Kind, name: &str, versions: &[Asset]) -> Value {
             .map_or("1970-01-01T00:00:00Z", |first| &first.created_at),
         &properties,
     )
+}
+
+/// Whether a name is hidden: as it was said of the name, else when all of its versions are.
+fn is_name_archived(own: &Value, versions: &[Asset]) -> bool {
+    own.get("isArchived")
+        .and_then(Value::as_bool)
+        .unwrap_or_else(|| versions.iter().all(is_archived))
 }
 
 fn is_archived(asset: &Asset) -> bool {
@@ -203,8 +215,9 @@ async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Js
                 if versions.iter().all(is_anonymous) {
                     continue;
                 }
-                if listing.shows(versions.iter().all(is_archived)) {
-                    containers.push(container(kind, &name, &versions));
+                let own = asset::container(store, kind, &name)?;
+                if listing.shows(is_name_archived(&own, &versions)) {
+                    containers.push(container(kind, &name, &own, &versions));
                 }
             }
             Ok((containers, listing))
@@ -226,7 +239,49 @@ async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Val
         if versions.is_empty() {
             return Err(missing(kind, &name, None, &asset::names(store, kind)?));
         }
-        Ok(Json(container(kind, &name, &versions)))
+        let own = asset::container(store, kind, &name)?;
+        Ok(Json(container(kind, &name, &own, &versions)))
+    })
+    .await
+}
+
+/// Changes what is said of a name: above all, hides it with all of its versions.
+async fn put_container(
+    app: Shared,
+    kind: Kind,
+    name: String,
+    mut body: Value,
+) -> Result<Json<Value>> {
+    let mut properties = body["properties"].take();
+    let Some(members) = properties.as_object_mut() else {
+        return Err(Error::invalid(
+            "RequestInvalid: properties: expected an object",
+        ));
+    };
+    // Clients send back what the service says of the versions.
+    members.retain(|name, value| {
+        ["isArchived", "description", "tags", "properties"].contains(&name.as_str())
+            && !value.is_null()
+    });
+    if members
+        .get("isArchived")
+        .is_some_and(|value| !value.is_boolean())
+    {
+        return Err(Error::invalid(
+            "RequestInvalid: properties.isArchived: expected true or false",
+        ));
+    }
+    app.db(move |store| {
+        let versions = asset::versions(store, kind, &name)?;
+        if versions.is_empty() {
+            return Err(Error::not_found(format!(
+                "there is no {} {name:?} in this workspace\n\
+                 hint: register a version of it first",
+                kind.noun()
+            )));
+        }
+        asset::put_container(store, kind, &name, &properties)?;
+        Ok(Json(container(kind, &name, &properties, &versions)))
     })
     .await
 }
@@ -241,19 +296,21 @@ pub async fn list_versions(
     let kind = rules.kind;
     let of = name.clone();
     let hash = listing.hash.clone();
-    let mut versions = app
+    let (mut versions, own) = app
         .db(move |store| {
             if let Some(hash) = hash {
-                return asset::codes_by_hash(store, &hash);
+                return Ok((asset::codes_by_hash(store, &hash)?, Value::Null));
             }
             let versions = known_versions(store, kind, &of)?;
             if versions.is_empty() {
                 return Err(missing(kind, &of, None, &asset::names(store, kind)?));
             }
-            Ok(versions)
+            Ok((versions, asset::container(store, kind, &of)?))
         })
         .await?;
-    versions.retain(|asset| listing.shows(is_archived(asset)));
+    // With the name, all of its versions are hidden.
+    let all = own.get("isArchived") == Some(&json!(true));
+    versions.retain(|asset| listing.shows(all || is_archived(asset)));
     if listing
         .order_by
         .as_deref()
@@ -322,8 +379,17 @@ pub async fn put_version(
     }
     // Kept with one address, so that a version made before a restart is the same one after it.
     readdress(&app, &mut properties);
-    let home = app.home.clone();
-    blocking(move || Ok(home.settle()?)).await?;
+    let properties = blocking({
+        let app = app.clone();
+        move || {
+            if let Some(place) = rules.place {
+                resolve::settle(&app, &mut properties, place)?;
+            }
+            app.home.settle()?;
+            Ok(properties)
+        }
+    })
+    .await?;
     let (new, asset) = app
         .db({
             let app = app.clone();

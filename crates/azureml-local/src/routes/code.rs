@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 static RULES: Rules = Rules {
     kind: Kind::Code,
     content: &["codeUri"],
+    place: None,
     check: |body| strict::<Resource<CodeVersionProperties>>(body).map(drop),
     complete,
 };

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub static RULES: Rules = Rules {
     kind: Kind::Data,
     content: &["dataUri", "dataType"],
+    place: None,
     check,
     complete: |_| (),
 };

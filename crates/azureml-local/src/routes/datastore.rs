@@ -21,7 +21,7 @@ pub const ARTIFACTS: &str = "workspaceartifactstore";
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/datastores", get(list))
-        .route("/datastores/{name}", get(one))
+        .route("/datastores/{name}", get(one).put(fixed).delete(fixed))
         .route("/datastores/{name}/listSecrets", post(secrets))
 }
 
@@ -64,6 +64,13 @@ async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
 
 async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
     datastore(&app, &name).map(Json)
+}
+
+async fn fixed(Path(name): Path<String>) -> Result<()> {
+    Err(Error::invalid(format!(
+        "the datastore {name:?} cannot be made, changed or deleted: the local workspace has {NAME}, and no others\n\
+         hint: upload to azureml://datastores/{NAME}/paths/…"
+    )))
 }
 
 async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub static RULES: Rules = Rules {
     kind: Kind::Environment,
     content: &["image", "build", "condaFile"],
+    place: None,
     check,
     complete,
 };

@@ -1,5 +1,7 @@
 //! The calls, one file for each kind of thing.
 
+pub mod absent;
+pub mod account;
 pub mod artifact;
 pub mod asset;
 pub mod blob;
@@ -12,6 +14,7 @@ pub mod job;
 pub mod metric;
 pub mod mlflow;
 pub mod model;
+pub mod resolve;
 pub mod resubmission;
 pub mod run_history;
 pub mod workspace;

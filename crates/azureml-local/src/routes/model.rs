@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub static RULES: Rules = Rules {
     kind: Kind::Model,
     content: &["modelUri"],
+    place: Some("modelUri"),
     check,
     complete,
 };

@@ -1,7 +1,7 @@
 //! The workspace, and where its data plane is.
 
-use super::resource;
 use crate::app::Shared;
+use crate::error::Error;
 use crate::server::address::ACCOUNT;
 use axum::extract::State;
 use axum::routing::get;
@@ -31,7 +31,24 @@ pub fn storage_account() -> String {
     )
 }
 
+/// The error of another workspace's address.
+pub fn other(name: &str) -> Error {
+    Error::NotFound {
+        code: "ResourceNotFound",
+        message: format!(
+            "there is no workspace {name:?} here: the local workspace is subscription {SUBSCRIPTION_ID}, \
+             resource group {RESOURCE_GROUP:?}, workspace {WORKSPACE_NAME:?}; this address names another\n\
+             hint: use these names, or the address of Azure"
+        ),
+    }
+}
+
 async fn workspace(State(app): State<Shared>) -> Json<Value> {
+    Json(resource(&app))
+}
+
+/// The workspace as a resource.
+pub fn resource(app: &Shared) -> Value {
     let properties = json!({
         "friendlyName": "Local workspace",
         "description": format!("Jobs run as processes on this machine; files are in {}", app.home.root().display()),
@@ -42,14 +59,14 @@ async fn workspace(State(app): State<Shared>) -> Json<Value> {
         "provisioningState": "Succeeded",
         "publicNetworkAccess": "Disabled",
     });
-    let mut workspace = resource(&[], "2026-01-01T00:00:00Z", &properties);
+    let mut workspace = super::resource(&[], "2026-01-01T00:00:00Z", &properties);
     workspace["id"] = json!(scope().to_string());
     workspace["name"] = json!(WORKSPACE_NAME);
     workspace["type"] = json!("Microsoft.MachineLearningServices/workspaces");
     workspace["kind"] = json!("Default");
     workspace["location"] = json!(LOCATION);
     workspace["tags"] = json!({});
-    Json(workspace)
+    workspace
 }
 
 /// The services whose addresses clients ask for; SDK v1 looks up all of them before it does anything.

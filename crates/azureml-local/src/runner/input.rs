@@ -5,10 +5,11 @@ use super::output;
 use crate::app::App;
 use crate::blob::{self, DEFAULT_CONTAINER, Found};
 use crate::error::Error;
-use crate::name::{BlobName, ContainerName};
+use crate::name::{BlobName, ContainerName, RunName};
 use crate::routes::{datastore, own_url};
 use crate::server::address::ACCOUNT;
 use crate::store::asset::{self, Kind};
+use crate::store::mlflow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -112,6 +113,20 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
             output::Place::Uri(uri) => Ok(Step::Uri(uri)),
             output::Place::Artifacts(path) => files(DEFAULT_CONTAINER, &path),
         };
+    }
+    // As MLflow names an artifact of a run.
+    if let Some(rest) = uri.strip_prefix("runs:/") {
+        let (run, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let exists = app
+            .store
+            .transaction(|store| Ok(mlflow::get_run(store, run)?.is_some()))?;
+        if !exists {
+            return Err(Failure::user(format!(
+                "the input {uri:?} comes from run {run:?}, which this workspace does not have"
+            )));
+        }
+        let artifacts = RunName::parse(run)?.artifacts();
+        return files(DEFAULT_CONTAINER, &format!("{artifacts}/{path}"));
     }
     if let Some((kinds, name, version)) = registered(uri) {
         return registered_uri(app, uri, kinds, &name, version.as_deref()).map(Step::Uri);

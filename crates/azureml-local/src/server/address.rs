@@ -3,7 +3,10 @@
 //! ARM ids are compared without regard to case, as the service does.
 
 use crate::error::{Error, Result};
+use crate::routes::absent::nothing_at;
+use crate::routes::workspace::other;
 use azureml_wire::local;
+use std::borrow::Cow;
 
 /// The storage account of the local workspace.
 pub const ACCOUNT: &str = "azuremllocal";
@@ -23,6 +26,12 @@ pub enum Area {
     Mlflow,
     /// Blobs: `/{account}/{container}/…`.
     Blob,
+    /// The data plane of data: `/data/v1.0{WS}/…`.
+    Data,
+    /// The data plane of models: `/modelregistry/v1.0{WS}/…`.
+    Models,
+    /// What lies above the workspace: `/subscriptions/{id}/…`.
+    Account,
     /// Where the data plane is.
     Discovery,
     /// What a browser is shown.
@@ -39,6 +48,9 @@ impl Area {
             Self::Metric => "/-/metric",
             Self::Mlflow => "/-/mlflow",
             Self::Blob => "/-/blob",
+            Self::Data => "/-/data",
+            Self::Models => "/-/models",
+            Self::Account => "/-/account",
             Self::Discovery => "/-/discovery",
             Self::Page => "/-/page",
         }
@@ -74,12 +86,24 @@ pub fn area(path: &str) -> Area {
         Some("discovery") => Area::Discovery,
         Some("" | "runs" | "studio") => Area::Page,
         Some(ACCOUNT) => Area::Blob,
+        Some("data") => Area::Data,
+        Some("modelregistry") => Area::Models,
+        Some(_) if workspace(path).is_none() && account(path).is_some() => Area::Account,
         _ => Area::Arm,
     }
 }
 
 /// The path within the area, still percent-encoded.
-pub fn within(area: Area, path: &str) -> Result<&str> {
+pub fn within(area: Area, path: &str) -> Result<Cow<'_, str>> {
+    if area == Area::Account {
+        // Whose names are read without regard to case.
+        let rest = account(path).ok_or_else(|| nothing(path))?;
+        return Ok(Cow::Owned(rest.to_ascii_lowercase()));
+    }
+    below(area, path).map(Cow::Borrowed)
+}
+
+fn below(area: Area, path: &str) -> Result<&str> {
     let rest = match area {
         Area::Discovery => return Ok(""),
         Area::Blob => {
@@ -92,7 +116,13 @@ pub fn within(area: Area, path: &str) -> Result<&str> {
         Area::Page => return Ok(path),
         // SDK v1 asks a region's own front end for the workspace.
         Area::Arm => path.strip_prefix("/rp/workspaces").unwrap_or(path),
-        Area::History | Area::Artifact | Area::Metric | Area::Mlflow => {
+        Area::Account => path,
+        Area::History
+        | Area::Artifact
+        | Area::Metric
+        | Area::Mlflow
+        | Area::Data
+        | Area::Models => {
             behind_version(path).ok_or_else(|| nothing(path))?
         }
     };
@@ -104,38 +134,36 @@ pub fn within(area: Area, path: &str) -> Result<&str> {
 }
 
 fn nothing(path: &str) -> Error {
-    let kind = path.to_ascii_lowercase();
-    let (code, message) = if kind.contains("/workspaces/") {
-        (
-            "ResourceNotFound",
-            format!(
-                "the local workspace is subscription {}, resource group {:?}, workspace {:?}; this address names another",
-                local::SUBSCRIPTION_ID,
-                local::RESOURCE_GROUP,
-                local::WORKSPACE_NAME
-            ),
-        )
-    } else {
-        (
-            "ResourceNotFound",
-            "the local workspace has nothing at this address".to_owned(),
-        )
-    };
-    Error::NotFound { code, message }
+    let mut parts = path.split('/');
+    match parts.find(|part| part.eq_ignore_ascii_case("workspaces")) {
+        Some(_) => other(parts.next().unwrap_or_default()),
+        None => nothing_at(path),
+    }
 }
+
+/// The parts of the workspace's id; the first two are the subscription's.
+const ID: [&str; 8] = [
+    "subscriptions",
+    local::SUBSCRIPTION_ID,
+    "resourceGroups",
+    local::RESOURCE_GROUP,
+    "providers",
+    "Microsoft.MachineLearningServices",
+    "workspaces",
+    local::WORKSPACE_NAME,
+];
 
 /// What follows the workspace's id.
 fn workspace(path: &str) -> Option<&str> {
-    let id = [
-        "subscriptions",
-        local::SUBSCRIPTION_ID,
-        "resourceGroups",
-        local::RESOURCE_GROUP,
-        "providers",
-        "Microsoft.MachineLearningServices",
-        "workspaces",
-        local::WORKSPACE_NAME,
-    ];
+    after(&ID, path)
+}
+
+/// What follows the subscription's id.
+fn account(path: &str) -> Option<&str> {
+    after(&ID[..2], path).filter(|rest| !rest.is_empty())
+}
+
+fn after<'a>(id: &[&str], path: &'a str) -> Option<&'a str> {
     let mut rest = path;
     for part in id {
         let segment = rest.strip_prefix('/')?;

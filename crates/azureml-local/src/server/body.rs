@@ -1,5 +1,6 @@
 //! Reads JSON bodies, as strictly as the service does.
 
+use super::blame;
 use crate::error::{Error, Result};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -30,6 +31,12 @@ impl<S: Send + Sync> FromRequest<S> for Json {
         if bytes.is_empty() {
             return Ok(Self(Value::Null));
         }
+        if members(&bytes) > super::MEMBER_LIMIT {
+            return Err(Error::TooLarge(format!(
+                "the body has more than {} members\nhint: send them in several requests",
+                super::MEMBER_LIMIT
+            )));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Error::Invalid {
@@ -37,6 +44,13 @@ impl<S: Send + Sync> FromRequest<S> for Json {
                 message: format!("the body is no JSON: {error}"),
             })
     }
+}
+
+/// How many members a body may have at most: each takes much more memory than text, and commas in text are counted, too.
+fn members(body: &[u8]) -> usize {
+    body.iter()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
+        .count()
 }
 
 /// Reads what travels as `T` and refuses what `T` does not know, as the service does.
@@ -60,11 +74,20 @@ pub fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T> {
     })
 }
 
-/// Reads what travels as `T`.
+/// Reads what travels as `T`; an error names the member that it is about.
 pub fn lenient<T: DeserializeOwned>(value: &Value) -> Result<T> {
-    serde_json::from_value(value.clone()).map_err(|error| Error::Invalid {
-        code: "UserError",
-        message: format!("RequestInvalid: {error}"),
+    blame::read(value).map_err(|(path, error)| {
+        let error = error.to_string();
+        let hint = if error.contains("expected a string") && error.contains('`') {
+            "\nhint: write it as text, in quotation marks"
+        } else {
+            ""
+        };
+        let place = if path.is_empty() { "the body" } else { &path };
+        Error::Invalid {
+            code: "UserError",
+            message: format!("RequestInvalid: {place}: {error}{hint}"),
+        }
     })
 }
 

@@ -68,7 +68,7 @@ async fn admit(app: &Shared, area: Area, request: Request) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
     browser::check_host(&parts.headers)?;
     browser::check_destination(area, &parts.headers)?;
-    let inner = address::within(area, parts.uri.path())?.to_owned();
+    let inner = address::within(area, parts.uri.path())?.into_owned();
     if !parts.method.is_safe() {
         app.check_home()?;
     }

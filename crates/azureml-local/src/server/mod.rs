@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod auth;
+pub mod blame;
 pub mod body;
 pub mod browser;
 pub mod entry;
@@ -21,6 +22,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 /// The most that a JSON body may hold.
 pub const JSON_LIMIT: usize = 8 << 20;
 
+/// The most members, in all its objects and lists, that a JSON body may hold.
+pub const MEMBER_LIMIT: usize = 200_000;
+
 /// Everything that the local workspace answers to.
 pub fn router(app: Shared) -> Router {
     // `entry` has read the address and put the area's inner path in its place.
@@ -31,9 +35,12 @@ pub fn router(app: Shared) -> Router {
         .nest(Area::Metric.inner(), routes::metric::router())
         .nest(Area::Mlflow.inner(), routes::mlflow::router())
         .nest(Area::Blob.inner(), routes::blob::router())
+        .nest(Area::Data.inner(), routes::resolve::data())
+        .nest(Area::Models.inner(), routes::resolve::models())
+        .nest(Area::Account.inner(), routes::account::router())
         .nest(Area::Discovery.inner(), routes::workspace::discovery())
         .nest(Area::Page.inner(), studio::router(&app))
-        .fallback(nothing_here)
+        .fallback(routes::absent::nothing)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());
     Router::new()
@@ -43,13 +50,7 @@ pub fn router(app: Shared) -> Router {
         .layer(from_fn(seal::seal))
 }
 
-async fn nothing_here() -> Result<()> {
-    Err(Error::NotFound {
-        code: "ResourceNotFound",
-        message: "the local workspace has nothing at this address".to_owned(),
-    })
-}
-
 async fn wrong_method() -> Result<()> {
-    Err(Error::Method)
+    // Which there are is in the response's `Allow`, see [`render`].
+    Err(Error::Method(String::new()))
 }

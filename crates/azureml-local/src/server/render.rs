@@ -32,11 +32,15 @@ pub async fn render(
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let error = match response.extensions().get::<Error>() {
+    let allowed = response.headers().get(header::ALLOW).cloned();
+    let mut error = match response.extensions().get::<Error>() {
         Some(error) => error.clone(),
         // Written by the framework (a path or a query that it could not read).
         None => rejected(response).await,
     };
+    if let (Error::Method(methods), Some(allowed)) = (&mut error, &allowed) {
+        *methods = allowed.to_str().unwrap_or_default().replace(',', ", ");
+    }
     if status.is_server_error() {
         tracing::error!(%error, "a request failed");
     }
@@ -55,6 +59,9 @@ pub async fn render(
         (Area::Mlflow, Error::Conflict { .. }) => StatusCode::BAD_REQUEST,
         _ => StatusCode::from_u16(error.status()).unwrap_or(status),
     };
+    if let Some(allowed) = allowed {
+        rendered.headers_mut().insert(header::ALLOW, allowed);
+    }
     if let Error::Range { length } = error
         && let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}"))
     {
@@ -79,7 +86,7 @@ async fn rejected(response: Response) -> Error {
             code: "ResourceNotFound",
             message: "the local workspace has nothing at this address".to_owned(),
         },
-        405 => Error::Method,
+        405 => Error::Method(String::new()),
         413 => Error::TooLarge(message),
         code if code < 500 => Error::invalid(message),
         _ => Error::Internal(message),
@@ -111,7 +118,7 @@ pub fn body(error: &Error) -> ErrorResponse {
 fn mlflow_code(error: &Error) -> &'static str {
     match error {
         // The client falls back to older calls when one is not known.
-        Error::Method
+        Error::Method(_)
         | Error::NotFound {
             code: "ResourceNotFound",
             ..
@@ -138,7 +145,7 @@ fn xml(error: &Error, method: &Method) -> Response {
         Error::NotFound { code, .. } if !code.ends_with("NotFound") => "ResourceNotFound",
         Error::Unauthenticated(_) => "NoAuthenticationInformation",
         Error::Denied(_) => "AuthenticationFailed",
-        Error::Method => "UnsupportedHttpVerb",
+        Error::Method(_) => "UnsupportedHttpVerb",
         Error::TooLarge(_) => "RequestBodyTooLarge",
         Error::Internal(_) => "InternalError",
         other => other.code(),

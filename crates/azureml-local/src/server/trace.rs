@@ -60,7 +60,14 @@ pub async fn asked(
         Area::Arm => scope().to_string(),
         Area::History => format!("/history/v1.0{}", scope()),
         Area::Mlflow => format!("/mlflow/v2.0{}/api/2.0", scope()),
-        Area::Artifact | Area::Metric | Area::Blob | Area::Discovery | Area::Page => {
+        Area::Artifact
+        | Area::Metric
+        | Area::Blob
+        | Area::Data
+        | Area::Models
+        | Area::Account
+        | Area::Discovery
+        | Area::Page => {
             return Ok((request, None));
         }
     };

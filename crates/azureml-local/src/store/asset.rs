@@ -126,6 +126,27 @@ pub fn names(store: &Connection, kind: Kind) -> Result<Vec<String>> {
         .collect())
 }
 
+/// What was said of a name without a version: `isArchived`, `description`, `tags`, `properties`.
+pub fn container(store: &Connection, kind: Kind, name: &str) -> Result<Value> {
+    let row: Option<String> = store
+        .query_row(
+            "SELECT properties FROM asset_container WHERE kind = ?1 AND name = ?2",
+            params![kind.collection(), name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    row.map_or(Ok(Value::Null), |properties| json(&properties))
+}
+
+/// Remembers what is said of a name without a version.
+pub fn put_container(store: &Connection, kind: Kind, name: &str, properties: &Value) -> Result<()> {
+    store.execute(
+        "INSERT OR REPLACE INTO asset_container (kind, name, properties) VALUES (?1, ?2, ?3)",
+        params![kind.collection(), name, properties.to_string()],
+    )?;
+    Ok(())
+}
+
 /// Code versions whose content has a hash.
 pub fn codes_by_hash(store: &Connection, hash: &str) -> Result<Vec<Asset>> {
     let mut statement = store.prepare_cached(&format!(

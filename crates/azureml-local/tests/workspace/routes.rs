@@ -147,6 +147,18 @@ pub fn all(run: &str) -> Vec<String> {
                 "/prefix/contentinfo/ExperimentRun/dcid.RUN",
             ],
         ))
+        .chain(below(
+            format!("/data/v1.0{ws}"),
+            &["/dataversion/batchGetResolvedUris", "/dataversion/x"],
+        ))
+        .chain(below(
+            format!("/modelregistry/v1.0{ws}"),
+            &["/models/batchGetResolvedUris", "/models"],
+        ))
+        .chain(below(
+            ws.to_string().replace("/workspaces/local", ""),
+            &["/workspaces", "/workspaces/other", "/registries"],
+        ))
         .chain(below(String::new(), OTHER))
         .map(|path| path.replace("RUN", run))
         .collect()

@@ -1,0 +1,55 @@
+//! What lies above the workspace: the subscription and its resource group, of which this workspace is all there is.
+
+use super::absent::nothing_at;
+use super::workspace;
+use crate::app::Shared;
+use crate::error::{Error, Result};
+use axum::extract::{Path, State};
+use axum::http::Method;
+use axum::routing::any;
+use axum::{Json, Router};
+use azureml_wire::local::RESOURCE_GROUP;
+use serde_json::{Value, json};
+
+/// The provider of workspaces.
+const PROVIDER: &str = "microsoft.machinelearningservices";
+
+/// The calls on the subscription, whose path is in lower case.
+pub fn router() -> Router<Shared> {
+    Router::new().route("/{*path}", any(answer))
+}
+
+async fn answer(
+    State(app): State<Shared>,
+    Path(path): Path<String>,
+    method: Method,
+) -> Result<Json<Value>> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let within = match parts.as_slice() {
+        ["resourcegroups", group, rest @ ..] if *group != RESOURCE_GROUP => {
+            return Err(other_group(group, rest));
+        }
+        ["resourcegroups", _, rest @ ..] => rest,
+        all => all,
+    };
+    match within {
+        ["providers", PROVIDER, "workspaces"] if method == Method::GET => {
+            Ok(Json(json!({ "value": [workspace::resource(&app)] })))
+        }
+        ["providers", PROVIDER, "workspaces", name, ..] => Err(workspace::other(name)),
+        _ => Err(nothing_at(&path)),
+    }
+}
+
+fn other_group(group: &str, rest: &[&str]) -> Error {
+    if let ["providers", PROVIDER, "workspaces", name, ..] = rest {
+        return workspace::other(name);
+    }
+    Error::NotFound {
+        code: "ResourceGroupNotFound",
+        message: format!(
+            "there is no resource group {group:?}; the local workspace is in {RESOURCE_GROUP:?}\n\
+             hint: use the names in `Workspace::local()`, or a workspace on Azure"
+        ),
+    }
+}

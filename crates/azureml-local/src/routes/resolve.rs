@@ -1,0 +1,120 @@
+//! Where the files of assets and of jobs' outputs lie: what the official client asks the data planes of data and of models
+//! before it downloads, and what a registered model's files are.
+
+use super::datastore;
+use crate::app::{App, Shared, blocking};
+use crate::error::{Error, Result};
+use crate::name::ContainerName;
+use crate::runner::input::{self, Source};
+use crate::server::address::ACCOUNT;
+use crate::server::body::{Json as Body, lenient};
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// The most ids of one request.
+const MOST: usize = 1000;
+
+/// The data plane of data.
+pub fn data() -> Router<Shared> {
+    Router::new().route("/dataversion/batchGetResolvedUris", post(data_uris))
+}
+
+/// The data plane of models.
+pub fn models() -> Router<Shared> {
+    Router::new().route("/models/batchGetResolvedUris", post(model_uris))
+}
+
+/// The ids or URIs of assets and outputs.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    values: Vec<String>,
+}
+
+async fn data_uris(State(app): State<Shared>, Body(body): Body) -> Result<Json<Value>> {
+    resolved(app, &body, |uri, is_file| {
+        json!({ "uri": uri, "type": if is_file { "uri_file" } else { "uri_folder" } })
+    })
+    .await
+}
+
+async fn model_uris(State(app): State<Shared>, Body(body): Body) -> Result<Json<Value>> {
+    resolved(
+        app,
+        &body,
+        |uri, _| json!({ "path": uri, "type": "azureml" }),
+    )
+    .await
+}
+
+/// Where each of the ids leads, by id.
+async fn resolved(
+    app: Shared,
+    body: &Value,
+    shown: impl Fn(String, bool) -> Value + Send + 'static,
+) -> Result<Json<Value>> {
+    let asked: Asked = lenient(body)?;
+    if asked.values.len() > MOST {
+        return Err(Error::invalid(format!(
+            "values: at most {MOST} in one request"
+        )));
+    }
+    let values = blocking(move || {
+        let mut values = Map::new();
+        for id in asked.values {
+            let (uri, is_file) = address(&app, &source(&app, &id)?);
+            values.insert(id, shown(uri, is_file));
+        }
+        Ok(values)
+    })
+    .await?;
+    Ok(Json(json!({ "values": values })))
+}
+
+fn source(app: &App, uri: &str) -> Result<Source> {
+    input::source(app, uri).map_err(|failure| Error::not_found(failure.to_string()))
+}
+
+/// The URI of a place in the blob store, as the service writes it, and whether it is one file. A folder's ends with a slash,
+/// so that it is no prefix of another's name.
+fn address(app: &App, source: &Source) -> (String, bool) {
+    let is_file = source.blob(app).is_ok();
+    let path = match &source.path {
+        Some(path) if is_file => path.to_string(),
+        _ => source.prefix(),
+    };
+    let root = if source.container == ContainerName::default_datastore() {
+        let name = if path.starts_with("ExperimentRun/") {
+            datastore::ARTIFACTS
+        } else {
+            datastore::NAME
+        };
+        format!(
+            "azureml://subscriptions/{SUBSCRIPTION_ID}/resourcegroups/{RESOURCE_GROUP}\
+             /workspaces/{WORKSPACE_NAME}/datastores/{name}/paths"
+        )
+    } else {
+        format!("{}/{ACCOUNT}/{}", app.url(), source.container)
+    };
+    (format!("{root}/{path}"), is_file)
+}
+
+/// Replaces the URI of a job's output or of a run's artifact by the place of its files, as the service does when a model is
+/// registered: clients download from there.
+pub fn settle(app: &App, properties: &mut Value, member: &str) -> Result<()> {
+    let Some(uri) = properties.get(member).and_then(Value::as_str) else {
+        return Ok(());
+    };
+    if !["azureml://jobs/", "runs:/"]
+        .iter()
+        .any(|scheme| uri.starts_with(scheme))
+    {
+        return Ok(());
+    }
+    let source = source(app, uri).map_err(|error| Error::invalid(format!("{member}: {error}")))?;
+    properties[member] = json!(address(app, &source).0);
+    Ok(())
+}
