@@ -252,7 +252,7 @@ async fn put_container(
     name: String,
     mut body: Value,
 ) -> Result<Json<Value>> {
-    let mut properties = body["properties"].take();
+    let mut properties = body.get_mut("properties").map_or(Value::Null, Value::take);
     let Some(members) = properties.as_object_mut() else {
         return Err(Error::invalid(
             "RequestInvalid: properties: expected an object",

@@ -301,21 +301,23 @@ impl Target {
         let id = id.ok_or_else(not_supported)?;
         // The container must be there.
         blob::container(&self.app.home, &self.container)?;
-        let folder = self.blocks();
-        tokio::fs::create_dir_all(&folder).await?;
         let temporary = blob::temporary(&self.app.home);
         let received = receive(body, &temporary).await;
-        let block = folder.join(block_name(&id));
-        let placed = match received {
-            Ok(()) => tokio::fs::rename(&temporary, block)
-                .await
-                .map_err(Error::from),
-            Err(error) => Err(error),
-        };
-        if placed.is_err() {
-            let _ = tokio::fs::remove_file(&temporary).await;
-        }
-        placed?;
+        let this = self.clone();
+        blocking(move || {
+            let placed = received.and_then(|()| {
+                // A block list that is put meanwhile takes the folder away.
+                let _alone = this.app.alone_with_blobs();
+                let folder = this.blocks();
+                fs::create_dir_all(&folder)?;
+                Ok(fs::rename(&temporary, folder.join(block_name(&id)))?)
+            });
+            if placed.is_err() {
+                let _ = fs::remove_file(&temporary);
+            }
+            placed
+        })
+        .await?;
         Ok(answer(StatusCode::CREATED, None))
     }
 
@@ -335,6 +337,7 @@ impl Target {
             let joined = join(&folder, &list, &temporary);
             let found = this.publish(&conditions, &info, &temporary, joined)?;
             // They are in the blob now.
+            let _alone = this.app.alone_with_blobs();
             let _ = fs::remove_dir_all(folder);
             Ok(answer(StatusCode::CREATED, Some(&found)))
         })

@@ -306,7 +306,7 @@ async fn run_data(
     let outputs: serde_json::Map<String, Value> = named_outputs(&job)
         .into_iter()
         .map(|output| {
-            let shown = json!({ "type": output.kind, "assetId": output.uri });
+            let shown = json!({ "type": asset_type(&output.kind), "assetId": output.uri });
             (output.name, shown)
         })
         .collect();
@@ -315,6 +315,16 @@ async fn run_data(
         "runMetadata": metadata,
         "jobSpecification": resource(&["jobs", &job.name], &job.created_at, &job.properties),
     })))
+}
+
+/// The type of an output as run history names it: models other than jobs do.
+fn asset_type(kind: &str) -> &str {
+    match kind {
+        "custom_model" => "CustomModel",
+        "mlflow_model" => "MLFlowModel",
+        "triton_model" => "TritonModel",
+        data => data,
+    }
 }
 
 async fn artifacts(

@@ -432,3 +432,33 @@ fn a_folder_of_blobs_is_no_blob() {
         }
     }
 }
+
+#[test]
+fn blocks_and_their_list_may_come_at_once() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let blob = format!("{uri}/large.bin?{query}");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    ask(
+                        "PUT",
+                        &format!("{blob}&comp=block&blockid=YQ%3D%3D"),
+                        &[],
+                        b"x",
+                    )
+                    .expect(201);
+                }
+            });
+            scope.spawn(|| {
+                let list = b"<BlockList><Latest>YQ==</Latest></BlockList>";
+                for _ in 0..50 {
+                    // The list of another one may have taken the block.
+                    let answer = ask("PUT", &format!("{blob}&comp=blocklist"), &[], list);
+                    assert!([201, 400].contains(&answer.status), "{}", answer.text());
+                }
+            });
+        }
+    });
+}

@@ -150,10 +150,12 @@ fn an_error_of_a_body_names_the_member() {
             "properties.dataType: ",
         ),
         (
-            "/models/rust",
+            "/environments/rust-tch-gpu",
             json!({ "properties": { "isArchived": "x" } }),
             "properties.isArchived: ",
         ),
+        ("/environments/rust-tch-gpu", json!([]), "properties: "),
+        ("/environments/rust-tch-gpu", json!("x"), "properties: "),
     ] {
         let answer = workspace.arm("PUT", path, &body).expect(400);
         let message = message(&answer);
