@@ -8,7 +8,7 @@ use crate::name::ContainerName;
 use crate::port;
 use crate::queue::{self, Queue};
 use crate::seed::seed;
-use crate::server::{self, trace::Trace};
+use crate::server::{self, peer::Peer, trace::Trace};
 use crate::signer::{Signer, hex};
 use crate::store::{Store, asset};
 use crate::studio::access::Tickets;
@@ -16,7 +16,6 @@ use crate::studio::live::Watches;
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -124,7 +123,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let ended = || Arc::clone(&end).notified_owned();
     let from_anybody = router
         .clone()
-        .into_make_service_with_connect_info::<SocketAddr>();
+        .into_make_service_with_connect_info::<Peer>();
     let on_port = axum::serve(listener, from_anybody).with_graceful_shutdown(ended());
     let on_socket = axum::serve(socket, router).with_graceful_shutdown(ended());
     let serving = async { tokio::try_join!(on_port.into_future(), on_socket.into_future()) };

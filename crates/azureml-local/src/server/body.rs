@@ -62,6 +62,7 @@ pub fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T> {
     let known = serde_json::to_value(&read)?;
     let mut unknown = Vec::new();
     find_unknown(value, &known, "", &mut unknown);
+    find_lists(value, &known, "")?;
     if unknown.is_empty() {
         return Ok(read);
     }
@@ -89,6 +90,36 @@ pub fn lenient<T: DeserializeOwned>(value: &Value) -> Result<T> {
             message: format!("RequestInvalid: {place}: {error}{hint}"),
         }
     })
+}
+
+/// Refuses a list where an object belongs, which serde reads as its members in their order.
+fn find_lists(given: &Value, known: &Value, path: &str) -> Result<()> {
+    match (given, known) {
+        (Value::Array(_), Value::Object(_)) => Err(Error::Invalid {
+            code: "UserError",
+            message: format!("RequestInvalid: {path}: invalid type: sequence, expected a map"),
+        }),
+        (Value::Object(given), Value::Object(known)) => {
+            given.iter().try_for_each(|(name, value)| {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                known
+                    .get(name)
+                    .map_or(Ok(()), |known| find_lists(value, known, &path))
+            })
+        }
+        (Value::Array(given), Value::Array(known)) => given
+            .iter()
+            .zip(known)
+            .enumerate()
+            .try_for_each(|(at, (given, known))| {
+                find_lists(given, known, &format!("{path}[{at}]"))
+            }),
+        _ => Ok(()),
+    }
 }
 
 fn find_unknown(given: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) {

@@ -4,11 +4,40 @@
 //! pages' cookies. The kernel knows whose socket a connection comes from: a cookie is good only from this user's, and
 //! from root's, whose programs forward ports.
 
-use std::fs;
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, OnceLock};
+use tokio::net::TcpListener;
+
+/// The other end of a connection, of which all requests on it are.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    address: SocketAddr,
+    /// Looked up once: the tables of a machine with many connections are long.
+    foreign: Arc<OnceLock<bool>>,
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self {
+            address: *stream.remote_addr(),
+            foreign: Arc::default(),
+        }
+    }
+}
+
+impl Peer {
+    /// Whether the connection to this server at `port` is known to come from another user.
+    pub fn is_foreign(&self, port: u16) -> bool {
+        *self.foreign.get_or_init(|| is_foreign(self.address, port))
+    }
+}
 
 /// Whether a connection is known to come from another user. Where `/proc` does not tell, it is not known.
-pub fn is_foreign(peer: SocketAddr, port: u16) -> bool {
+fn is_foreign(peer: SocketAddr, port: u16) -> bool {
     let SocketAddr::V4(peer) = peer else {
         return false;
     };
@@ -17,8 +46,8 @@ pub fn is_foreign(peer: SocketAddr, port: u16) -> bool {
     // A program may reach an IPv4 address through a socket of IPv6.
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| owner(&table, peer, server))
+        .filter_map(|table| File::open(table).ok())
+        .find_map(|table| owner(BufReader::new(table), peer, server))
         .is_some_and(|owner| match owner {
             Owner::User(user) => user != own && user != 0,
             Owner::Nobody => true,
@@ -33,24 +62,28 @@ enum Owner {
 }
 
 /// The owner of the socket at `local` that is connected to `remote`, in a table of the kernel's.
-fn owner(table: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<Owner> {
+fn owner(table: impl BufRead, local: SocketAddrV4, remote: SocketAddrV4) -> Option<Owner> {
     let (local, remote) = (address(local), address(remote));
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let is_it = fields.next()?.ends_with(&local) && fields.next()?.ends_with(&remote);
-        if !is_it {
-            return None;
-        }
-        // State, queues, timer and retransmissions lie between.
-        let mut rest = fields.skip(4);
-        let user = rest.next()?.parse().ok()?;
-        let inode: u64 = rest.nth(1)?.parse().ok()?;
-        Some(if inode == 0 {
-            Owner::Nobody
-        } else {
-            Owner::User(user)
+    table
+        .lines()
+        .skip(1)
+        .map_while(Result::ok)
+        .find_map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let is_it = fields.next()?.ends_with(&local) && fields.next()?.ends_with(&remote);
+            if !is_it {
+                return None;
+            }
+            // State, queues, timer and retransmissions lie between.
+            let mut rest = fields.skip(4);
+            let user = rest.next()?.parse().ok()?;
+            let inode: u64 = rest.nth(1)?.parse().ok()?;
+            Some(if inode == 0 {
+                Owner::Nobody
+            } else {
+                Owner::User(user)
+            })
         })
-    })
 }
 
 /// An address as the kernel writes it: the bytes as one number of the machine, hexadecimal.
@@ -71,12 +104,18 @@ mod tests {
             1: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000 65534 0 12 1 0\n\
             2: 0100007F:9C41 0100007F:1F90 06 00000000:00000000 03:00001000 00000000     0 0 0 3 0\n";
         let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        assert_eq!(owner(table, at(40_000), at(8080)), Some(Owner::User(65534)));
-        assert_eq!(owner(table, at(40_001), at(8080)), Some(Owner::Nobody));
-        assert_eq!(owner(table, at(40_002), at(8080)), None);
+        assert_eq!(
+            owner(table.as_bytes(), at(40_000), at(8080)),
+            Some(Owner::User(65534))
+        );
+        assert_eq!(
+            owner(table.as_bytes(), at(40_001), at(8080)),
+            Some(Owner::Nobody)
+        );
+        assert_eq!(owner(table.as_bytes(), at(40_002), at(8080)), None);
         let mapped = table.replace("0100007F", "0000000000000000FFFF00000100007F");
         assert_eq!(
-            owner(&mapped, at(40_000), at(8080)),
+            owner(mapped.as_bytes(), at(40_000), at(8080)),
             Some(Owner::User(65534))
         );
     }

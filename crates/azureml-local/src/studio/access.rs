@@ -6,13 +6,13 @@
 //! The browser keeps a cookie that no script can read and no other site's page can make it send. It is good for this home
 //! folder at this port, until it expires, and opens the pages only. Browsers send cookies to all ports of a host: another
 //! server on this machine can come to hold one if the user opens an address below `/studio` there. From another user's
-//! process the cookie opens nothing ([`peer`]). A process of this user could use it until it expires; that cannot be
+//! process the cookie opens nothing ([`crate::server::peer`]). A process of this user could use it until it expires; that cannot be
 //! prevented here, but such a process can read the home folder, too.
 
 use crate::app::{App, Shared};
 use crate::error::{Error, Result};
 use crate::home::random;
-use crate::server::{browser, peer};
+use crate::server::{browser, peer::Peer};
 use crate::signer::{Signer, hex};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
@@ -21,7 +21,6 @@ use axum::response::{IntoResponse, Response};
 use chrono::{TimeDelta, Utc};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// How long a link opens the pages, if it was not used.
@@ -109,8 +108,8 @@ fn has_cookie(app: &App, headers: &HeaderMap) -> bool {
 /// Whether a request comes from a process of another user.
 pub fn is_foreign(app: &App, extensions: &Extensions) -> bool {
     extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .is_some_and(|ConnectInfo(from)| peer::is_foreign(*from, app.port))
+        .get::<ConnectInfo<Peer>>()
+        .is_some_and(|ConnectInfo(peer)| peer.is_foreign(app.port))
 }
 
 /// Lets those in who have a cookie, and of those who change something only the pages themselves.

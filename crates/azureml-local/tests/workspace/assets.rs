@@ -207,6 +207,7 @@ fn models_are_registered_by_version() {
         .arm("GET", "/models/mnist", &Value::Null)
         .expect(404);
     for version in ["1", "2"] {
+        workspace.submit(&format!("j{version}"), "true", &json!({}));
         let body = json!({ "properties": {
             "modelUri": format!("azureml://jobs/j{version}/outputs/artifacts/paths/outputs/model"),
             "modelType": "custom_model",

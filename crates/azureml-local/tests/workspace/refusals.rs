@@ -155,6 +155,11 @@ fn an_error_of_a_body_names_the_member() {
             "properties.isArchived: ",
         ),
         ("/environments/rust-tch-gpu", json!([]), "properties: "),
+        (
+            "/codes/c/versions/1",
+            json!({ "properties": [] }),
+            "properties: ",
+        ),
         ("/environments/rust-tch-gpu", json!("x"), "properties: "),
     ] {
         let answer = workspace.arm("PUT", path, &body).expect(400);
