@@ -121,9 +121,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     home.set_port(port)?;
     let end = Arc::new(Notify::new());
     let ended = || Arc::clone(&end).notified_owned();
-    let from_anybody = router
-        .clone()
-        .into_make_service_with_connect_info::<Peer>();
+    let from_anybody = router.clone().into_make_service_with_connect_info::<Peer>();
     let on_port = axum::serve(listener, from_anybody).with_graceful_shutdown(ended());
     let on_socket = axum::serve(socket, router).with_graceful_shutdown(ended());
     let serving = async { tokio::try_join!(on_port.into_future(), on_socket.into_future()) };

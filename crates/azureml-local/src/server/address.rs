@@ -122,9 +122,7 @@ fn below(area: Area, path: &str) -> Result<&str> {
         | Area::Metric
         | Area::Mlflow
         | Area::Data
-        | Area::Models => {
-            behind_version(path).ok_or_else(|| nothing(path))?
-        }
+        | Area::Models => behind_version(path).ok_or_else(|| nothing(path))?,
     };
     let rest = workspace(rest).ok_or_else(|| nothing(path))?;
     match area {
