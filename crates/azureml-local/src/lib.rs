@@ -12,6 +12,7 @@
 pub mod app;
 pub mod blob;
 pub mod dir;
+pub mod durable;
 pub mod error;
 pub mod hold;
 pub mod home;

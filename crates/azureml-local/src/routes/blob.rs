@@ -7,10 +7,11 @@ mod properties;
 
 use crate::app::{Shared, blocking};
 use crate::blob::{self, Found, Opened};
-use crate::dir::part;
+use crate::dir::{Dir, part};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Relative, RunName};
+use crate::remove;
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;
@@ -32,7 +33,6 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::io::{self, SeekFrom};
-use std::path::PathBuf;
 use std::time::SystemTime;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -301,6 +301,7 @@ impl Target {
         let id = id.ok_or_else(not_supported)?;
         // The container must be there.
         blob::container(&self.app.home, &self.container)?;
+        let block = block_name(&id)?;
         let temporary = blob::temporary(&self.app.home);
         let received = receive(body, &temporary).await;
         let this = self.clone();
@@ -308,9 +309,7 @@ impl Target {
             let placed = received.and_then(|()| {
                 // A block list that is put meanwhile takes the folder away.
                 let _alone = this.app.alone_with_blobs();
-                let folder = this.blocks();
-                fs::create_dir_all(&folder)?;
-                Ok(fs::rename(&temporary, folder.join(block_name(&id)))?)
+                Ok(this.blocks()?.rename_into(&temporary, &block)?)
             });
             if placed.is_err() {
                 let _ = fs::remove_file(&temporary);
@@ -332,13 +331,15 @@ impl Target {
         let this = self.clone();
         blocking(move || {
             this.check_before_writing(&conditions)?;
-            let folder = this.blocks();
             let temporary = blob::temporary(&this.app.home);
-            let joined = join(&folder, &list, &temporary);
+            let joined = this
+                .blocks()
+                .and_then(|blocks| join(&blocks, &list, &temporary));
             let found = this.publish(&conditions, &info, &temporary, joined)?;
-            // They are in the blob now.
+            // They are in the blob now. When they cannot be removed, they are forgotten in time.
             let _alone = this.app.alone_with_blobs();
-            let _ = fs::remove_dir_all(folder);
+            let (home, name) = (&this.app.home, this.blocks_name()?);
+            let _ = remove::marked(&Dir::at(&home.blocks())?, &name, home.owner());
             Ok(answer(StatusCode::CREATED, Some(&found)))
         })
         .await
@@ -439,10 +440,19 @@ impl Target {
         conditions.check_write(there.as_ref())
     }
 
-    /// Where blocks of this blob wait for their list.
-    fn blocks(&self) -> PathBuf {
-        let name = Sha256::digest(format!("{}\n{}", self.container, self.name));
-        self.app.home.blocks().join(hex(&name))
+    /// Where blocks of this blob wait for their list; made when it is not there.
+    fn blocks(&self) -> Result<Dir> {
+        let all = Dir::at(&self.app.home.blocks())?;
+        let name = self.blocks_name()?;
+        match remove::make(&all, &name, self.app.home.owner()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(all.dir(&name)?),
+            made => Ok(made?),
+        }
+    }
+
+    fn blocks_name(&self) -> Result<BlobName> {
+        let text = format!("{}\n{}", self.container, self.name);
+        BlobName::parse(&hex(&Sha256::digest(text)))
     }
 }
 
@@ -462,8 +472,8 @@ fn live(home: &Home, container: &ContainerName, name: &BlobName) -> Option<Opene
     Opened::at(&folder, BlobName::of(path)?, name.to_string()).ok()
 }
 
-fn block_name(id: &str) -> String {
-    hex(&Sha256::digest(id))
+fn block_name(id: &str) -> Result<BlobName> {
+    BlobName::parse(&hex(&Sha256::digest(id)))
 }
 
 /// The ids in a block list, in their order.
@@ -487,14 +497,13 @@ fn block_ids(list: &str) -> Vec<String> {
 }
 
 /// Joins the blocks that a list names, in its order.
-fn join(blocks: &std::path::Path, list: &str, whole: &std::path::Path) -> Result<()> {
+fn join(blocks: &Dir, list: &str, whole: &std::path::Path) -> Result<()> {
     let mut whole = fs::File::create_new(whole)?;
     for id in block_ids(list) {
-        let mut block =
-            fs::File::open(blocks.join(block_name(&id))).map_err(|_| Error::Invalid {
-                code: "InvalidBlockList",
-                message: format!("block {id:?} was not uploaded"),
-            })?;
+        let mut block = blocks.file(&block_name(&id)?).map_err(|_| Error::Invalid {
+            code: "InvalidBlockList",
+            message: format!("block {id:?} was not uploaded"),
+        })?;
         io::copy(&mut block, &mut whole)?;
     }
     Ok(())
