@@ -7,16 +7,15 @@ mod properties;
 
 use crate::app::{Shared, blocking};
 use crate::blob::{self, Found, Opened};
-use crate::dir::{Dir, part};
+use crate::blocks::Blocks;
+use crate::dir::part;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Relative, RunName};
-use crate::remove;
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;
 use crate::server::render::escape;
-use crate::signer::hex;
 use crate::store::blob::{self as info, Info};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
@@ -28,7 +27,6 @@ use chrono::{DateTime, Utc};
 use condition::{Conditions, Read};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -301,7 +299,6 @@ impl Target {
         let id = id.ok_or_else(not_supported)?;
         // The container must be there.
         blob::container(&self.app.home, &self.container)?;
-        let block = block_name(&id)?;
         let temporary = blob::temporary(&self.app.home);
         let received = receive(body, &temporary).await;
         let this = self.clone();
@@ -309,7 +306,7 @@ impl Target {
             let placed = received.and_then(|()| {
                 // A block list that is put meanwhile takes the folder away.
                 let _alone = this.app.alone_with_blobs();
-                Ok(this.blocks()?.rename_into(&temporary, &block)?)
+                Ok(this.blocks().put(&id, &temporary)?)
             });
             if placed.is_err() {
                 let _ = fs::remove_file(&temporary);
@@ -331,15 +328,21 @@ impl Target {
         let this = self.clone();
         blocking(move || {
             this.check_before_writing(&conditions)?;
+            let blocks = this.blocks();
             let temporary = blob::temporary(&this.app.home);
-            let joined = this
-                .blocks()
-                .and_then(|blocks| join(&blocks, &list, &temporary));
+            let joined = blocks.join(&list, &temporary);
+            if joined.is_err()
+                && let Ok(found) = blob::find(&this.app.home, &this.container, &this.name)
+                && blocks.has_become(&list, &found.etag())
+            {
+                // The response to the first one was lost.
+                let _ = fs::remove_file(&temporary);
+                return Ok(answer(StatusCode::CREATED, Some(&found)));
+            }
             let found = this.publish(&conditions, &info, &temporary, joined)?;
-            // They are in the blob now. When they cannot be removed, they are forgotten in time.
+            // They are in the blob now. Where that cannot be recorded, they wait to be forgotten.
             let _alone = this.app.alone_with_blobs();
-            let (home, name) = (&this.app.home, this.blocks_name()?);
-            let _ = remove::marked(&Dir::at(&home.blocks())?, &name, home.owner());
+            let _ = blocks.remove(&list, &found.etag(), &temporary);
             Ok(answer(StatusCode::CREATED, Some(&found)))
         })
         .await
@@ -440,19 +443,8 @@ impl Target {
         conditions.check_write(there.as_ref())
     }
 
-    /// Where blocks of this blob wait for their list; made when it is not there.
-    fn blocks(&self) -> Result<Dir> {
-        let all = Dir::at(&self.app.home.blocks())?;
-        let name = self.blocks_name()?;
-        match remove::make(&all, &name, self.app.home.owner()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(all.dir(&name)?),
-            made => Ok(made?),
-        }
-    }
-
-    fn blocks_name(&self) -> Result<BlobName> {
-        let text = format!("{}\n{}", self.container, self.name);
-        BlobName::parse(&hex(&Sha256::digest(text)))
+    fn blocks(&self) -> Blocks {
+        Blocks::of(&self.app.home, &self.container, &self.name)
     }
 }
 
@@ -470,43 +462,6 @@ fn live(home: &Home, container: &ContainerName, name: &BlobName) -> Option<Opene
     let work = Folder::open_work(home, &RunName::parse(run).ok()?).ok()?;
     let folder = work.dir(&folder).ok()?;
     Opened::at(&folder, BlobName::of(path)?, name.to_string()).ok()
-}
-
-fn block_name(id: &str) -> Result<BlobName> {
-    BlobName::parse(&hex(&Sha256::digest(id)))
-}
-
-/// The ids in a block list, in their order.
-fn block_ids(list: &str) -> Vec<String> {
-    let mut ids = Vec::new();
-    let mut rest = list;
-    while let Some(start) = rest.find('<') {
-        rest = &rest[start + 1..];
-        for kind in ["Latest>", "Uncommitted>", "Committed>"] {
-            if let Some(inner) = rest.strip_prefix(kind)
-                && let Some(end) = inner.find('<')
-            {
-                ids.push(inner[..end].trim().to_owned());
-                rest = &inner[end..];
-                break;
-            }
-        }
-        // The closing tag begins with `/` and matches no kind.
-    }
-    ids
-}
-
-/// Joins the blocks that a list names, in its order.
-fn join(blocks: &Dir, list: &str, whole: &std::path::Path) -> Result<()> {
-    let mut whole = fs::File::create_new(whole)?;
-    for id in block_ids(list) {
-        let mut block = blocks.file(&block_name(&id)?).map_err(|_| Error::Invalid {
-            code: "InvalidBlockList",
-            message: format!("block {id:?} was not uploaded"),
-        })?;
-        io::copy(&mut block, &mut whole)?;
-    }
-    Ok(())
 }
 
 fn ended_early<E>(_: E) -> Error {
@@ -734,11 +689,5 @@ mod tests {
         assert_eq!(read_range("bytes=0-", 0), Some(None));
         assert_eq!(read_range("bytes=9-0", 100), None);
         assert_eq!(read_range("lines=1-2", 100), None);
-    }
-
-    #[test]
-    fn block_lists_are_read_in_their_order() {
-        let list = "<?xml version='1.0'?>\n<BlockList><Latest>Yg==</Latest>\n <Uncommitted>YQ==</Uncommitted></BlockList>";
-        assert_eq!(block_ids(list), ["Yg==", "YQ=="]);
     }
 }

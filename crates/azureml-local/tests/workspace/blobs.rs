@@ -1,6 +1,7 @@
 //! The blob store, as its clients use it.
 
 use crate::support::{Answer, Workspace, ask, put_blob};
+use end_to_end::kill;
 
 #[test]
 fn blobs_are_written_read_by_range_and_listed() {
@@ -116,35 +117,33 @@ fn blobs_are_written_read_by_range_and_listed() {
     ask("HEAD", &blob("z.txt"), &[], &[]).expect(404);
 }
 
+fn put_block(blob: &str, id: &str, content: &[u8]) {
+    let url = format!("{blob}&comp=block&blockid={id}");
+    ask("PUT", &url, &[], content).expect(201);
+}
+
+fn put_block_list(blob: &str, ids: &[&str]) -> Answer {
+    let ids: Vec<String> = ids
+        .iter()
+        .map(|id| format!("<Latest>{id}</Latest>"))
+        .collect();
+    let list = format!(
+        "<?xml version=\"1.0\"?><BlockList>{}</BlockList>",
+        ids.concat()
+    );
+    let url = format!("{blob}&comp=blocklist");
+    ask("PUT", &url, &[], list.as_bytes())
+}
+
 #[test]
 fn blocks_become_a_blob_when_they_are_listed() {
     let workspace = Workspace::start();
     let (uri, query) = workspace.container();
     let blob = format!("{uri}/large.bin?{query}");
-    let block = |id: &str, content: &[u8]| {
-        ask(
-            "PUT",
-            &format!("{blob}&comp=block&blockid={id}"),
-            &[],
-            content,
-        )
-    };
-    block("YQ%3D%3D", b"first ").expect(201);
-    block("Yg%3D%3D", b"second").expect(201);
+    put_block(&blob, "YQ%3D%3D", b"first ");
+    put_block(&blob, "Yg%3D%3D", b"second");
     ask("HEAD", &blob, &[], &[]).expect(404);
-    let list = |ids: &[&str]| {
-        let ids: Vec<String> = ids
-            .iter()
-            .map(|id| format!("<Latest>{id}</Latest>"))
-            .collect();
-        let ids = ids.concat();
-        ask(
-            "PUT",
-            &format!("{blob}&comp=blocklist"),
-            &[],
-            format!("<?xml version=\"1.0\"?><BlockList>{ids}</BlockList>").as_bytes(),
-        )
-    };
+    let list = |ids: &[&str]| put_block_list(&blob, ids);
     let refused = list(&["YQ==", "Yw=="]).expect(400);
     assert_eq!(refused.header("x-ms-error-code"), Some("InvalidBlockList"));
     ask("HEAD", &blob, &[], &[]).expect(404);
@@ -153,6 +152,37 @@ fn blocks_become_a_blob_when_they_are_listed() {
         ask("GET", &blob, &[], &[]).expect(200).text(),
         "first second"
     );
+}
+
+#[test]
+fn a_block_list_whose_response_was_lost_is_accepted_again() {
+    let mut workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let name = uri
+        .split_once("/azuremllocal/")
+        .expect("a container")
+        .1
+        .to_owned();
+    put_block(&format!("{uri}/large.bin?{query}"), "YQ%3D%3D", b"first ");
+    put_block(&format!("{uri}/large.bin?{query}"), "Yg%3D%3D", b"second");
+    let committed = put_block_list(&format!("{uri}/large.bin?{query}"), &["YQ==", "Yg=="]);
+    let etag = committed.expect(201).header("etag").map(str::to_owned);
+
+    workspace.kill();
+    let mut server = workspace.serve(&[]);
+    let blob = format!("{}/azuremllocal/{name}/large.bin?{query}", workspace.url());
+    let again = put_block_list(&blob, &["YQ==", "Yg=="]).expect(201);
+    assert_eq!(again.header("etag").map(str::to_owned), etag);
+    let content = ask("GET", &blob, &[], &[]).expect(200).text();
+    assert_eq!(content, "first second");
+
+    // Another list is not what was committed, and another content is not what it became.
+    put_block_list(&blob, &["Yg==", "YQ=="]).expect(400);
+    put_blob(&blob, b"other").expect(201);
+    put_block_list(&blob, &["YQ==", "Yg=="]).expect(400);
+    assert_eq!(ask("GET", &blob, &[], &[]).expect(200).text(), "other");
+    kill(server.id());
+    server.wait().expect("it was ours");
 }
 
 #[test]
