@@ -1,7 +1,6 @@
 //! A Jupyter kernel for Rust: the Jupyter protocol in front of an evaluator.
 //!
-//! - [`zmtp`] is `ZeroMQ`'s wire, with limits for those who do not know the key.
-//! - [`protocol`] is Jupyter's wire on it: messages, signatures, the five sockets.
+//! - [`protocol`] is the wire: sockets, frames, signatures.
 //! - [`server`] gives messages their meaning and drives the evaluator, which it knows only as
 //!   [`Evaluator`](azureml_kernel_evaluator::Evaluator).
 //! - [`kernelspec`] is what Jupyter finds on disk.
@@ -16,4 +15,3 @@ pub mod logging;
 pub mod protocol;
 pub mod server;
 pub mod toolchain;
-pub mod zmtp;

@@ -53,7 +53,8 @@ pub fn seed() -> u64 {
         |_| RandomState::new().build_hasher().finish(),
         |text| text.parse().expect("AZUREML_TEST_SEED is a number"),
     );
-    println!("seed {seed}: AZUREML_TEST_SEED={seed} draws the same again");
+    // The test's own line is not yet ended when its output is not captured.
+    println!("\nseed {seed}: AZUREML_TEST_SEED={seed} draws the same again");
     seed
 }
 

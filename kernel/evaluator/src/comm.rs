@@ -21,7 +21,6 @@ use serde_json::Value;
 
 use crate::Event;
 use crate::interrupt::{self, GRACE};
-use crate::programs;
 use crate::stream::Notice;
 
 /// The bytes that may wait for the cell process to read them.
@@ -171,7 +170,7 @@ impl Comms {
                 .wait_timeout(inner, ASK_AGAIN)
                 .unwrap_or_else(PoisonError::into_inner);
             // Not before: the callback would take a program that has been stopped for one that has ended, and go on.
-            programs::stop_each(programs.drain(..), Signal::INT);
+            interrupt::stop_each(programs.drain(..), Signal::INT);
         }
     }
 

@@ -15,7 +15,6 @@
 mod build;
 mod error;
 mod facade;
-pub mod own;
 mod prune;
 mod set;
 pub mod toolchain;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use azureml_kernel_helpers::own;
 use jupyter_protocol::JupyterKernelspec;
 
 use super::{helpers, trial};
@@ -241,6 +240,6 @@ fn split_hint(text: &str) -> (&str, Option<&str>) {
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {
-    own::folder(folder)?;
+    std::fs::create_dir_all(folder)?;
     tempfile::tempfile_in(folder).map(drop)
 }

@@ -1,11 +1,9 @@
 //! The five sockets, bound as the connection file says.
 
-use std::io;
-use std::path::Path;
-
 use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
+use zeromq::{RouterSocket, Socket};
 
-use crate::zmtp::listener::Listener;
+use super::listener::Listener;
 
 /// A socket could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -15,19 +13,19 @@ use crate::zmtp::listener::Listener;
 pub struct BindError {
     channel: &'static str,
     endpoint: String,
-    source: io::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// The five sockets of a kernel.
 pub struct Sockets {
     /// Requests for the evaluator.
-    pub shell: Listener,
+    pub shell: RouterSocket,
     /// Requests that must not wait behind a running cell.
-    pub control: Listener,
+    pub control: RouterSocket,
     /// The kernel's questions to the front end.
-    pub stdin: Listener,
-    /// Echoes.
-    pub heartbeat: Listener,
+    pub stdin: RouterSocket,
+    /// Echoes. A router, because it can return every frame as it came, whoever connected.
+    pub heartbeat: RouterSocket,
     /// Broadcasts.
     pub iopub: Listener,
 }
@@ -39,25 +37,29 @@ pub async fn bind(connection: &ConnectionInfo) -> Result<Sockets, BindError> {
         control: bind_one("control", connection, connection.control_port).await?,
         stdin: bind_one("stdin", connection, connection.stdin_port).await?,
         heartbeat: bind_one("heartbeat", connection, connection.hb_port).await?,
-        iopub: bind_one("iopub", connection, connection.iopub_port).await?,
+        iopub: Listener::bind(connection, connection.iopub_port)
+            .await
+            .map_err(|source| BindError {
+                channel: "iopub",
+                endpoint: endpoint(connection, connection.iopub_port),
+                source: source.into(),
+            })?,
     })
 }
 
-async fn bind_one(
+async fn bind_one<S: Socket>(
     channel: &'static str,
     connection: &ConnectionInfo,
     port: u16,
-) -> Result<Listener, BindError> {
-    let host = connection.ip.trim_matches(['[', ']']);
-    let bound = match connection.transport {
-        Transport::TCP => Listener::tcp(host, port).await,
-        Transport::IPC => Listener::ipc(Path::new(&format!("{}-{port}", connection.ip))),
-    };
-    bound.map_err(|source| BindError {
+) -> Result<S, BindError> {
+    let endpoint = endpoint(connection, port);
+    let mut socket = S::new();
+    socket.bind(&endpoint).await.map_err(|source| BindError {
         channel,
-        endpoint: endpoint(connection, port),
-        source,
-    })
+        endpoint,
+        source: source.into(),
+    })?;
+    Ok(socket)
 }
 
 fn endpoint(connection: &ConnectionInfo, port: u16) -> String {

@@ -4,12 +4,9 @@
 mod broken;
 mod client;
 mod execution;
-mod fuzz;
-mod hostile;
 mod lifetime;
 mod process;
 mod properties;
 mod questions;
-mod raw;
 mod scripted;
 mod stdin;

@@ -1,0 +1,382 @@
+//! Jobs: submitted, followed to their end, and held against what they wrote down themselves.
+
+use crate::http::Service;
+use crate::journal::Journal;
+use crate::processes::{JOB, MARK};
+use azureml::prelude::*;
+use azureml_wire::local::scope;
+use fastrand::Rng;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The cluster that the test makes.
+pub const CLUSTER: &str = "chaos";
+
+/// A job that has not ended after so long never will.
+const FOR_EVER: Duration = Duration::from_mins(2);
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Writes an output.
+    Plain,
+    /// Leaves programs behind, in sessions of their own.
+    Detaching,
+    /// Two processes.
+    Pair,
+    /// Exits with code 3.
+    Failing,
+    /// Runs until it is canceled.
+    Endless,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Plain,
+        Self::Detaching,
+        Self::Pair,
+        Self::Failing,
+        Self::Endless,
+    ];
+
+    fn ranks(self) -> usize {
+        if self == Self::Pair { 2 } else { 1 }
+    }
+}
+
+/// A job that was acknowledged.
+#[derive(Debug, Clone)]
+pub struct Job {
+    kind: Kind,
+    /// The size of its output.
+    bytes: usize,
+    /// Its end was asked for, and that was acknowledged.
+    canceled: bool,
+    /// The status with which it was seen to end.
+    ended: Option<String>,
+}
+
+impl Job {
+    fn draw(rng: &mut Rng) -> Self {
+        let kind = if rng.bool() {
+            Kind::Plain
+        } else {
+            Kind::ALL[rng.usize(..Kind::ALL.len())]
+        };
+        Self {
+            kind,
+            bytes: rng.usize(..300_000),
+            canceled: false,
+            ended: None,
+        }
+    }
+
+    /// Its command line. Each process appends one line to a file when it begins, and one to another at its end.
+    fn command(&self, rng: &mut Rng, folder: &Path) -> String {
+        let folder = folder.display();
+        let note = |file: &str| format!("echo \"${JOB}.${{RANK:-0}}\" >> '{folder}/{file}'");
+        let pause = format!("sleep 0.{:02}", rng.u32(..40));
+        let output = format!(
+            "mkdir -p outputs; yes \"${JOB}\" | head -c {} > outputs/o.txt",
+            self.bytes
+        );
+        let work = match self.kind {
+            Kind::Plain => format!("{pause}; {output}"),
+            Kind::Detaching => format!(
+                "setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' >/dev/null 2>&1 &); \
+                 {pause}; {output}"
+            ),
+            Kind::Pair => pause,
+            Kind::Failing => format!("{pause}; exit 3"),
+            Kind::Endless => "sleep 1000".to_owned(),
+        };
+        let (begin, end) = (note("started"), note("ended"));
+        format!("{begin}; echo begun; {work}; {end}; echo finished")
+    }
+}
+
+/// Makes the cluster.
+pub fn make_cluster(service: &Service, journal: &Journal) {
+    let scale = json!({ "minNodeCount": 0, "maxNodeCount": 4 });
+    let inner = json!({ "vmSize": "STANDARD_DS3_V2", "scaleSettings": scale });
+    let properties = json!({ "computeType": "AmlCompute", "properties": inner });
+    let body = json!({ "location": "local", "properties": properties });
+    let response = service.arm("PUT", &format!("/computes/{CLUSTER}"), &body);
+    if !(200..300).contains(&response.status) {
+        journal.fault(format!("there is no cluster: {}", response.text()));
+    }
+}
+
+/// Submits jobs by REST, one after the other, until the journal is over.
+pub fn submit(service: &Service, journal: &Journal, client: usize, mut rng: Rng, mark: &str) {
+    let folder = std::env::current_dir().expect("the client has a folder");
+    for number in 0.. {
+        if journal.is_over() {
+            return;
+        }
+        let name = format!("client-{client}-job-{number}");
+        let job = Job::draw(&mut rng);
+        let compute = if rng.bool() { CLUSTER } else { "cpu-cluster" };
+        let mut properties = json!({
+            "jobType": "Command",
+            "command": job.command(&mut rng, &folder),
+            "environmentId": scope().path(["environments", "rust-tch-gpu", "versions", "1"]),
+            "computeId": scope().path(["computes", compute]),
+            "experimentName": "chaos",
+            "environmentVariables": { MARK: mark },
+        });
+        if job.kind == Kind::Pair {
+            let distribution =
+                json!({ "distributionType": "PyTorch", "processCountPerInstance": 2 });
+            properties["distribution"] = distribution;
+        }
+        let kind = job.kind;
+        put(service, journal, &name, &properties);
+        journal.acknowledge(|state| state.jobs.insert(name.clone(), job));
+        if rng.u8(..5) == 0 {
+            // As a client does that has lost the response.
+            put(service, journal, &name, &properties);
+        }
+        if kind == Kind::Endless {
+            thread::sleep(Duration::from_millis(rng.u64(..400)));
+            cancel(service, journal, &name);
+        }
+        follow(service, journal, &name);
+    }
+}
+
+fn put(service: &Service, journal: &Journal, name: &str, properties: &Value) {
+    let body = json!({ "properties": properties });
+    let response = service.arm("PUT", &format!("/jobs/{name}"), &body);
+    if !matches!(response.status, 200 | 201) {
+        journal.fault(format!("{name} is not accepted: {}", response.text()));
+    }
+}
+
+fn cancel(service: &Service, journal: &Journal, name: &str) {
+    let response = service.arm("POST", &format!("/jobs/{name}/cancel"), &Value::Null);
+    match response.status {
+        202 => journal.acknowledge(|state| {
+            if let Some(job) = state.jobs.get_mut(name) {
+                job.canceled = true;
+            }
+        }),
+        // It has ended.
+        409 => journal.acknowledge(|_| {}),
+        _ => journal.fault(format!("{name} is not canceled: {}", response.text())),
+    }
+}
+
+/// Waits for a job's end.
+fn follow(service: &Service, journal: &Journal, name: &str) {
+    let start = Instant::now();
+    loop {
+        let details = service.details(name);
+        let status = details["status"].as_str().unwrap_or_default();
+        if ["Completed", "Failed", "Canceled"].contains(&status) {
+            return journal.acknowledge(|state| {
+                if let Some(job) = state.jobs.get_mut(name) {
+                    job.ended = Some(status.to_owned());
+                }
+            });
+        }
+        if start.elapsed() > FOR_EVER {
+            return journal.fault(format!("{name} has not ended: {details}"));
+        }
+        thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// Submits jobs by the SDK, which starts a server where none answers.
+pub fn submit_by_sdk(journal: &Journal, mut rng: Rng, mark: &str) {
+    let folder = std::env::current_dir().expect("the client has a folder");
+    let source = folder.join("source");
+    std::fs::create_dir(&source).expect("the folder is ours");
+    let workspace = match Workspace::from_config() {
+        Ok(workspace) => workspace,
+        Err(error) => return journal.fault(format!("the SDK found no workspace: {error}")),
+    };
+    let experiment = Experiment::new(&workspace, "chaos");
+    while !journal.is_over() {
+        let job = Job {
+            kind: Kind::Plain,
+            ..Job::draw(&mut rng)
+        };
+        let script = job.command(&mut rng, &folder);
+        std::fs::write(source.join("job.sh"), script).expect("the folder is ours");
+        let config = ScriptRunConfig::new(&source)
+            .command("bash job.sh")
+            .compute_target(CLUSTER)
+            .environment("rust-tch-gpu:1")
+            .environment_variable(MARK, mark);
+        let run = match experiment.submit(&config) {
+            Ok(run) => run,
+            Err(error) => {
+                journal.fault(format!("the SDK did not submit: {error}"));
+                continue;
+            }
+        };
+        journal.acknowledge(|state| state.jobs.insert(run.id().to_owned(), job));
+        // One that was hit ends as an error; its status is what counts.
+        let _ = run.wait_for_completion(false);
+        match run.status() {
+            Ok(status) if status.is_terminal() => journal.acknowledge(|state| {
+                if let Some(job) = state.jobs.get_mut(run.id()) {
+                    job.ended = Some(status.to_string());
+                }
+            }),
+            Ok(status) => journal.fault(format!("the SDK left {} {status}", run.id())),
+            Err(error) => journal.fault(format!("the SDK lost sight of {}: {error}", run.id())),
+        }
+    }
+}
+
+/// How often each line is in a file that jobs append to.
+fn lines(folder: &Path, file: &str) -> HashMap<String, usize> {
+    let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let mut counts = HashMap::new();
+    for line in text.lines() {
+        *counts.entry(line.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// Holds every job against what it wrote down itself.
+pub fn verify(service: &Service, journal: &Journal) {
+    let folder = std::env::current_dir().expect("the client has a folder");
+    let (started, ended) = (lines(&folder, "started"), lines(&folder, "ended"));
+    let (jobs, hit) = {
+        let state = journal.state();
+        (state.jobs.clone(), state.hit.clone())
+    };
+    for (name, job) in &jobs {
+        let is_hit = hit.contains(name);
+        let counts = |of: &HashMap<String, usize>| -> Vec<usize> {
+            let rank = |rank| of.get(&format!("{name}.{rank}")).copied().unwrap_or(0);
+            (0..job.kind.ranks()).map(rank).collect()
+        };
+        let seen = Seen {
+            details: service.details(name),
+            started: counts(&started),
+            ended: counts(&ended),
+        };
+        let verdict = seen
+            .of_any(job)
+            .and_then(|()| seen.of_kind(job, is_hit))
+            .and_then(|()| match seen.status() {
+                "Completed" if !is_hit => output(service, name, job, &seen.details),
+                _ => Ok(()),
+            });
+        if let Err(reason) = verdict {
+            let hit = if is_hit { "hit" } else { "not hit" };
+            journal.fault(format!(
+                "{name} ({job:?}, {hit}): {reason}; begun {:?}, finished {:?}: {}",
+                seen.started, seen.ended, seen.details
+            ));
+        }
+    }
+}
+
+/// What is seen of a job.
+struct Seen {
+    details: Value,
+    /// How often each of its processes has begun and has come to its last line.
+    started: Vec<usize>,
+    ended: Vec<usize>,
+}
+
+impl Seen {
+    fn status(&self) -> &str {
+        self.details["status"].as_str().unwrap_or_default()
+    }
+
+    /// What holds for every job, killed or not.
+    fn of_any(&self, job: &Job) -> Result<(), String> {
+        if self
+            .started
+            .iter()
+            .chain(&self.ended)
+            .any(|count| *count > 1)
+        {
+            return Err("it ran twice".to_owned());
+        }
+        match &job.ended {
+            None => return Err("its end was never seen".to_owned()),
+            Some(ended) if ended != self.status() => {
+                return Err(format!("it had ended as {ended}"));
+            }
+            Some(_) => {}
+        }
+        let history = self.details["properties"]["azureml.status_history"].as_str();
+        let history: Vec<Value> =
+            serde_json::from_str(history.unwrap_or_default()).unwrap_or_default();
+        let mut statuses: Vec<_> = history.iter().map(|step| step["status"].as_str()).collect();
+        let all = statuses.len();
+        statuses.dedup();
+        if all == 0 || statuses.len() < all {
+            return Err("its history has a gap or a step twice".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What holds for its kind.
+    fn of_kind(&self, job: &Job, is_hit: bool) -> Result<(), String> {
+        let all_of = |counts: &[usize]| counts.iter().all(|count| *count == 1);
+        let message = self.details["error"]["error"]["message"].as_str();
+        let message = message.unwrap_or_default();
+        match (self.status(), job.kind) {
+            ("Canceled", _) if job.canceled => Ok(()),
+            ("Completed", Kind::Plain | Kind::Detaching | Kind::Pair) => {
+                if all_of(&self.started) && all_of(&self.ended) {
+                    Ok(())
+                } else {
+                    Err("it is Completed and was not".to_owned())
+                }
+            }
+            ("Failed", Kind::Failing) if all_of(&self.started) => Ok(()),
+            ("Failed", _) if is_hit && message.contains("killed") => Ok(()),
+            ("Failed", _) if is_hit && message.contains("SIGKILL") => Ok(()),
+            ("Completed", Kind::Endless) if is_hit => Ok(()),
+            _ => Err("it ended as it could not".to_owned()),
+        }
+    }
+}
+
+/// Looks at the log and the output of a job that nothing has hit.
+fn output(service: &Service, name: &str, job: &Job, details: &Value) -> Result<(), String> {
+    let read = |url: &Value| {
+        let path = url.as_str().and_then(path_of).unwrap_or_default();
+        service.send("GET", path, &[], &[])
+    };
+    let log = if job.kind == Kind::Pair {
+        "user_logs/std_log_process_01.txt"
+    } else {
+        "user_logs/std_log.txt"
+    };
+    let text = read(&details["logFiles"][log]).text();
+    if text != "begun\nfinished\n" {
+        return Err(format!("its log is {text:?}"));
+    }
+    if job.kind == Kind::Pair {
+        return Ok(());
+    }
+    let path = scope().artifacts("chaos", name, "/contentinfo?path=outputs/o.txt");
+    let found = service.json("GET", &path, &Value::Null).json();
+    let content = read(&found["contentUri"]).body;
+    let line = format!("{name}\n");
+    let whole = line.bytes().cycle().take(job.bytes);
+    if content.iter().copied().eq(whole) {
+        Ok(())
+    } else {
+        Err(format!("its output has {} bytes", content.len()))
+    }
+}
+
+/// The path of a URL, with its query.
+pub fn path_of(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://")?;
+    rest.find('/').map(|start| &rest[start..])
+}
