@@ -9,7 +9,7 @@ mod waits;
 use crate::env;
 
 pub use runtime::CellRuntimeError;
-pub(crate) use runtime::{CRATE as CELL_RUNTIME, cell_runtime};
+pub(crate) use runtime::cell_runtime;
 
 /// Plays the part that the environment asks for: the process that runs cells, or the compiler's wrapper. Returns otherwise.
 ///

@@ -7,6 +7,7 @@
 
 mod advice;
 mod analysis;
+mod brackets;
 mod cell;
 mod commands;
 mod compiler;
@@ -16,9 +17,11 @@ mod diagnostics;
 mod export;
 mod helpers;
 mod history;
+mod identity;
 mod imports;
 mod library;
 mod native;
+mod paths;
 mod plan;
 mod process;
 mod program;
@@ -29,10 +32,10 @@ mod session;
 mod source;
 mod testing;
 mod types;
+mod uses;
 mod values;
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +43,7 @@ use std::time::Instant;
 
 use azureml_kernel_helpers::{Error as HelpersError, Facade, Helpers};
 
-use crate::child::{CELL_RUNTIME, cell_runtime};
+use crate::child::cell_runtime;
 use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
@@ -58,17 +61,28 @@ use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
 use export::Package;
 use history::{History, Ran, Shown};
+use identity::Node;
 use imports::{Imports, is_independent_of_imports};
 use library::Libraries;
+use paths::Modules;
 use plan::{Change, Plan, Show};
 use process::{Ended, Process, Recipe};
 use program::Program;
-use session::Session;
+use session::{Blame, Lost, Outside, Session};
 use source::{Cells, Source, line_and_column};
-use types::{VariableType, stored_types};
+use types::{Paths, VariableType, stored_types};
 
 /// How often a cell is compiled in another way before the compiler's errors are the user's.
-const MOST_TRIES: usize = 8;
+const MOST_TRIES: usize = 16;
+
+/// What the runtime says of a cell that `return` has left.
+const LEFT: &str = "\u{1d}";
+
+/// Before the names of variables that are not what a cell takes them for.
+const LOST: &str = "\u{1c}";
+
+/// Errors about two things of one name.
+const COLLISIONS: [&str; 5] = ["E0252", "E0254", "E0255", "E0260", "E0428"];
 
 /// Of so many cells the sources are kept, to say where a function of theirs panics.
 const SOURCES_KEPT: usize = 400;
@@ -172,6 +186,7 @@ impl RustcEvaluator {
             next: CellName::default(),
             _folder: folder,
         };
+        evaluator.surround();
         for code in user_configuration() {
             if let Outcome::Error(error) = evaluator.cell(&code) {
                 tracing::warn!(
@@ -268,30 +283,23 @@ impl RustcEvaluator {
 
     /// Compiles and runs the code of a cell.
     fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
+        let cell = &cell
+            .clone()
+            .without_constants(|name| self.session.knows_value(name));
         let number = match self.begin(code, cell) {
             Ok(number) => number,
             Err(error) => return self.failed(error),
         };
-        let mut session = self.session.clone();
-        let lost = session.define(number, code, cell);
-        let runs = !cell.statements.is_empty() || cell.tail.is_some();
-        let compiled = if runs {
-            self.compile(number, code, cell, &session).map(Some)
-        } else {
-            self.check_items(number, code, cell, &session)
-                .map(|()| None)
-        };
-        let runnable = match compiled {
-            Ok(runnable) => runnable,
+        let (session, lost, runnable) = match self.defined(number, code, cell) {
+            Ok(compiled) => compiled,
             Err(error) => return self.failed(error),
         };
         if self.pump.shared.lock().interrupted {
             return Outcome::Error(stopped());
         }
-        for name in &lost {
-            self.pump.show(Event::Stderr(format!(
-                "The type of the variable {name} was redefined, so was lost.\n"
-            )));
+        self.say_lost(&lost);
+        for stale in session.stale.iter().filter(|stale| !stale.is_known) {
+            self.pump.show(Event::Stderr(format!("{}\n", stale.words)));
         }
         let outcome = if let Some(runnable) = runnable {
             self.run(number, code, cell, session, &runnable, answered)
@@ -302,6 +310,80 @@ impl RustcEvaluator {
         };
         self.prepare();
         outcome
+    }
+
+    /// Adds what a cell defines to the session, and compiles it: to a library when it runs.
+    fn defined(
+        &mut self,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+    ) -> Result<(Session, Vec<Lost>, Option<Runnable>), CellError> {
+        let runs = !cell.statements.is_empty() || cell.tail.is_some();
+        let mut separates = false;
+        loop {
+            let mut session = self.session.clone();
+            let mut lost = session.define(number, code, cell);
+            if separates {
+                session.separate_names();
+            }
+            let compiled = if runs {
+                self.compile(number, code, cell, &mut session).map(Some)
+            } else {
+                self.check_items(number, code, cell, &mut session)
+                    .map(|()| None)
+            };
+            let collide = self
+                .last_error
+                .as_deref()
+                .is_some_and(|code| COLLISIONS.contains(&code));
+            match compiled {
+                Err(_) if session.shares_names && collide && !separates => separates = true,
+                Err(error) => return Err(error),
+                Ok(runnable) => {
+                    lost.extend(session.lose(&cell.inner));
+                    return Ok((session, lost, runnable));
+                }
+            }
+        }
+    }
+
+    /// Says which variables are lost, and why.
+    fn say_lost(&self, lost: &[Lost]) {
+        for Lost { name, changes } in lost {
+            let changed: Vec<String> = changes.iter().map(|label| format!("`{label}`")).collect();
+            self.pump.show(Event::Stderr(format!(
+                "The type of the variable {name} was redefined, so was lost. What has changed: {}\n",
+                changed.join(", ")
+            )));
+        }
+    }
+
+    /// Lets the session know what its types depend on beside the cells.
+    fn surround(&mut self) {
+        let mut nodes: Vec<Node> = self
+            .dependencies
+            .local_sources()
+            .into_iter()
+            .map(|(name, sources)| Node::outside(&format!("crate {name}"), &[&name], &sources))
+            .collect();
+        let environment = &self.compiler.environment;
+        nodes.push(Node::outside(
+            ":build_env",
+            &["env", "option_env"],
+            environment,
+        ));
+        let crates = self
+            .compiler
+            .libraries
+            .iter()
+            .flat_map(|library| &library.crates);
+        let outside = Outside {
+            nodes,
+            crates: crates.map(|(name, _)| name.clone()).collect(),
+        };
+        let lost = self.session.surround(outside);
+        self.say_lost(&lost);
     }
 
     /// Lets threads do what makes the next cells faster.
@@ -369,7 +451,7 @@ impl RustcEvaluator {
         let code = format!("{code}{}", testing::runner(&tests));
         let cell = Cell::parse(&code);
         self.cells.add(number, &code);
-        let runnable = match self.compile(number, &code, &cell, &tested) {
+        let runnable = match self.compile(number, &code, &cell, &mut tested) {
             Ok(runnable) => runnable,
             Err(error) => return self.failed(error),
         };
@@ -414,6 +496,9 @@ impl RustcEvaluator {
 
     /// The compiler's words about code that could not be taken apart; `None` when it has none.
     fn broken(&mut self, number: u64, code: &str, cell: &Cell) -> Option<CellError> {
+        if let Some(found) = &cell.unbalanced {
+            return Some(unbalanced(code, found));
+        }
         let source = plan::whole(number, code, cell);
         let file = self.write(&format!("cell_{number}"), &source).ok()?;
         let compiled = self
@@ -435,22 +520,22 @@ impl RustcEvaluator {
         number: u64,
         code: &str,
         cell: &Cell,
-        session: &Session,
+        defined: &mut Session,
     ) -> Result<(), CellError> {
         let rust = &code[cell.rust.clone()];
-        let library = self.libraries.of(session);
+        let library = self.libraries.of(defined);
         let mut ways = vec![(None, None)];
         if library.is_some() {
             ways.push((library.clone(), None));
         }
         let without =
-            self.without_imports(session, Some(rust), &Plan::default(), library.is_some());
+            self.without_imports(defined, Some(rust), &Plan::default(), library.is_some());
         if without.is_some() {
             ways.push((library, without));
         }
         while let Some((library, without)) = ways.pop() {
             let from_library = library.is_some();
-            let (session, umbrellas) = self.around(session, without.as_ref());
+            let (session, umbrellas) = self.around(defined, without.as_ref());
             let source = plan::definitions(number, code, cell, session, &umbrellas, from_library);
             let name = if from_library {
                 plan::WITHOUT_ITEMS
@@ -465,6 +550,11 @@ impl RustcEvaluator {
                 return Ok(());
             }
             if ways.is_empty() {
+                let blamed = blamed(&compiled, &source, &file);
+                if defined.set_aside(number, &blamed) {
+                    ways.push((None, None));
+                    continue;
+                }
                 let errors = compiled.errors();
                 return Err(self.errors(&errors, &source, &file, number, code));
             }
@@ -490,14 +580,14 @@ impl RustcEvaluator {
         number: u64,
         code: &str,
         cell: &Cell,
-        session: &Session,
+        session: &mut Session,
     ) -> Result<Runnable, CellError> {
         let rust = &code[cell.rust.clone()];
         let own_paths = cell::mentions(rust, "crate") || cell::mentions(rust, "self");
         let mut finished = (!own_paths && !cell.broken)
             .then(|| self.libraries.of(session))
             .flatten();
-        let mut plan = Plan::new(code, cell, session, finished.is_some());
+        let mut plan = Plan::new(number, code, cell, session, finished.is_some());
         let mut without = self.without_imports(session, Some(rust), &plan, finished.is_some());
         let library = self.compiler.folder().join(format!("cell_{number}.so"));
         let mir = self.compiler.folder().join(format!("cell_{number}.mir"));
@@ -505,7 +595,7 @@ impl RustcEvaluator {
             if plan.awaits {
                 self.provide_tokio()?;
             }
-            let (around, umbrellas) = self.around(session, without.as_ref());
+            let (around, umbrellas) = self.around(&*session, without.as_ref());
             let source = plan.source(number, code, cell, around, &umbrellas, self.show);
             let file = self.write(&format!("cell_{number}"), &source)?;
             let extra: Vec<&Library> = finished.iter().map(|finished| &finished.library).collect();
@@ -518,10 +608,12 @@ impl RustcEvaluator {
                 let types = if cell.locals.is_empty() {
                     BTreeMap::new()
                 } else {
-                    stored_types(&std::fs::read_to_string(&mir).unwrap_or_default())
+                    stored_in(&mir, session, finished.is_some())
                 };
-                std::fs::remove_file(&mir).ok();
-                unnamed(cell, code, &types)?;
+                if plan.end_unnamed(&types) {
+                    continue;
+                }
+                self.forget(&plan.unwritable, session);
                 let warnings = compiled
                     .messages
                     .iter()
@@ -548,8 +640,7 @@ impl RustcEvaluator {
                 without = None;
                 continue;
             }
-            let change = plan.change(&compiled.messages, &source, &file);
-            if change == Change::Again {
+            if plan.change(&compiled.messages, &source, &file, cell, session) == Change::Again {
                 continue;
             }
             if without.take().is_some() {
@@ -557,13 +648,14 @@ impl RustcEvaluator {
             }
             if finished.take().is_some() {
                 // What another crate may not see may still be right.
-                plan = Plan::new(code, cell, session, false);
+                plan = Plan::new(number, code, cell, session, false);
                 continue;
             }
-            let errors = compiled.errors();
-            if let Change::Borrows(name) = change {
-                return Err(borrows(&name, cell, code, &errors));
+            if session.set_aside(number, &blamed(&compiled, &source, &file)) {
+                continue;
             }
+            self.forget(&plan.unwritable, session);
+            let errors = compiled.errors();
             if plan.takes() {
                 // Without the closure around them the words of the compiler are about the user's code.
                 let mut explained = plan.clone();
@@ -610,7 +702,7 @@ impl RustcEvaluator {
         let before = self.variables();
         let gone_before = self.pump.shared.lock().processes_gone;
         let result = match &mut self.process {
-            Some(process) => process.run(&runnable.library, &plan::function(number)),
+            Some(process) => process.run(&runnable.library, runnable.plan.function()),
             None => Err(Ended("it could not be started".to_owned())),
         };
         if result.is_err() {
@@ -649,6 +741,10 @@ impl RustcEvaluator {
             }
             return failed(error);
         }
+        if let Some(names) = end.error.as_ref().and_then(|text| text.strip_prefix(LOST)) {
+            let names: Vec<String> = names.lines().map(str::to_owned).collect();
+            return Outcome::Error(self.lose(&names));
+        }
         for name in runnable.plan.moved() {
             self.session.variables.remove(name);
             self.session.moved.insert(name.clone(), number);
@@ -660,46 +756,23 @@ impl RustcEvaluator {
         {
             return self.verdicts(report, number, code);
         }
+        let left = end.panic.is_none() && end.error.as_deref() == Some(LEFT);
         let error = match (&end.panic, &end.error) {
             (Some(panic), _) => Some(report::panic(panic, self.place(panic, number, code))),
-            (None, Some(text)) => Some(report::message("Error", text)),
-            (None, None) => None,
+            (None, Some(text)) if !left => Some(report::message("Error", text)),
+            (None, _) => None,
         };
         if let Some(error) = error {
             return failed(error);
         }
-        for local in cell
-            .locals
-            .iter()
-            .filter(|local| runnable.plan.stores(&local.name))
-        {
-            let name = &local.name;
-            // A type without a name was an error before.
-            let Some(VariableType::Named(type_name)) = runnable.types.get(name) else {
-                tracing::warn!(name, number, "the type of a variable was not written down");
-                self.session.variables.remove(name);
-                self.pump.show(Event::Stderr(format!(
-                    "The variable {name} is lost: the compiler did not say its type. hint: use it in the cell that makes it, or set {}=evcxr before Jupyter starts\n",
-                    env::ENGINE
-                )));
-                continue;
-            };
-            self.session.moved.remove(name);
-            self.session.variables.insert(
-                name.clone(),
-                session::Variable {
-                    type_name: type_name.clone(),
-                    mutable: local.mutable,
-                },
-            );
-        }
+        let makes = if left {
+            self.say_left(cell);
+            BTreeSet::new()
+        } else {
+            self.take_over(number, cell, runnable)
+        };
         let ran = Ran {
-            makes: cell
-                .locals
-                .iter()
-                .map(|local| local.name.clone())
-                .filter(|name| runnable.plan.stores(name))
-                .collect(),
+            makes,
             uses: runnable.plan.uses(false),
             changes: runnable.plan.uses(true),
             awaits: runnable.plan.awaits,
@@ -711,6 +784,82 @@ impl RustcEvaluator {
         };
         self.ran(code, cell, ran);
         Outcome::Ok(self.pump.value(answered, end.value))
+    }
+
+    /// Takes over the variables that a cell has made; gives their names.
+    fn take_over(&mut self, number: u64, cell: &Cell, runnable: &Runnable) -> BTreeSet<String> {
+        let mut makes = BTreeSet::new();
+        for local in &cell.locals {
+            let name = &local.name;
+            if let Some(words) = runnable.plan.words_of_end(local) {
+                // It hides an earlier one of its name.
+                self.session.variables.remove(name);
+                self.session.ended.insert(name.clone(), words.clone());
+                self.pump.show(Event::Stderr(words + "\n"));
+                continue;
+            }
+            if !runnable.plan.stores(name) {
+                self.session.variables.remove(name);
+                continue;
+            }
+            // A type without a name was seen before.
+            let Some(VariableType::Named(type_name)) = runnable.types.get(name) else {
+                tracing::warn!(name, number, "the type of a variable was not written down");
+                self.session.variables.remove(name);
+                self.pump.show(Event::Stderr(format!(
+                    "The variable {name} is lost: the compiler did not say its type. hint: use it in the cell that makes it, or set {}=evcxr before Jupyter starts\n",
+                    env::ENGINE
+                )));
+                continue;
+            };
+            self.session
+                .keep(name, type_name, local.mutable, &cell.inner);
+            makes.insert(name.clone());
+        }
+        makes
+    }
+
+    /// Says what is not kept of a cell that `return` has left.
+    fn say_left(&self, cell: &Cell) {
+        let names: Vec<&String> = cell.locals.iter().map(|local| &local.name).collect();
+        if !names.is_empty() {
+            self.pump.show(Event::Stderr(format!(
+                "`return` has ended the cell, so these variables of it are not kept: {}\n",
+                list(&names)
+            )));
+        }
+    }
+
+    /// Takes out variables whose types no cell can write.
+    fn forget(&mut self, names: &BTreeSet<String>, session: &mut Session) {
+        for name in names {
+            for session in [&mut self.session, &mut *session] {
+                session.variables.remove(name);
+                let words = format!(
+                    "`{name}` is lost: its type is private where it is defined; make it public, and run the cell again that makes `{name}`"
+                );
+                session.ended.insert(name.clone(), words);
+            }
+        }
+    }
+
+    /// Takes out variables that are not what a cell takes them for.
+    fn lose(&mut self, names: &[String]) -> CellError {
+        for name in names {
+            self.session.variables.remove(name);
+        }
+        let (what, is, them) = if let [_] = names {
+            ("variable", "is", "it")
+        } else {
+            ("variables", "are", "them")
+        };
+        report::message(
+            "Error",
+            &format!(
+                "the {what} {} {is} lost: a crate that the type comes from is not what it was\nhint: run the cell again that makes {them}; the name is free",
+                list(&names.iter().collect::<Vec<_>>())
+            ),
+        )
     }
 
     /// Remembers a cell that has come to its end.
@@ -751,6 +900,7 @@ impl RustcEvaluator {
     fn run_again(&mut self, cells: Vec<Ran>) -> Result<usize, CellError> {
         let count = cells.len();
         for (index, ran) in cells.into_iter().enumerate() {
+            self.session.running.clone_from(&ran.name.id);
             match self.cell(&ran.code) {
                 Outcome::Ok(None) => {}
                 Outcome::Ok(Some(data)) => self.pump.show(Event::Display { data, id: None }),
@@ -779,7 +929,11 @@ impl RustcEvaluator {
         let line: usize = parts.next()?.parse().ok()?;
         let file = parts.next()?;
         let (_, source) = self.sources.iter().find(|(name, _)| name == file)?;
-        let place = source.place(line, column)?;
+        let mut place = source.place(line, column)?;
+        // A value begins where the brackets around it do.
+        if source.text[place..].starts_with(plan::OPENS_VALUE) {
+            place += plan::OPENS_VALUE.len();
+        }
         match source.in_cell(place)? {
             (cell, place) if cell == number => {
                 let (line, column) = line_and_column(code, place);
@@ -844,14 +998,33 @@ impl RustcEvaluator {
         if errors.iter().any(|error| !error.labels.is_empty()) {
             errors.retain(|error| !error.labels.is_empty());
         }
-        let moved = |name: &str| {
+        let gone = |name: &str| {
+            if let Some(words) = self.session.ended.get(name) {
+                return Some(words.clone());
+            }
             let by = *self.session.moved.get(name)?;
             let mut lines = self.cells.code(by).lines();
-            let line = lines.find(|line| cell::mentions(line, name))?;
-            Some(line.trim().to_owned())
+            let line = lines.find(|line| cell::mentions(line, name))?.trim();
+            Some(format!(
+                "an earlier cell moved `{name}` away: `{line}`; use `{name}.clone()` or `&{name}` there, and run the cell again that makes `{name}`"
+            ))
         };
         for error in &mut errors {
-            advice::advise(error, moved);
+            advice::advise(error, gone);
+        }
+        for stale in &self.session.stale {
+            let name = stale.definition.label();
+            let concerns = |error: &Diagnostic| {
+                let quoted: Vec<&str> = error.message.split('`').skip(1).step_by(2).collect();
+                quoted.contains(&name.as_str())
+                    || error.code.as_deref() == Some("E0599")
+                        && quoted
+                            .iter()
+                            .any(|word| cell::mentions(&stale.definition.text, word))
+            };
+            for error in errors.iter_mut().filter(|error| concerns(error)) {
+                error.notes.push(format!("hint: {}", stale.words));
+            }
         }
         self.last_error = errors.iter().find_map(|error| error.code.clone());
         let mut error = report::compile_errors(code, &errors);
@@ -922,8 +1095,7 @@ impl RustcEvaluator {
         self.compiler.libraries.clone_from(&self.own_libraries);
         self.compiler.libraries.push(library);
         self.dependencies = dependencies;
-        // Other crates, another library of items.
-        self.session.version += 1;
+        self.surround();
         Ok(())
     }
 
@@ -1048,6 +1220,7 @@ impl RustcEvaluator {
             ..Dependencies::default()
         };
         self.compiler.libraries.clone_from(&self.own_libraries);
+        self.surround();
         self.history.clear();
         self.start_process()
     }
@@ -1090,6 +1263,7 @@ impl Evaluator for RustcEvaluator {
     }
 
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
+        self.session.running.clone_from(&self.next.id);
         self.history.begin(std::mem::take(&mut self.next));
         self.pump.shared.begin();
         if let Some(stuck) = self.pump.comms.stuck() {
@@ -1157,7 +1331,7 @@ fn own_libraries(
     cache: &Path,
 ) -> Vec<Library> {
     let mut libraries = vec![Library {
-        crates: vec![(CELL_RUNTIME.to_owned(), runtime.to_owned())],
+        crates: vec![(plan::RUNTIME.to_owned(), runtime.to_owned())],
         folders: runtime
             .parent()
             .map(Path::to_owned)
@@ -1213,90 +1387,45 @@ fn append(answered: &mut MimeBundle, answer: MimeBundle) {
     }
 }
 
-/// An error when a variable has a type that no later cell could write.
-fn unnamed(
-    cell: &Cell,
-    code: &str,
-    types: &BTreeMap<String, VariableType>,
-) -> Result<(), CellError> {
-    for local in &cell.locals {
-        let Some(VariableType::Unnamed(type_name)) = types.get(&local.name) else {
-            continue;
-        };
-        let name = &local.name;
-        let (message, way_out) = if type_name.starts_with("{closure") {
-            (
-                format!("The variable `{name}` is a closure, which cannot be persisted."),
-                "You can however persist closures if you box them. e.g.:\nlet f: Box<dyn Fn()> = Box::new(|| {println!(\"foo\")});".to_owned(),
-            )
-        } else if let Some(pointer) = type_name
-            .strip_suffix('}')
-            .and_then(|text| text.rsplit_once(" {"))
-        {
-            (
-                format!("The variable `{name}` is a function, whose own type cannot be persisted."),
-                format!(
-                    "Give it the type of a pointer: let {name}: {} = {};",
-                    pointer.0, pointer.1
-                ),
-            )
-        } else {
-            (
-                format!(
-                    "The variable `{name}` has a type without a name, which cannot be persisted: {type_name}"
-                ),
-                "Box it, e.g. as `Box<dyn Iterator<Item = i32>>`, or collect it.".to_owned(),
-            )
-        };
-        let diagnostic = Diagnostic {
-            level: "error".to_owned(),
-            message,
-            labels: vec![label_of(local, code, "lives on after the cell")],
-            notes: vec![
-                way_out,
-                "hint: to use it in this cell alone, put the code in braces: { … }".to_owned(),
-            ],
-            ..Diagnostic::default()
-        };
-        return Err(report::compile_errors(code, &[diagnostic]));
-    }
-    Ok(())
+/// What the compiler has errors about.
+fn blamed(compiled: &Compiled, source: &Source, file: &str) -> Vec<Blame> {
+    let errors = compiled.errors().into_iter();
+    errors
+        .flat_map(|error| error.blamed(source, file))
+        .collect()
 }
 
-fn label_of(local: &cell::Local, code: &str, text: &str) -> Label {
-    Label {
-        start: line_and_column(code, local.place.start),
-        end: line_and_column(code, local.place.end),
+/// The types of the variables that a cell stores.
+fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<String, VariableType> {
+    let text = std::fs::read_to_string(mir).unwrap_or_default();
+    std::fs::remove_file(mir).ok();
+    let items = session.items.iter().map(|item| item.text.as_str());
+    let paths = Paths {
+        of_crate: from_library.then_some(plan::WITH_ITEMS),
+        modules: &Modules::of(items),
+    };
+    stored_types(&text, paths)
+}
+
+/// What is not closed in a cell, or closed too often.
+fn unbalanced(code: &str, found: &brackets::Unbalanced) -> CellError {
+    let label = |place: &std::ops::Range<usize>, text: &str, primary| Label {
+        start: line_and_column(code, place.start),
+        end: line_and_column(code, place.end),
         text: text.to_owned(),
-        primary: true,
-    }
-}
-
-/// A variable that borrows from something that does not live on.
-fn borrows(name: &str, cell: &Cell, code: &str, errors: &[&Message]) -> CellError {
-    let label = cell
-        .locals
-        .iter()
-        .find(|local| local.name == name)
-        .map(|local| label_of(local, code, "borrows from what this cell owns"));
-    let said = errors
-        .first()
-        .map(|message| message.text())
-        .unwrap_or_default();
+        primary,
+    };
+    let mut labels = vec![label(&found.place, found.label, true)];
+    labels.extend(
+        found
+            .other
+            .iter()
+            .map(|(place, text)| label(place, text, false)),
+    );
     let diagnostic = Diagnostic {
         level: "error".to_owned(),
-        code: errors.first().map(|message| message.code().to_owned()),
-        message: format!(
-            "The variable `{name}` contains a reference with a non-static lifetime so can't be persisted."
-        ),
-        labels: label.into_iter().collect(),
-        notes: vec![
-            format!("the compiler says: {said}"),
-            "what lives on between cells must own its data".to_owned(),
-            format!(
-                "hint: own it (`let {name} = ….to_owned();`), clone it, leak it (`Box::leak`), or put the code in braces: {{ … }}"
-            ),
-        ],
+        message: found.message.clone(),
+        labels,
         ..Diagnostic::default()
     };
     report::compile_errors(code, &[diagnostic])

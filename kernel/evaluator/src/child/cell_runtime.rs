@@ -5,7 +5,7 @@
 //! Cells that the kernel writes link to it as a crate: it keeps their variables and tells how they ended.
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
-use std::any::{Any, TypeId};
+use std::any::{type_name, Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -29,8 +29,12 @@ type Sink = extern "C" fn(kind: u8, text: *const c_void, length: usize);
 const PANIC: u8 = 0;
 /// A panic on another thread, as text for standard error.
 const PANIC_ELSEWHERE: u8 = 1;
-/// `?` has left the cell: the error's text.
+/// `?` has left the cell: the error's text. Or one of the texts below, by their first sign.
 const FAILED: u8 = 2;
+/// Before the names of variables that are lost, a line each.
+const LOST: &str = "\u{1c}";
+/// `return` has left the cell before its end.
+const LEFT: &str = "\u{1d}";
 /// The last panic has ended the cell.
 const PANICKED: u8 = 3;
 /// A part of the text of the cell's value; an empty one ends it.
@@ -129,11 +133,24 @@ thread_local! {
 /// Where a variable lives while no cell has taken it.
 struct Variable {
     place: NonNull<u8>,
-    layout: Layout,
-    type_id: TypeId,
+    kind: Kind,
     drop: Option<unsafe fn(*mut u8)>,
     /// Whether the value is there, not with a cell.
     there: bool,
+}
+
+/// What is compared before a value is read as a type. The kernel has compared all that the type depends on; this is the second look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    type_id: TypeId,
+    layout: Layout,
+    name: &'static str,
+}
+
+impl Kind {
+    fn of<T: 'static>() -> Self {
+        Self { type_id: TypeId::of::<T>(), layout: Layout::new::<T>(), name: type_name::<T>() }
+    }
 }
 
 impl Drop for Variable {
@@ -142,9 +159,9 @@ impl Drop for Variable {
             // SAFETY: a value of the type that `drop` is for lies there.
             unsafe { drop(self.place.as_ptr()) };
         }
-        if self.layout.size() > 0 {
+        if self.kind.layout.size() > 0 {
             // SAFETY: allocated with this layout.
-            unsafe { dealloc(self.place.as_ptr(), self.layout) };
+            unsafe { dealloc(self.place.as_ptr(), self.kind.layout) };
         }
     }
 }
@@ -163,7 +180,7 @@ pub fn store<T: 'static>(name: &'static str, value: T) -> Stored<T> {
     let place = allocate(Layout::new::<T>());
     // SAFETY: memory for such a value, and nothing is in it.
     unsafe { place.cast::<T>().write(value) };
-    put(name, Variable { place, layout: Layout::new::<T>(), type_id: TypeId::of::<T>(), drop, there: true });
+    put(name, Variable { place, kind: Kind::of::<T>(), drop, there: true });
     Stored(PhantomData)
 }
 
@@ -183,21 +200,23 @@ fn put(name: &str, variable: Variable) {
 
 /// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
 pub fn check<T: 'static>(name: &str) -> bool {
-    is(name, TypeId::of::<T>())
+    is(name, Kind::of::<T>())
 }
 
-fn is(name: &str, expected: TypeId) -> bool {
+fn is(name: &str, expected: Kind) -> bool {
     let as_expected = VARIABLES.with_borrow(|variables| {
-        variables.get(name).is_some_and(|variable| variable.there && variable.type_id == expected)
+        variables.get(name).is_some_and(|variable| variable.there && variable.kind == expected)
     });
     if !as_expected {
-        send(
-            FAILED,
-            &format!("the variable `{name}` is lost: its type is not what it was\nhint: run the cell again that makes it"),
-        );
+        let mut lost = LOST_NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.push_str(&format!("{name}\n"));
+        send(FAILED, &format!("{LOST}{lost}"));
     }
     as_expected
 }
+
+/// The variables that the running cell needs and that are not what it takes them for.
+static LOST_NAMES: Mutex<String> = Mutex::new(String::new());
 
 /// Takes a variable away from where it lives.
 ///
@@ -205,7 +224,7 @@ fn is(name: &str, expected: TypeId) -> bool {
 /// When it was not [checked](check).
 pub fn take<T: 'static>(name: &str) -> T {
     // SAFETY: a value of this type lies there, and is not read again.
-    unsafe { place(name, TypeId::of::<T>(), false).cast::<T>().read() }
+    unsafe { place(name, Kind::of::<T>(), false).cast::<T>().read() }
 }
 
 /// Puts a variable back.
@@ -214,13 +233,24 @@ pub fn take<T: 'static>(name: &str) -> T {
 /// When it was not [taken](take).
 pub fn keep<T: 'static>(name: &str, value: T) {
     // SAFETY: memory for a value of this type, and what was there was taken.
-    unsafe { place(name, TypeId::of::<T>(), true).cast::<T>().write(value) }
+    unsafe { place(name, Kind::of::<T>(), true).cast::<T>().write(value) }
+}
+
+/// Puts a variable back, unless the cell has kept another one by its name.
+pub fn keep_unless_stored<T: 'static>(name: &str, value: T) {
+    if is_taken(name) {
+        keep(name, value);
+    }
+}
+
+fn is_taken(name: &str) -> bool {
+    VARIABLES.with_borrow(|variables| variables.get(name).is_some_and(|variable| !variable.there))
 }
 
 /// Where a variable of this type lives; notes whether its value will be there, which must be new.
-fn place(name: &str, type_id: TypeId, there: bool) -> *mut u8 {
+fn place(name: &str, kind: Kind, there: bool) -> *mut u8 {
     VARIABLES.with_borrow_mut(|variables| match variables.get_mut(name) {
-        Some(variable) if variable.type_id == type_id && variable.there != there => {
+        Some(variable) if variable.kind == kind && variable.there != there => {
             variable.there = there;
             variable.place.as_ptr()
         }
@@ -228,8 +258,17 @@ fn place(name: &str, type_id: TypeId, there: bool) -> *mut u8 {
     })
 }
 
-/// Runs the statements of a cell and says how they ended; whether they came to their end.
-pub fn run<F: FnOnce() -> Result<(), Failed>>(statements: F) -> bool {
+/// Whether the statements of the running cell have come to their end.
+static FINISHED: AtomicBool = AtomicBool::new(false);
+
+/// The end of a cell's statements.
+pub fn finished() -> Result<(), Failed> {
+    FINISHED.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Runs the statements of a cell and says how they ended.
+pub fn run<F: FnOnce() -> Result<(), Failed>>(statements: F) {
     unsafe fn call<F: FnOnce() -> Result<(), Failed>>(statements: *mut u8) -> Result<(), Failed> {
         // SAFETY: as the caller promises.
         unsafe { statements.cast::<F>().read()() }
@@ -241,19 +280,17 @@ pub fn run<F: FnOnce() -> Result<(), Failed>>(statements: F) -> bool {
 
 /// # Safety
 /// `statements` are what `call` reads, which happens once.
-unsafe fn run_once(statements: *mut u8, call: unsafe fn(*mut u8) -> Result<(), Failed>) -> bool {
+unsafe fn run_once(statements: *mut u8, call: unsafe fn(*mut u8) -> Result<(), Failed>) {
+    FINISHED.store(false, Ordering::Relaxed);
     // SAFETY: as the caller promises.
     match catch_unwind(AssertUnwindSafe(|| unsafe { call(statements) })) {
-        Ok(Ok(())) => true,
-        Ok(Err(Failed(text))) => {
-            send(FAILED, &text);
-            false
-        }
+        Ok(Ok(())) if FINISHED.load(Ordering::Relaxed) => {}
+        Ok(Ok(())) => send(FAILED, LEFT),
+        Ok(Err(Failed(text))) => send(FAILED, &text),
         Err(panic) => {
             // Dropping what was thrown may panic again.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             send(PANICKED, "");
-            false
         }
     }
 }
@@ -326,8 +363,9 @@ pub fn run_tests(tests: &[Test]) -> Result<(), String> {
 static PRETTY: AtomicBool = AtomicBool::new(false);
 static TYPES: AtomicBool = AtomicBool::new(false);
 
-/// How values are shown from now on: over several lines; with their types.
-pub fn set_format(pretty: bool, types: bool) {
+/// A cell begins. How its value is shown: over several lines; with its type.
+pub fn begin(pretty: bool, types: bool) {
+    LOST_NAMES.lock().unwrap_or_else(PoisonError::into_inner).clear();
     PRETTY.store(pretty, Ordering::Relaxed);
     TYPES.store(types, Ordering::Relaxed);
 }
@@ -340,7 +378,7 @@ pub trait ByDebug {
 
 impl<T: fmt::Debug + ?Sized> ByDebug for T {
     fn evcxr_display(&self) {
-        show_by_debug(std::any::type_name::<T>(), &self);
+        show_by_debug(type_name::<T>(), &self);
     }
 }
 
@@ -361,7 +399,7 @@ pub trait ByDisplay {
 
 impl<T: fmt::Display + ?Sized> ByDisplay for T {
     fn evcxr_display(&self) {
-        show_by_display(std::any::type_name::<T>(), &self);
+        show_by_display(type_name::<T>(), &self);
     }
 }
 

@@ -2,22 +2,20 @@
 
 use crate::report::Diagnostic;
 
-/// Changes the notes of an error, and words that are about what stands around the cell. `moved` gives the line of an earlier cell
-/// that moved a variable away.
-pub(super) fn advise(error: &mut Diagnostic, moved: impl Fn(&str) -> Option<String>) {
+/// Changes the notes of an error, and words that are about what stands around the cell. `gone` says why a name is no variable any
+/// more.
+pub(super) fn advise(error: &mut Diagnostic, gone: impl Fn(&str) -> Option<String>) {
     match error.code.as_deref() {
         Some("E0425") => {
-            let Some((name, line)) = quoted(&error.message)
+            let Some(words) = quoted(&error.message)
                 .filter(|_| error.message.starts_with("cannot find value"))
-                .and_then(|name| Some((name.to_owned(), moved(name)?)))
+                .and_then(gone)
             else {
                 return;
             };
             // Other names that look alike.
             error.notes.retain(|note| !note.starts_with("help: "));
-            error.notes.push(format!(
-                "hint: an earlier cell moved `{name}` away: `{line}`; use `{name}.clone()` or `&{name}` there, and run the cell again that makes `{name}`"
-            ));
+            error.notes.push(format!("hint: {words}"));
         }
         Some("E0432" | "E0433" | "E0463") => {
             let missing = "you might be missing a crate named ";
@@ -73,21 +71,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_variable_that_was_moved_gets_the_hint() {
+    fn only_a_variable_that_is_gone_gets_the_hint() {
         let error = |message: &str| Diagnostic {
             code: Some("E0425".to_owned()),
             message: message.to_owned(),
             notes: vec!["help: a local variable with a similar name exists: `on`".to_owned()],
             ..Diagnostic::default()
         };
-        let moved = |name: &str| (name == "gone").then(|| "let taken = gone;".to_owned());
+        let gone = |name: &str| (name == "gone").then(|| "let taken = gone;".to_owned());
         for (message, hinted) in [
             ("cannot find value `gone` in this scope", true),
             ("cannot find value `other` in this scope", false),
             ("cannot find function `gone` in this scope", false),
         ] {
             let mut error = error(message);
-            advise(&mut error, moved);
+            advise(&mut error, gone);
             assert_eq!(error.notes[0].starts_with("hint: "), hinted, "{message}");
         }
     }

@@ -1,17 +1,21 @@
 //! A cell taken apart: commands, items, statements, and what it defines.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
+use super::brackets::{Unbalanced, unbalanced};
+use super::identity::{Node, nodes_in};
+use super::uses::Uses;
 use crate::nesting;
 
 /// What goes before the code so that it can be parsed as statements.
 const PRELUDE: &str = "fn cell() {\n";
 
 /// A cell's parts, as ranges of bytes of its code.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Cell {
     /// The lines before the Rust code that speak to the evaluator (`:dep …`) or to the shell (`!ls`).
     pub(super) commands: Vec<Command>,
@@ -32,6 +36,12 @@ pub(super) struct Cell {
     pub(super) fails: bool,
     /// Whether the code could not be taken apart: the compiler will say why.
     pub(super) broken: bool,
+    /// What is not closed, or closed too often.
+    pub(super) unbalanced: Option<Unbalanced>,
+    /// The names that the statements look up outside of the cell.
+    pub(super) uses: BTreeSet<String>,
+    /// What `impl`s inside of statements give to types.
+    pub(super) inner: Vec<Node>,
 }
 
 /// A line that begins with `:` or `!`.
@@ -50,6 +60,10 @@ pub(super) struct Local {
     pub(super) mutable: bool,
     /// Its name in the pattern.
     pub(super) place: Range<usize>,
+    /// Whether it may be the name of a constant, to which the value is compared.
+    pub(super) may_be_constant: bool,
+    /// Where the value is whose whole is the variable.
+    pub(super) value: Option<Range<usize>>,
 }
 
 /// A definition.
@@ -74,11 +88,10 @@ pub(super) enum What {
     Type(String),
     /// Something in the namespace of values.
     Value(String),
-    /// `impl`: everything before its body, without white space, and what stands in its body.
+    /// `impl`: everything before its body, without white space, and the names of what stands in its body.
     Impl {
         header: String,
-        type_name: String,
-        members: Vec<Member>,
+        members: Vec<String>,
     },
     /// Anything else.
     Other,
@@ -91,13 +104,6 @@ pub(super) struct Import {
     pub(super) name: Option<String>,
     /// As a declaration of its own.
     pub(super) code: String,
-}
-
-/// A function, constant or type in an `impl`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) range: Range<usize>,
 }
 
 impl Cell {
@@ -126,12 +132,16 @@ impl Cell {
         }
         let wrapped = format!("{PRELUDE}{rust}\n}}");
         let parsed = SourceFile::parse(&wrapped, Edition::Edition2024);
-        cell.broken = !parsed.errors().is_empty();
-        let statements = parsed
-            .tree()
-            .syntax()
-            .children()
-            .find_map(ast::Fn::cast)
+        let function = parsed.tree().syntax().children().find_map(ast::Fn::cast);
+        // A cell that ends the function around it goes on outside of it.
+        let is_whole = function
+            .as_ref()
+            .is_some_and(|it| usize::from(it.syntax().text_range().end()) == wrapped.len());
+        cell.broken = !parsed.errors().is_empty() || !is_whole;
+        if cell.broken {
+            cell.unbalanced = unbalanced(rust).map(|found| found.moved(start));
+        }
+        let statements = function
             .and_then(|function| function.body())
             .and_then(|body| body.stmt_list());
         let Some(statements) = statements else {
@@ -143,17 +153,19 @@ impl Cell {
             end: code.len(),
         };
         let tail = statements.tail_expr();
+        let mut uses = Uses::default();
         for node in statements.syntax().children() {
-            cell.add(&node, back, tail.as_ref());
+            cell.add(&node, back, tail.as_ref(), &mut uses);
         }
+        cell.uses = uses.finish();
         cell
     }
 
-    fn add(&mut self, node: &SyntaxNode, back: Offset, tail: Option<&ast::Expr>) {
+    fn add(&mut self, node: &SyntaxNode, back: Offset, tail: Option<&ast::Expr>, uses: &mut Uses) {
         let range = back.range(node);
         if let Some(item) = ast::Item::cast(node.clone()) {
             self.items.push(Item {
-                what: what(&item, back),
+                what: what(&item),
                 range,
                 private: private(&item, back),
             });
@@ -163,6 +175,9 @@ impl Cell {
             self.attributes.push(range);
             return;
         }
+        uses.add(node);
+        let inner = nodes_in(node).into_iter();
+        self.inner.extend(inner.filter(Node::is_implementation));
         self.awaits = self.awaits || awaits(node);
         self.fails = self.fails
             || node
@@ -171,7 +186,7 @@ impl Cell {
         if let Some(binding) = ast::LetStmt::cast(node.clone())
             && let Some(pattern) = binding.pat()
         {
-            for local in locals(&pattern, back) {
+            for local in locals(&binding, &pattern, back) {
                 self.locals.retain(|earlier| earlier.name != local.name);
                 self.locals.push(local);
             }
@@ -181,6 +196,14 @@ impl Cell {
         } else {
             self.statements.push(range);
         }
+    }
+
+    /// Takes those names in patterns out of the variables that are known to be constants.
+    pub(super) fn without_constants(mut self, is_known: impl Fn(&str) -> bool) -> Self {
+        self.locals.retain(|local| {
+            !local.may_be_constant || local.name != "None" && !is_known(&local.name)
+        });
+        self
     }
 
     /// Whether there is nothing to compile.
@@ -243,7 +266,7 @@ fn commands(code: &str) -> (Vec<Command>, usize) {
     (commands, start)
 }
 
-fn what(item: &ast::Item, back: Offset) -> What {
+fn what(item: &ast::Item) -> What {
     let named = |name: Option<ast::Name>, kind: fn(String) -> What| {
         name.map_or(What::Other, |name| kind(name.text().to_string()))
     };
@@ -275,12 +298,12 @@ fn what(item: &ast::Item, back: Offset) -> What {
         ast::Item::Trait(item) => named(item.name(), What::Type),
         ast::Item::TypeAlias(item) => named(item.name(), What::Type),
         ast::Item::Module(item) => named(item.name(), What::Type),
-        ast::Item::Impl(item) => implementation(item, back),
+        ast::Item::Impl(item) => implementation(item),
         _ => What::Other,
     }
 }
 
-fn implementation(item: &ast::Impl, back: Offset) -> What {
+fn implementation(item: &ast::Impl) -> What {
     let Some(list) = item.assoc_item_list() else {
         return What::Other;
     };
@@ -307,31 +330,11 @@ fn implementation(item: &ast::Impl, back: Offset) -> What {
             ast::AssocItem::TypeAlias(item) => item.name(),
             ast::AssocItem::MacroCall(_) => None,
         }?;
-        Some(Member {
-            name: name.text().to_string(),
-            range: back.range(member.syntax()),
-        })
+        Some(name.text().to_string())
     });
     What::Impl {
         header,
-        type_name: item
-            .self_ty()
-            .map(|self_type| last_name(&self_type))
-            .unwrap_or_default(),
         members: members.collect(),
-    }
-}
-
-/// The name at the end of a type's path: `Point` of `geometry::Point<f64>`.
-fn last_name(self_type: &ast::Type) -> String {
-    match self_type {
-        ast::Type::PathType(path) => path
-            .path()
-            .and_then(|path| path.segment())
-            .and_then(|segment| segment.name_ref())
-            .map(|name| name.text().to_string())
-            .unwrap_or_default(),
-        _ => String::new(),
     }
 }
 
@@ -438,23 +441,31 @@ fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
     places
 }
 
-/// The variables that a pattern binds.
-fn locals(pattern: &ast::Pat, back: Offset) -> Vec<Local> {
+/// The variables that a `let` binds.
+fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local> {
+    // A constant as the whole pattern would be refutable.
+    let is_whole = matches!(pattern, ast::Pat::IdentPat(_)) && binding.let_else().is_none();
+    let value = binding.initializer().filter(|_| is_whole);
+    let value = value.map(|value| back.range(value.syntax()));
     pattern
         .syntax()
         .descendants()
         .filter_map(ast::IdentPat::cast)
-        .filter_map(|binding| {
-            let name = binding.name()?;
+        .filter_map(|ident| {
+            let name = ident.name()?;
             let text = name.text().to_string();
             // `None` and `MAX` are parsed as bindings, too.
-            let constant = text.starts_with(char::is_uppercase)
-                && binding.mut_token().is_none()
-                && binding.pat().is_none();
-            (!constant).then(|| Local {
+            let may_be_constant = text.starts_with(char::is_uppercase)
+                && ident.mut_token().is_none()
+                && ident.ref_token().is_none()
+                && ident.pat().is_none()
+                && !is_whole;
+            Some(Local {
                 name: text,
-                mutable: binding.mut_token().is_some(),
+                mutable: ident.mut_token().is_some(),
                 place: back.range(name.syntax()),
+                may_be_constant,
+                value: value.clone(),
             })
         })
         .collect()

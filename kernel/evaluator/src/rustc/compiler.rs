@@ -141,6 +141,8 @@ impl Compiler {
                 "-Cprefer-dynamic",
             ])
             .arg(format!("-Copt-level={}", self.opt_level))
+            // At all levels: what a cell does is not to depend on how well it is optimised.
+            .args(["-Coverflow-checks=yes", "-Cdebug-assertions=yes"])
             .args(["-Cdebuginfo=0", "-Ccodegen-units=1"])
             // The compiler's own files: two crates of one name may be compiled at once.
             .arg(format!(

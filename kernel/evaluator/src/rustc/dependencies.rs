@@ -183,6 +183,22 @@ impl Dependencies {
         key.finish()
     }
 
+    /// The names of the local crates, and what shows that their sources have changed. One may use another, so they change together.
+    pub(super) fn local_sources(&self) -> Vec<(String, String)> {
+        let local: Vec<(&String, &str)> = self
+            .lines
+            .iter()
+            .filter_map(|(name, line)| Some((name, &line[local_path(line)?])))
+            .collect();
+        let mut key = Key::new();
+        for (_, folder) in &local {
+            add_sources(&mut key, Path::new(folder));
+        }
+        let sources = key.finish();
+        let names = local.into_iter().map(|(name, _)| name.replace('-', "_"));
+        names.map(|name| (name, sources.clone())).collect()
+    }
+
     fn write_package(&self, folder: &Path, name: &str) -> Result<(), Error> {
         let mut manifest = format!(
             "[package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[lib]\ncrate-type = [\"dylib\"]\n\n[workspace]\n\n\

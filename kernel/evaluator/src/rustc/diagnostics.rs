@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::session::Blame;
 use super::source::{Cells, Origin, Source, line_and_column};
 use crate::report::{Diagnostic, Label};
 
@@ -75,6 +76,45 @@ impl Message {
         &self.text
     }
 
+    /// The places in cells that it blames; for a name that is defined twice also the other one.
+    pub(super) fn blamed(&self, source: &Source, file: &str) -> Vec<Blame> {
+        let is_double = matches!(self.code(), "E0119" | "E0592" | "E0201");
+        let spans = self
+            .spans
+            .iter()
+            .filter(|span| span.is_primary || is_double);
+        spans
+            .filter_map(|span| span.inside(file))
+            .filter_map(|span| source.in_cell(span.byte_start))
+            .map(|place| Blame {
+                place,
+                message: self.text.clone(),
+                is_double,
+            })
+            .collect()
+    }
+
+    /// The same with what its notes are about.
+    pub(super) fn all_origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
+        let mut origins = self.origins(source, file);
+        for child in self.children.as_array().into_iter().flatten() {
+            let spans: Vec<Span> =
+                serde_json::from_value(child["spans"].clone()).unwrap_or_default();
+            let spans = spans.iter().filter_map(|span| span.inside(file));
+            origins.extend(spans.filter_map(|span| Some(source.origin(span.byte_start)?.0)));
+        }
+        origins
+    }
+
+    /// The name of a value that does not exist.
+    pub(super) fn unknown_value(&self) -> Option<&str> {
+        if self.code() != "E0425" {
+            return None;
+        }
+        let rest = self.text.strip_prefix("cannot find value `")?;
+        rest.split('`').next()
+    }
+
     /// What the message is about, as far as it stands in this source.
     pub(super) fn origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
         self.spans
@@ -135,15 +175,36 @@ impl Message {
             }
         }
         notes.extend(Diagnostic::notes_of(&self.children));
+        for text in labels
+            .iter_mut()
+            .map(|label| &mut label.text)
+            .chain(&mut notes)
+        {
+            *text = without_places(text);
+        }
         Diagnostic {
             level: if self.is_error() { "error" } else { "warning" }.to_owned(),
             code: self.code.as_ref().map(|code| code.code.clone()),
-            message: self.text.clone(),
+            message: without_places(&self.text),
             labels,
             notes,
             rendered: self.rendered.clone().unwrap_or_default(),
         }
     }
+}
+
+/// A text without the places of generated code by which the compiler calls closures: `{closure@cell_1.rs:8:28: 8:35}`.
+fn without_places(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("@cell_") {
+        let Some(end) = rest[start..].find('}') else {
+            break;
+        };
+        shown.push_str(&rest[..start]);
+        rest = &rest[start + end..];
+    }
+    shown + rest
 }
 
 impl Span {
@@ -163,6 +224,16 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn closures_are_called_by_no_file() {
+        assert_eq!(
+            without_places(
+                "`{closure@cell_1.rs:8:28: 8:35}` and `{async block@cell_2.rs:1:1: 1:2}`"
+            ),
+            "`{closure}` and `{async block}`"
+        );
+    }
 
     #[test]
     fn a_message_comes_back_to_its_cell() {

@@ -171,7 +171,7 @@ fn crate_names(compiler: &Compiler) -> impl Iterator<Item = &str> {
         .iter()
         .flat_map(|library| &library.crates)
         .map(|(name, _)| name.as_str())
-        .filter(|name| *name != crate::child::CELL_RUNTIME)
+        .filter(|name| *name != super::plan::RUNTIME)
 }
 
 /// The imports from crates; `None` when it cannot be said of one of them whether it is.

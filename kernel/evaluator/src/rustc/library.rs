@@ -144,7 +144,7 @@ fn compile(compiler: &Compiler, version: u64, source: Source) -> Made {
     Made::Finished(Finished {
         version,
         library: Library {
-            crates: vec![(plan::WITH_ITEMS.to_owned(), library)],
+            crates: vec![(plan::ITEMS.to_owned(), library)],
             folders: vec![compiler.folder().to_owned()],
             ..Library::default()
         },

@@ -1,12 +1,12 @@
 //! How a cell is put into a crate, and what is changed about that when the compiler refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use super::cell::{Cell, What};
+use super::cell::{Cell, Local, What};
 use super::diagnostics::Message;
-use super::session::{Definition, Session, Variable};
+use super::session::{Blame, Definition, Session, Variable};
 use super::source::{Origin, Source};
+use super::types::VariableType;
 
 /// The crate of cells that hold the items of earlier cells themselves, and of the library that holds them for the others. One
 /// name, so that a type is the same type in all of them.
@@ -15,10 +15,22 @@ pub(super) const WITH_ITEMS: &str = "session";
 /// The crate of cells that link to the library.
 pub(super) const WITHOUT_ITEMS: &str = "cell";
 
+/// What begins all names in generated code that code of the user could mean. See [`Plan::new`] for a user who writes it.
+const RESERVED: &str = "__azk_";
+
+/// How cells call the library of items, whatever crates and modules of the user are called.
+pub(super) const ITEMS: &str = "__azk_items";
+
+/// How cells call the runtime.
+pub(super) const RUNTIME: &str = "__azk_runtime";
+
+/// What stands in front of a value.
+pub(super) const OPENS_VALUE: &str = "(\n";
+
 /// What is not worth a word in a notebook.
 const QUIET: &str = "#![allow(unused, dead_code, private_interfaces, private_bounds, redundant_imports, \
                      macro_expanded_macro_exports_accessed_by_absolute_paths, non_local_definitions, \
-                     static_mut_refs, unsafe_op_in_unsafe_fn)]\n#![warn(unused_must_use)]\n";
+                     static_mut_refs, unsafe_op_in_unsafe_fn, non_snake_case)]\n#![warn(unused_must_use)]\n";
 
 /// How the value of the last expression is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,8 +62,14 @@ pub(super) struct Plan {
     taken: BTreeMap<String, Variable>,
     /// Those of them that the cell moves away.
     moved: BTreeSet<String>,
-    /// The new variables that do not live on: the cell moves them away itself.
-    gone: BTreeSet<String>,
+    /// The new variables that do not live on.
+    gone: BTreeMap<String, Gone>,
+    /// The new variables that are functions, with the pointers as which they live on.
+    pointers: BTreeMap<String, String>,
+    /// The variables of earlier cells whose types cannot be written.
+    pub(super) unwritable: BTreeSet<String>,
+    /// The function that runs the cell.
+    function: String,
     pub(super) awaits: bool,
     /// Whether the value is shown by plain `Debug`, for the sake of the compiler's words.
     plain_value: bool,
@@ -59,34 +77,64 @@ pub(super) struct Plan {
     pub(super) explain: bool,
 }
 
+/// Why a new variable does not live on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// The cell moves it away itself.
+    Moved,
+    /// It borrows from what the cell owns. It is dropped before that is kept.
+    Borrows,
+    /// The same, where it cannot be dropped: the cell may have moved it away.
+    BorrowsAndMoves,
+    /// It is a closure.
+    Closure,
+    /// No other cell could write its type.
+    Unnamed,
+}
+
 /// What the compiler's errors call for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// The plan is another one now: try again.
     Again,
-    /// A variable cannot live on, since it borrows from something that does not.
-    Borrows(String),
     /// Nothing: the errors are the user's.
     None,
 }
 
 impl Plan {
-    pub(super) fn new(code: &str, cell: &Cell, session: &Session, from_library: bool) -> Self {
-        let rust = &code[cell.rust.clone()];
+    pub(super) fn new(
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        session: &Session,
+        from_library: bool,
+    ) -> Self {
         let taken = session
             .variables
             .iter()
-            .filter(|(name, _)| super::cell::mentions(rust, name))
+            .filter(|(name, _)| cell.uses.contains(*name))
             .map(|(name, variable)| (name.clone(), variable.clone()));
+        let mut function = format!("{RESERVED}cell_{number}");
+        let items = session.items.iter().map(|item| item.text.as_str());
+        let texts: Vec<&str> = items
+            .chain([code])
+            .filter(|text| text.contains(RESERVED))
+            .collect();
+        while texts.iter().any(|text| text.contains(&function)) {
+            function.push('_');
+        }
         Self {
             from_library,
             taken: taken.collect(),
-            moved: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            function,
             awaits: cell.awaits,
-            plain_value: false,
-            explain: false,
+            ..Self::default()
         }
+    }
+
+    /// The function that runs the cell.
+    pub(super) fn function(&self) -> &str {
+        &self.function
     }
 
     /// The crate's name.
@@ -126,29 +174,55 @@ impl Plan {
 
     /// Whether a new variable lives on.
     pub(super) fn stores(&self, name: &str) -> bool {
-        !self.gone.contains(name)
+        !self.gone.contains_key(name)
     }
 
     /// Changes the plan after what the compiler has said.
-    pub(super) fn change(&mut self, messages: &[Message], source: &Source, file: &str) -> Change {
+    pub(super) fn change(
+        &mut self,
+        messages: &[Message],
+        source: &Source,
+        file: &str,
+        cell: &Cell,
+        session: &Session,
+    ) -> Change {
         let mut again = false;
-        let mut borrows = None;
+        let mut borrowers = BTreeSet::new();
+        let mut borrowed = BTreeSet::new();
         for message in messages.iter().filter(|message| message.is_error()) {
             let code = message.code();
             if code == "E0728" && !self.awaits {
                 self.awaits = true;
                 again = true;
             }
+            // A use that the syntax did not show.
+            if let Some(name) = message.unknown_value()
+                && let Some(variable) = session.variables.get(name)
+                && !self.taken.contains_key(name)
+                && !self.unwritable.contains(name)
+            {
+                self.taken.insert(name.to_owned(), variable.clone());
+                again = true;
+            }
             for origin in message.origins(source, file) {
                 match origin {
-                    Origin::Keep(name) if matches!(code, "E0382" | "E0381" | "E0505") => {
+                    Origin::Keep(name) if matches!(code, "E0382" | "E0381") => {
                         again |= self.moved.insert(name.clone());
                     }
-                    Origin::Store(name) if matches!(code, "E0382" | "E0381" | "E0425") => {
-                        again |= self.gone.insert(name.clone());
+                    Origin::Keep(name) if code == "E0505" => {
+                        borrowed.insert(name.clone());
                     }
-                    Origin::Store(name) if is_about_borrowing(code) => {
-                        borrows.get_or_insert_with(|| name.clone());
+                    Origin::Store(name) if matches!(code, "E0382" | "E0381" | "E0425") => {
+                        again |= self.gone.insert(name.clone(), Gone::Moved).is_none();
+                    }
+                    Origin::Drop(name) => {
+                        let before = self.gone.insert(name.clone(), Gone::BorrowsAndMoves);
+                        again |= before == Some(Gone::Borrows);
+                    }
+                    // In a crate with the items more may be seen.
+                    Origin::Take(name) if !self.from_library && is_about_names(code) => {
+                        again |= self.taken.remove(name).is_some();
+                        self.unwritable.insert(name.clone());
                     }
                     Origin::Show if !self.plain_value => {
                         self.plain_value = true;
@@ -157,12 +231,76 @@ impl Plan {
                     _ => {}
                 }
             }
+            if is_about_borrowing(code) {
+                let origins = message.all_origins(source, file);
+                let mut names: BTreeSet<String> = origins
+                    .into_iter()
+                    .filter_map(|origin| match origin {
+                        Origin::Store(name) => Some(name.clone()),
+                        _ => None,
+                    })
+                    .collect();
+                if names.is_empty() && outlives(code) {
+                    names = bound_at(cell, &message.blamed(source, file));
+                }
+                borrowers.extend(names.into_iter().map(|name| (outlives(code), name)));
+            }
         }
-        match borrows {
-            _ if again => Change::Again,
-            Some(name) => Change::Borrows(name),
-            None => Change::None,
+        if borrowers.is_empty() && !again {
+            again = !borrowed.is_subset(&self.moved);
+            self.moved.extend(borrowed);
         }
+        // What is borrowed cannot be kept before what borrows is gone.
+        let first = borrowers.iter().any(|(outlives, _)| *outlives);
+        for (_, name) in borrowers
+            .into_iter()
+            .filter(|(outlives, _)| *outlives == first)
+        {
+            again |= !self.gone.contains_key(&name);
+            self.gone.entry(name).or_insert(Gone::Borrows);
+        }
+        if again { Change::Again } else { Change::None }
+    }
+
+    /// Lets variables end with the cell whose types have no names; whether there are such.
+    pub(super) fn end_unnamed(&mut self, types: &BTreeMap<String, VariableType>) -> bool {
+        let before = (self.gone.len(), self.pointers.len());
+        for (name, type_name) in types {
+            let VariableType::Unnamed(type_name) = type_name else {
+                continue;
+            };
+            // `fn(i32) -> i32 {name}`.
+            let pointer = type_name.split_once(" {").map(|(pointer, _)| pointer);
+            match pointer {
+                Some(pointer) if is_pointer(pointer) && !self.pointers.contains_key(name) => {
+                    self.pointers.insert(name.clone(), pointer.to_owned());
+                }
+                _ if type_name.starts_with("{closure") => {
+                    self.gone.insert(name.clone(), Gone::Closure);
+                }
+                _ => {
+                    self.gone.insert(name.clone(), Gone::Unnamed);
+                }
+            }
+        }
+        before != (self.gone.len(), self.pointers.len())
+    }
+
+    /// What there is to say about a variable that ends with its cell.
+    pub(super) fn words_of_end(&self, local: &Local) -> Option<String> {
+        let name = &local.name;
+        Some(match self.gone.get(name)? {
+            Gone::Moved => return None,
+            Gone::Borrows | Gone::BorrowsAndMoves => format!(
+                "`{name}` ends with its cell: it borrows from what is not kept where it is. hint: a variable that owns its data is kept (`.to_owned()`, `.clone()`, `Box::leak`)"
+            ),
+            Gone::Closure => format!(
+                "`{name}` ends with its cell: it is a closure, whose type has no name. hint: in a box it is kept, as in `let f: Box<dyn Fn(i32) -> i32> = Box::new(|n| n + 1);`"
+            ),
+            Gone::Unnamed => format!(
+                "`{name}` ends with its cell: its type has no name that another cell could write. hint: keep what it gives, or keep it in a box as `dyn` of a trait"
+            ),
+        })
     }
 
     /// The crate's source.
@@ -176,103 +314,120 @@ impl Plan {
         show: Show,
     ) -> Source {
         let mut source = definitions(number, code, cell, session, umbrellas, self.from_library);
-        self.function(&mut source, number, code, cell, show);
+        self.write_function(&mut source, number, code, cell, show);
         source
     }
 
-    fn function(&self, source: &mut Source, number: u64, code: &str, cell: &Cell, show: Show) {
-        let mut head = String::new();
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            head,
-            "#[unsafe(no_mangle)] pub extern \"C\" fn {}(store: *mut ::std::ffi::c_void) -> *mut ::std::ffi::c_void {{",
-            function(number)
-        );
-        if !self.taken.is_empty() {
-            head.push_str("if !(true");
-            for (name, variable) in &self.taken {
-                let _ = write!(
-                    head,
-                    " & ::cell_runtime::check::<{}>(\"{name}\")",
-                    variable.type_name
-                );
-            }
-            head.push_str(") { return store; }\n");
-        }
-        for (name, variable) in &self.taken {
-            let mutable = if variable.mutable { "mut " } else { "" };
-            let _ = writeln!(
-                head,
-                "let {mutable}{name} = ::cell_runtime::take::<{}>(\"{name}\");",
-                variable.type_name
-            );
-        }
-        let result = "::std::result::Result<(), ::cell_runtime::Failed>";
-        if show.format == Format::Pretty || show.types {
-            let pretty = show.format == Format::Pretty;
-            let _ = writeln!(
-                head,
-                "::cell_runtime::set_format({pretty}, {});",
-                show.types
-            );
-        } else {
-            head.push_str("::cell_runtime::set_format(false, false);\n");
-        }
+    fn write_function(
+        &self,
+        source: &mut Source,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        show: Show,
+    ) {
+        let result = format!("::std::result::Result<(), ::{RUNTIME}::Failed>");
         if self.explain {
-            let asynchronous = if self.awaits { "async " } else { "" };
-            let parameters: Vec<String> = self
-                .taken
-                .iter()
-                .map(|(name, variable)| {
-                    let mutable = if variable.mutable { "mut " } else { "" };
-                    format!("{mutable}{name}: {}", variable.type_name)
-                })
-                .collect();
-            head = format!(
-                "pub {asynchronous}fn {}({}) -> {result} {{\n",
-                function(number),
-                parameters.join(", ")
-            );
+            self.head_of_explanation(source, &result);
         } else {
-            let _ = writeln!(head, "let done = ::cell_runtime::run(|| -> {result} {{");
-            if self.awaits {
-                head.push_str(
-                    "::cell_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(::cell_runtime::until_stopped(async {\n",
-                );
-            }
+            self.head(source, &result, show);
         }
-        source.generated(&head);
         for statement in &cell.statements {
             source.cell(number, code, statement.clone()).generated("\n");
         }
         if let Some(tail) = &cell.tail {
             self.value(source, number, code, tail.clone(), show);
         }
+        for Local { name, .. } in cell.locals.iter().rev() {
+            if self.gone.get(name) == Some(&Gone::Borrows) {
+                source.piece(
+                    Origin::Drop(name.clone()),
+                    &format!("::std::mem::drop({name});\n"),
+                );
+            }
+        }
         for local in cell.locals.iter().filter(|local| self.stores(&local.name)) {
             let name = &local.name;
             source.piece(
                 Origin::Store(name.clone()),
-                &format!("let _ = ::cell_runtime::store(\"{name}\", {name});\n"),
+                &match self.pointers.get(name) {
+                    Some(pointer) => {
+                        format!("let _ = ::{RUNTIME}::store(\"{name}\", {name} as {pointer});\n")
+                    }
+                    None => format!("let _ = ::{RUNTIME}::store(\"{name}\", {name});\n"),
+                },
             );
         }
+        source.generated(&format!("::{RUNTIME}::finished()\n"));
         if self.explain {
-            source.generated("::std::result::Result::Ok(())\n}\n");
+            source.generated("}\n");
             return;
         }
-        if self.awaits {
-            source.generated(&format!("<{result}>::Ok(())\n}}))\n}});\n"));
-        } else {
-            source.generated("::std::result::Result::Ok(())\n});\n");
-        }
+        source.generated(if self.awaits { "}))\n});\n" } else { "});\n" });
         for name in self.taken.keys().filter(|name| !self.moved.contains(*name)) {
             let shadowed = cell.locals.iter().any(|local| local.name == *name);
-            let condition = if shadowed { "if !done " } else { "" };
+            let keep = if shadowed {
+                "keep_unless_stored"
+            } else {
+                "keep"
+            };
             source.piece(
                 Origin::Keep(name.clone()),
-                &format!("{condition}{{ ::cell_runtime::keep(\"{name}\", {name}); }}\n"),
+                &format!("::{RUNTIME}::{keep}(\"{name}\", {name});\n"),
             );
         }
-        source.generated("store\n}\n");
+        source.generated("::std::ptr::null_mut()\n}\n");
+    }
+
+    /// What takes the variables, up to the cell's own statements. It binds no name but theirs.
+    fn head(&self, source: &mut Source, result: &str, show: Show) {
+        source.generated(&format!(
+            "#[unsafe(no_mangle)] pub extern \"C\" fn {}(_: *mut ::std::ffi::c_void) -> *mut ::std::ffi::c_void {{\n",
+            self.function
+        ));
+        let pretty = show.format == Format::Pretty;
+        source.generated(&format!("::{RUNTIME}::begin({pretty}, {});\n", show.types));
+        if !self.taken.is_empty() {
+            source.generated("if !(true");
+            for (name, variable) in &self.taken {
+                source.piece(
+                    Origin::Take(name.clone()),
+                    &format!(
+                        " & ::{RUNTIME}::check::<{}>(\"{name}\")",
+                        variable.type_name
+                    ),
+                );
+            }
+            source.generated(") { return ::std::ptr::null_mut(); }\n");
+        }
+        for (name, variable) in &self.taken {
+            let mutable = if variable.mutable { "mut " } else { "" };
+            source.piece(
+                Origin::Take(name.clone()),
+                &format!(
+                    "let {mutable}{name} = ::{RUNTIME}::take::<{}>(\"{name}\");\n",
+                    variable.type_name
+                ),
+            );
+        }
+        source.generated(&format!("::{RUNTIME}::run(|| -> {result} {{\n"));
+        if self.awaits {
+            source.generated(&format!(
+                "::{RUNTIME}::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(::{RUNTIME}::until_stopped(async {{\n"
+            ));
+        }
+    }
+
+    /// Without the closure around them the compiler's words are about the user's statements.
+    fn head_of_explanation(&self, source: &mut Source, result: &str) {
+        let asynchronous = if self.awaits { "async " } else { "" };
+        source.generated(&format!("pub {asynchronous}fn {}(", self.function));
+        for (name, variable) in &self.taken {
+            let mutable = if variable.mutable { "mut " } else { "" };
+            let parameter = format!("{mutable}{name}: {}, ", variable.type_name);
+            source.piece(Origin::Take(name.clone()), &parameter);
+        }
+        source.generated(&format!(") -> {result} {{\n"));
     }
 
     fn value(
@@ -299,17 +454,12 @@ impl Plan {
             _ => "ByDebug",
         };
         source
-            .generated(&format!("{{ use ::cell_runtime::{by} as _; (\n"))
+            .generated(&format!("{{ use ::{RUNTIME}::{by} as _; {OPENS_VALUE}"))
             .cell(number, code, tail)
             .generated("\n)")
             .piece(Origin::Show, ".evcxr_display();")
             .generated(" }\n");
     }
-}
-
-/// The function that runs a cell.
-pub(super) fn function(number: u64) -> String {
-    format!("run_cell_{number}")
 }
 
 /// The library's source.
@@ -340,7 +490,7 @@ pub(super) fn definitions(
     let mut source = Source::default();
     preamble(&mut source, session, umbrellas);
     if from_library {
-        source.generated(&format!("use ::{WITH_ITEMS}::*;\n"));
+        source.generated(&format!("use ::{ITEMS}::*;\n"));
         let globs = session
             .imports
             .iter()
@@ -353,7 +503,7 @@ pub(super) fn definitions(
                 .filter_map(|item| item.what.name())
                 .collect();
             for name in names {
-                source.generated(&format!("use ::{WITH_ITEMS}::{name};\n"));
+                source.generated(&format!("use ::{ITEMS}::{name};\n"));
             }
         }
     } else {
@@ -416,10 +566,59 @@ pub(super) fn whole(number: u64, code: &str, cell: &Cell) -> Source {
     let mut source = Source::default();
     source
         .generated(QUIET)
-        .generated("fn cell() {\n")
+        .generated("const _: () = {\n")
         .cell(number, code, cell.rust.clone())
-        .generated("\n}\n");
+        .generated("\n};\n");
     source
+}
+
+/// The variables that the statements bind in which these places are: a type that is written there may ask for more than is meant.
+fn bound_at(cell: &Cell, places: &[Blame]) -> BTreeSet<String> {
+    let is_there = |statement: &&std::ops::Range<usize>| {
+        places
+            .iter()
+            .any(|blame| statement.contains(&blame.place.1))
+    };
+    let statements = cell.statements.iter().filter(is_there);
+    let locals = statements.flat_map(|statement| {
+        let bound = |local: &&Local| statement.contains(&local.place.start);
+        cell.locals.iter().filter(bound)
+    });
+    locals.map(|local| local.name.clone()).collect()
+}
+
+/// Errors about what a name means, or whether it may be used.
+fn is_about_names(code: &str) -> bool {
+    matches!(
+        code,
+        "" | "E0107"
+            | "E0191"
+            | "E0220"
+            | "E0223"
+            | "E0404"
+            | "E0405"
+            | "E0412"
+            | "E0432"
+            | "E0433"
+            | "E0573"
+            | "E0603"
+            | "E0782"
+    )
+}
+
+/// Whether it is an error about a value that does not live as long as it is asked to.
+fn outlives(code: &str) -> bool {
+    matches!(
+        code,
+        "E0310" | "E0373" | "E0515" | "E0521" | "E0597" | "E0716"
+    )
+}
+
+/// Whether a type is a pointer to a function.
+fn is_pointer(type_name: &str) -> bool {
+    ["fn(", "unsafe fn(", "extern ", "for<"]
+        .iter()
+        .any(|start| type_name.starts_with(start))
 }
 
 /// Errors about values that must live longer than what they borrow from.

@@ -181,7 +181,7 @@ proptest! {
         session.define(2, &code, &cell);
         plan::whole(1, &code, &cell);
         plan::definitions(2, &code, &cell, &session, &[], false);
-        plan::Plan::new(&code, &cell, &session, false).source(2, &code, &cell, &session, &[], plan::Show::default());
+        plan::Plan::new(2, &code, &cell, &session, false).source(2, &code, &cell, &session, &[], plan::Show::default());
     }
 
     #[test]

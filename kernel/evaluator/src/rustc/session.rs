@@ -1,8 +1,10 @@
 //! What earlier cells have left: attributes, imports, items and variables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::cell::{Cell, Import, Item, Member, What, mentions};
+use super::cell::{Cell, Import, Item, What, mentions};
+use super::identity::{Graph, Identity, Node, changes, nodes};
 use super::types::short;
 
 /// The state between cells.
@@ -15,8 +17,32 @@ pub(super) struct Session {
     pub(super) variables: BTreeMap<String, Variable>,
     /// The variables that a cell moved away and none has made again, with the number of that cell.
     pub(super) moved: BTreeMap<String, u64>,
+    /// Why a name is no variable any more.
+    pub(super) ended: BTreeMap<String, String>,
     /// Counts the changes of the items, and of what their words mean.
     pub(super) version: u64,
+    /// Items that no longer fit to what others have become. They are left out, and tried again when something is defined.
+    pub(super) stale: Vec<Stale>,
+    /// What the front end calls the cell that runs.
+    pub(super) running: Option<String>,
+    /// What it calls those that have defined something, by their numbers.
+    pub(super) ids: BTreeMap<u64, String>,
+    /// What types depend on beside the cells.
+    pub(super) outside: Arc<Outside>,
+    /// Whether an import and an item of one name may both be meant, in namespaces of their own.
+    pub(super) shares_names: bool,
+    /// Of these it was said before that they do not fit.
+    pub(super) known_stale: BTreeMap<(u64, usize), String>,
+    /// Whether variables must be looked at though no cell has defined anything.
+    pub(super) unchecked: bool,
+}
+
+/// What types depend on beside the cells.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    pub(super) nodes: Vec<Node>,
+    /// The names of crates.
+    pub(super) crates: BTreeSet<String>,
 }
 
 /// An item of a cell.
@@ -29,6 +55,28 @@ pub(super) struct Definition {
     pub(super) start: usize,
     /// Where `pub ` is missing for another crate, in bytes of the text.
     pub(super) private: Vec<usize>,
+    /// What types depend on of it.
+    nodes: Arc<[Node]>,
+}
+
+/// An item that does not fit any more.
+#[derive(Debug, Clone)]
+pub(super) struct Stale {
+    pub(super) definition: Definition,
+    /// What there is to say about it.
+    pub(super) words: String,
+    /// Whether that was said.
+    pub(super) is_known: bool,
+}
+
+/// A place in the code of a cell that the compiler has an error about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blame {
+    /// The number of the cell, and the byte.
+    pub(super) place: (u64, usize),
+    pub(super) message: String,
+    /// Whether it is defined twice, so that the newer one takes its place.
+    pub(super) is_double: bool,
 }
 
 /// A variable that lives on.
@@ -36,18 +84,41 @@ pub(super) struct Definition {
 pub(super) struct Variable {
     pub(super) type_name: String,
     pub(super) mutable: bool,
+    /// What its type depended on when the variable was made.
+    pub(super) identity: Identity,
+}
+
+/// A variable whose type is not what it was.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) name: String,
+    /// What has changed below its type.
+    pub(super) changes: Vec<String>,
 }
 
 impl Session {
-    /// Takes in what a cell defines beside its variables; gives the names of the variables whose types are not what they were.
-    pub(super) fn define(&mut self, number: u64, code: &str, cell: &Cell) -> Vec<String> {
+    /// Takes in what a cell defines beside its variables; gives the variables whose types are not what they were.
+    pub(super) fn define(&mut self, number: u64, code: &str, cell: &Cell) -> Vec<Lost> {
+        self.shares_names = false;
+        let replaces = self.replace_older(number);
+        let known: BTreeMap<(u64, usize), String> = if replaces || !cell.items.is_empty() {
+            let stale = std::mem::take(&mut self.stale);
+            let known = |it: &Stale| ((it.definition.cell, it.definition.start), it.words.clone());
+            let places = stale.iter().map(known).collect();
+            let back: Vec<Definition> = stale.into_iter().map(|it| it.definition).collect();
+            // A macro is known only after its definition, so what was there first stands first.
+            self.items.splice(0..0, back);
+            places
+        } else {
+            BTreeMap::new()
+        };
+        self.known_stale = known;
         for range in &cell.attributes {
             let text = code[range.clone()].to_owned();
             if !self.attributes.contains(&text) {
                 self.attributes.push(text);
             }
         }
-        let mut changed = BTreeSet::new();
         for item in &cell.items {
             match &item.what {
                 What::Use(imports) => self.import(number, imports),
@@ -55,14 +126,133 @@ impl Session {
                     let code = code[item.range.clone()].to_owned();
                     self.import(number, &[Import { name: None, code }]);
                 }
-                _ => changed.extend(self.add(number, code, item)),
+                _ => self.add(number, code, item),
             }
         }
-        let lost = self.lost(changed);
-        for name in &lost {
+        let checks = replaces || self.unchecked || !cell.items.is_empty() || !cell.inner.is_empty();
+        // What stands inside of statements holds for this cell alone.
+        self.unchecked = !cell.inner.is_empty();
+        if checks {
+            self.lose(&cell.inner)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Takes out what the older self of the running cell has defined; whether that was anything.
+    fn replace_older(&mut self, number: u64) -> bool {
+        let Some(id) = self.running.clone() else {
+            return false;
+        };
+        let older: BTreeSet<u64> = self
+            .ids
+            .iter()
+            .filter(|(_, known)| **known == id)
+            .map(|(number, _)| *number)
+            .collect();
+        self.ids.retain(|number, _| !older.contains(number));
+        self.ids.insert(number, id);
+        let before = self.items.len() + self.imports.len() + self.stale.len();
+        self.items.retain(|item| !older.contains(&item.cell));
+        self.imports.retain(|(cell, _)| !older.contains(cell));
+        self.stale
+            .retain(|stale| !older.contains(&stale.definition.cell));
+        let replaces = before > self.items.len() + self.imports.len() + self.stale.len();
+        self.version += u64::from(replaces);
+        replaces
+    }
+
+    /// Leaves out the items of other cells that the compiler has errors about; whether there are such.
+    pub(super) fn set_aside(&mut self, number: u64, blamed: &[Blame]) -> bool {
+        let own: Vec<String> = self
+            .items
+            .iter()
+            .filter(|item| item.cell == number)
+            .filter_map(|item| item.what.name().map(str::to_owned))
+            .collect();
+        let known = std::mem::take(&mut self.known_stale);
+        let (aside, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.items)
+            .into_iter()
+            .map(|item| (blamed.iter().find(|blame| item.holds(blame.place)), item))
+            .partition(|(blame, item)| blame.is_some() && item.cell != number);
+        self.items = kept.into_iter().map(|(_, item)| item).collect();
+        let found = !aside.is_empty();
+        for (blame, definition) in aside {
+            let Some(blame) = blame.filter(|blame| !blame.is_double) else {
+                continue;
+            };
+            let before = known.get(&(definition.cell, definition.start));
+            self.stale.push(Stale {
+                is_known: before.is_some(),
+                words: before
+                    .cloned()
+                    .unwrap_or_else(|| definition.words_of_stale(&own, &blame.message)),
+                definition,
+            });
+        }
+        self.known_stale = known;
+        self.version += u64::from(found);
+        found
+    }
+
+    /// Other crates, or another environment of the compiler: gives the variables whose types are not what they were.
+    pub(super) fn surround(&mut self, outside: Outside) -> Vec<Lost> {
+        self.outside = Arc::new(outside);
+        self.version += 1;
+        self.lose(&[])
+    }
+
+    /// Keeps a variable, as a cell has made it in which `inner` holds.
+    pub(super) fn keep(&mut self, name: &str, type_name: &str, mutable: bool, inner: &[Node]) {
+        let identity = self.with_graph(inner, |graph| graph.identity(type_name));
+        self.moved.remove(name);
+        self.ended.remove(name);
+        let variable = Variable {
+            type_name: type_name.to_owned(),
+            mutable,
+            identity,
+        };
+        self.variables.insert(name.to_owned(), variable);
+    }
+
+    /// Takes out the variables whose types are not what they were.
+    pub(super) fn lose(&mut self, inner: &[Node]) -> Vec<Lost> {
+        if self.variables.is_empty() {
+            return Vec::new();
+        }
+        let lost: Vec<Lost> = self.with_graph(inner, |graph| {
+            let changed = |(name, variable): (&String, &Variable)| {
+                let changes = changes(&variable.identity, &graph.identity(&variable.type_name));
+                (!changes.is_empty()).then(|| Lost {
+                    name: name.clone(),
+                    changes,
+                })
+            };
+            self.variables.iter().filter_map(changed).collect()
+        });
+        for Lost { name, changes } in &lost {
             self.variables.remove(name);
+            let words = format!(
+                "`{name}` was lost when `{}` changed; run the cell again that makes `{name}`",
+                changes.join("`, `")
+            );
+            self.ended.insert(name.clone(), words);
         }
         lost
+    }
+
+    fn with_graph<T>(&self, inner: &[Node], ask: impl FnOnce(&Graph<'_>) -> T) -> T {
+        let imports: Vec<Node> = self
+            .imports
+            .iter()
+            .map(|(_, import)| Node::import(&import.code, import.name.as_deref()))
+            .collect();
+        let items = self.items.iter().flat_map(|item| item.nodes.iter());
+        let all = items
+            .chain(&imports)
+            .chain(&self.outside.nodes)
+            .chain(inner);
+        ask(&Graph::new(all, &self.outside.crates))
     }
 
     /// The variables as the reader knows their types.
@@ -76,33 +266,88 @@ impl Session {
             .collect()
     }
 
+    /// Whether an item or an import may be a value of this name.
+    pub(super) fn knows_value(&self, name: &str) -> bool {
+        let imported = self
+            .imports
+            .iter()
+            .any(|(_, import)| import.name.as_deref() == Some(name));
+        let is_value = |item: &Definition| match &item.what {
+            // A structure without fields.
+            What::Type(known) | What::Value(known) if known == name => true,
+            What::Type(_) => item.text.contains("enum ") && mentions(&item.text, name),
+            _ => false,
+        };
+        imported || self.items.iter().any(is_value)
+    }
+
     fn import(&mut self, number: u64, imports: &[Import]) {
         for import in imports {
+            let before = self.imports.len();
+            let mut is_new = true;
             self.imports.retain(|(_, earlier)| {
                 let replaced = match &import.name {
                     Some(_) => earlier.name == import.name,
                     None => earlier.code == import.code,
                 };
-                if replaced && earlier.code != import.code {
-                    self.version += 1;
-                }
+                is_new &= earlier.code != import.code;
                 !replaced
             });
+            let replaces = before > self.imports.len();
             if let Some(name) = &import.name {
                 let before = self.items.len();
-                self.items.retain(|item| item.what.name() != Some(name));
+                // In the cell that defines both the compiler says whether they collide.
+                self.items.retain(|item| {
+                    item.cell == number || item.what.name() != Some(name) || item.what.is_value()
+                });
+                self.shares_names |= self.items.iter().any(|item| item.what.name() == Some(name));
                 self.version += (before - self.items.len()) as u64;
+            }
+            let concerns = |item: &Definition| match &import.name {
+                Some(name) => item.text.contains(name.as_str()),
+                None => true,
+            };
+            if is_new && (replaces || self.items.iter().any(concerns)) {
+                self.version += 1;
             }
             self.imports.push((number, import.clone()));
         }
     }
 
-    /// Adds an item in the place of an earlier one; gives the name of a type that is not what it was.
-    fn add(&mut self, number: u64, code: &str, item: &Item) -> Option<String> {
+    /// Lets the newer one of an import and an item of one name take the place of the other, whatever namespaces they are in.
+    pub(super) fn separate_names(&mut self) {
+        let newer = |cell: u64, name: &str, items: &[Definition]| {
+            items
+                .iter()
+                .any(|item| item.cell > cell && item.what.name() == Some(name))
+        };
+        let items = std::mem::take(&mut self.items);
+        self.imports.retain(|(cell, import)| {
+            import
+                .name
+                .as_ref()
+                .is_none_or(|name| !newer(*cell, name, &items))
+        });
+        self.items = items;
+        let imports = &self.imports;
+        self.items.retain(|item| {
+            !imports.iter().any(|(cell, import)| {
+                *cell > item.cell
+                    && import.name.as_deref() == item.what.name()
+                    && import.name.is_some()
+            })
+        });
         self.version += 1;
+    }
+
+    /// Adds an item in the place of an earlier one.
+    fn add(&mut self, number: u64, code: &str, item: &Item) {
+        self.version += 1;
+        let text = code[item.range.clone()].to_owned();
         let new = Definition {
-            what: item.what.moved(item.range.start),
-            text: code[item.range.clone()].to_owned(),
+            what: item.what.clone(),
+            nodes: nodes(&text),
+            text,
             cell: number,
             start: item.range.start,
             private: item
@@ -111,100 +356,80 @@ impl Session {
                 .map(|place| place - item.range.start)
                 .collect(),
         };
-        let mut changed = None;
         if let Some(name) = new.what.name() {
-            self.imports
-                .retain(|(_, import)| import.name.as_deref() != Some(name));
+            let is_value = new.what.is_value();
+            self.imports.retain(|(cell, import)| {
+                let same = import.name.as_deref() == Some(name);
+                // A function may have the name of a module.
+                !same || *cell == number || is_value
+            });
+            self.shares_names |= self
+                .imports
+                .iter()
+                .any(|(_, import)| import.name.as_deref() == Some(name));
         }
-        self.items.retain_mut(|old| match (&old.what, &new.what) {
-            (What::Type(one), What::Type(other)) if one == other => {
-                if old.text != new.text {
-                    changed = Some(one.clone());
+        self.items.retain(|old| {
+            // Two of one name in one cell are the compiler's to refuse.
+            old.cell == number
+                || match (&old.what, &new.what) {
+                    (What::Type(one), What::Type(other))
+                    | (What::Value(one), What::Value(other))
+                    | (What::Macro(one), What::Macro(other)) => one != other,
+                    (
+                        What::Impl {
+                            header: one,
+                            members: own,
+                            ..
+                        },
+                        What::Impl {
+                            header: other,
+                            members,
+                            ..
+                        },
+                    ) if one == other => adds_only(own, members),
+                    _ => old.what != What::Other || old.text != new.text,
                 }
-                false
-            }
-            (What::Value(one), What::Value(other)) if one == other => {
-                // The length of an array may be a constant.
-                if old.text != new.text && old.text.starts_with("const ") {
-                    changed = Some(one.clone());
-                }
-                false
-            }
-            (What::Macro(one), What::Macro(other)) => one != other,
-            (
-                What::Impl { header: one, .. },
-                What::Impl {
-                    header: other,
-                    members,
-                    ..
-                },
-            ) if one == other => old.lose(members),
-            _ => old.what != What::Other || old.text != new.text,
         });
         self.items.push(new);
-        changed
-    }
-
-    /// The variables whose types are built of these ones.
-    fn lost(&self, mut changed: BTreeSet<String>) -> Vec<String> {
-        if changed.is_empty() {
-            return Vec::new();
-        }
-        loop {
-            let further: Vec<_> = self
-                .items
-                .iter()
-                .filter_map(|item| match &item.what {
-                    What::Type(name) if !changed.contains(name) => Some((name, &item.text)),
-                    _ => None,
-                })
-                .filter(|(_, text)| changed.iter().any(|name| mentions(text, name)))
-                .map(|(name, _)| name.clone())
-                .collect();
-            if further.is_empty() {
-                break;
-            }
-            changed.extend(further);
-        }
-        self.variables
-            .iter()
-            .filter(|(_, variable)| {
-                changed
-                    .iter()
-                    .any(|name| mentions(&variable.type_name, name))
-            })
-            .map(|(name, _)| name.clone())
-            .collect()
     }
 }
 
+/// Whether an `impl` has only members that another one of the same type has not.
+fn adds_only(own: &[String], members: &[String]) -> bool {
+    !own.is_empty() && !members.is_empty() && members.iter().all(|name| !own.contains(name))
+}
+
 impl Definition {
-    /// Takes members out that another `impl` of the same type defines anew; whether anything is left.
-    fn lose(&mut self, members: &[Member]) -> bool {
-        let What::Impl { members: own, .. } = &mut self.what else {
-            return true;
-        };
-        let redefined = |name: &str| members.iter().any(|member| member.name == name);
-        let mut text = std::mem::take(&mut self.text).into_bytes();
-        let mut taken_out = Vec::new();
-        own.retain(|member| {
-            if !redefined(&member.name) {
-                return true;
-            }
-            // Lines and columns of what is left stay the same.
-            for byte in &mut text[member.range.clone()] {
-                if *byte != b'\n' {
-                    *byte = b' ';
-                }
-            }
-            taken_out.push(member.range.clone());
-            false
-        });
-        self.private
-            .retain(|place| !taken_out.iter().any(|range| range.contains(place)));
-        // Whole members were exchanged for spaces, so this is still valid.
-        self.text = String::from_utf8(text).unwrap_or_default();
-        !own.is_empty() || taken_out.is_empty() && !members.is_empty()
+    fn holds(&self, (cell, place): (u64, usize)) -> bool {
+        self.cell == cell && (self.start..self.start + self.text.len()).contains(&place)
+    }
+
+    /// How it is called in a sentence.
+    pub(super) fn label(&self) -> String {
+        self.what.name().map_or_else(
+            || {
+                let head = self.text.split('{').next().unwrap_or_default();
+                head.split_whitespace().collect::<Vec<_>>().join(" ")
+            },
+            str::to_owned,
+        )
+    }
+
+    fn words_of_stale(&self, changed: &[String], message: &str) -> String {
+        let label = self.label();
+        let uses: Vec<String> = changed
+            .iter()
+            .filter(|name| mentions(&self.text, name))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if uses.is_empty() {
+            format!("`{label}` does not fit any more ({message}); run its cell again")
+        } else {
+            format!(
+                "`{label}` uses {} as it was; run its cell again",
+                uses.join(", ")
+            )
+        }
     }
 }
 
@@ -217,15 +442,9 @@ impl What {
         }
     }
 
-    /// With its places counted from the start of the item.
-    fn moved(&self, start: usize) -> Self {
-        let mut moved = self.clone();
-        if let Self::Impl { members, .. } = &mut moved {
-            for member in members {
-                member.range = member.range.start - start..member.range.end - start;
-            }
-        }
-        moved
+    /// Whether it is in the namespace of values, in which no module and no type is.
+    fn is_value(&self) -> bool {
+        matches!(self, Self::Value(_))
     }
 }
 
@@ -234,7 +453,8 @@ mod tests {
     use super::*;
 
     fn define(session: &mut Session, number: u64, code: &str) -> Vec<String> {
-        session.define(number, code, &Cell::parse(code))
+        let lost = session.define(number, code, &Cell::parse(code));
+        lost.into_iter().map(|lost| lost.name).collect()
     }
 
     fn texts(session: &Session) -> Vec<&str> {
@@ -245,14 +465,9 @@ mod tests {
             .collect()
     }
 
-    fn variable(session: &mut Session, name: &str, type_name: &str) {
-        session.variables.insert(
-            name.to_owned(),
-            Variable {
-                type_name: type_name.to_owned(),
-                mutable: false,
-            },
-        );
+    fn imports(session: &Session) -> Vec<&str> {
+        let imports = session.imports.iter();
+        imports.map(|(_, import)| import.code.as_str()).collect()
     }
 
     #[test]
@@ -265,43 +480,101 @@ mod tests {
         );
         define(&mut session, 2, "fn f() -> i32 { 2 } use core::fmt;");
         assert_eq!(texts(&session), ["struct S;", "fn f() -> i32 { 2 }"]);
-        let imports: Vec<_> = session
-            .imports
-            .iter()
-            .map(|(_, import)| &import.code)
-            .collect();
-        assert_eq!(imports, ["use core::fmt;"]);
-        define(&mut session, 3, "use crate::other::f;");
-        assert_eq!(texts(&session), ["struct S;"]);
-        define(&mut session, 4, "fn f() {}");
-        assert_eq!(session.imports.len(), 1);
+        assert_eq!(imports(&session), ["use core::fmt;"]);
+        define(&mut session, 3, "use crate::other::S;");
+        assert_eq!(texts(&session), ["fn f() -> i32 { 2 }"]);
+        define(&mut session, 4, "struct S;");
+        assert_eq!(imports(&session), ["use core::fmt;"]);
     }
 
     #[test]
-    fn an_impl_that_is_run_again_is_no_duplicate() {
+    fn a_function_and_an_import_of_one_name_live_side_by_side() {
+        let mut session = Session::default();
+        define(&mut session, 1, "use std::process;");
+        define(&mut session, 2, "fn process() {}");
+        assert!(session.shares_names);
+        assert_eq!(imports(&session), ["use std::process;"]);
+        assert_eq!(texts(&session), ["fn process() {}"]);
+        // The compiler has said that they are in one namespace.
+        session.separate_names();
+        assert!(session.imports.is_empty());
+        define(&mut session, 3, "use std::mem::swap as process;");
+        assert!(session.shares_names);
+        session.separate_names();
+        assert!(session.items.is_empty());
+    }
+
+    #[test]
+    fn an_impl_takes_the_place_of_another_unless_it_adds_members() {
         let mut session = Session::default();
         define(&mut session, 1, "struct S; impl S { fn a() {} fn b() {} }");
         define(&mut session, 2, "impl S { fn c() {} }");
+        assert_eq!(session.items.len(), 3);
         define(&mut session, 3, "impl  S { fn a() { } }");
         assert_eq!(
             texts(&session),
             [
                 "struct S;",
-                "impl S {           fn b() {} }",
                 "impl S { fn c() {} }",
                 "impl  S { fn a() { } }"
             ]
         );
-        assert_eq!(session.items[1].private, [19]);
-        define(&mut session, 4, "impl S { fn b() {} }");
-        assert_eq!(session.items.len(), 4);
-        define(&mut session, 5, "impl Drop for S { fn drop(&mut self) {} }");
+        define(&mut session, 4, "impl Drop for S { fn drop(&mut self) {} }");
         define(
             &mut session,
-            6,
+            5,
             "impl Drop for S { fn drop(&mut self) { } }",
         );
-        assert_eq!(session.items.len(), 5);
+        assert_eq!(session.items.len(), 4);
+    }
+
+    #[test]
+    fn a_cell_takes_the_place_of_its_older_self() {
+        let mut session = Session {
+            running: Some("one".to_owned()),
+            ..Session::default()
+        };
+        define(
+            &mut session,
+            1,
+            "use std::fmt; struct S; impl S { fn a() {} }",
+        );
+        session.running = Some("two".to_owned());
+        define(&mut session, 2, "fn f() {}");
+        session.running = Some("one".to_owned());
+        define(&mut session, 3, "struct T;");
+        assert_eq!(texts(&session), ["fn f() {}", "struct T;"]);
+        assert!(session.imports.is_empty());
+        session.running = None;
+        define(&mut session, 4, "fn g() {}");
+        define(&mut session, 5, "fn h() {}");
+        assert_eq!(session.items.len(), 4);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_set_aside_and_tried_again() {
+        let mut session = Session::default();
+        define(&mut session, 1, "fn f() {} fn g() { f() }");
+        define(&mut session, 2, "fn f(n: u8) {}");
+        let blame = Blame {
+            place: (1, 15),
+            message: String::new(),
+            is_double: false,
+        };
+        assert!(session.set_aside(2, std::slice::from_ref(&blame)));
+        assert_eq!(texts(&session), ["fn f(n: u8) {}"]);
+        assert_eq!(
+            session.stale[0].words,
+            "`g` uses `f` as it was; run its cell again"
+        );
+        assert!(!session.stale[0].is_known);
+        define(&mut session, 3, "fn h() {}");
+        assert_eq!(session.items.len(), 3);
+        assert!(session.set_aside(3, &[blame]));
+        assert!(session.stale[0].is_known);
+        define(&mut session, 4, "fn g() {}");
+        assert!(session.stale.is_empty());
+        assert_eq!(session.items.len(), 3);
     }
 
     #[test]
@@ -312,14 +585,37 @@ mod tests {
             1,
             "struct A { x: i32 } struct B { a: A } struct C;",
         );
-        variable(&mut session, "b", "std::vec::Vec<B>");
-        variable(&mut session, "c", "C");
+        session.keep("b", "std::vec::Vec<B>", false, &[]);
+        session.keep("c", "C", false, &[]);
         assert_eq!(define(&mut session, 2, "struct A { x: i32 }"), [""; 0]);
-        assert_eq!(define(&mut session, 3, "struct A { x: f32 }"), ["b"]);
+        let code = "struct A { x: f32 }";
+        assert_eq!(
+            session.define(3, code, &Cell::parse(code)),
+            [Lost {
+                name: "b".to_owned(),
+                changes: vec!["A".to_owned()]
+            }]
+        );
         assert_eq!(session.variables.len(), 1);
 
         define(&mut session, 4, "const N: usize = 1; struct D([u8; N]);");
-        variable(&mut session, "d", "D");
+        session.keep("d", "D", false, &[]);
         assert_eq!(define(&mut session, 5, "const N: usize = 2;"), ["d"]);
+
+        define(&mut session, 6, "struct E([u8; <C as T>::N]);");
+        let inner = |n| format!("{{ impl T for C {{ const N: usize = {n}; }} }}");
+        session.keep("e", "E", false, &Cell::parse(&inner(1)).inner);
+        assert_eq!(define(&mut session, 7, &inner(2)), ["e"]);
+    }
+
+    #[test]
+    fn an_import_that_hides_a_name_of_an_item_makes_another_library() {
+        let mut session = Session::default();
+        define(&mut session, 1, "struct A { x: Num }");
+        let before = session.version;
+        define(&mut session, 2, "use std::collections::BTreeMap;");
+        assert_eq!(session.version, before);
+        define(&mut session, 3, "use other::Num;");
+        assert!(session.version > before);
     }
 }

@@ -24,8 +24,12 @@ struct Piece {
 pub(super) enum Origin {
     /// From a cell, by its number, beginning at this byte of it.
     Cell { cell: u64, start: usize },
+    /// Where a variable of an earlier cell is taken, by the name of its type.
+    Take(String),
     /// The statement that keeps a new variable.
     Store(String),
+    /// The statement that drops a variable that borrows.
+    Drop(String),
     /// The statement that keeps a variable of an earlier cell again.
     Keep(String),
     /// What shows the value of the last expression.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasModuleItem, HasName, HasVisibility};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 
+use super::plan::RUNTIME;
 use crate::MimeBundle;
 
 /// What begins the report of the runtime among the texts of failed `?`s.
@@ -127,16 +128,16 @@ fn expected(attribute: &ast::Attr) -> String {
 
 /// The statement that runs the tests.
 pub(super) fn runner(tests: &[Test]) -> String {
-    let mut code = String::from("\n;::cell_runtime::run_tests(&[\n");
+    let mut code = format!("\n;::{RUNTIME}::run_tests(&[\n");
     for test in tests {
-        let panics = test
-            .panics
-            .as_ref()
-            .map_or_else(|| "None".to_owned(), |words| format!("Some({words:?})"));
+        let panics = test.panics.as_ref().map_or_else(
+            || "::std::option::Option::None".to_owned(),
+            |words| format!("::std::option::Option::Some({words:?})"),
+        );
         // Writing to a string cannot fail.
         let _ = writeln!(
             code,
-            "({:?}, {}, {panics}, || ::cell_runtime::Tested::result(crate::{}())),",
+            "({:?}, {}, {panics}, || ::{RUNTIME}::Tested::result(crate::{}())),",
             test.path, test.ignored, test.path
         );
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The crate that holds the items of earlier cells; cells see its items without this path.
-const OWN_CRATE: &str = "session::";
+use super::paths::Modules;
 
 /// What is known of a variable's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +13,19 @@ pub(super) enum VariableType {
     Unnamed(String),
 }
 
+/// How paths are to be understood.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Paths<'a> {
+    /// The crate of the items of cells, when that is another one than the cell's.
+    pub(super) of_crate: Option<&'a str>,
+    pub(super) modules: &'a Modules,
+}
+
 /// The types of the variables that a cell stores, by name, from the compiler's `--emit=mir`.
 ///
 /// The call that stores a variable has a result of the type `Stored<T>`, and results are declared with their full types:
 /// `let _31: cell_runtime::Stored<std::vec::Vec<i32>>;` and `_31 = store::<Vec<i32>>(const "v", move _34)`.
-pub(super) fn stored_types(mir: &str) -> BTreeMap<String, VariableType> {
+pub(super) fn stored_types(mir: &str, paths: Paths<'_>) -> BTreeMap<String, VariableType> {
     let mut declared = BTreeMap::new();
     let mut types = BTreeMap::new();
     for line in mir.lines().map(str::trim) {
@@ -38,32 +45,140 @@ pub(super) fn stored_types(mir: &str) -> BTreeMap<String, VariableType> {
             && let Some((_, rest)) = call.split_once("(const \"")
             && let Some((name, _)) = rest.split_once('"')
         {
-            types.insert(name.to_owned(), nameable(type_name));
+            types.insert(name.to_owned(), nameable(type_name, paths));
         }
     }
     types
 }
 
 /// A type as later cells write it: what lives on borrows nothing, so every lifetime is `'static`.
-fn nameable(type_name: &str) -> VariableType {
+fn nameable(type_name: &str, paths: Paths<'_>) -> VariableType {
     // `{closure@…}`, `{async block@…}`, `fn(i32) -> i32 {name}`.
     if type_name.contains('{') || type_name.contains("impl ") {
         return VariableType::Unnamed(type_name.to_owned());
     }
-    let type_name = type_name.replace(OWN_CRATE, "");
     let mut named = String::with_capacity(type_name.len());
-    let mut characters = type_name.chars().peekable();
-    while let Some(character) = characters.next() {
-        named.push(character);
-        if character == '&' && characters.peek() != Some(&'\'') {
-            named.push_str("'static ");
-        }
-        if character == '\'' && characters.peek() == Some(&'_') {
-            characters.next();
-            named.push_str("static");
-        }
+    let mut rest = type_name;
+    while let Some(sign) = rest.chars().next() {
+        let length = if is_word(sign) {
+            let length_of_path = path_length(rest);
+            let path = &rest[..length_of_path];
+            let Some(path) = written(path, paths) else {
+                return VariableType::Unnamed(type_name.to_owned());
+            };
+            named.push_str(&path);
+            length_of_path
+        } else if sign == '\'' {
+            let length = quoted_length(rest);
+            let lifetime = &rest[..length];
+            named.push_str(if lifetime == "'_" {
+                "'static"
+            } else {
+                lifetime
+            });
+            length
+        } else {
+            named.push(sign);
+            if sign == '&' && !rest[1..].starts_with('\'') {
+                named.push_str("'static ");
+            }
+            sign.len_utf8()
+        };
+        rest = &rest[length..];
     }
-    VariableType::Named(named)
+    VariableType::Named(with_parentheses(&named))
+}
+
+fn is_word(sign: char) -> bool {
+    sign.is_alphanumeric() || sign == '_' || sign == '#'
+}
+
+/// How long the path is with which a text begins: `std::vec::Vec` of `std::vec::Vec<u8>`.
+fn path_length(text: &str) -> usize {
+    let mut length = 0;
+    loop {
+        let rest = &text[length..];
+        length += rest.find(|sign| !is_word(sign)).unwrap_or(rest.len());
+        let further = text[length..].strip_prefix("::");
+        if !further.is_some_and(|text| text.starts_with(is_word)) {
+            return length;
+        }
+        length += 2;
+    }
+}
+
+/// How long the lifetime, or the character in quotes, is with which a text begins.
+fn quoted_length(text: &str) -> usize {
+    let inside = &text[1..];
+    let word = inside.find(|sign| !is_word(sign)).unwrap_or(inside.len());
+    if word > 0 && !inside[word..].starts_with('\'') {
+        return 1 + word;
+    }
+    let skipped = if inside.starts_with('\\') { 2 } else { 0 };
+    let first = inside[skipped..].chars().next().map_or(0, char::len_utf8);
+    let from = skipped + if skipped == 0 { first } else { 0 };
+    inside[from..]
+        .find('\'')
+        .map_or(text.len(), |end| 1 + from + end + 1)
+}
+
+/// A path as later cells write it; `None` when they may not.
+fn written(path: &str, paths: Paths<'_>) -> Option<String> {
+    let own = match paths.of_crate {
+        Some(name) => path
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix("::")),
+        None => Some(path),
+    };
+    match own {
+        Some(own) if paths.modules.hold(own) => paths.modules.public(own),
+        Some(own) => Some(own.to_owned()),
+        None => Some(path.to_owned()),
+    }
+}
+
+/// A trait object of several traits behind a pointer stands in parentheses.
+fn with_parentheses(type_name: &str) -> String {
+    let mut text = String::new();
+    let mut rest = type_name;
+    while let Some(start) = rest.find("dyn ") {
+        let (before, from) = rest.split_at(start);
+        text.push_str(before);
+        let is_behind = ["'static ", "&'static mut ", "*const ", "*mut "]
+            .iter()
+            .any(|pointer| before.ends_with(pointer))
+            && !before.ends_with("+ 'static ");
+        let end = object_length(from);
+        let (object, after) = from.split_at(end);
+        // What the object itself holds.
+        let object = format!("dyn {}", with_parentheses(&object["dyn ".len()..]));
+        if is_behind && object.contains(" + ") {
+            text.push('(');
+            text.push_str(&object);
+            text.push(')');
+        } else {
+            text.push_str(&object);
+        }
+        rest = after;
+    }
+    text + rest
+}
+
+/// How long the trait object is with which a text begins.
+fn object_length(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut before = ' ';
+    for (place, sign) in text.char_indices() {
+        match sign {
+            '<' | '(' | '[' => depth += 1,
+            '>' if before == '-' => {}
+            '>' | ')' | ']' | ',' | ';' if depth == 0 => return place,
+            '>' | ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        before = sign;
+    }
+    text.len()
 }
 
 /// A type for people: without the paths of the standard library, and without `'static`.
@@ -112,7 +227,14 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
         _33 = cell_runtime::store::<{closure@cell.rs:9:5: 9:9}>(const "c", move _34) -> [return: bb22, unwind: bb37];
         _35 = store::<for<'a> fn(&'a str) -> Iter<'_, u8>>(const "값", copy _30) -> [return: bb31, unwind: bb37];
 "#;
-        let types = stored_types(mir);
+        let modules = Modules::default();
+        let types = stored_types(
+            mir,
+            Paths {
+                of_crate: None,
+                modules: &modules,
+            },
+        );
         let expected = [
             (
                 "c",
@@ -136,6 +258,83 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
                 .map(|(name, type_name)| (name.to_owned(), type_name))
                 .collect()
         );
+    }
+
+    #[test]
+    fn types_are_written_back() {
+        let modules = Modules::of(
+            ["mod shop { mod inner { pub struct Item; } pub use inner::Item; } mod session { pub struct Id; }"].into_iter(),
+        );
+        let own = Paths {
+            of_crate: None,
+            modules: &modules,
+        };
+        let library = Paths {
+            of_crate: Some("session"),
+            modules: &modules,
+        };
+        for (paths, type_name, expected) in [
+            (own, "shop::inner::Item", "shop::Item"),
+            (
+                own,
+                "std::vec::Vec<shop::inner::Item>",
+                "std::vec::Vec<shop::Item>",
+            ),
+            (own, "session::Id", "session::Id"),
+            (library, "session::session::Id", "session::Id"),
+            (library, "session::shop::Item", "shop::Item"),
+            (library, "user_session::User", "user_session::User"),
+            (library, "[session::User; 3]", "[User; 3]"),
+            (
+                library,
+                "std::vec::Vec<my::session::User>",
+                "std::vec::Vec<my::session::User>",
+            ),
+            (
+                own,
+                "&dyn std::ops::Fn(i32) -> i32 + std::marker::Sync",
+                "&'static (dyn std::ops::Fn(i32) -> i32 + std::marker::Sync)",
+            ),
+            (
+                own,
+                "Option<&mut dyn A<B> + Send>",
+                "Option<&'static mut (dyn A<B> + Send)>",
+            ),
+            (own, "&dyn A", "&'static dyn A"),
+            (own, "*const dyn A + Send", "*const (dyn A + Send)"),
+            (own, "Box<dyn A + Send>", "Box<dyn A + Send>"),
+            (
+                own,
+                "Box<dyn for<'a> Fn(&'a str) -> &'a str>",
+                "Box<dyn for<'a> Fn(&'a str) -> &'a str>",
+            ),
+            (own, "Cow<'_, str>", "Cow<'static, str>"),
+            (own, "Tag<'_', 'x', '\\''>", "Tag<'_', 'x', '\\''>"),
+        ] {
+            assert_eq!(
+                nameable(type_name, paths),
+                VariableType::Named(expected.to_owned()),
+                "{type_name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_that_only_its_module_can_name_has_no_name() {
+        let modules = Modules::of(["mod bank { mod vault { pub struct Gold; } }"].into_iter());
+        for (of_crate, type_name) in [
+            (None, "std::vec::Vec<bank::vault::Gold>"),
+            (Some("session"), "session::bank::vault::Gold"),
+        ] {
+            let paths = Paths {
+                of_crate,
+                modules: &modules,
+            };
+            assert_eq!(
+                nameable(type_name, paths),
+                VariableType::Unnamed(type_name.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -10,18 +10,23 @@ const BETWEEN: char = '\u{1f}';
 
 /// A cell whose value is a line for each variable whose type has `Debug`. A value is not written further than the limit.
 pub(super) fn cell(names: &[&str], limit: usize) -> String {
+    // Whatever the variables are called.
+    let mut all = "__azk_all".to_owned();
+    while names.iter().any(|name| name.contains(&all)) {
+        all.push('_');
+    }
     let mut lines = String::new();
     for name in names {
         // Writing to a string cannot fail.
         let _ = writeln!(
             lines,
-            "if let ::std::option::Option::Some(__text) = __Of(&{name}).__text() {{ __all.push_str({name:?}); __all.push('\\u{{1f}}'); __all.push_str(&__text.escape_debug().to_string()); __all.push('\\n'); }}"
+            "if let ::std::option::Option::Some(__azk_text) = __AzkOf(&{name}).__azk_text() {{ {all}.push_str({name:?}); {all}.push('\\u{{1f}}'); {all}.push_str(&__azk_text.escape_debug().to_string()); {all}.push('\\n'); }}"
         );
     }
     format!(
         r#"{{
-struct __Text(::std::string::String, usize);
-impl ::std::fmt::Write for __Text {{
+struct __AzkText(::std::string::String, usize);
+impl ::std::fmt::Write for __AzkText {{
     fn write_str(&mut self, text: &str) -> ::std::fmt::Result {{
         for sign in text.chars() {{
             if self.1 == 0 {{ self.0.push('…'); return ::std::result::Result::Err(::std::fmt::Error); }}
@@ -31,22 +36,22 @@ impl ::std::fmt::Write for __Text {{
         ::std::result::Result::Ok(())
     }}
 }}
-struct __Of<'a, T: ?::std::marker::Sized>(&'a T);
+struct __AzkOf<'a, T: ?::std::marker::Sized>(&'a T);
 #[allow(dead_code)]
-impl<T: ::std::fmt::Debug + ?::std::marker::Sized> __Of<'_, T> {{
-    fn __text(&self) -> ::std::option::Option<::std::string::String> {{
-        let mut text = __Text(::std::string::String::new(), {limit});
+impl<T: ::std::fmt::Debug + ?::std::marker::Sized> __AzkOf<'_, T> {{
+    fn __azk_text(&self) -> ::std::option::Option<::std::string::String> {{
+        let mut text = __AzkText(::std::string::String::new(), {limit});
         let _ = ::std::fmt::Write::write_fmt(&mut text, ::std::format_args!("{{:?}}", self.0));
         ::std::option::Option::Some(text.0)
     }}
 }}
 #[allow(dead_code)]
-trait __Hidden {{ fn __text(&self) -> ::std::option::Option<::std::string::String> {{ ::std::option::Option::None }} }}
-impl<T: ?::std::marker::Sized> __Hidden for __Of<'_, T> {{}}
-struct __All(::std::string::String);
-impl ::std::fmt::Debug for __All {{ fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{ f.write_str(&self.0) }} }}
-let mut __all = ::std::string::String::new();
-{lines}__All(__all)
+trait __AzkHidden {{ fn __azk_text(&self) -> ::std::option::Option<::std::string::String> {{ ::std::option::Option::None }} }}
+impl<T: ?::std::marker::Sized> __AzkHidden for __AzkOf<'_, T> {{}}
+struct __AzkAll(::std::string::String);
+impl ::std::fmt::Debug for __AzkAll {{ fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{ f.write_str(&self.0) }} }}
+let mut {all} = ::std::string::String::new();
+{lines}__AzkAll({all})
 }}"#
     )
 }

@@ -36,7 +36,10 @@ pub const CHECKS: &[OwnCheck] = &[
         "macros_and_imports_reach_later_cells",
         macros_and_imports_reach_later_cells,
     ),
-    ("what_borrows_is_explained", what_borrows_is_explained),
+    (
+        "what_borrows_ends_with_its_cell",
+        what_borrows_ends_with_its_cell,
+    ),
     (
         "a_warning_is_shown_and_the_cell_runs",
         a_warning_is_shown_and_the_cell_runs,
@@ -303,20 +306,48 @@ fn macros_and_imports_reach_later_cells(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "m.len()"), "1");
 }
 
-fn what_borrows_is_explained(engine: Engine, cache: &Path) {
+fn what_borrows_ends_with_its_cell(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
     value(evaluator, "let owner = String::from(\"o\");");
-    let (_, borrowed) = error(evaluator, "let view = owner.as_str();");
-    assert!(plain(&borrowed).contains("`view`"), "{}", plain(&borrowed));
-    assert!(
-        borrowed.evalue.contains("non-static lifetime"),
-        "{}",
-        borrowed.evalue
-    );
+    for (code, shown, name) in [
+        ("let view = owner.as_str();\nview.len()", "1", "view"),
+        (
+            "let text = String::from(\"ab\"); let view = &text;\nview.len()",
+            "2",
+            "view",
+        ),
+        (
+            "let near = |n: usize| n < owner.len();\nnear(0)",
+            "true",
+            "near",
+        ),
+        ("let add = |n: i32| n + 1;\nadd(1)", "2", "add"),
+        (
+            "let lock = std::sync::Mutex::new(3); let guard = lock.lock().unwrap();\n*guard",
+            "3",
+            "guard",
+        ),
+    ] {
+        let (seen, result) = ok(evaluator, code);
+        assert_eq!(result.as_deref(), Some(shown), "{code}");
+        assert_eq!(seen.len(), 1, "{code}: {seen:?}");
+        assert!(
+            seen[0].starts_with(&format!("err:`{name}` ends with its cell: ")),
+            "{seen:?}"
+        );
+        assert!(seen[0].contains("hint: "), "{seen:?}");
+        // What does not borrow is kept.
+        let (_, gone) = error(evaluator, name);
+        assert!(
+            plain(&gone).contains("ends with its cell"),
+            "{}",
+            plain(&gone)
+        );
+    }
     assert_eq!(value(evaluator, "owner"), "\"o\"");
-    let (_, own) = error(evaluator, "let text = String::new(); let view = &text;");
-    assert!(own.evalue.contains("`view`"), "{}", own.evalue);
+    assert_eq!(value(evaluator, "text"), "\"ab\"");
+    assert_eq!(value(evaluator, "*lock.lock().unwrap()"), "3");
     assert_eq!(
         value(evaluator, "{ let view = owner.as_str(); view.len() }"),
         "1"

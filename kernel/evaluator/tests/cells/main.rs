@@ -11,6 +11,7 @@ mod exporting;
 mod helper_crates;
 mod importing;
 mod killed;
+mod meaning;
 mod output;
 mod stopping;
 mod support;
@@ -39,6 +40,7 @@ fn main() {
             building::CHECKS,
             exporting::CHECKS,
             importing::CHECKS,
+            meaning::CHECKS,
             surroundings::CHECKS,
             dying::OF_RUSTC,
             errors::OF_RUSTC,

@@ -181,13 +181,12 @@ fn a_type_that_is_defined_again_loses_its_variables_only(evaluator: &mut dyn Eva
         evaluator,
         "struct Twice { a: i32, b: i32 } println!(\"defined\");",
     );
-    assert_eq!(
-        seen,
-        [
-            "err:The type of the variable twice was redefined, so was lost.\n",
-            "out:defined\n"
-        ]
+    // Behind that our own engine says what has changed.
+    assert!(
+        seen[0].starts_with("err:The type of the variable twice was redefined, so was lost."),
+        "{seen:?}"
     );
+    assert_eq!(seen[1..], ["out:defined\n"]);
     assert_eq!(value(evaluator, "stays"), "5");
     assert!(
         evaluator

@@ -1,0 +1,841 @@
+//! What a type's layout and meaning depend on, through all definitions below it.
+//!
+//! The compiler identifies a type by its path, so a definition that was edited would pass for the older one. Each variable therefore
+//! keeps the [`Identity`] of its type: the definitions that the type reaches, by the names that they hold, and a hash of each. Names
+//! are looked up without scopes, so too many are found rather than too few. Bodies of functions are left out unless they may be
+//! evaluated by the compiler (`const fn`).
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
+use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
+
+/// The definitions below a type: what each is called, and a hash of what it holds.
+pub(super) type Identity = BTreeMap<String, u64>;
+
+/// Roots of paths into the standard library.
+const STANDARD: [&str; 3] = ["std", "core", "alloc"];
+
+/// Names that no import of all of a module gives another meaning.
+const KNOWN: &[&str] = &[
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u128",
+    "usize",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "i128",
+    "isize",
+    "f32",
+    "f64",
+    "bool",
+    "char",
+    "str",
+    "Self",
+    "self",
+    "crate",
+    "super",
+    "Option",
+    "Some",
+    "None",
+    "Ok",
+    "Err",
+    "Vec",
+    "String",
+    "Box",
+    "Clone",
+    "Copy",
+    "Debug",
+    "Default",
+    "PartialEq",
+    "Eq",
+    "PartialOrd",
+    "Ord",
+    "Hash",
+    "Send",
+    "Sync",
+    "Sized",
+    "Drop",
+    "Fn",
+    "FnMut",
+    "FnOnce",
+    "Iterator",
+    "IntoIterator",
+    "From",
+    "Into",
+    "AsRef",
+    "AsMut",
+    "Unpin",
+    "ToString",
+    "derive",
+    "repr",
+    "allow",
+    "doc",
+    "C",
+    "transparent",
+    "packed",
+    "align",
+    "inline",
+    "must_use",
+    "non_exhaustive",
+    "cfg",
+    "default",
+    "expect",
+    "test",
+    "macro_export",
+    "automatically_derived",
+];
+
+/// A definition, as far as types depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    label: String,
+    content: u64,
+    /// The names by which others depend on it.
+    provides: BTreeSet<String>,
+    /// Names of the header of an `impl`: it is found by those that cells define.
+    header: BTreeSet<String>,
+    uses: BTreeSet<String>,
+    /// Whether it may define names that do not stand in it: a macro, or all of a module.
+    opaque: bool,
+}
+
+/// The definitions of the items in a text.
+pub(super) fn nodes(text: &str) -> Arc<[Node]> {
+    let file = SourceFile::parse(text, Edition::Edition2024).tree();
+    nodes_in(file.syntax()).into()
+}
+
+/// The definitions in code, at any depth.
+pub(super) fn nodes_in(code: &SyntaxNode) -> Vec<Node> {
+    let items = code.descendants().filter_map(ast::Item::cast);
+    items.filter_map(|item| node(&item)).collect()
+}
+
+impl Node {
+    /// What an import brings; no name when it brings all of a module.
+    pub(super) fn import(code: &str, name: Option<&str>) -> Self {
+        let file = SourceFile::parse(code, Edition::Edition2024).tree();
+        let standard = code
+            .trim_start_matches("use ")
+            .trim_start_matches("::")
+            .split("::")
+            .next()
+            .is_some_and(|root| STANDARD.contains(&root));
+        let mut words = words(file.syntax(), true);
+        if let Some(name) = name {
+            words.remove(name);
+            // `use a::N` finds `N` below `a`.
+            if code.trim_end_matches(';').ends_with(&format!("::{name}")) && !standard {
+                words.insert(name.to_owned());
+            }
+        }
+        Self {
+            label: code.trim_end_matches(';').to_owned(),
+            content: 0,
+            provides: name.map(str::to_owned).into_iter().collect(),
+            header: BTreeSet::new(),
+            uses: words,
+            opaque: name.is_none() && code.ends_with("*;"),
+        }
+    }
+
+    /// Something outside of the cells that has this name: a crate from a folder, the environment of the compiler.
+    pub(super) fn outside(label: &str, names: &[&str], content: &impl Hash) -> Self {
+        Self {
+            label: label.to_owned(),
+            content: hash(content),
+            provides: names.iter().map(|name| (*name).to_owned()).collect(),
+            header: BTreeSet::new(),
+            uses: BTreeSet::new(),
+            opaque: false,
+        }
+    }
+
+    /// Whether it is an `impl`.
+    pub(super) fn is_implementation(&self) -> bool {
+        self.label.starts_with("impl ")
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn node(item: &ast::Item) -> Option<Node> {
+    let named = |name: Option<ast::Name>| name.map(|name| name.text().to_string());
+    match item {
+        ast::Item::Fn(it) => {
+            it.const_token()?;
+            Some(whole(item, named(it.name())?))
+        }
+        ast::Item::Const(it) => {
+            let name = named(it.name()).unwrap_or_else(|| "_".to_owned());
+            Some(whole(item, name))
+        }
+        ast::Item::Static(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::Struct(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::Union(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::Trait(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::TypeAlias(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::MacroRules(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::MacroDef(it) => Some(whole(item, named(it.name())?)),
+        ast::Item::Enum(it) => {
+            let mut node = whole(item, named(it.name())?);
+            let variants = it.variant_list().into_iter().flat_map(|it| it.variants());
+            node.provides
+                .extend(variants.filter_map(|variant| named(variant.name())));
+            Some(node)
+        }
+        ast::Item::Impl(it) => implementation(it),
+        ast::Item::MacroCall(it) => {
+            let mut node = whole(item, it.path()?.syntax().text().to_string());
+            node.label.push('!');
+            node.provides.clone_from(&node.uses);
+            node.opaque = true;
+            Some(node)
+        }
+        // Imports inside of modules; those of cells are listed apart.
+        ast::Item::Use(it) => {
+            let words = words(it.syntax(), true);
+            let renamed = it.syntax().descendants().filter_map(ast::Name::cast);
+            Some(Node {
+                label: one_line(it.syntax()),
+                content: 0,
+                provides: renamed
+                    .map(|name| name.text().to_string())
+                    .chain(words.iter().cloned())
+                    .collect(),
+                header: BTreeSet::new(),
+                opaque: it.syntax().text().to_string().contains('*'),
+                uses: words,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn whole(item: &ast::Item, name: String) -> Node {
+    let syntax = item.syntax();
+    let skips_bodies = matches!(item, ast::Item::Trait(_));
+    let mut content = Vec::new();
+    tokens(syntax, skips_bodies, &mut |token| {
+        content.push(token.text().to_owned());
+    });
+    let mut uses = words(syntax, skips_bodies);
+    for parameter in own_names(item) {
+        uses.remove(&parameter);
+    }
+    Node {
+        content: hash(&content),
+        opaque: item.attrs().any(|attribute| makes_items(&attribute)),
+        provides: BTreeSet::from([name.clone()]),
+        label: name,
+        header: BTreeSet::new(),
+        uses,
+    }
+}
+
+/// The names of an item's generic parameters, which mean nothing outside of it.
+fn own_names(item: &ast::Item) -> Vec<String> {
+    let list = match item {
+        ast::Item::Struct(it) => it.generic_param_list(),
+        ast::Item::Enum(it) => it.generic_param_list(),
+        ast::Item::Union(it) => it.generic_param_list(),
+        ast::Item::TypeAlias(it) => it.generic_param_list(),
+        ast::Item::Impl(it) => it.generic_param_list(),
+        ast::Item::Trait(it) => it.generic_param_list(),
+        ast::Item::Fn(it) => it.generic_param_list(),
+        _ => None,
+    };
+    let names = list.into_iter().flat_map(|list| {
+        let names = list.syntax().children().flat_map(|it| it.children());
+        names.filter_map(ast::Name::cast).collect::<Vec<_>>()
+    });
+    names.map(|name| name.text().to_string()).collect()
+}
+
+/// Whether an attribute may define further items: any but those of the language, and `derive` of more than the standard traits.
+fn makes_items(attribute: &ast::Attr) -> bool {
+    let mut found = BTreeSet::new();
+    collect_words(attribute.syntax(), false, &mut found);
+    let path = attribute
+        .path()
+        .map(|path| path.syntax().text().to_string());
+    match path.as_deref() {
+        Some("derive") => found.iter().any(|word| !KNOWN.contains(&word.as_str())),
+        Some(path) => !KNOWN.contains(&path) && path != "serde",
+        None => false,
+    }
+}
+
+/// An `impl` matters to types by its constants, types and constant functions.
+fn implementation(item: &ast::Impl) -> Option<Node> {
+    let list = item.assoc_item_list()?;
+    let mut content = Vec::new();
+    let mut uses = BTreeSet::new();
+    let mut provides = BTreeSet::new();
+    let mut opaque = false;
+    for member in list.assoc_items() {
+        let name = match &member {
+            ast::AssocItem::Fn(it) if it.const_token().is_none() => continue,
+            ast::AssocItem::Fn(it) => it.name(),
+            ast::AssocItem::Const(it) => it.name(),
+            ast::AssocItem::TypeAlias(it) => it.name(),
+            ast::AssocItem::MacroCall(_) => {
+                opaque = true;
+                None
+            }
+        };
+        provides.extend(name.map(|name| name.text().to_string()));
+        tokens(member.syntax(), false, &mut |token| {
+            content.push(token.text().to_owned());
+        });
+        collect_words(member.syntax(), false, &mut uses);
+    }
+    if content.is_empty() {
+        return None;
+    }
+    let mut label = String::new();
+    let mut header = BTreeSet::new();
+    for part in item.syntax().children_with_tokens() {
+        match part {
+            NodeOrToken::Node(node) if node == *list.syntax() => break,
+            NodeOrToken::Node(node) if ast::Attr::can_cast(node.kind()) => {}
+            NodeOrToken::Node(node) => {
+                label += &one_line(&node);
+                collect_words(&node, false, &mut header);
+            }
+            NodeOrToken::Token(token) if token.kind() == SyntaxKind::COMMENT => {}
+            NodeOrToken::Token(token) if token.kind() == SyntaxKind::WHITESPACE => {
+                label.push(' ');
+            }
+            NodeOrToken::Token(token) => label += token.text(),
+        }
+    }
+    for parameter in own_names(&ast::Item::Impl(item.clone())) {
+        header.remove(&parameter);
+        uses.remove(&parameter);
+    }
+    uses.extend(header.iter().cloned());
+    Some(Node {
+        label: label.trim().to_owned(),
+        content: hash(&content),
+        provides,
+        header,
+        uses,
+        opaque,
+    })
+}
+
+fn one_line(node: &SyntaxNode) -> String {
+    let text = node.text().to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Visits what is neither white space nor a comment; bodies of functions only when they count.
+fn tokens(node: &SyntaxNode, skips_bodies: bool, visit: &mut impl FnMut(&SyntaxToken)) {
+    for part in node.children_with_tokens() {
+        match part {
+            NodeOrToken::Token(token) if !token.kind().is_trivia() => visit(&token),
+            NodeOrToken::Token(_) => {}
+            NodeOrToken::Node(child) => {
+                let is_body = skips_bodies
+                    && node.kind() == SyntaxKind::FN
+                    && child.kind() == SyntaxKind::BLOCK_EXPR;
+                if !is_body {
+                    tokens(&child, skips_bodies, visit);
+                }
+            }
+        }
+    }
+}
+
+fn words(node: &SyntaxNode, skips_bodies: bool) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    collect_words(node, skips_bodies, &mut found);
+    found
+}
+
+/// The names that code uses: those that are looked up, not those of fields and the like; in macros all words. Of a path into the
+/// standard library nothing.
+fn collect_words(node: &SyntaxNode, skips_bodies: bool, found: &mut BTreeSet<String>) {
+    // How many words of a path into the standard library follow, in tokens of a macro.
+    let mut in_standard = false;
+    let mut before = SyntaxKind::WHITESPACE;
+    tokens(node, skips_bodies, &mut |token| {
+        let kind = token.kind();
+        let parent = token.parent();
+        let in_macro = parent
+            .as_ref()
+            .is_some_and(|parent| parent.kind() == SyntaxKind::TOKEN_TREE);
+        let is_word = kind == SyntaxKind::IDENT;
+        if in_macro {
+            if is_word {
+                let continues = before == SyntaxKind::COLON;
+                in_standard = continues && in_standard || STANDARD.contains(&token.text());
+                if !in_standard {
+                    found.insert(token.text().to_owned());
+                }
+            }
+        } else if let Some(name) = parent.and_then(ast::NameRef::cast)
+            && is_word
+            && !leads_into_standard(&name)
+        {
+            found.insert(name.text().to_string());
+        }
+        before = kind;
+    });
+}
+
+fn leads_into_standard(name: &ast::NameRef) -> bool {
+    let mut trees = name.syntax().ancestors().filter_map(ast::UseTree::cast);
+    let mut path = name
+        .syntax()
+        .parent()
+        .and_then(ast::PathSegment::cast)
+        .map(|it| it.parent_path());
+    if let Some(outermost) = trees.by_ref().last().and_then(|tree| tree.path()) {
+        path = Some(outermost);
+    }
+    let Some(mut path) = path else { return false };
+    while let Some(qualifier) = path.qualifier() {
+        path = qualifier;
+    }
+    path.segment()
+        .and_then(|segment| segment.name_ref())
+        .is_some_and(|root| STANDARD.contains(&root.text()))
+}
+
+/// All definitions of a session, by their names.
+pub(super) struct Graph<'a> {
+    nodes: Vec<&'a Node>,
+    by_name: HashMap<&'a str, Vec<usize>>,
+    opaque: Vec<usize>,
+    crates: &'a BTreeSet<String>,
+}
+
+impl<'a> Graph<'a> {
+    pub(super) fn new(nodes: impl Iterator<Item = &'a Node>, crates: &'a BTreeSet<String>) -> Self {
+        let nodes: Vec<&Node> = nodes.collect();
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, node) in nodes.iter().enumerate() {
+            for name in &node.provides {
+                by_name.entry(name).or_default().push(index);
+            }
+        }
+        // An `impl` of a foreign trait for a foreign type is none of a cell's: one of its names is.
+        let local: HashSet<&str> = by_name.keys().copied().collect();
+        for (index, node) in nodes.iter().enumerate() {
+            for name in node
+                .header
+                .iter()
+                .filter(|name| local.contains(name.as_str()))
+            {
+                by_name.entry(name).or_default().push(index);
+            }
+        }
+        let opaque = (0..nodes.len()).filter(|index| nodes[*index].opaque);
+        Self {
+            opaque: opaque.collect(),
+            nodes,
+            by_name,
+            crates,
+        }
+    }
+
+    /// The definitions below a type.
+    pub(super) fn identity(&self, type_name: &str) -> Identity {
+        let text = format!("type T = {type_name};");
+        let file = SourceFile::parse(&text, Edition::Edition2024).tree();
+        self.below(&words(file.syntax(), false))
+    }
+
+    /// The definitions below these names.
+    fn below(&self, names: &BTreeSet<String>) -> Identity {
+        let mut identity = Identity::new();
+        let mut seen = HashSet::new();
+        let mut open: Vec<&str> = Vec::new();
+        let mut reached = HashSet::new();
+        let visit = |index: usize,
+                     open: &mut Vec<&'a str>,
+                     seen: &mut HashSet<usize>,
+                     identity: &mut Identity| {
+            if seen.insert(index) {
+                let node = self.nodes[index];
+                let content = identity.entry(node.label.clone()).or_default();
+                // Of two with one name the order does not matter.
+                *content = content.wrapping_add(node.content).wrapping_add(1);
+                open.extend(node.uses.iter().map(String::as_str));
+            }
+        };
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        while let Some(name) = names.pop().or_else(|| open.pop()) {
+            if !reached.insert(name.to_owned()) {
+                continue;
+            }
+            if let Some(found) = self.by_name.get(name) {
+                for index in found {
+                    visit(*index, &mut open, &mut seen, &mut identity);
+                }
+            } else if !KNOWN.contains(&name) && !self.crates.contains(name) {
+                for index in &self.opaque {
+                    visit(*index, &mut open, &mut seen, &mut identity);
+                }
+            }
+        }
+        identity
+    }
+}
+
+/// What has changed between two identities.
+///
+/// What was added to the cells without taking a name's place gives a type that compiled before no other meaning: an `impl` of a
+/// trait, or all of a module, which no name that had a meaning comes from.
+pub(super) fn changes(before: &Identity, now: &Identity) -> Vec<String> {
+    let mut changed: Vec<String> = before
+        .iter()
+        .filter(|(label, content)| now.get(*label) != Some(content))
+        .map(|(label, _)| label.clone())
+        .collect();
+    let is_new = |label: &&String| !before.contains_key(*label);
+    let adds_only = |label: &&String| {
+        label.starts_with("impl") && label.contains(" for ") || label.ends_with("::*")
+    };
+    changed.extend(
+        now.keys()
+            .filter(is_new)
+            .filter(|label| !adds_only(label))
+            .cloned(),
+    );
+    changed.sort_unstable();
+    changed.dedup();
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the identity of the type changes when the first item of the second list takes the place of the first of the first.
+    fn changes_with(type_name: &str, rest: &str, before: &str, now: &str) -> bool {
+        let crates = BTreeSet::new();
+        let of = |item: &str| {
+            let nodes = nodes(&format!("{item}\n{rest}"));
+            let graph = Graph::new(nodes.iter(), &crates);
+            graph.identity(type_name)
+        };
+        !changes(&of(before), &of(now)).is_empty()
+    }
+
+    #[test]
+    fn a_type_depends_on_all_below_it() {
+        for (what, type_name, rest, before, now) in [
+            (
+                "its fields",
+                "S",
+                "",
+                "struct S { a: u8 }",
+                "struct S { a: u16 }",
+            ),
+            (
+                "the order of fields",
+                "S",
+                "",
+                "struct S { a: u8, b: i8 }",
+                "struct S { b: i8, a: u8 }",
+            ),
+            (
+                "an attribute",
+                "S",
+                "",
+                "struct S(u8, u16);",
+                "#[repr(C)] struct S(u8, u16);",
+            ),
+            (
+                "a constant",
+                "S",
+                "struct S([u8; N]);",
+                "const N: usize = 1;",
+                "const N: usize = 2;",
+            ),
+            (
+                "a constant behind `pub`",
+                "S",
+                "struct S([u8; N]);",
+                "pub const N: usize = 1;",
+                "pub const N: usize = 2;",
+            ),
+            (
+                "a constant behind a constant",
+                "S",
+                "struct S([u8; N]); const N: usize = M;",
+                "const M: usize = 1;",
+                "const M: usize = 2;",
+            ),
+            (
+                "a constant function",
+                "S",
+                "struct S([u8; n()]);",
+                "const fn n() -> usize { 1 }",
+                "const fn n() -> usize { 2 }",
+            ),
+            (
+                "a type inside",
+                "std::vec::Vec<S>",
+                "struct S { t: T }",
+                "struct T(u8);",
+                "struct T(i8);",
+            ),
+            (
+                "an alias",
+                "S",
+                "struct S(A);",
+                "type A = u8;",
+                "type A = i8;",
+            ),
+            (
+                "a type in a module",
+                "S",
+                "struct S(m::A);",
+                "mod m { pub type A = u8; }",
+                "mod m { pub type A = i8; }",
+            ),
+            (
+                "an import in a module",
+                "m::S",
+                "mod m { use super::A; pub struct S(A); }",
+                "type A = u8;",
+                "type A = i8;",
+            ),
+            (
+                "an associated constant",
+                "S",
+                "struct S([u8; A::N]); struct A;",
+                "impl A { const N: usize = 1; }",
+                "impl A { const N: usize = 2; }",
+            ),
+            (
+                "a constant of a trait",
+                "S",
+                "trait T { const N: usize; } struct A; struct S([u8; <A as T>::N]);",
+                "impl T for A { const N: usize = 1; }",
+                "impl T for A { const N: usize = 2; }",
+            ),
+            (
+                "a type of a trait",
+                "S<A>",
+                "trait T { type O; } struct A; struct S<X: T>(X::O);",
+                "impl T for A { type O = u8; }",
+                "impl T for A { type O = i8; }",
+            ),
+            (
+                "a type of a trait of the library",
+                "std::iter::Peekable<A>",
+                "struct A;",
+                "impl Iterator for A { type Item = u8; }",
+                "impl Iterator for A { type Item = u64; }",
+            ),
+            (
+                "a trait for all types",
+                "S",
+                "trait T { const N: usize; } struct S([u8; u8::N]);",
+                "impl<X> T for X { const N: usize = 1; }",
+                "impl<X> T for X { const N: usize = 2; }",
+            ),
+            (
+                "a default of a trait",
+                "S",
+                "struct A; impl T for A {} struct S([u8; <A as T>::N]);",
+                "trait T { const N: usize = 1; }",
+                "trait T { const N: usize = 2; }",
+            ),
+            (
+                "a macro",
+                "S",
+                "struct S { a: m!() }",
+                "macro_rules! m { () => { u8 } }",
+                "macro_rules! m { () => { i8 } }",
+            ),
+            (
+                "a macro that defines it",
+                "S",
+                "make!(S);",
+                "macro_rules! make { ($n:ident) => { struct $n(u8); } }",
+                "macro_rules! make { ($n:ident) => { struct $n(i8); } }",
+            ),
+            (
+                "methods of a trait object",
+                "std::boxed::Box<dyn T>",
+                "",
+                "trait T { fn a(&self); }",
+                "trait T { fn b(&self); fn a(&self); }",
+            ),
+            (
+                "what a trait object inherits",
+                "std::boxed::Box<dyn T>",
+                "trait T: U {}",
+                "trait U {}",
+                "trait U { fn a(&self); }",
+            ),
+            (
+                "the value of a variant",
+                "S",
+                "struct S([u8; E::B as usize]);",
+                "enum E { A, B = 1 }",
+                "enum E { A, B = 2 }",
+            ),
+            (
+                "a default of a parameter",
+                "S",
+                "struct S<T = A>(T);",
+                "type A = u8;",
+                "type A = i8;",
+            ),
+            (
+                "an `impl` in a function",
+                "S",
+                "struct A; struct S([u8; A::N]);",
+                "fn f() { impl A { const N: usize = 1; } }",
+                "fn f() { impl A { const N: usize = 2; } }",
+            ),
+            (
+                "a newly hidden name",
+                "S",
+                "struct S(Vec<u8>);",
+                "fn f() {}",
+                "struct Vec<T>(T);",
+            ),
+        ] {
+            assert!(changes_with(type_name, rest, before, now), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_type_depends_on_nothing_else() {
+        for (what, type_name, rest, before, now) in [
+            (
+                "white space and comments",
+                "S",
+                "",
+                "struct S { a: u8 }",
+                "/// Words.\nstruct S {\n  a: u8 // more\n}",
+            ),
+            (
+                "functions",
+                "S",
+                "struct S;",
+                "fn f() -> u8 { 1 }",
+                "fn f() -> u8 { 2 }",
+            ),
+            (
+                "methods",
+                "S",
+                "struct S;",
+                "impl S { fn f() -> u8 { 1 } }",
+                "impl S { fn f() -> u8 { 2 } }",
+            ),
+            (
+                "bodies of a trait",
+                "std::boxed::Box<dyn T>",
+                "",
+                "trait T { fn f(&self) -> u8 { 1 } }",
+                "trait T { fn f(&self) -> u8 { 2 } }",
+            ),
+            (
+                "other types",
+                "S",
+                "struct S(u8);",
+                "struct T(u8);",
+                "struct T(i8);",
+            ),
+            (
+                "a type of the library that a name hides",
+                "std::vec::Vec<S>",
+                "struct S(u8);",
+                "struct Vec;",
+                "struct Vec(u8);",
+            ),
+            (
+                "fields of that name",
+                "S",
+                "struct S { n: u8 }",
+                "const n: u8 = 1;",
+                "const n: u8 = 2;",
+            ),
+            (
+                "a trait for a type of the language",
+                "u8",
+                "trait T { const N: u8; }",
+                "impl T for u8 { const N: u8 = 1; }",
+                "impl T for u8 { const N: u8 = 2; }",
+            ),
+        ] {
+            assert!(!changes_with(type_name, rest, before, now), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_impl_of_a_trait_that_is_added_changes_nothing() {
+        for (more, expected) in [
+            (
+                "impl std::ops::Neg for S { type Output = S; fn neg(self) -> S { self } }",
+                false,
+            ),
+            ("impl S { const N: usize = 1; }", true),
+        ] {
+            assert_eq!(
+                changes_with("S", "struct S(u8);", "", more),
+                expected,
+                "{more}"
+            );
+        }
+        let (one, two) = (
+            "impl Iterator for S { type Item = u8; }",
+            "impl Iterator for S { type Item = u16; }",
+        );
+        assert!(changes_with("S", "struct S(u8);", one, two));
+    }
+
+    #[test]
+    fn an_import_gives_its_name_a_meaning() {
+        let crates = BTreeSet::from(["outer".to_owned()]);
+        let items = nodes("struct S { m: Map<u8, u8> }");
+        let of = |imports: &[(&str, Option<&str>)]| {
+            let imports: Vec<Node> = imports
+                .iter()
+                .map(|(code, name)| Node::import(code, *name))
+                .collect();
+            Graph::new(items.iter().chain(&imports), &crates).identity("S")
+        };
+        let hash_map = of(&[("use std::collections::HashMap as Map;", Some("Map"))]);
+        assert_ne!(
+            hash_map,
+            of(&[("use std::collections::BTreeMap as Map;", Some("Map"))])
+        );
+        assert_eq!(
+            hash_map,
+            of(&[
+                ("use std::collections::HashMap as Map;", Some("Map")),
+                ("use outer::all::*;", None)
+            ])
+        );
+        assert_ne!(
+            of(&[("use outer::one::*;", None)]),
+            of(&[("use outer::two::*;", None)])
+        );
+        assert_eq!(
+            changes(&hash_map, &of(&[])),
+            ["use std::collections::HashMap as Map"]
+        );
+    }
+}
