@@ -4,13 +4,13 @@ use crate::error::{Error, io};
 use crate::facade::{self, Package};
 use crate::set::{self, Helpers, Manifest, Named};
 use crate::toolchain::Toolchain;
-use crate::{UMBRELLA, env};
+use crate::{UMBRELLA, env, own};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,11 +54,18 @@ pub fn build_in(
     crates: &[PathBuf],
     progress: &dyn Fn(&str),
 ) -> Result<Helpers, Error> {
-    fs::create_dir_all(cache).map_err(io("create", cache))?;
+    if let Some(root) = set::root_of(cache) {
+        own::folder(&root).map_err(io("use", &root))?;
+    }
+    own::folder(cache).map_err(io("use", cache))?;
     let lock = cache.join(LOCK);
-    let lock_file = File::create(&lock).map_err(io("create", &lock))?;
+    let lock_file = own::create(&lock).map_err(io("create", &lock))?;
     lock_file.lock().map_err(io("lock", &lock))?;
 
+    for folder in [TARGET, UMBRELLA_FOLDER] {
+        let folder = cache.join(folder);
+        own::marked_folder(&folder, cache).map_err(io("use", &folder))?;
+    }
     let umbrella = Umbrella::write(&cache.join(UMBRELLA_FOLDER), toolchain, crates)?;
     let packages = umbrella.packages()?;
     let facades: Vec<&Package> = packages
@@ -73,10 +80,7 @@ pub fn build_in(
     }
     let files = umbrella.compile(cache, progress)?;
 
-    let unfinished = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(cache)
-        .map_err(io("create", cache))?;
+    let unfinished = own::staging(UNFINISHED, cache).map_err(io("create", cache))?;
     collect(&files, unfinished.path())?;
     let versions = set::lock(unfinished.path());
     fs::copy(umbrella.folder.join("Cargo.lock"), &versions).map_err(io("write", &versions))?;
@@ -95,11 +99,11 @@ pub fn build_in(
         crates: umbrella.names.iter().filter_map(named).collect(),
     };
     set::finish(unfinished.path(), &manifest)?;
-    if folder.exists() {
+    if let Some(name) = folder.file_name().filter(|_| folder.exists()) {
         // A set of the same name that could not be opened: damaged.
-        fs::remove_dir_all(&folder).map_err(io("remove", &folder))?;
+        own::remove(cache, name).map_err(io("remove", &folder))?;
     }
-    fs::rename(unfinished.keep(), &folder).map_err(io("create", &folder))?;
+    own::publish(unfinished.path(), &folder).map_err(io("create", &folder))?;
     Helpers::open(&folder, toolchain)
 }
 

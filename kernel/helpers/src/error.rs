@@ -27,6 +27,12 @@ pub enum Error {
         /// The compiler of today.
         current: String,
     },
+    /// Somebody else may have put something into them.
+    #[error(
+        "the helper crates are not used: {0}\nhint: `azureml-kernel install` builds them into a folder of your own, see {var}",
+        var = crate::env::CACHE
+    )]
+    NotOwn(io::Error),
     /// An older kernel built the set, and kept no manifests.
     #[error("{} holds no packages that could be written out\nhint: run `azureml-kernel install` again", .0.display())]
     NoSources(PathBuf),

@@ -15,6 +15,7 @@
 mod build;
 mod error;
 mod facade;
+pub mod own;
 mod prune;
 mod set;
 pub mod toolchain;

@@ -5,8 +5,9 @@
 
 use crate::build::{LOCK, TARGET, UMBRELLA_FOLDER, UNFINISHED};
 use crate::error::{Error, io};
+use crate::own;
 use crate::set::{self, MANIFEST};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 /// The newest sets are kept although nobody needs them: going back to one takes no time. Each is some ten megabytes.
@@ -23,7 +24,7 @@ pub fn prune(named: &dyn Fn(&Path) -> bool) {
 }
 
 fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
-    let lock = File::options().write(true).open(cache.join(LOCK));
+    let lock = own::open(&cache.join(LOCK));
     let Some(_lock) = lock.ok().filter(|lock| lock.try_lock().is_ok()) else {
         return;
     };
@@ -38,7 +39,7 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
             }
         } else if unfinished || set::facades_folder(&folder).is_dir() {
             // Whoever made or removed it was killed.
-            let _ = fs::remove_dir_all(&folder);
+            let _ = own::remove(cache, &name);
         }
     }
     sets.sort();
@@ -51,7 +52,7 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
     }
     if sets.is_empty() {
         for folder in [TARGET, UMBRELLA_FOLDER] {
-            let _ = fs::remove_dir_all(cache.join(folder));
+            let _ = own::remove(cache, folder.as_ref());
         }
     }
 }
@@ -62,14 +63,22 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
 /// When a file cannot be removed.
 pub fn remove(folder: &Path) -> Result<bool, Error> {
     let manifest = folder.join(MANIFEST);
-    let file = File::open(&manifest).map_err(io("read", &manifest))?;
+    let file = own::open(&manifest).map_err(io("read", &manifest))?;
     if file.try_lock().is_err() {
         return Ok(false);
     }
-    // Without its manifest it is no set any more, should this be killed half-way.
-    fs::remove_file(&manifest).map_err(io("remove", &manifest))?;
-    fs::remove_dir_all(folder).map_err(io("remove", folder))?;
-    Ok(true)
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+        return Ok(false);
+    };
+    // Without its library nobody uses it any more, should this be killed half-way.
+    let library = set::library(folder);
+    match fs::remove_file(&library) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io("remove", &library)(error));
+        }
+        _ => {}
+    }
+    own::remove(parent, name).map_err(io("remove", folder))
 }
 
 #[cfg(test)]
@@ -77,6 +86,7 @@ mod tests {
     use super::*;
     use crate::set::{Helpers, Manifest};
     use crate::toolchain::Toolchain;
+    use std::fs::File;
     use std::time::{Duration, SystemTime};
 
     fn toolchain() -> Toolchain {
@@ -95,11 +105,16 @@ mod tests {
         let cache = tempfile::tempdir().expect("a folder");
         fs::write(cache.path().join(LOCK), "").expect("a file");
         for folder in [TARGET, UMBRELLA_FOLDER] {
-            fs::create_dir(cache.path().join(folder)).expect("a folder");
+            let folder = cache.path().join(folder);
+            fs::create_dir(&folder).expect("a folder");
+            own::mark(&folder).expect("the folder is ours");
         }
         let sets = (0..count).map(|number| {
             let folder = cache.path().join(number.to_string());
             fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+            own::mark(&folder).expect("the folder is ours");
+            fs::create_dir(set::deps_folder(&folder)).expect("a folder");
+            fs::write(set::library(&folder), "library").expect("the folder is ours");
             let manifest = Manifest {
                 rustc: toolchain().label(),
                 crates: Vec::new(),
@@ -135,6 +150,7 @@ mod tests {
         for name in ["unfinished-a", "unfinished-b", "half-removed"] {
             let folder = cache.path().join(name);
             fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+            own::mark(&folder).expect("the folder is ours");
         }
         prune_in(cache.path(), &|_| false);
         assert!(sets.iter().all(|set| set.exists()));
@@ -158,6 +174,51 @@ mod tests {
         prune_in(cache.path(), &|_| false);
         assert!(!cache.path().join(TARGET).exists());
         assert!(!cache.path().join(UMBRELLA_FOLDER).exists());
+    }
+
+    #[test]
+    fn removal_of_sets_spares_what_is_not_marked_or_behind_a_link() {
+        let (cache, _) = cache_with(0);
+        let scratch = tempfile::tempdir().expect("a folder");
+        fs::write(scratch.path().join("precious"), "data").expect("the folder is ours");
+        fs::create_dir_all(set::facades_folder(scratch.path())).expect("a folder");
+        for name in ["unfinished-link", "link", TARGET] {
+            let link = cache.path().join(name);
+            let _ = fs::remove_dir_all(&link);
+            std::os::unix::fs::symlink(scratch.path(), link).expect("the folder is ours");
+        }
+        // A folder of the user's that has the name of one of ours.
+        let users = cache.path().join(UMBRELLA_FOLDER);
+        fs::remove_file(users.join(own::MARK)).expect("it is there");
+        fs::write(users.join("precious"), "data").expect("the folder is ours");
+        prune_in(cache.path(), &|_| false);
+        assert!(scratch.path().join("precious").exists());
+        assert!(users.join("precious").exists());
+        assert!(cache.path().join("link").exists());
+    }
+
+    #[test]
+    fn sets_that_others_can_change_are_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (cache, sets) = cache_with(1);
+        Helpers::open(&sets[0], &toolchain()).expect("a set");
+        let library = set::library(&sets[0]);
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(cache.path(), open).expect("it is ours");
+        for changed in [
+            cache.path(),
+            &sets[0],
+            &set::deps_folder(&sets[0]),
+            &library,
+        ] {
+            let mode = |mode| fs::set_permissions(changed, fs::Permissions::from_mode(mode));
+            mode(0o777).expect("it is ours");
+            let refused = Helpers::open(&sets[0], &toolchain()).expect_err("others can change it");
+            assert!(matches!(refused, Error::NotOwn(_)), "{refused}");
+            assert!(refused.to_string().contains("\nhint: "), "{refused}");
+            mode(0o755).expect("it is ours");
+        }
+        Helpers::open(&sets[0], &toolchain()).expect("a set");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::error::{Error, io};
 use crate::facade::{self, BESIDE, BUILD_SCRIPT, REAL_MANIFEST};
 use crate::toolchain::Toolchain;
-use crate::{UMBRELLA, env};
+use crate::{UMBRELLA, env, own};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -72,7 +72,13 @@ impl Helpers {
         let missing = || Error::Missing {
             folder: Some(folder.to_owned()),
         };
-        let mut file = File::open(folder.join(MANIFEST)).map_err(|_| missing())?;
+        let path = folder.join(MANIFEST);
+        let mut file = match own::open(&path) {
+            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(Error::NotOwn(source));
+            }
+            opened => opened.map_err(|_| missing())?,
+        };
         if let Err(fs::TryLockError::WouldBlock) = file.try_lock_shared() {
             // It is being removed. Any other error: a file system without locks, where nothing is removed.
             return Err(missing());
@@ -86,6 +92,15 @@ impl Helpers {
                 built_by: manifest.rustc,
                 current,
             });
+        }
+        // All of it is loaded into cells and into the compiler.
+        let root = root_of(folder).or_else(|| folder.parent().map(Path::to_owned));
+        let root = root.as_deref().unwrap_or(folder);
+        for loaded in [library(folder), path] {
+            own::check(&loaded, root).map_err(|source| match source.kind() {
+                std::io::ErrorKind::PermissionDenied => Error::NotOwn(source),
+                _ => missing(),
+            })?;
         }
         let facade = |named: Named| Facade {
             path: facades_folder(folder).join(&named.package),
@@ -220,6 +235,11 @@ pub fn cache_root() -> Option<PathBuf> {
         let user_cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
         Some(user_cache.join("azureml-kernel"))
     })
+}
+
+/// The folder of everything that kernels share, where a folder is below it.
+pub(crate) fn root_of(folder: &Path) -> Option<PathBuf> {
+    cache_root().filter(|root| folder != root && folder.starts_with(root))
 }
 
 /// The folder that all sets are kept in.
