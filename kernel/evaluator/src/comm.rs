@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::Event;
 use crate::interrupt::{self, GRACE};
+use crate::programs;
 use crate::stream::Notice;
 
 /// The bytes that may wait for the cell process to read them.
@@ -170,7 +171,7 @@ impl Comms {
                 .wait_timeout(inner, ASK_AGAIN)
                 .unwrap_or_else(PoisonError::into_inner);
             // Not before: the callback would take a program that has been stopped for one that has ended, and go on.
-            interrupt::stop_each(programs.drain(..), Signal::INT);
+            programs::stop_each(programs.drain(..), Signal::INT);
         }
     }
 

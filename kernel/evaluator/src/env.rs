@@ -17,6 +17,9 @@ pub(crate) const ROLE_CELL: &str = "cell";
 /// The socket by which the cell process reaches the kernel.
 pub(crate) const LINK: &str = "AZUREML_KERNEL_LINK";
 
+/// Says of a program which kernel has started it, and for what; see [`programs`](crate::programs).
+pub(crate) const STARTED_BY: &str = "AZUREML_KERNEL_STARTED_BY";
+
 /// The library that the cell process loads to share the standard library with the cells.
 pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
 

@@ -22,7 +22,7 @@ use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
 use crate::{
     Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
-    Outcome, Variable, interrupt, report,
+    Outcome, Variable, interrupt, programs, report,
 };
 
 /// How cells are optimised unless the user says otherwise with `:opt`.
@@ -64,6 +64,7 @@ impl EvcxrEvaluator {
             .env(env::ROLE, env::ROLE_CELL)
             .env(env::LINK, folder.socket())
             .env(env::CELL_RUNTIME, runtime)
+            .env(env::STARTED_BY, programs::cell_tag(&folder.socket()))
             // Signals to the kernel's group are the kernel's affair.
             .process_group(0);
 

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use azureml_kernel_helpers::own;
+
 const PREFIX: &str = "azureml-kernel-";
 const LOCK: &str = "lock";
 
-/// The folder; removed when dropped.
+/// The folder; removed when dropped, for this process has made it.
 #[derive(Debug)]
 pub(crate) struct Folder {
     folder: tempfile::TempDir,
@@ -23,11 +25,14 @@ impl Folder {
     }
 
     fn new_in(parent: &Path) -> std::io::Result<Self> {
+        // Others may be able to rename what is in a folder that they can write into.
+        own::check_temporary(parent)?;
         remove_stale(parent);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // Its name cannot be foreseen, and nobody else may look into it.
+        let folder = own::staging(PREFIX, parent)?;
         // Under its name the lock is only ever seen locked.
         let unnamed = folder.path().join("lock.new");
-        let lock = File::create(&unnamed)?;
+        let lock = own::create(&unnamed)?;
         lock.lock()?;
         std::fs::rename(&unnamed, folder.path().join(LOCK))?;
         Ok(Self { folder, lock })
@@ -55,15 +60,21 @@ impl Folder {
 }
 
 fn remove_stale(parent: &Path) {
-    let folders = std::fs::read_dir(parent)
+    let Ok(parent) = parent.canonicalize() else {
+        return;
+    };
+    let names = std::fs::read_dir(&parent)
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
-        .map(|entry| entry.path());
-    for folder in folders {
-        let stale = File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if stale && let Err(error) = std::fs::remove_dir_all(&folder) {
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().starts_with(PREFIX));
+    for name in names {
+        // Other users have such folders, too, with whatever they like in them.
+        let folder = parent.join(&name);
+        let stale = own::check(&folder, &folder).is_ok()
+            && own::open(&folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if stale && let Err(error) = own::remove(&parent, &name) {
             tracing::debug!(%error, folder = %folder.display(), "a killed kernel's folder stays");
         }
     }
@@ -72,6 +83,61 @@ fn remove_stale(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_others_stop_no_kernel_and_are_left_alone() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::os::unix::fs::{chown, symlink};
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let scratch = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(scratch.path().join("precious"), "").expect("the folder is ours");
+        std::fs::write(scratch.path().join(LOCK), "").expect("the folder is ours");
+        own::mark(scratch.path()).expect("the folder is ours");
+        let named = |name: &str| parent.path().join(format!("{PREFIX}{name}"));
+        for name in ["fifo", "link", "socket", "theirs"] {
+            std::fs::create_dir(named(name)).expect("the folder is ours");
+            own::mark(&named(name)).expect("the folder is ours");
+        }
+        mknodat(CWD, named("fifo").join(LOCK), FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+        symlink(scratch.path().join(LOCK), named("link").join(LOCK)).expect("a link");
+        mknodat(
+            CWD,
+            named("socket").join(LOCK),
+            FileType::Socket,
+            Mode::RWXU,
+            0,
+        )
+        .expect("it");
+        symlink(scratch.path(), named("linked")).expect("a link");
+        std::fs::write(named("theirs").join(LOCK), "").expect("the folder is ours");
+        if chown(named("theirs"), Some(65534), None).is_err() {
+            eprintln!("not tried: a folder of another user (this test is not run by root)");
+            std::fs::remove_dir_all(named("theirs")).expect("it is ours");
+        }
+        let before = std::fs::read_dir(parent.path()).expect("a folder").count();
+        let folder = Folder::new_in(parent.path()).expect("nothing blocks");
+        drop(folder);
+        let after = std::fs::read_dir(parent.path()).expect("a folder").count();
+        assert_eq!(before, after);
+        assert!(scratch.path().join("precious").exists());
+    }
+
+    #[test]
+    fn the_folder_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let mode = |mode| {
+            std::fs::set_permissions(parent.path(), std::fs::Permissions::from_mode(mode))
+                .expect("it is ours");
+        };
+        mode(0o1777);
+        let folder = Folder::new_in(parent.path()).expect("a folder");
+        let about = folder.folder.path().metadata().expect("it is there");
+        assert_eq!(about.permissions().mode() & 0o7777, 0o700);
+        mode(0o777);
+        let refused = Folder::new_in(parent.path()).expect_err("others can rename it");
+        assert!(refused.to_string().contains("other users"), "{refused}");
+    }
 
     #[test]
     fn folders_of_killed_kernels_go_and_those_of_living_ones_stay() {

@@ -1,12 +1,12 @@
 //! The stop button: what runs is asked first, then killed; what is compiled is killed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
 use crate::Interrupter;
+use crate::programs::{children, stop_each};
 use crate::stream::{Shared, State};
 
 /// How long a cell or callback may take to stop by itself.
@@ -67,59 +67,4 @@ fn stop_compiling() {
 /// The programs that a cell process has started, and whatever those have started.
 pub(crate) fn programs_of(process: Pid) -> Vec<Pid> {
     children(process, |_| true)
-}
-
-/// Sends a signal to each of them.
-pub(crate) fn stop_each(processes: impl IntoIterator<Item = Pid>, signal: Signal) {
-    for process in processes {
-        rustix::process::kill_process(process, signal).ok();
-    }
-}
-
-/// The children of these names, and whatever those have started.
-fn children(parent: Pid, meant: impl Fn(&str) -> bool) -> Vec<Pid> {
-    let processes = processes();
-    let parent = parent.as_raw_nonzero().get();
-    let mut found: Vec<i32> = processes
-        .iter()
-        .filter(|(_, process)| process.parent == parent && meant(&process.name))
-        .map(|(id, _)| *id)
-        .collect();
-    let mut index = 0;
-    while let Some(parent) = found.get(index).copied() {
-        found.extend(
-            processes
-                .iter()
-                .filter(|(_, process)| process.parent == parent)
-                .map(|(id, _)| *id),
-        );
-        index += 1;
-    }
-    found.into_iter().filter_map(Pid::from_raw).collect()
-}
-
-struct Process {
-    name: String,
-    parent: i32,
-}
-
-/// The processes of this machine by id, from `/proc/<id>/stat`: `id (name) state parent …`.
-fn processes() -> HashMap<i32, Process> {
-    let parse = |text: &str| {
-        let (head, tail) = text.rsplit_once(')')?;
-        let (id, name) = head.split_once(" (")?;
-        let parent = tail.split_whitespace().nth(1)?;
-        let process = Process {
-            name: name.to_owned(),
-            parent: parent.parse().ok()?,
-        };
-        Some((id.parse().ok()?, process))
-    };
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
-        .filter_map(|text| parse(&text))
-        .collect()
 }

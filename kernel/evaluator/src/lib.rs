@@ -15,6 +15,7 @@ mod interrupt;
 mod link;
 mod nesting;
 mod position;
+mod programs;
 mod report;
 pub mod rust_src;
 mod rustc;
@@ -25,6 +26,7 @@ pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook};
 pub use comm::{CommListener, CommMessage, CommWhat, Comms};
 pub use completeness::{Completeness, is_complete};
+pub use programs::{adopt_programs, end_programs};
 pub use start::{Engine, Options, StartError, start};
 
 use std::collections::BTreeMap;

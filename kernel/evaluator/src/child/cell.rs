@@ -7,12 +7,15 @@
 // Loading a library and calling a function in it, and the descriptors under the standard streams: each use says why it is sound.
 #![allow(unsafe_code)]
 
+use std::convert::Infallible;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use azureml_kernel_helpers::own;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -24,8 +27,8 @@ use rustix::process::Signal;
 
 use super::interpose::{self, Identity, Streams};
 use super::{runtime, stop};
-use crate::env;
 use crate::link::{self, Frame};
+use crate::{env, programs};
 
 /// Says to `evcxr` that the function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
@@ -39,13 +42,10 @@ const BROKEN: i32 = 99;
 /// Runs cells until the kernel closes the pipe. Never returns.
 pub(super) fn run() -> ! {
     let mut diagnostics = std::io::stderr();
-    let ended = serve();
-    if let Err(error) = ended {
-        // Lost when the streams belong to user code already; then the kernel has learned it by a frame.
-        writeln!(diagnostics, "the cell process cannot go on: {error}").ok();
-        exit(BROKEN);
-    }
-    exit(0)
+    let Err(error) = serve();
+    // Lost when the streams belong to user code already; then the kernel has learned it by a frame.
+    writeln!(diagnostics, "the cell process cannot go on: {error}").ok();
+    exit(BROKEN)
 }
 
 /// Leaves without running what user code registered to run at exit: variables are not dropped either.
@@ -54,11 +54,14 @@ fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn serve() -> std::io::Result<()> {
+fn serve() -> std::io::Result<Infallible> {
     let commands = BufReader::new(File::from(put_aside(std::io::stdin())?));
     let mut completions = File::from(put_aside(std::io::stdout())?);
-    let streams = connect()?;
-    watch_kernel(streams);
+    let socket = PathBuf::from(std::env::var_os(env::LINK).ok_or(Errno::NOTCONN)?);
+    programs::adopt();
+    // Without a kernel behind the socket, it has been killed meanwhile.
+    let streams = connect(&socket).inspect_err(|_| programs::end(true, &tags(&socket)))?;
+    watch_kernel(streams, socket.clone());
     let runtime = runtime::load();
 
     let mut store: *mut c_void = std::ptr::null_mut();
@@ -75,6 +78,10 @@ fn serve() -> std::io::Result<()> {
         if hear(streams, &mut answer)?.first() != Some(&link::RUN) {
             writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
             continue;
+        }
+        if let Err(error) = check_library(Path::new(library), &socket) {
+            interpose::send(Frame::LoadError, error.to_string().as_bytes())?;
+            exit(BROKEN);
         }
         stop::begin();
         runtime.set_running(true);
@@ -100,7 +107,26 @@ fn serve() -> std::io::Result<()> {
         }
         writeln!(completions, "{EXECUTION_COMPLETE}")?;
     }
-    Ok(())
+    end_with_kernel(&socket)
+}
+
+/// What this kernel's cells and lines have started.
+fn tags(socket: &Path) -> [String; 2] {
+    [programs::cell_tag(socket), programs::line_tag(socket)]
+}
+
+/// Ends this process because the kernel is gone, with all programs that cells have started, wherever those
+/// have gone.
+fn end_with_kernel(socket: &Path) -> ! {
+    programs::end(true, &tags(socket));
+    rustix::process::kill_current_process_group(Signal::KILL).ok();
+    exit(BROKEN)
+}
+
+/// Checks that nobody else can have made a library: up to the kernel's folder, where the socket is.
+fn check_library(library: &Path, socket: &Path) -> std::io::Result<()> {
+    let folder = socket.parent().filter(|folder| library.starts_with(folder));
+    own::check(library, folder.or(library.parent()).unwrap_or(library))
 }
 
 /// What the kernel answers to a frame that asks for an answer.
@@ -132,8 +158,7 @@ fn put_aside(stream: impl AsFd) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Gives user code its own standard streams and connects them to the kernel.
-fn connect() -> std::io::Result<&'static Streams> {
-    let path = std::env::var_os(env::LINK).ok_or(Errno::NOTCONN)?;
+fn connect(path: &Path) -> std::io::Result<&'static Streams> {
     let link = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -218,7 +243,7 @@ fn connect() -> std::io::Result<&'static Streams> {
 }
 
 /// Ends this process when the kernel is gone, also in the middle of a cell.
-fn watch_kernel(streams: &'static Streams) {
+fn watch_kernel(streams: &'static Streams, socket: PathBuf) {
     let watch = move || {
         loop {
             // No event is asked for: hanging up is always reported.
@@ -229,9 +254,7 @@ fn watch_kernel(streams: &'static Streams) {
                         .revents()
                         .intersects(PollFlags::HUP | PollFlags::ERR) =>
                 {
-                    // With the programs that cells have started, as when a terminal is closed.
-                    rustix::process::kill_current_process_group(Signal::KILL).ok();
-                    exit(BROKEN)
+                    end_with_kernel(&socket);
                 }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,

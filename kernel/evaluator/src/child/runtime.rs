@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use azureml_kernel_helpers::own;
+
 use super::{interpose, stop};
 use crate::cache::Key;
 use crate::env;
@@ -28,7 +30,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 pub enum CellRuntimeError {
     /// A file could not be written.
     #[error(
-        "cannot write {path}: {source}\nhint: make room, or name another folder in AZUREML_KERNEL_CACHE"
+        "cannot write {path}: {source}\nhint: make room, or name a folder of your own in AZUREML_KERNEL_CACHE"
     )]
     Write {
         /// The file or folder.
@@ -59,7 +61,13 @@ pub(crate) fn cell_runtime(
     toolchain: &Toolchain,
     cache: &Path,
 ) -> Result<PathBuf, CellRuntimeError> {
+    let written = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CellRuntimeError::Write { path, source }
+    };
+    own::folder(cache).map_err(written(cache))?;
     let parent = cache.join("cell-runtime");
+    own::folder(&parent).map_err(written(&parent))?;
     let name = Key::new()
         .add(&toolchain.version)
         .add(toolchain.libdir.as_os_str().as_encoded_bytes())
@@ -69,18 +77,14 @@ pub(crate) fn cell_runtime(
     let folder = parent.join(name);
     let file = format!("lib{CRATE}.so");
     let library = folder.join(&file);
-    if library.is_file() {
+    if is_whole(&library) {
+        own::check(&library, cache).map_err(written(&library))?;
         return Ok(library);
     }
-    let written = |source| CellRuntimeError::Write {
-        path: parent.clone(),
-        source,
-    };
-    std::fs::create_dir_all(&parent).map_err(written)?;
-    let staging = tempfile::tempdir_in(&parent).map_err(written)?;
+    let staging = own::staging("unfinished-", &parent).map_err(written(&parent))?;
     let source = staging.path().join("cell_runtime.rs");
     let built = staging.path().join(&file);
-    std::fs::write(&source, SOURCE).map_err(written)?;
+    std::fs::write(&source, SOURCE).map_err(written(&source))?;
     let mut rustc = Command::new(&toolchain.rustc);
     env::without_build_settings(&mut rustc);
     let output = rustc
@@ -109,13 +113,21 @@ pub(crate) fn cell_runtime(
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(CellRuntimeError::Compile(said));
     }
-    if let Err(error) = std::fs::rename(staging.path(), &folder)
+    if let Err(error) = own::publish(staging.path(), &folder)
         // Another kernel may have been faster.
-        && !library.is_file()
+        && !is_whole(&library)
     {
-        return Err(written(error));
+        return Err(written(&folder)(error));
     }
+    own::check(&library, cache).map_err(written(&library))?;
     Ok(library)
+}
+
+/// Whether there is a library that a power loss has not emptied.
+fn is_whole(library: &Path) -> bool {
+    library
+        .metadata()
+        .is_ok_and(|about| about.is_file() && about.len() > 0)
 }
 
 /// The library in the cell process.

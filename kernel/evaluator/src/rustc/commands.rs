@@ -1,12 +1,13 @@
 //! The lines that begin with `:` or `!`, as notebooks for `evcxr` use them.
 
+use std::path::Path;
 use std::process::Command as Program;
 
 use super::RustcEvaluator;
 use super::cell::Command;
 use super::plan::Format;
 use super::types::short;
-use crate::MimeBundle;
+use crate::{MimeBundle, env, programs};
 
 /// What a command is called and what it does.
 const COMMANDS: &[(&str, &str)] = &[
@@ -95,7 +96,7 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
         value => value == "1",
     };
     match command.name.as_str() {
-        "!" => shell(arguments),
+        "!" => shell(arguments, &evaluator.recipe.socket),
         ":vars" => Ok(variables(evaluator)),
         ":type" | ":t" => type_of(evaluator, arguments),
         ":clear" => evaluator.clear().map(|()| MimeBundle::new()),
@@ -195,9 +196,10 @@ fn unknown(name: &str) -> String {
     format!("Unrecognised command {name}\nhint: `:help` shows all commands")
 }
 
-fn shell(script: &str) -> Result<MimeBundle, String> {
+fn shell(script: &str, socket: &Path) -> Result<MimeBundle, String> {
     let output = Program::new("sh")
         .args(["-c", script])
+        .env(env::STARTED_BY, programs::line_tag(socket))
         .output()
         .map_err(|error| format!("the shell cannot be started: {error}"))?;
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -45,7 +45,9 @@ pub(super) struct Library {
 impl Library {
     /// Whether its files are still there.
     pub(super) fn is_there(&self) -> bool {
-        self.crates.iter().all(|(_, file)| file.is_file())
+        // A power loss may have left an empty one.
+        let is_whole = |file: &Path| file.metadata().is_ok_and(|about| about.len() > 0);
+        self.crates.iter().all(|(_, file)| is_whole(file))
     }
 }
 

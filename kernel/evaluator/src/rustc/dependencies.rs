@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use azureml_kernel_helpers::own;
 use serde::{Deserialize, Serialize};
 
 use super::compiler::Library;
@@ -119,17 +120,22 @@ impl Dependencies {
         if self.lines.is_empty() {
             return Ok(Library::default());
         }
+        own::folder(cache).map_err(file_error("use", cache))?;
         let cache = cache.join("dependencies");
+        own::folder(&cache).map_err(file_error("use", &cache))?;
         let name = self.key(toolchain);
         let set = cache.join(&name);
+        refuse_others(&set, &cache)?;
         if let Some(library) = read_set(&set) {
             // What is used is not the oldest.
-            if let Ok(manifest) = fs::File::options().write(true).open(set.join(MANIFEST)) {
+            if let Ok(manifest) = own::create(&set.join(MANIFEST)) {
                 manifest.set_modified(std::time::SystemTime::now()).ok();
             }
             return Ok(library);
         }
-        let package = cache.join("packages").join(&name);
+        let packages = cache.join("packages");
+        own::folder(&packages).map_err(file_error("use", &packages))?;
+        let package = packages.join(&name);
         // Of two kernels that want the same set, one builds it.
         let _turn = take_turn(&package)?;
         if let Some(library) = read_set(&set) {
@@ -142,6 +148,7 @@ impl Dependencies {
         self.write_package(&package, &name)?;
         let names = self.names(toolchain, &package)?;
         let target = cache.join(TARGET);
+        own::marked_folder(&target, &cache).map_err(file_error("use", &target))?;
         let mut messages = self.build(toolchain, &package, &target, &[], progress)?;
         if let Some(link) = native::exports(&messages, &package) {
             match self.build(toolchain, &package, &target, &[link], progress) {
@@ -377,9 +384,10 @@ fn add_sources(key: &mut Key, folder: &Path) {
 
 /// Waits until no other kernel builds this package; the turn ends with the file.
 fn take_turn(package: &Path) -> Result<fs::File, Error> {
-    fs::create_dir_all(package).map_err(file_error("create", package))?;
+    let root = package.parent().unwrap_or(package);
+    own::marked_folder(package, root).map_err(file_error("use", package))?;
     let path = package.join("lock");
-    let lock = fs::File::create(&path).map_err(file_error("create", &path))?;
+    let lock = own::create(&path).map_err(file_error("create", &path))?;
     lock.lock().map_err(file_error("lock", &path))?;
     Ok(lock)
 }
@@ -389,7 +397,7 @@ const BUILDS: &str = "builds";
 
 fn builds(cache: &Path) -> Result<fs::File, Error> {
     let path = cache.join(BUILDS);
-    fs::File::create(&path).map_err(file_error("create", &path))
+    own::create(&path).map_err(file_error("create", &path))
 }
 
 /// Removes what killed kernels have left half done, and cargo's own folder once it is too large; nothing while anything is built.
@@ -404,16 +412,15 @@ fn tidy(cache: &Path, most: u64) {
             tracing::warn!(%error, folder = %target.display(), "what cargo has built stays");
         }
     }
-    let left: Vec<PathBuf> = fs::read_dir(cache)
+    let left = fs::read_dir(cache)
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
-        .map(|entry| entry.path())
-        .collect();
-    for folder in left {
-        if let Err(error) = fs::remove_dir_all(&folder) {
-            tracing::debug!(%error, folder = %folder.display(), "an unfinished folder stays");
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().starts_with(UNFINISHED));
+    for name in left {
+        if let Err(error) = own::remove(cache, &name) {
+            tracing::debug!(%error, folder = ?name, "an unfinished folder stays");
         }
     }
     drop(lock);
@@ -425,6 +432,7 @@ fn size(folder: &Path) -> u64 {
         .into_iter()
         .flatten()
         .flatten()
+        // Of a link, what it takes itself.
         .map(|entry| match entry.metadata() {
             Ok(about) if about.is_dir() => size(&entry.path()),
             Ok(about) => about.len(),
@@ -545,10 +553,7 @@ struct Manifest {
 
 /// Copies what was built into a set that appears at once, whole.
 fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
-    let staging = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(cache)
-        .map_err(file_error("create", cache))?;
+    let staging = own::staging(UNFINISHED, cache).map_err(file_error("create", cache))?;
     for file in &built.files {
         link_or_copy(file, staging.path())?;
     }
@@ -599,7 +604,14 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     // A struct of strings and paths always serializes.
     let text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
     fs::write(&path, text).map_err(file_error("write", &path))?;
-    match fs::rename(staging.path(), set) {
+    if let Some(name) = set
+        .file_name()
+        .filter(|_| set.exists() && read_set(set).is_none())
+    {
+        // Damaged, as by a power loss.
+        own::remove(cache, name).map_err(file_error("remove", set))?;
+    }
+    match own::publish(staging.path(), set) {
         // Another kernel may have been faster.
         Err(error) if read_set(set).is_none() => Err(file_error("create", set)(error)),
         _ => Ok(()),
@@ -616,7 +628,8 @@ fn link_or_copy(file: &Path, folder: &Path) -> Result<(), Error> {
 }
 
 fn read_set(folder: &Path) -> Option<Library> {
-    let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
+    let manifest: Manifest =
+        serde_json::from_slice(&own::read(&folder.join(MANIFEST)).ok()?).ok()?;
     let crates: Vec<_> = manifest
         .crates
         .into_iter()
@@ -635,6 +648,18 @@ fn read_set(folder: &Path) -> Option<Library> {
     library.is_there().then_some(library)
 }
 
+/// Refuses a set into which somebody else may have put something: it would be loaded into cells.
+fn refuse_others(set: &Path, cache: &Path) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(set) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        own::check(&path, cache).map_err(file_error("use", &path))?;
+    }
+    Ok(())
+}
+
 /// Removes the oldest sets beyond those that are kept. A kernel that uses one of them builds it again.
 fn prune(cache: &Path, newest: &Path) {
     let mut sets: Vec<_> = fs::read_dir(cache)
@@ -651,13 +676,11 @@ fn prune(cache: &Path, newest: &Path) {
     sets.sort_unstable();
     let old = sets.len().saturating_sub(KEPT - 1);
     for (_, folder) in &sets[..old] {
+        let name = folder.file_name().unwrap_or_default();
         // What the set was made in goes with it.
-        let package = cache
-            .join("packages")
-            .join(folder.file_name().unwrap_or_default());
-        for folder in [folder, &package] {
-            if let Err(error) = fs::remove_dir_all(folder) {
-                tracing::debug!(%error, folder = %folder.display(), "an old set stays");
+        for parent in [cache, &cache.join("packages")] {
+            if let Err(error) = own::remove(parent, name) {
+                tracing::debug!(%error, set = ?name, "an old set stays");
             }
         }
     }
@@ -775,6 +798,9 @@ mod tests {
         let half = cache.path().join(format!("{UNFINISHED}set"));
         fs::create_dir_all(target.join("release")).expect("the folder is ours");
         fs::create_dir(&half).expect("the folder is ours");
+        for marked in [&target, &half] {
+            own::mark(marked).expect("the folder is ours");
+        }
         fs::write(target.join("release/file"), [0; 1000]).expect("the folder is ours");
         let building = builds(cache.path()).expect("the folder is ours");
         building.lock_shared().expect("nobody holds it");
@@ -788,11 +814,59 @@ mod tests {
     }
 
     #[test]
+    fn removal_of_dependencies_spares_what_is_not_marked_or_behind_a_link() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let scratch = tempfile::tempdir().expect("a temporary folder");
+        let precious = scratch.path().join("precious");
+        fs::write(&precious, [0; 1000]).expect("the folder is ours");
+        fs::write(scratch.path().join(MANIFEST), "{}").expect("the folder is ours");
+        for name in [
+            TARGET.to_owned(),
+            format!("{UNFINISHED}set"),
+            "packages".to_owned(),
+        ] {
+            std::os::unix::fs::symlink(scratch.path(), cache.path().join(name))
+                .expect("the folder is ours");
+        }
+        let users = cache.path().join(format!("{UNFINISHED}thesis"));
+        fs::create_dir(&users).expect("the folder is ours");
+        tidy(cache.path(), 0);
+        tidy(cache.path(), 0);
+        for number in 0..KEPT + 2 {
+            let link = cache.path().join(format!("set-{number:02}"));
+            std::os::unix::fs::symlink(scratch.path(), link).expect("the folder is ours");
+        }
+        prune(cache.path(), Path::new("none"));
+        assert!(precious.exists() && users.exists());
+    }
+
+    #[test]
+    fn sets_that_others_can_change_are_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let set = cache.path().join("set");
+        let library = set.join("lib.so");
+        fs::create_dir(&set).expect("the folder is ours");
+        fs::write(&library, "").expect("the folder is ours");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(cache.path(), open).expect("it is ours");
+        refuse_others(&set, cache.path()).expect("it is ours");
+        for changed in [cache.path(), &set, &library] {
+            let mode = |mode| fs::set_permissions(changed, fs::Permissions::from_mode(mode));
+            mode(0o777).expect("it is ours");
+            let refused = refuse_others(&set, cache.path()).expect_err("others can change it");
+            assert!(refused.to_string().contains("chmod go-w"), "{refused}");
+            mode(0o755).expect("it is ours");
+        }
+    }
+
+    #[test]
     fn the_oldest_sets_go() {
         let cache = tempfile::tempdir().expect("a temporary folder");
         let set = |number: usize| cache.path().join(format!("set-{number:02}"));
         for number in 0..KEPT + 2 {
             fs::create_dir_all(set(number)).expect("the folder is ours");
+            own::mark(&set(number)).expect("the folder is ours");
             let manifest =
                 fs::File::create(set(number).join(MANIFEST)).expect("the folder is ours");
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);

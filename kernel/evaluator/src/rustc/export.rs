@@ -164,6 +164,11 @@ impl Package<'_> {
         if is_new {
             return fs::rename(&staged, folder).map_err(file_error("create", folder));
         }
+        let crates = folder.join("crates");
+        if fs::symlink_metadata(&crates).is_ok_and(|about| about.is_symlink()) {
+            // What is behind it was not written by `:export`.
+            return Err(Error::Foreign(crates));
+        }
         for file in [MAIN, "Cargo.toml", "Cargo.lock", RECORD] {
             let (from, to) = (staged.join(file), folder.join(file));
             if from.exists() {
@@ -171,7 +176,6 @@ impl Package<'_> {
                 fs::rename(&from, &to).map_err(file_error("write", &to))?;
             }
         }
-        let crates = folder.join("crates");
         for entry in fs::read_dir(staged.join("crates"))
             .into_iter()
             .flatten()
@@ -179,8 +183,11 @@ impl Package<'_> {
         {
             let to = crates.join(entry.file_name());
             create_above(&to)?;
-            if to.exists() {
-                fs::remove_dir_all(&to).map_err(file_error("remove", &to))?;
+            if fs::symlink_metadata(&to).is_ok() {
+                // Goes with the folder that was made here; what links in it lead to stays.
+                let old = staging.path().join("old").join(entry.file_name());
+                create_above(&old)?;
+                fs::rename(&to, &old).map_err(file_error("remove", &to))?;
             }
             fs::rename(entry.path(), &to).map_err(file_error("write", &to))?;
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use azureml_kernel_helpers::Helpers;
+use azureml_kernel_helpers::{Helpers, own};
 
 use super::compiler::Library;
 use crate::cache::Key;
@@ -21,14 +21,17 @@ pub(super) fn library(
         .add(helpers.folder().as_os_str().as_encoded_bytes())
         .finish();
     let folder = cache.join("facades").join(key);
+    own::folder(cache)?;
+    own::folder(&cache.join("facades"))?;
+    own::folder(&folder)?;
     let mut crates = Vec::new();
     for facade in helpers.facades() {
         let name = facade.crate_name.clone();
         let file = folder.join(format!("lib{name}.rlib"));
-        if !file.is_file() {
-            std::fs::create_dir_all(&folder)?;
+        if !file.metadata().is_ok_and(|about| about.len() > 0) {
             compile(helpers, toolchain, &name, &file)?;
         }
+        own::check(&file, cache)?;
         crates.push((name, file));
     }
     Ok(Library {
@@ -72,5 +75,5 @@ fn compile(
             String::from_utf8_lossy(&output.stderr).into_owned(),
         ));
     }
-    std::fs::rename(&built, file)
+    own::publish(&built, file)
 }

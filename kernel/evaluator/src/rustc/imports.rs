@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use azureml_kernel_helpers::own;
+
 use super::compiler::{Compiled, Compiler};
 use super::session::Session;
 use crate::cache::Key;
@@ -108,7 +110,8 @@ impl Imports {
                 return;
             }
             let kept = cache.join("imports").join(&key);
-            if let Ok(text) = fs::read_to_string(kept) {
+            if let Ok(text) = own::read(&kept) {
+                let text = String::from_utf8_lossy(&text);
                 let brought = text.lines().map(str::to_owned).collect();
                 state.known = Some((key, Some(brought)));
                 return;
@@ -336,7 +339,8 @@ fn members(page: &str) -> impl Iterator<Item = &str> {
 
 fn keep(cache: &Path, key: &str, brought: &BTreeSet<String>) -> std::io::Result<()> {
     let folder = cache.join("imports");
-    fs::create_dir_all(&folder)?;
+    own::folder(cache)?;
+    own::folder(&folder)?;
     let lines: Vec<&str> = brought.iter().map(String::as_str).collect();
     let file: PathBuf = folder.join(key);
     let staging = tempfile::NamedTempFile::new_in(&folder)?;

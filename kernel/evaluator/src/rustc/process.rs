@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use crate::env;
+use crate::{env, programs};
 
 /// What the process says when a function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
@@ -45,6 +45,7 @@ impl Process {
             .env(env::EVCXR_IS_RUNTIME, "1")
             .env(env::LINK, &recipe.socket)
             .env(env::CELL_RUNTIME, &recipe.runtime)
+            .env(env::STARTED_BY, programs::cell_tag(&recipe.socket))
             // Signals to the kernel's group are the kernel's affair.
             .process_group(0)
             .stdin(Stdio::piped())

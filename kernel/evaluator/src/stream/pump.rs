@@ -21,7 +21,7 @@ use super::assembler::{Assembler, RunEnd};
 use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
 use crate::link::{self, Frame};
-use crate::{Event, Events, InputAnswer, MimeBundle};
+use crate::{Event, Events, InputAnswer, MimeBundle, programs};
 
 /// How long text that may be the error of a failed `?` waits for the word that it is.
 const HOLD: Timespec = Timespec {
@@ -176,6 +176,7 @@ impl Pump {
             buffer: vec![0; link::MAX_PAYLOAD + 2],
             written: 0,
             kept: 0,
+            tag: programs::cell_tag(path),
         };
         let thread = std::thread::Builder::new()
             .name("cell-output".to_owned())
@@ -278,6 +279,8 @@ struct Worker {
     written: usize,
     /// How many events have come since the last cell ended.
     kept: usize,
+    /// What the programs have that cells start.
+    tag: String,
 }
 
 impl Worker {
@@ -534,6 +537,7 @@ impl Worker {
         if let Some(process) = self.shared.lock().process {
             // The programs that cells have started are of its group.
             crate::interrupt::stop_group(process, rustix::process::Signal::KILL);
+            programs::end(false, std::slice::from_ref(&self.tag));
         }
         self.shared.change(|state| {
             state.process = None;
