@@ -56,10 +56,16 @@ pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|path| path.is_absolute())
 }
 
-/// Where the kernel keeps its logs and its history; a temporary folder when there is no home.
+/// Where the kernel keeps its logs and its history; one temporary folder for each user when there is no
+/// home. Whoever uses it checks that it is the user's own.
 pub fn state_folder() -> PathBuf {
     folder(XDG_STATE_HOME)
         .or_else(|| home().map(|home| home.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("azureml-kernel")
+        .map_or_else(
+            || {
+                let user = rustix::process::geteuid().as_raw();
+                std::env::temp_dir().join(format!("azureml-kernel-state-{user}"))
+            },
+            |state| state.join("azureml-kernel"),
+        )
 }

@@ -1,6 +1,7 @@
 //! A Jupyter kernel for Rust: the Jupyter protocol in front of an evaluator.
 //!
-//! - [`protocol`] is the wire: sockets, frames, signatures.
+//! - [`zmtp`] is `ZeroMQ`'s wire, with limits for those who do not know the key.
+//! - [`protocol`] is Jupyter's wire on it: messages, signatures, the five sockets.
 //! - [`server`] gives messages their meaning and drives the evaluator, which it knows only as
 //!   [`Evaluator`](azureml_kernel_evaluator::Evaluator).
 //! - [`kernelspec`] is what Jupyter finds on disk.
@@ -15,3 +16,4 @@ pub mod logging;
 pub mod protocol;
 pub mod server;
 pub mod toolchain;
+pub mod zmtp;

@@ -1,13 +1,16 @@
 //! The log file of a kernel. Nothing is ever logged to the terminal, where a notebook server talks, or into a cell.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+mod limit;
 
+use std::path::{Path, PathBuf};
+
+use azureml_kernel_helpers::own;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::env;
+use limit::{Limit, Log};
 
 /// The log files that are kept.
 const KEPT: usize = 20;
@@ -23,21 +26,22 @@ pub fn folder() -> PathBuf {
 /// Starts logging into a file of this process and sends panics there too; returns the file.
 pub fn start() -> std::io::Result<PathBuf> {
     let folder = folder();
-    std::fs::create_dir_all(&folder)?;
+    own::folder(&env::state_folder())?;
+    own::folder(&folder)?;
     prune(&folder);
     let path = folder.join(format!("kernel-{}.log", std::process::id()));
-    let file: File = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)?;
+    let file = own::append(&path)?;
     let filter =
         EnvFilter::try_from_env(env::LOG).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // Fails only when logging was started before, which is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = Log::new(file);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(Mutex::new(file))
+        .with_writer(log.clone());
+    // Fails only when logging was started before, which is as good.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(Limit::new(log))
+        .with(lines)
         .try_init();
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(%panic, "a part of the kernel panicked");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use azureml_kernel_helpers::own;
 use jupyter_protocol::JupyterKernelspec;
 
 use super::{helpers, trial};
@@ -240,6 +241,6 @@ fn split_hint(text: &str) -> (&str, Option<&str>) {
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    own::folder(folder)?;
     tempfile::tempfile_in(folder).map(drop)
 }

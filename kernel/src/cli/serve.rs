@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Failure;
 use crate::protocol::connection;
 use crate::server::{self, Engine, Options, Parent};
+use crate::zmtp::{self, Limits};
 use crate::{env, logging, toolchain};
 
 /// Set for the process that replaces itself, so that it does so once.
@@ -27,11 +28,14 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
         connection_file = %connection_file.display(),
         "the kernel starts"
     );
+    zmtp::raise_descriptors();
+    evaluator::adopt_programs();
     let options = Options {
         history: Some(env::state_folder().join("history.jsonl")),
         parent: std::env::var(env::PARENT_PID)
             .ok()
             .and_then(|pid| Parent::from_text(&pid)),
+        limits: Limits::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -41,6 +45,7 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
     // A compiler or a cell that did not stop in time must not keep the process.
     runtime.shutdown_background();
     server::terminate_group();
+    evaluator::end_programs();
     if let Err(error) = &served {
         tracing::error!(%error, "the kernel could not serve");
     }

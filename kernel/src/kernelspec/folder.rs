@@ -145,8 +145,19 @@ fn swap(new: tempfile::TempDir, place: &Path) -> Result<(), FolderError> {
         let _ = new.keep();
         return Ok(());
     }
+    let is_ours = |folder: &Path| folder.join(MANIFEST).is_file();
+    let is_link = fs::symlink_metadata(place).is_ok_and(|about| about.is_symlink());
+    if !is_link && !is_ours(place) {
+        let source = io::Error::other("`azureml-kernel install` has not written what is there");
+        return Err(FolderError {
+            action: "replace",
+            path: place.to_owned(),
+            source,
+            hint: "move it away, or install elsewhere with `--prefix`",
+        });
+    }
     exchange(new.path(), place).map_err(failed("replace", place))
-    // Dropping `new` removes the old folder, which is there now.
+    // Dropping `new` removes the old folder, or the link to it, which is there now.
 }
 
 #[cfg(target_os = "linux")]

@@ -8,28 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::message::{Parent, Session};
+use crate::zmtp::listener::Listener;
+use crate::zmtp::publisher::{self, Gone, Subscriber};
+use crate::zmtp::{Context, Frames};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use zeromq::{SocketRecv, SocketSend, XPubSocket, ZmqMessage};
-
-use super::listener::{Listener, Subscriber};
-use super::message::{Parent, Session};
 
 /// How long messages wait for the first subscriber.
 const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
 
-/// How long one message may take to go out. A front end that reads nothing for so long is cut off; `ZeroMQ` connects again, and to
-/// what it then missed applies what applies to one that comes late.
-const SEND_LIMIT: Duration = Duration::from_secs(20);
-
-/// How long to wait after a connection that failed.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
 #[derive(Clone)]
 enum Item {
-    Message(ZmqMessage),
+    Message(Arc<Frames>),
     /// Dropped once everything before it has been sent.
     Flush(mpsc::UnboundedSender<()>),
 }
@@ -59,21 +52,16 @@ struct FrontEnd {
 
 impl IoPub {
     /// Starts the tasks that send to whoever connects to `listener`.
-    pub fn start(session: Arc<Session>, listener: Listener) -> Self {
-        Self::start_with(session, listener, SEND_LIMIT)
-    }
-
-    fn start_with(session: Arc<Session>, listener: Listener, limit: Duration) -> Self {
+    pub fn start(session: Arc<Session>, listener: Listener, context: &Context) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         let shared = Arc::<Shared>::default();
         let (opened, subscription) = watch::channel(false);
         tokio::spawn(distribute(items, shared.clone(), subscription));
         tokio::spawn(accept(
             session.clone(),
-            listener,
+            publisher::start(listener, context),
             shared.clone(),
             Arc::new(opened),
-            limit,
         ));
         Self {
             session,
@@ -104,7 +92,7 @@ impl IoPub {
         let size = size(&message);
         self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         // The task only ends with the process.
-        let _ = self.queue.send(Item::Message(message));
+        let _ = self.queue.send(Item::Message(Arc::new(message)));
     }
 
     /// Broadcasts `busy`, `idle` or `starting`.
@@ -140,7 +128,7 @@ impl Shared {
     }
 }
 
-fn size(message: &ZmqMessage) -> usize {
+fn size(message: &Frames) -> usize {
     message.iter().map(Bytes::len).sum()
 }
 
@@ -170,118 +158,66 @@ async fn distribute(
 /// Starts a task for each front end that connects.
 async fn accept(
     session: Arc<Session>,
-    listener: Listener,
+    mut subscribers: mpsc::Receiver<Subscriber>,
     shared: Arc<Shared>,
     opened: Arc<watch::Sender<bool>>,
-    limit: Duration,
 ) {
-    loop {
-        match listener.accept().await {
-            Ok(subscriber) => {
-                let (queue, items) = mpsc::unbounded_channel();
-                let waiting = Arc::<AtomicUsize>::default();
-                shared.front_ends().push(FrontEnd {
-                    queue,
-                    waiting: waiting.clone(),
-                });
-                tokio::spawn(send_all(
-                    session.clone(),
-                    subscriber,
-                    items,
-                    waiting,
-                    opened.clone(),
-                    limit,
-                ));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a front end could not connect to iopub");
-                // Mostly a lack of descriptors, which takes a moment to go away.
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-            }
-        }
+    while let Some(subscriber) = subscribers.recv().await {
+        let (queue, items) = mpsc::unbounded_channel();
+        let waiting = Arc::<AtomicUsize>::default();
+        shared.front_ends().push(FrontEnd {
+            queue,
+            waiting: waiting.clone(),
+        });
+        let (session, opened) = (session.clone(), opened.clone());
+        tokio::spawn(async move {
+            // However it leaves.
+            let _ = send_all(&session, subscriber, items, &waiting, &opened).await;
+        });
     }
 }
 
 /// Sends to one front end until it leaves, or is cut off.
 async fn send_all(
-    session: Arc<Session>,
+    session: &Session,
     mut subscriber: Subscriber,
     mut items: mpsc::UnboundedReceiver<Item>,
-    waiting: Arc<AtomicUsize>,
-    opened: Arc<watch::Sender<bool>>,
-    limit: Duration,
-) {
+    waiting: &AtomicUsize,
+    opened: &watch::Sender<bool>,
+) -> Result<(), Gone> {
     loop {
         // Cancelling any of these loses nothing.
-        let sent = tokio::select! {
+        tokio::select! {
             biased;
-            () = subscriber.bridge.ended() => return,
-            event = subscriber.socket.recv() => match event {
-                Ok(event) => match subscription(&event) {
-                    Some(topic) => {
-                        let message = welcome(&session, topic);
-                        let sent = send(&mut subscriber.socket, message, limit).await;
-                        opened.send_replace(true);
-                        sent
-                    }
-                    None => true,
-                },
-                Err(error) => {
-                    tracing::debug!(%error, "an iopub subscriber left");
-                    return;
+            event = subscriber.next() => {
+                let event = event.ok_or(Gone)?;
+                if let Some(topic) = subscriber.apply(event).await? {
+                    subscriber.send(&welcome(session, topic)).await?;
+                    opened.send_replace(true);
                 }
-            },
+            }
             item = items.recv() => match item {
                 Some(Item::Message(message)) => {
-                    let size = size(&message);
-                    let sent = send(&mut subscriber.socket, message, limit).await;
-                    waiting.fetch_sub(size, Ordering::Relaxed);
-                    sent
+                    subscriber.send(&message).await?;
+                    waiting.fetch_sub(size(&message), Ordering::Relaxed);
                 }
-                Some(Item::Flush(sent)) => {
-                    drop(sent);
-                    true
-                }
-                None => return,
+                Some(Item::Flush(sent)) => drop(sent),
+                None => return Ok(()),
             },
-        };
-        if !sent {
-            return;
         }
     }
 }
 
-/// The topic of a subscription; `None` when the event is something else.
-fn subscription(event: &ZmqMessage) -> Option<&[u8]> {
-    event.get(0)?.strip_prefix(&[1])
-}
-
-fn welcome(session: &Session, topic: &[u8]) -> ZmqMessage {
-    let topic = Bytes::copy_from_slice(topic);
+fn welcome(session: &Session, topic: Bytes) -> Frames {
     let content = json!({ "subscription": String::from_utf8_lossy(&topic) });
     session.encode(&[topic], "iopub_welcome", None, &content)
-}
-
-/// Sends a message; false when the front end has left or reads nothing.
-async fn send(socket: &mut XPubSocket, message: ZmqMessage, limit: Duration) -> bool {
-    match timeout(limit, socket.send(message)).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a broadcast was not sent");
-            false
-        }
-        Err(_) => {
-            tracing::warn!("a front end does not read its output; it is cut off");
-            false
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::UnixListener;
-    use zeromq::{Socket, SubSocket};
+    use crate::zmtp::Limits;
+    use zeromq::{Socket, SocketRecv, SubSocket};
 
     /// After so long something hangs.
     const HANGS: Duration = Duration::from_mins(1);
@@ -298,9 +234,13 @@ mod tests {
     async fn a_front_end_that_reads_nothing_is_cut_off_and_the_next_one_is_served() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("iopub");
-        let listener = Listener::Ipc(UnixListener::bind(&path).expect("the folder is ours"));
+        let listener = Listener::ipc(&path).expect("the folder is ours");
         let session = Arc::new(Session::new("key"));
-        let iopub = IoPub::start_with(session, listener, Duration::from_millis(100));
+        let context = Context::new(Limits {
+            send: Duration::from_millis(100),
+            ..Limits::default()
+        });
+        let iopub = IoPub::start(session, listener, &context);
         let silent = subscriber(&path).await;
         // More than fits into what lies between.
         let large = json!({ "text": "x".repeat(16 << 20) });

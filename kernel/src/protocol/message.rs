@@ -5,9 +5,9 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use zeromq::ZmqMessage;
 
 use super::VERSION;
+use crate::zmtp::Frames;
 
 /// The frame between `ZeroMQ`'s routing identities and Jupyter's own frames.
 const DELIMITER: &[u8] = b"<IDS|MSG>";
@@ -117,7 +117,7 @@ impl Session {
         msg_type: &str,
         parent: Option<&Parent>,
         content: &Value,
-    ) -> ZmqMessage {
+    ) -> Frames {
         self.encode_with(
             route,
             msg_type,
@@ -137,7 +137,7 @@ impl Session {
         metadata: &Value,
         content: &Value,
         buffers: &[Bytes],
-    ) -> ZmqMessage {
+    ) -> Frames {
         let header = OwnHeader {
             msg_id: Uuid::new_v4().to_string(),
             session: &self.id,
@@ -154,20 +154,16 @@ impl Session {
             serde_json::to_vec(metadata).map_or_else(|_| empty.clone(), Bytes::from),
             serde_json::to_vec(content).map_or(empty, Bytes::from),
         ];
-        let mut message = ZmqMessage::from(self.sign(&frames));
-        message.push_front(Bytes::from_static(DELIMITER));
-        for identity in route.iter().rev() {
-            message.push_front(identity.clone());
-        }
-        for frame in frames.into_iter().chain(buffers.iter().cloned()) {
-            message.push_back(frame);
-        }
+        let mut message = route.to_vec();
+        message.extend([Bytes::from_static(DELIMITER), self.sign(&frames)]);
+        message.extend(frames);
+        message.extend_from_slice(buffers);
         message
     }
 
     /// Verifies the signature of a message and reads its frames.
-    pub fn decode(&self, message: ZmqMessage) -> Result<Message, DecodeError> {
-        let mut identities = message.into_vec();
+    pub fn decode(&self, message: Frames) -> Result<Message, DecodeError> {
+        let mut identities = message;
         let delimiter = identities
             .iter()
             .position(|frame| frame.as_ref() == DELIMITER)
@@ -203,6 +199,20 @@ impl Session {
             content: Value::Object(content),
             buffers: buffers.to_vec(),
         })
+    }
+
+    /// Whether the first frames of a message are signed: the key is known to its sender, whatever follows.
+    pub fn is_signed(&self, frames: &[Bytes]) -> bool {
+        let signed = frames
+            .iter()
+            .skip_while(|frame| frame.as_ref() != DELIMITER);
+        let [_, signature, header, parent_header, metadata, content, ..] =
+            signed.collect::<Vec<_>>()[..]
+        else {
+            return false;
+        };
+        self.verify(signature, [header, parent_header, metadata, content])
+            .is_ok()
     }
 
     fn sign(&self, frames: &[Bytes; 4]) -> Bytes {
@@ -251,14 +261,12 @@ mod tests {
     fn the_parent_header_is_echoed_byte_for_byte() {
         let session = Session::new("key");
         let parent = parent();
-        let frames = session
-            .encode(
-                &parent.identities,
-                "x_reply",
-                Some(&parent),
-                &serde_json::json!({}),
-            )
-            .into_vec();
+        let frames = session.encode(
+            &parent.identities,
+            "x_reply",
+            Some(&parent),
+            &serde_json::json!({}),
+        );
         assert_eq!(frames[0].as_ref(), b"client");
         assert_eq!(frames[1].as_ref(), DELIMITER);
         assert_eq!(frames[4], parent.header);
@@ -282,13 +290,10 @@ mod tests {
     #[test]
     fn a_changed_frame_breaks_the_signature() {
         let session = Session::new("key");
-        let mut frames = session
-            .encode(&[], "x", None, &serde_json::json!({}))
-            .into_vec();
+        let mut frames = session.encode(&[], "x", None, &serde_json::json!({}));
         frames[5] = Bytes::from_static(br#"{"code":"rm"}"#);
-        let message = ZmqMessage::try_from(frames).expect("there are frames");
         assert!(matches!(
-            session.decode(message),
+            session.decode(frames),
             Err(DecodeError::Signature)
         ));
     }

@@ -7,7 +7,6 @@
 pub mod connection;
 pub mod content;
 pub mod iopub;
-mod listener;
 pub mod message;
 pub mod sockets;
 

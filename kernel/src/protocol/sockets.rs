@@ -1,9 +1,11 @@
 //! The five sockets, bound as the connection file says.
 
-use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
-use zeromq::{RouterSocket, Socket};
+use std::io;
+use std::path::Path;
 
-use super::listener::Listener;
+use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
+
+use crate::zmtp::listener::Listener;
 
 /// A socket could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -13,19 +15,19 @@ use super::listener::Listener;
 pub struct BindError {
     channel: &'static str,
     endpoint: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: io::Error,
 }
 
 /// The five sockets of a kernel.
 pub struct Sockets {
     /// Requests for the evaluator.
-    pub shell: RouterSocket,
+    pub shell: Listener,
     /// Requests that must not wait behind a running cell.
-    pub control: RouterSocket,
+    pub control: Listener,
     /// The kernel's questions to the front end.
-    pub stdin: RouterSocket,
-    /// Echoes. A router, because it can return every frame as it came, whoever connected.
-    pub heartbeat: RouterSocket,
+    pub stdin: Listener,
+    /// Echoes.
+    pub heartbeat: Listener,
     /// Broadcasts.
     pub iopub: Listener,
 }
@@ -37,29 +39,25 @@ pub async fn bind(connection: &ConnectionInfo) -> Result<Sockets, BindError> {
         control: bind_one("control", connection, connection.control_port).await?,
         stdin: bind_one("stdin", connection, connection.stdin_port).await?,
         heartbeat: bind_one("heartbeat", connection, connection.hb_port).await?,
-        iopub: Listener::bind(connection, connection.iopub_port)
-            .await
-            .map_err(|source| BindError {
-                channel: "iopub",
-                endpoint: endpoint(connection, connection.iopub_port),
-                source: source.into(),
-            })?,
+        iopub: bind_one("iopub", connection, connection.iopub_port).await?,
     })
 }
 
-async fn bind_one<S: Socket>(
+async fn bind_one(
     channel: &'static str,
     connection: &ConnectionInfo,
     port: u16,
-) -> Result<S, BindError> {
-    let endpoint = endpoint(connection, port);
-    let mut socket = S::new();
-    socket.bind(&endpoint).await.map_err(|source| BindError {
+) -> Result<Listener, BindError> {
+    let host = connection.ip.trim_matches(['[', ']']);
+    let bound = match connection.transport {
+        Transport::TCP => Listener::tcp(host, port).await,
+        Transport::IPC => Listener::ipc(Path::new(&format!("{}-{port}", connection.ip))),
+    };
+    bound.map_err(|source| BindError {
         channel,
-        endpoint,
-        source: source.into(),
-    })?;
-    Ok(socket)
+        endpoint: endpoint(connection, port),
+        source,
+    })
 }
 
 fn endpoint(connection: &ConnectionInfo, port: u16) -> String {

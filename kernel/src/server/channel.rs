@@ -1,18 +1,16 @@
 //! The shell and control channels: reads requests, sends replies.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use zeromq::{RouterSendHalf, RouterSocket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::handlers;
 use super::kernel::Kernel;
 use crate::protocol::message::{Message, Session};
-
-/// How long one reply may take to go out before it is given up.
-const SEND_LIMIT: Duration = Duration::from_secs(20);
+use crate::zmtp::listener::Listener;
+use crate::zmtp::router::{self, Receiver, Sender};
+use crate::zmtp::{Context, Frames};
 
 /// Which of the two channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +27,7 @@ pub struct Request {
     /// The request.
     pub message: Message,
     session: Arc<Session>,
-    replies: mpsc::UnboundedSender<ZmqMessage>,
+    replies: Sender,
 }
 
 impl Request {
@@ -44,8 +42,9 @@ impl Request {
             Some(parent),
             content,
         );
-        // The task that sends only ends with the process.
-        let _ = self.replies.send(reply);
+        if !self.replies.send(reply) {
+            tracing::warn!(request, "a reply was not sent: the front end has left");
+        }
     }
 
     /// Replies that the request failed.
@@ -63,44 +62,51 @@ impl Request {
     }
 }
 
-/// Reads requests from a channel for ever. Nothing that arrives ends it.
-pub async fn run(kernel: Arc<Kernel>, name: Name, socket: RouterSocket) {
-    let (send_half, mut recv_half) = socket.split();
-    let (replies, waiting) = mpsc::unbounded_channel();
-    tokio::spawn(send(name, send_half, waiting));
-    loop {
-        let frames = match recv_half.recv().await {
-            Ok(frames) => frames,
-            Err(error) => {
-                tracing::warn!(channel = ?name, %error, "cannot receive");
-                tokio::task::yield_now().await;
-                continue;
-            }
-        };
-        match kernel.session.decode(frames) {
-            Ok(message) => {
-                let request = Request {
-                    message,
-                    session: kernel.session.clone(),
-                    replies: replies.clone(),
-                };
-                handlers::handle(&kernel, name, request).await;
-            }
-            Err(error) => tracing::warn!(channel = ?name, %error, "dropped a message"),
-        }
+/// Reads Jupyter's messages from a socket.
+pub struct Verifier {
+    /// Who verifies.
+    pub session: Arc<Session>,
+    /// The channel's name, for the log.
+    pub channel: &'static str,
+}
+
+impl router::Verify for Verifier {
+    type Message = Message;
+
+    fn read(&self, frames: Frames) -> Option<Message> {
+        self.session
+            .decode(frames)
+            .inspect_err(|error| {
+                tracing::warn!(channel = self.channel, %error, "dropped a message");
+            })
+            .ok()
+    }
+
+    fn proves(&self, frames: &[Bytes]) -> bool {
+        self.session.is_signed(frames)
     }
 }
 
-async fn send(
-    name: Name,
-    mut half: RouterSendHalf,
-    mut replies: mpsc::UnboundedReceiver<ZmqMessage>,
-) {
-    while let Some(reply) = replies.recv().await {
-        match tokio::time::timeout(SEND_LIMIT, half.send(reply)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(channel = ?name, %error, "a reply was not sent"),
-            Err(_) => tracing::warn!(channel = ?name, "a front end does not read its replies"),
-        }
+/// Starts the task that reads requests from a channel for ever. Nothing that arrives ends it.
+pub fn start(kernel: Arc<Kernel>, name: Name, listener: Listener, context: &Context) {
+    let verifier = Verifier {
+        session: kernel.session.clone(),
+        channel: match name {
+            Name::Shell => "shell",
+            Name::Control => "control",
+        },
+    };
+    let (replies, requests) = router::start(listener, context, verifier);
+    tokio::spawn(run(kernel, name, replies, requests));
+}
+
+async fn run(kernel: Arc<Kernel>, name: Name, replies: Sender, mut requests: Receiver<Message>) {
+    while let Some(message) = requests.recv().await {
+        let request = Request {
+            message,
+            session: kernel.session.clone(),
+            replies: replies.clone(),
+        };
+        handlers::handle(&kernel, name, request).await;
     }
 }

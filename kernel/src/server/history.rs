@@ -1,12 +1,12 @@
 //! Earlier cells: those of this session with their outputs, and those of earlier sessions from a file.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use azureml_kernel_evaluator::MimeBundle;
+use azureml_kernel_helpers::own;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ struct Store {
 impl Store {
     /// Reads the newest entries, and cuts the file down when it has grown large.
     fn open(&self) -> io::Result<Vec<Entry>> {
-        std::fs::create_dir_all(self.folder())?;
+        own::folder(self.folder())?;
         let _turn = self.lock();
         let mut file = self.file()?;
         let length = file.metadata()?.len();
@@ -212,15 +212,13 @@ impl Store {
     }
 
     fn file(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        options.open(&self.path)
+        own::append(&self.path)
     }
 
     /// Kernels take turns until the answer is dropped. Where nothing can be locked they do without.
     fn lock(&self) -> Option<File> {
         let path = self.path.with_extension("lock");
-        let file = File::create(path).ok()?;
+        let file = own::create(&path).ok()?;
         file.lock().ok()?;
         Some(file)
     }
@@ -268,6 +266,28 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_block_or_lead_elsewhere_are_not_opened() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().expect("a folder");
+        for blocked in ["history.lock", "history.jsonl"] {
+            let place = folder.path().join(blocked);
+            mknodat(CWD, &place, FileType::Fifo, Mode::RWXU, 0).expect("the folder is ours");
+            // Returns at once; what cannot be kept is remembered by the kernel.
+            let mut history = History::open(Some(folder.path().join("history.jsonl")));
+            history.add(1, "1");
+            for file in ["history.lock", "history.jsonl"] {
+                let _ = std::fs::remove_file(folder.path().join(file));
+            }
+        }
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "").expect("the folder is ours");
+        let link = folder.path().join("history.jsonl");
+        std::os::unix::fs::symlink(&elsewhere, &link).expect("the folder is ours");
+        History::open(Some(link)).add(1, "1");
+        assert_eq!(std::fs::read(elsewhere).expect("it is ours"), b"");
+    }
 
     #[test]
     fn patterns_match_as_in_a_shell() {

@@ -10,7 +10,6 @@ mod comm;
 mod debugger;
 mod evaluator;
 mod handlers;
-mod heartbeat;
 mod history;
 mod info;
 mod kernel;
@@ -36,6 +35,7 @@ use tokio::sync::watch;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Session;
 use crate::protocol::sockets::{self, BindError};
+use crate::zmtp::{Context, Limits, echo};
 use kernel::Kernel;
 
 pub use lifetime::{End, Parent, terminate_group};
@@ -46,7 +46,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// How long the last broadcasts get to be sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the sockets stay open after the last message, which `ZeroMQ` sends in the background.
+/// How long the sockets stay open after the last message, which goes out in the background.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Starts an evaluator; called once, on the evaluator's thread, and may take seconds.
@@ -69,6 +69,8 @@ pub struct Options {
     pub history: Option<PathBuf>,
     /// The process without which the kernel ends.
     pub parent: Option<Parent>,
+    /// What peers may make the kernel hold or wait for.
+    pub limits: Limits,
 }
 
 /// Serves until the front end, a signal or the death of the parent ends it; says what did.
@@ -79,14 +81,15 @@ pub async fn serve(
 ) -> Result<End, BindError> {
     let sockets = sockets::bind(connection).await?;
     let session = Arc::new(Session::new(&connection.key));
-    let iopub = IoPub::start(session.clone(), sockets.iopub);
+    let context = Context::new(options.limits);
+    let iopub = IoPub::start(session.clone(), sockets.iopub, &context);
     iopub.status(None, "starting");
 
     let (ended, mut end) = watch::channel(None);
     let kernel = Arc::new(Kernel {
         session: session.clone(),
         iopub,
-        stdin: stdin::start(session, sockets.stdin),
+        stdin: stdin::start(session, sockets.stdin, &context),
         queue: queue::Queue::default(),
         questions: questions::Questions::default(),
         subshells: subshells::Subshells::default(),
@@ -103,17 +106,19 @@ pub async fn serve(
     });
     let stopped = worker::start(kernel.clone(), engine.start);
     questions::start(kernel.clone());
-    tokio::spawn(heartbeat::run(sockets.heartbeat));
-    tokio::spawn(channel::run(
+    tokio::spawn(echo::run(sockets.heartbeat, context.clone()));
+    channel::start(
         kernel.clone(),
         channel::Name::Control,
         sockets.control,
-    ));
-    tokio::spawn(channel::run(
+        &context,
+    );
+    channel::start(
         kernel.clone(),
         channel::Name::Shell,
         sockets.shell,
-    ));
+        &context,
+    );
 
     let from_outside = lifetime::ended_from_outside(kernel.clone(), options.parent);
     tracing::info!("the kernel serves");

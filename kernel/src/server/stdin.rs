@@ -6,10 +6,13 @@ use std::sync::mpsc::Sender;
 use azureml_kernel_evaluator::InputAnswer;
 use serde_json::json;
 use tokio::sync::mpsc;
-use zeromq::{RouterSendHalf, RouterSocket, SocketRecv, SocketSend, ZmqMessage};
 
+use super::channel::Verifier;
 use crate::protocol::content::InputReply;
-use crate::protocol::message::{Parent, Session};
+use crate::protocol::message::{Message, Parent, Session};
+use crate::zmtp::Context;
+use crate::zmtp::listener::Listener;
+use crate::zmtp::router::{self, Receiver, Sender as FrontEnds};
 
 /// What a terminal sends for the end of the input (Ctrl-D).
 const END_OF_INPUT: &str = "\u{4}";
@@ -49,18 +52,23 @@ impl Stdin {
 }
 
 /// Starts the task of the channel.
-pub fn start(session: Arc<Session>, socket: RouterSocket) -> Stdin {
+pub fn start(session: Arc<Session>, listener: Listener, context: &Context) -> Stdin {
     let (commands, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(run(session, socket, receiver));
+    let verifier = Verifier {
+        session: session.clone(),
+        channel: "stdin",
+    };
+    let (front_ends, answers) = router::start(listener, context, verifier);
+    tokio::spawn(run(session, front_ends, answers, receiver));
     Stdin { commands }
 }
 
 async fn run(
     session: Arc<Session>,
-    socket: RouterSocket,
+    front_ends: FrontEnds,
+    mut answers: Receiver<Message>,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
-    let (mut send_half, mut recv_half) = socket.split();
     let mut waiting: Option<Sender<InputAnswer>> = None;
     loop {
         tokio::select! {
@@ -74,7 +82,8 @@ async fn run(
                     );
                     finish(&mut waiting, InputAnswer::Cancelled);
                     waiting = Some(reply);
-                    if !ask(&mut send_half, question).await {
+                    if !front_ends.send(question) {
+                        tracing::warn!("the front end cannot be asked for input: it has left");
                         finish(&mut waiting, InputAnswer::Unavailable);
                     }
                 }
@@ -83,23 +92,7 @@ async fn run(
                 }
                 None => return,
             },
-            frames = recv_half.recv() => match frames {
-                Ok(frames) => answer(&session, frames, &mut waiting),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot receive on stdin");
-                    tokio::task::yield_now().await;
-                }
-            },
-        }
-    }
-}
-
-async fn ask(half: &mut RouterSendHalf, question: ZmqMessage) -> bool {
-    match half.send(question).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "the front end cannot be asked for input");
-            false
+            Some(message) = answers.recv() => answer(message, &mut waiting),
         }
     }
 }
@@ -113,11 +106,7 @@ fn finish(waiting: &mut Option<Sender<InputAnswer>>, answer: InputAnswer) -> boo
     })
 }
 
-fn answer(session: &Session, frames: ZmqMessage, waiting: &mut Option<Sender<InputAnswer>>) {
-    let message = match session.decode(frames) {
-        Ok(message) => message,
-        Err(error) => return tracing::warn!(%error, "dropped a message on stdin"),
-    };
+fn answer(message: Message, waiting: &mut Option<Sender<InputAnswer>>) {
     if message.header.msg_type != "input_reply" {
         return tracing::warn!(
             msg_type = message.header.msg_type,

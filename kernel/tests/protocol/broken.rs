@@ -12,9 +12,7 @@ use crate::client::{Client, Kernel};
 
 /// A signed message, whose frames a test then spoils.
 fn signed(kernel: &Kernel, msg_type: &str, content: &serde_json::Value) -> Vec<Bytes> {
-    Session::new(&kernel.connection.key)
-        .encode(&[], msg_type, None, content)
-        .into_vec()
+    Session::new(&kernel.connection.key).encode(&[], msg_type, None, content)
 }
 
 /// Signs frames anew, so that what is wrong is inside of them.

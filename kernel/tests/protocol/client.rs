@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azureml_kernel::server::{self, End, Engine, Options};
+use azureml_kernel::zmtp::Limits;
 use azureml_kernel_evaluator::{CellError, Completeness, Evaluator};
 use jupyter_protocol::connection_info::{ConnectionInfo, Transport};
 use jupyter_protocol::messaging::{JupyterMessage, JupyterMessageContent, UnknownMessage};
@@ -78,6 +79,24 @@ impl Kernel {
         start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
         version: watch::Sender<Option<String>>,
     ) -> Self {
+        Self::start_all(start, version, Options::default())
+    }
+
+    /// Starts a kernel with other limits for its peers.
+    pub fn start_within(limits: Limits) -> Self {
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        let version = watch::Sender::new(Some("1.2.3".to_owned()));
+        Self::start_all(|gate| Ok(Box::new(Scripted::new(gate))), version, options)
+    }
+
+    fn start_all(
+        start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
+        version: watch::Sender<Option<String>>,
+        options: Options,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = connection_in(folder.path());
         let gate = Arc::new(Gate::default());
@@ -99,7 +118,7 @@ impl Kernel {
         let serving = tokio::spawn({
             let connection = connection.clone();
             async move {
-                server::serve(&connection, engine, Options::default())
+                server::serve(&connection, engine, options)
                     .await
                     .expect("the sockets are free")
             }

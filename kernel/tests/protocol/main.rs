@@ -4,9 +4,12 @@
 mod broken;
 mod client;
 mod execution;
+mod fuzz;
+mod hostile;
 mod lifetime;
 mod process;
 mod properties;
 mod questions;
+mod raw;
 mod scripted;
 mod stdin;

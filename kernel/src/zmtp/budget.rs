@@ -1,0 +1,147 @@
+//! Memory for messages of peers that have not proved yet that they know the key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::wire::Broken;
+use super::{Context, Limits};
+
+/// What each connection may hold beside the budget, so that ordinary messages pass although others
+/// have used up the budget.
+const FREE: usize = 64 << 10;
+
+/// The bytes that all unverified messages may hold together.
+#[derive(Debug)]
+pub struct Budget {
+    left: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(total: usize) -> Self {
+        Self {
+            left: AtomicUsize::new(total),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                left.checked_sub(bytes)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::AcqRel);
+    }
+}
+
+/// What the message that arrives on one connection holds.
+#[derive(Debug)]
+pub(super) struct Account {
+    budget: Arc<Budget>,
+    pub(super) limits: Arc<Limits>,
+    verified: bool,
+    held: usize,
+    /// The part of `held` that the budget has given.
+    taken: usize,
+}
+
+impl Account {
+    pub(super) fn new(context: &Context) -> Self {
+        Self {
+            budget: context.budget.clone(),
+            limits: context.limits.clone(),
+            verified: false,
+            held: 0,
+            taken: 0,
+        }
+    }
+
+    pub(super) fn verified(&self) -> bool {
+        self.verified
+    }
+
+    /// The peer knows the key: what it holds is its own affair, within the size of a message.
+    pub(super) fn verify(&mut self) {
+        self.verified = true;
+        self.budget.give_back(std::mem::take(&mut self.taken));
+    }
+
+    /// Charges further bytes of the message.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Broken> {
+        let held = self.held.saturating_add(bytes);
+        let most = if self.verified {
+            self.limits.message_size
+        } else {
+            self.limits.unverified_size
+        };
+        if held > most {
+            return Err(Broken::TooLarge(most));
+        }
+        let beyond = held.saturating_sub(FREE);
+        if !self.verified && beyond > self.taken {
+            if !self.budget.take(beyond - self.taken) {
+                return Err(Broken::NoRoom);
+            }
+            self.taken = beyond;
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    /// The message has been dealt with.
+    pub(super) fn settle(&mut self) {
+        self.held = 0;
+        self.budget.give_back(std::mem::take(&mut self.taken));
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context::new(Limits {
+            message_size: 10 << 20,
+            unverified_size: 1 << 20,
+            unverified_total: (1 << 20) + (100 << 10),
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn a_budget_is_shared_and_comes_back() {
+        let context = context();
+        let mut first = Account::new(&context);
+        let mut second = Account::new(&context);
+        assert!(first.charge(1 << 20).is_ok());
+        assert!(matches!(first.charge(1), Err(Broken::TooLarge(_))));
+        assert!(second.charge(FREE).is_ok(), "small messages always pass");
+        assert!(matches!(second.charge(900 << 10), Err(Broken::NoRoom)));
+        drop(first);
+        assert!(second.charge(900 << 10).is_ok());
+        second.settle();
+        assert_eq!(
+            context.budget.left.load(Ordering::Relaxed),
+            (1 << 20) + (100 << 10)
+        );
+    }
+
+    #[test]
+    fn a_verified_peer_needs_no_budget() {
+        let context = context();
+        let mut account = Account::new(&context);
+        assert!(account.charge(1 << 20).is_ok());
+        account.verify();
+        assert!(account.charge(9 << 20).is_ok());
+        assert!(matches!(account.charge(1), Err(Broken::TooLarge(_))));
+        assert!(Account::new(&context).charge(1 << 20).is_ok());
+    }
+}

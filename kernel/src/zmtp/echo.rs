@@ -1,0 +1,40 @@
+//! An echo: returns what arrives, byte for byte, whoever connected.
+
+use super::Context;
+use super::budget::Account;
+use super::listener::{Listener, Stream};
+use super::peers::{Peers, Seat, Standing};
+use super::router::{accept, until_evicted};
+use super::wire::{self, Broken, Incoming, SocketType};
+
+/// Echoes for ever. A peer's next message is read once its last one is returned.
+pub async fn run(listener: Listener, context: Context) {
+    let peers = Peers::new(context.limits.connections);
+    accept(listener, peers, move |stream, seat, evicted| {
+        let context = context.clone();
+        tokio::spawn(until_evicted(evicted, async move {
+            serve(stream, &seat, &context).await
+        }));
+    })
+    .await;
+}
+
+async fn serve(stream: Stream, seat: &Seat, context: &Context) -> Result<(), Broken> {
+    let account = Account::new(context);
+    let (mut reader, mut writer, _) = wire::handshake(stream, SocketType::Router, account).await?;
+    seat.rise(Standing::Greeted);
+    loop {
+        match reader.next().await? {
+            Incoming::Message(frames) => {
+                writer.write(&frames).await?;
+                seat.rise(Standing::Trusted);
+            }
+            Incoming::Command(command) => {
+                if let Some(pong) = wire::pong(&command) {
+                    writer.write_command(&pong).await?;
+                }
+            }
+        }
+        reader.account.settle();
+    }
+}
