@@ -103,7 +103,8 @@ pub fn check(path: &Path, root: &Path) -> io::Result<()> {
 }
 
 fn is_closed(about: &Metadata) -> bool {
-    about.is_dir() && about.mode() & 0o077 == 0
+    let others = about.mode() & 0o077;
+    about.is_dir() && others == 0
 }
 
 /// Opens a file of the user's own for reading.

@@ -236,11 +236,11 @@ mod tests {
         let path = folder.path().join("iopub");
         let listener = Listener::ipc(&path).expect("the folder is ours");
         let session = Arc::new(Session::new("key"));
-        let context = Context::new(Limits {
+        let limits = Context::new(Limits {
             send: Duration::from_millis(100),
             ..Limits::default()
         });
-        let iopub = IoPub::start(session, listener, &context);
+        let iopub = IoPub::start(session, listener, &limits);
         let silent = subscriber(&path).await;
         // More than fits into what lies between.
         let large = json!({ "text": "x".repeat(16 << 20) });

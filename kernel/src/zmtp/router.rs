@@ -88,10 +88,13 @@ pub(super) async fn accept(
 ) {
     loop {
         match listener.accept().await {
-            Ok(stream) => match peers.admit() {
-                Some((seat, evicted)) => serve(stream, seat, evicted),
-                None => tracing::warn!("refused a connection: there are too many front ends"),
-            },
+            Ok(stream) => {
+                if let Some((seat, evicted)) = peers.admit() {
+                    serve(stream, seat, evicted);
+                } else {
+                    tracing::warn!("refused a connection: there are too many front ends");
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 peers.evict();

@@ -383,12 +383,11 @@ impl Writer {
 }
 
 fn put_header(to: &mut Vec<u8>, flags: u8, length: usize) {
-    match u8::try_from(length) {
-        Ok(length) => to.extend_from_slice(&[flags, length]),
-        Err(_) => {
-            to.push(flags | LONG);
-            to.extend_from_slice(&(length as u64).to_be_bytes());
-        }
+    if let Ok(length) = u8::try_from(length) {
+        to.extend_from_slice(&[flags, length]);
+    } else {
+        to.push(flags | LONG);
+        to.extend_from_slice(&(length as u64).to_be_bytes());
     }
 }
 

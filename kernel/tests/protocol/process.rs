@@ -1,5 +1,6 @@
 //! The kernel as a process, with the evaluator that people use.
 
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -247,9 +248,8 @@ fn detaching(folder: &Path) -> (String, Vec<PathBuf>) {
             program
         };
         let script = script.replace("PROGRAM", &program);
-        cell += &format!(
-            "std::process::Command::new(\"sh\").arg(\"-c\").arg({script:?}).status().unwrap();\n"
-        );
+        let command = "std::process::Command::new(\"sh\").arg(\"-c\")";
+        writeln!(cell, "{command}.arg({script:?}).status().unwrap();").expect("a String takes all");
         files.push(file);
     }
     (cell, files)

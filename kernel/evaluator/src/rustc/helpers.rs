@@ -1,6 +1,6 @@
 //! The helper crates as the compiler is given them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use azureml_kernel_helpers::{Helpers, own};
@@ -45,7 +45,7 @@ fn compile(
     helpers: &Helpers,
     toolchain: &Toolchain,
     name: &str,
-    file: &PathBuf,
+    file: &Path,
 ) -> std::io::Result<()> {
     let staging = tempfile::tempdir_in(file.parent().unwrap_or(Path::new(".")))?;
     let built = staging.path().join("built.rlib");
