@@ -379,6 +379,7 @@ pub async fn put_version(
     }
     // Kept with one address, so that a version made before a restart is the same one after it.
     readdress(&app, &mut properties);
+    let sent = properties.clone();
     let properties = blocking({
         let app = app.clone();
         move || {
@@ -405,7 +406,11 @@ pub async fn put_version(
                     if let Some(member) = rules
                         .content
                         .iter()
-                        .find(|member| before.get(**member) != properties.get(**member))
+                        // Before places were resolved, they were kept as they were sent.
+                        .find(|member| {
+                            let before = before.get(**member);
+                            before != properties.get(**member) && before != sent.get(**member)
+                        })
                     {
                         let versions = asset::versions(store, kind, &name)?;
                         return Err(Error::conflict(format!(

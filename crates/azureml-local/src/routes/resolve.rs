@@ -108,13 +108,17 @@ pub fn settle(app: &App, properties: &mut Value, member: &str) -> Result<()> {
     let Some(uri) = properties.get(member).and_then(Value::as_str) else {
         return Ok(());
     };
-    if !["azureml://jobs/", "runs:/"]
+    let Some(rest) = ["azureml://jobs/", "runs:/"]
         .iter()
-        .any(|scheme| uri.starts_with(scheme))
-    {
+        .find_map(|scheme| uri.strip_prefix(scheme))
+    else {
         return Ok(());
-    }
+    };
+    let job = rest.split('/').next().unwrap_or_default().to_owned();
     let source = source(app, uri).map_err(|error| Error::invalid(format!("{member}: {error}")))?;
     properties[member] = json!(address(app, &source).0);
+    if properties.get("jobName").is_none_or(Value::is_null) {
+        properties["jobName"] = json!(job);
+    }
     Ok(())
 }

@@ -317,12 +317,11 @@ async fn run_data(
     })))
 }
 
-/// The type of an output as run history names it: models other than jobs do.
+/// The type of an output as run history names it. A model's files are a folder like any other: the official client fails
+/// within itself before it asks for the place of a `CustomModel`.
 fn asset_type(kind: &str) -> &str {
     match kind {
-        "custom_model" => "CustomModel",
-        "mlflow_model" => "MLFlowModel",
-        "triton_model" => "TritonModel",
+        "custom_model" | "mlflow_model" | "triton_model" => "uri_folder",
         data => data,
     }
 }

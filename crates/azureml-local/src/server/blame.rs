@@ -178,7 +178,7 @@ fn another(number: &Number) -> Number {
         Number::from(if number == -1 { -2 } else { number ^ 1 })
     } else {
         let float = number.as_f64().unwrap_or_default();
-        Number::from_f64(if float == 0.5 { 1.5 } else { 0.5 }).unwrap_or_else(|| Number::from(0))
+        Number::from_f64(if float < 1.0 { 1.5 } else { 0.5 }).unwrap_or_else(|| Number::from(0))
     }
 }
 

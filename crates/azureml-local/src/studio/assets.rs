@@ -158,7 +158,7 @@ async fn show(
             other => other.collection(),
         },
         description: text("description").unwrap_or_default().to_owned(),
-        job: uri(&asset.properties).and_then(job_of).map(str::to_owned),
+        job: job_of(&asset.properties).map(str::to_owned),
         has_files: kind != Kind::Environment,
         files: tree(l, kind, &name, &version, &files)?,
         is_model: kind == Kind::Model,
@@ -253,11 +253,16 @@ fn uri(properties: &Value) -> Option<&str> {
         .find_map(|member| properties.get(*member)?.as_str())
 }
 
-/// The job that a URI of its outputs names.
-fn job_of(uri: &str) -> Option<&str> {
-    let (_, rest) = uri.split_once("/jobs/")?;
-    let (job, _) = rest.split_once("/outputs/")?;
-    Some(job)
+/// The job that a version comes from: as its URI names it, or as it was remembered when the URI was resolved.
+fn job_of(properties: &Value) -> Option<&str> {
+    let by_uri = || {
+        let (_, rest) = uri(properties)?.split_once("/jobs/")?;
+        Some(rest.split_once("/outputs/")?.0)
+    };
+    properties
+        .get("jobName")
+        .and_then(Value::as_str)
+        .or_else(by_uri)
 }
 
 /// The files of a version by path; what lies elsewhere has none here.

@@ -328,6 +328,9 @@ fn properties_and_metadata_are_kept_by_every_way_to_write() {
     assert_eq!(head.header("content-language"), None);
 }
 
+/// Conditions, what a read is answered, and what a write is.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, u16);
+
 #[test]
 fn conditions_are_those_of_the_service() {
     let workspace = Workspace::start();
@@ -341,8 +344,7 @@ fn conditions_are_those_of_the_service() {
         "Fri, 31 Dec 2100 00:00:00 GMT",
     );
     let tag = tag.as_str();
-    let cases: [(&[(&str, &str)], u16, u16); 12] = [
-        // Conditions, what a read is answered, and what a write is.
+    let cases: [Case; 12] = [
         (&[("If-Modified-Since", old)], 200, 201),
         (&[("If-Modified-Since", &date)], 304, 412),
         (&[("If-Modified-Since", new)], 304, 412),

@@ -266,7 +266,7 @@ impl Source {
             },
         );
         for _ in 0..rng.usize(..6).saturating_sub(2) {
-            request += &format!("{}: {}\r\n", pick(rng, HEADERS), pick(rng, NASTY));
+            request += &[*pick(rng, HEADERS), ": ", *pick(rng, NASTY), "\r\n"].concat();
         }
         request += "\r\n";
         let mut request = request.into_bytes();

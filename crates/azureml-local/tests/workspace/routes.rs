@@ -48,6 +48,10 @@ const HISTORY: &[&str] = &[
     "/runs/RUN",
     "/runs/RUN/details",
     "/runs/RUN/children",
+    "/runs/RUN/events",
+    "/runs/RUN/events/batch",
+    "/runs/RUN/metricsingest/wait",
+    "/runs/RUN/token",
     "/runs/RUN/serviceinstances/0",
     "/runs/RUN/artifacts",
     "/runs/RUN/artifacts/path",
@@ -69,6 +73,7 @@ const MLFLOW: &[&str] = &[
     "/mlflow/experiments/delete",
     "/mlflow/experiments/restore",
     "/mlflow/experiments/set-experiment-tag",
+    "/mlflow/experiments/delete-experiment-tag",
     "/mlflow/runs/create",
     "/mlflow/runs/get",
     "/mlflow/runs/update",
@@ -159,6 +164,12 @@ pub fn all(run: &str) -> Vec<String> {
             ws.to_string().replace("/workspaces/local", ""),
             &["/workspaces", "/workspaces/other", "/registries"],
         ))
+        .chain(below(
+            format!("/metric/v2.0{ws}"),
+            &["/runs/RUN/batch", "/runs/RUN/list", "/runs/RUN/full"],
+        ))
+        .chain(below(format!("/rp/workspaces{ws}"), &[""]))
+        .chain(below(format!("/mlflow/v2.0{ws}"), &[""]))
         .chain(below(String::new(), OTHER))
         .map(|path| path.replace("RUN", run))
         .collect()
