@@ -4,12 +4,15 @@
 //! marked as completed, or a version relies on it.
 
 use crate::dir::{Dir, is_absent};
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Relative};
+use crate::remove;
 use rustix::fs::FileType;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -120,7 +123,7 @@ pub fn container(home: &Home, name: &ContainerName) -> Result<Dir> {
 
 /// Makes a container; whether it is new.
 pub fn create_container(home: &Home, name: &ContainerName) -> Result<bool> {
-    match Dir::at(&home.blobs())?.make_new(name) {
+    match remove::make(&Dir::at(&home.blobs())?, name, home.owner()) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.into()),
@@ -234,24 +237,16 @@ pub fn publish(
     let container = container(home, container_name)?;
     // This very content: another upload may take its place before it is looked at.
     let metadata = fs::symlink_metadata(temporary)?;
-    let place = || {
-        if let (Some(folder), _) = name.split() {
-            container.make(&folder)?;
-        }
-        container.rename_into(temporary, name)
-    };
-    place()
+    let root = home.blobs().join(container_name.as_str());
+    let place = || durable::publish(temporary, &container, &root, name);
+    let file = place()
         .or_else(|error| match error.kind() {
             // The last blob of the folder was deleted meanwhile, and the folder with it.
             io::ErrorKind::NotFound => place(),
             _ => Err(error),
         })
         .map_err(in_the_way)?;
-    home.unsettle(
-        home.blobs()
-            .join(container_name.as_str())
-            .join(name.as_str()),
-    );
+    home.unsettle(file);
     Ok(Found::new(
         name.to_string(),
         container,
@@ -301,25 +296,32 @@ pub fn temporary(home: &Home) -> PathBuf {
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// Removes what was uploaded long ago and never registered; `mentioned` says whether anything names a container.
-pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) {
-    let is_old = |path: &Path| {
-        fs::metadata(path)
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > FORGOTTEN))
+pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) -> io::Result<()> {
+    let is_old = |folder: &Dir| {
+        let age = File::from(folder.as_fd().try_clone_to_owned()?)
+            .metadata()?
+            .modified()?
+            .elapsed();
+        io::Result::Ok(age.is_ok_and(|age| age > FORGOTTEN))
     };
-    let folders = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
-    for container in folders(home.blobs()) {
-        let name = container.file_name().to_string_lossy().into_owned();
-        if name != DEFAULT_CONTAINER && is_old(&container.path()) && !mentioned(&name) {
-            // When it cannot be removed now, it is at another start.
-            let _ = fs::remove_dir_all(container.path());
+    let remove_old = |root: PathBuf, goes: &dyn Fn(&str) -> bool| {
+        let root = Dir::at(&root)?;
+        for entry in root.entries()? {
+            let Some(name) = entry.name().and_then(BlobName::of) else {
+                continue;
+            };
+            let old = root.dir(&name).and_then(|folder| is_old(&folder));
+            if old.unwrap_or(false) && goes(name.as_str()) {
+                // When it cannot be removed now, it is at another start; what has no mark never is.
+                let _ = remove::marked(&root, &name, home.owner());
+            }
         }
-    }
-    for blocks in folders(home.blocks()) {
-        if is_old(&blocks.path()) {
-            let _ = fs::remove_dir_all(blocks.path());
-        }
-    }
+        Ok(())
+    };
+    remove_old(home.blobs(), &|name| {
+        name != DEFAULT_CONTAINER && !mentioned(name)
+    })?;
+    remove_old(home.blocks(), &|_| true)
 }
 
 #[cfg(test)]
@@ -348,7 +350,7 @@ mod tests {
                 folder.set_modified(old).unwrap();
             }
         }
-        tidy(&home, |name| name == "registered");
+        tidy(&home, |name| name == "registered").unwrap();
         for (name, stays) in [
             (DEFAULT_CONTAINER, true),
             ("forgotten", false),

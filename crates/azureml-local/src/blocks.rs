@@ -1,46 +1,56 @@
-//! Blocks that wait for their list, in a folder for each blob.
+//! Blocks that wait for their list, in a marked folder for each blob.
 //!
 //! When a list is committed, its blocks are removed and a record of what the list became takes their place. A client whose
-//! response was lost sends the same list again, and is told what became of it.
+//! response was lost sends the same list again, and receives the same response.
 
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::name::{BlobName, ContainerName};
+use crate::name::{BlobName, ContainerName, Fixed, Relative};
+use crate::remove;
 use crate::signer::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 /// The record of the last list that was committed. No block has such a name: theirs are hashes.
-const COMMITTED: &str = "committed";
+const COMMITTED: Fixed = Fixed::new("committed");
 
 /// The blocks of one blob.
 #[derive(Debug)]
-pub struct Blocks {
-    folder: PathBuf,
+pub struct Blocks<'a> {
+    home: &'a Home,
+    name: BlobName,
 }
 
-impl Blocks {
+impl<'a> Blocks<'a> {
     /// Those of a blob.
-    pub fn of(home: &Home, container: &ContainerName, name: &BlobName) -> Self {
-        let folder = hex(&Sha256::digest(format!("{container}\n{name}")));
-        Self {
-            folder: home.blocks().join(folder),
+    pub fn of(home: &'a Home, container: &ContainerName, name: &BlobName) -> Result<Self> {
+        let name = BlobName::parse(&hex(&Sha256::digest(format!("{container}\n{name}"))))?;
+        Ok(Self { home, name })
+    }
+
+    /// Their folder, made when it is not there.
+    fn folder(&self) -> io::Result<Dir> {
+        let all = Dir::at(&self.home.blocks())?;
+        match remove::make(&all, &self.name, self.home.owner()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => all.dir(&self.name),
+            made => made,
         }
     }
 
     /// Takes a received file as the block of an id.
-    pub fn put(&self, id: &str, received: &Path) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        fs::rename(received, self.block(id))
+    pub fn put(&self, id: &str, received: &Path) -> Result<()> {
+        Ok(self.folder()?.rename_into(received, &block(id)?)?)
     }
 
     /// Joins the blocks that a list names, in its order.
     pub fn join(&self, list: &str, whole: &Path) -> Result<()> {
+        let folder = self.folder()?;
         let mut whole = File::create_new(whole)?;
         for id in ids(list) {
-            let mut block = File::open(self.block(&id)).map_err(|_| Error::Invalid {
+            let mut block = folder.file(&block(&id)?).map_err(|_| Error::Invalid {
                 code: "InvalidBlockList",
                 message: format!("block {id:?} was not uploaded"),
             })?;
@@ -51,26 +61,34 @@ impl Blocks {
 
     /// Whether this very list has become the content with this tag.
     pub fn has_become(&self, list: &str, etag: &str) -> bool {
-        fs::read_to_string(self.folder.join(COMMITTED))
-            .is_ok_and(|recorded| recorded == record(list, etag))
+        let recorded = || {
+            let mut text = String::new();
+            let mut file = self.folder()?.file(&COMMITTED)?;
+            file.read_to_string(&mut text)?;
+            io::Result::Ok(text)
+        };
+        recorded().is_ok_and(|recorded| recorded == record(list, etag))
     }
 
     /// Removes the blocks of a list that has become the content with this tag. They stay when that cannot be recorded.
     pub fn remove(&self, list: &str, etag: &str, temporary: &Path) -> io::Result<()> {
+        let folder = self.folder()?;
         fs::write(temporary, record(list, etag))?;
-        fs::rename(temporary, self.folder.join(COMMITTED))?;
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.file_name() != COMMITTED {
-                fs::remove_file(entry.path())?;
+        folder.rename_into(temporary, &COMMITTED)?;
+        for entry in folder.entries()? {
+            // The mark and the record are no blocks, and neither is a name for one.
+            if let Some(name) = entry.name().and_then(BlobName::of)
+                && name.as_str() != COMMITTED.as_str()
+            {
+                folder.unlink(&name)?;
             }
         }
         Ok(())
     }
+}
 
-    fn block(&self, id: &str) -> PathBuf {
-        self.folder.join(hex(&Sha256::digest(id)))
-    }
+fn block(id: &str) -> Result<BlobName> {
+    BlobName::parse(&hex(&Sha256::digest(id)))
 }
 
 fn record(list: &str, etag: &str) -> String {

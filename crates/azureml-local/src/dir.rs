@@ -124,6 +124,24 @@ impl Dir {
         Ok(rustix::fs::openat(&folder, last, flags, mode)?.into())
     }
 
+    /// A regular file, to be added to; made when it is not there.
+    pub fn append(&self, path: &impl Relative) -> io::Result<File> {
+        let (folder, last) = self.parent(path)?;
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let file = File::from(rustix::fs::openat(&folder, last, flags, mode)?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
     /// A folder that is held without the right to read it, to be read.
     pub(crate) fn reopen(folder: &OwnedFd) -> io::Result<Self> {
         let fd = rustix::fs::openat(folder, ".", FOLDER, Mode::empty())?;
@@ -184,7 +202,7 @@ impl Dir {
     }
 
     /// The folder that holds the last part of a path, and that part.
-    fn parent<'a>(&self, path: &'a impl Relative) -> io::Result<(Self, &'a str)> {
+    pub(crate) fn parent<'a>(&self, path: &'a impl Relative) -> io::Result<(Self, &'a str)> {
         match path.as_str().rsplit_once('/') {
             None => Ok((self.clone(), path.as_str())),
             Some((folder, last)) => {
@@ -269,6 +287,8 @@ pub mod part {
     pub const USER_LOGS: Fixed = Fixed::new("user_logs");
     /// The outputs of a job that have names.
     pub const NAMED_OUTPUTS: Fixed = Fixed::new("named-outputs");
+    /// What is brought to a job.
+    pub const INPUTS: Fixed = Fixed::new("inputs");
     /// A job's working directory.
     pub const WORK: Fixed = Fixed::new("wd");
 }

@@ -1,6 +1,7 @@
 //! Errors by meaning. How one is written for the client depends on the service that it speaks to
 //! ([`crate::server::render`]).
 
+use crate::remove::RemoveError;
 use std::io;
 
 /// What a request can fail with.
@@ -156,6 +157,15 @@ impl From<io::Error> for Error {
             Self::Internal(format!(
                 "a file of the local workspace could not be used: {error}"
             ))
+        }
+    }
+}
+
+impl From<RemoveError> for Error {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::NotOurs(_) => Self::conflict(error.to_string()),
+            RemoveError::Io { .. } => Self::Internal(error.to_string()),
         }
     }
 }

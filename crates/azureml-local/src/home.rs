@@ -14,18 +14,26 @@
 //! jobs/           {name}/: working directory, inputs and supervisor of each job that has not ended
 //! tmp/            half-written files; emptied at start
 //! ```
+//!
+//! `jobs` may be a link to a folder on another disk. The others may not: files move from one to the next by renaming. What is
+//! removed with all that is in it carries a mark ([`crate::remove`]), so whatever else lies in such a folder stays.
 
+use crate::dir::Dir;
+use crate::durable::{self, Dirty};
 use crate::hold::{self, Hold, LOCK};
+use crate::name::BlobName;
+use crate::remove;
 use crate::signer::hex;
 use azureml_wire::local::{SERVER_FILE, SOCKET_FILE, Server};
+use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{mem, thread};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use uuid::Uuid;
 
 /// Space that is set aside: enough for the store to write down how a few jobs ended.
 const BALLAST: usize = 256 << 10;
@@ -47,6 +55,20 @@ pub enum HomeError {
         "{0} is shared with other users\nhint: set AZUREML_LOCAL_HOME to a folder of your own, e.g. one in it"
     )]
     Shared(PathBuf),
+    /// A part of it lies elsewhere.
+    #[error(
+        "{path} is a link to {target}, and files move there by renaming, which no link allows\n\
+         hint: replace it by a folder, or set AZUREML_LOCAL_HOME to a folder on that disk; \
+         only {jobs} may be a link"
+    )]
+    Linked {
+        /// Which part.
+        path: PathBuf,
+        /// Where it leads.
+        target: String,
+        /// The part that may.
+        jobs: PathBuf,
+    },
     /// It cannot be read or written.
     #[error(
         "{path} cannot be used: {source}\nhint: set AZUREML_LOCAL_HOME to a folder that you may \
@@ -60,23 +82,14 @@ pub enum HomeError {
     },
 }
 
-/// Up to so many published files are brought to the disk one by one.
-const NAMED: usize = 32;
-
 /// A home folder.
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
+    /// What the marks of its folders say.
+    owner: Arc<OnceLock<String>>,
     /// Published files that the disk may not have yet.
-    unsettled: Arc<Mutex<Unsettled>>,
-}
-
-/// Files that the disk may not have.
-#[derive(Debug, Default)]
-struct Unsettled {
-    files: Vec<PathBuf>,
-    /// There are more than it is worth to name.
-    more: bool,
+    unsettled: Arc<Mutex<Dirty>>,
 }
 
 impl Home {
@@ -91,6 +104,7 @@ impl Home {
         })?;
         Ok(Self {
             root,
+            owner: Arc::default(),
             unsettled: Arc::default(),
         })
     }
@@ -127,15 +141,66 @@ impl Home {
         {
             return Err(HomeError::Taken(self.root.clone()));
         }
-        // What a killed predecessor left half-written.
-        let _ = fs::remove_dir_all(self.temporary());
-        for folder in [self.temporary(), self.blobs(), self.blocks(), self.jobs()] {
+        for folder in [self.temporary(), self.blobs(), self.blocks()] {
+            self.refuse_link(&folder)?;
             fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
+        fs::create_dir_all(self.jobs()).map_err(io(&self.jobs()))?;
+        let owner = hex(&Sha256::digest(
+            [b"owner of folders\n", &self.key()?[..]].concat(),
+        ));
+        // The same each time.
+        let _ = self.owner.set(owner);
+        let temporary = self.temporary();
+        self.empty_temporary().map_err(io(&temporary))?;
         self.take_ballast();
         // A predecessor that was killed left its address.
         let _ = fs::remove_file(self.root.join(SERVER_FILE));
         Hold::new(&self.root, lock).map_err(io(&self.root))
+    }
+
+    /// Refuses a part that is a link.
+    fn refuse_link(&self, path: &Path) -> Result<(), HomeError> {
+        match fs::read_link(path) {
+            Ok(target) => Err(HomeError::Linked {
+                path: path.to_owned(),
+                target: target.display().to_string(),
+                jobs: self.jobs(),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes what a killed predecessor left half-written: files and marked folders with names that only it gives.
+    fn empty_temporary(&self) -> io::Result<()> {
+        let folder = Dir::at(&self.temporary())?;
+        for entry in folder.entries()? {
+            let Some(name) = entry.name().filter(|name| Uuid::parse_str(name).is_ok()) else {
+                continue;
+            };
+            let Some(name) = BlobName::of(name) else {
+                continue;
+            };
+            // When it cannot be removed now, it is at another start.
+            let _ = match entry.kind {
+                FileType::RegularFile => folder.unlink(&name),
+                FileType::Directory => {
+                    remove::marked(&folder, &name, self.owner()).map_err(io::Error::other)
+                }
+                _ => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// What the marks of this workspace's folders say; known once it is taken.
+    pub fn owner(&self) -> &str {
+        self.owner.get().map_or("", String::as_str)
+    }
+
+    /// Where the jobs' folders are when that is elsewhere.
+    pub fn jobs_link(&self) -> Option<PathBuf> {
+        fs::read_link(self.jobs()).ok()
     }
 
     /// Closes a folder to other users that was made by somebody else, e.g. by `mkdir`.
@@ -158,10 +223,12 @@ impl Home {
     /// Sets some space aside, if there is plenty.
     pub fn take_ballast(&self) {
         let path = self.root.join("ballast");
-        let there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST as u64);
+        let there =
+            fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST as u64);
         let plenty = space(&self.root).is_none_or(|space| space > 4 * BALLAST as u64);
-        if !there && plenty && fs::write(&path, vec![0; BALLAST]).is_err() {
-            let _ = fs::remove_file(&path);
+        if !there && plenty {
+            // Without it, a full disk is noticed a little earlier.
+            let _ = self.write_private("ballast", &vec![0; BALLAST]);
         }
     }
 
@@ -276,33 +343,22 @@ impl Home {
         self.write_private(SERVER_FILE, &text).map_err(io)
     }
 
-    /// That a file was published, and that the disk may not have it yet.
+    /// Takes note that a file was published, which the disk may not have yet.
     pub fn unsettle(&self, file: PathBuf) {
-        let mut unsettled = self.unsettled();
-        if unsettled.files.len() < NAMED {
-            unsettled.files.push(file);
-        } else {
-            unsettled.more = true;
-        }
+        self.unsettled().add(file);
     }
 
-    /// Waits until the disk has all files that were published: before anything is written down that relies on them, so that
-    /// not even a machine that loses its power keeps the one without the other.
+    /// Waits until all files that were published are durable: before anything is recorded that relies on them.
     pub fn settle(&self) -> io::Result<()> {
-        let Unsettled { files, more } = mem::take(&mut *self.unsettled());
-        let settled = if more {
-            // Waits for what others write, too, but for a thousand files it is much quicker than one after the other.
-            File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?))
-        } else {
-            sync(&files)
-        };
+        let dirty = self.unsettled().take();
+        let settled = dirty.sync(&self.root);
         if settled.is_err() {
-            self.unsettled().more = true;
+            self.unsettled().add_unnamed();
         }
         settled
     }
 
-    fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
+    fn unsettled(&self) -> MutexGuard<'_, Dirty> {
         self.unsettled
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -310,30 +366,16 @@ impl Home {
 
     /// Writes a file that only this user may read; readers see all of it or the one before.
     fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let temporary = self.temporary().join(uuid::Uuid::new_v4().to_string());
+        let temporary = self.temporary().join(Uuid::new_v4().to_string());
         let mut file = private(&temporary)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        fs::rename(&temporary, self.root.join(name))
+        let written = file
+            .write_all(content)
+            .and_then(|()| durable::replace(&temporary, &self.root.join(name)));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     }
-}
-
-/// Brings files to the disk, at once: those that wait together cost it about as much as one.
-fn sync(files: &[PathBuf]) -> io::Result<()> {
-    let one = |file: &PathBuf| match File::open(file) {
-        Ok(file) => file.sync_data(),
-        // It was removed, or replaced by one that is on the list as well.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    thread::scope(|scope| {
-        let waiting: Vec<_> = files.iter().map(|file| scope.spawn(|| one(file))).collect();
-        waiting.into_iter().try_for_each(|waiting| {
-            waiting
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
-        })
-    })
 }
 
 /// A file that only this user may read, to be written; one that is there is closed to others and emptied by its writer.

@@ -13,6 +13,7 @@ pub mod app;
 pub mod blob;
 pub mod blocks;
 pub mod dir;
+pub mod durable;
 pub mod error;
 pub mod hold;
 pub mod home;

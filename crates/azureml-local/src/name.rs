@@ -80,6 +80,11 @@ checked! {
 pub struct Fixed(&'static str);
 
 impl Fixed {
+    /// The path itself.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
     /// A path of the program's own.
     ///
     /// # Panics
@@ -202,6 +207,17 @@ impl BlobName {
     /// The blob of that name in this folder, if it can be one.
     pub fn join(&self, name: &str) -> Option<Self> {
         Self::of(&format!("{self}/{name}"))
+    }
+
+    /// A blob that nobody has named before.
+    pub fn unique() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The blob at a path that was checked, in this folder. It may be longer than a blob's name may be.
+    #[must_use]
+    pub fn with(&self, path: &Self) -> Self {
+        Self(format!("{self}/{path}"))
     }
 
     /// The folder and the last part; no folder when there is one part alone.

@@ -4,6 +4,7 @@
 //! while the server lives.
 
 use crate::app::{Shared, blocking};
+use crate::dir::Dir;
 use crate::error::Result;
 use crate::name::RunName;
 use crate::runner;
@@ -16,9 +17,9 @@ use crate::sweep;
 use azureml_wire::arm::last_part;
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
+use rusqlite::Connection;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -439,19 +440,34 @@ pub async fn recover(app: &Shared) -> Result<()> {
     // Folders of jobs whose end was written down just before the last server's own.
     let names: HashSet<String> = jobs.iter().map(|job| job.name.clone()).collect();
     let home = app.home.clone();
-    blocking(move || {
-        for entry in fs::read_dir(home.jobs())?.flatten() {
-            let name = entry.file_name();
-            if let Some(name) = name.to_str().filter(|name| !names.contains(*name)) {
-                // When it cannot be removed now, it is at the next start.
-                if let Ok(run) = RunName::parse(name) {
-                    let _ = Folder::of(&home, &run).clear();
-                }
+    let store = Arc::clone(app);
+    let left = blocking(move || {
+        let mut left = Vec::new();
+        for entry in Dir::at(&home.jobs())?.entries()? {
+            let Some(run) = entry.name().and_then(|name| RunName::parse(name).ok()) else {
+                continue;
+            };
+            let folder = Folder::of(&home, &run);
+            let known = |store: &Connection| job::get(store, run.as_ref());
+            if store.store.transaction(known)?.is_some() {
+                // It has its mark, or it is not as a job's folder is.
+                let _ = folder.adopt();
+            }
+            if !names.contains(run.as_ref()) {
+                left.push(folder);
             }
         }
-        Ok(())
+        Ok(left)
     })
     .await?;
+    // Nobody waits for it: it may take minutes. What cannot be removed now is at the next start.
+    tokio::task::spawn_blocking(move || {
+        for folder in left {
+            if let Err(error) = folder.clear() {
+                tracing::info!(%error, "a folder among the jobs stays");
+            }
+        }
+    });
     // Those that have nodes keep them.
     jobs.sort_by_key(|job| job.status == JobStatus::Queued);
     for job in jobs {

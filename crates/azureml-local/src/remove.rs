@@ -4,13 +4,13 @@
 //! emptied through its open handle: a link is removed as a link, another disk's mount is left alone, and however deep a job
 //! has nested its folders, no more than three are open at a time: each is moved up to the top before its turn comes.
 
-use crate::dir::{Dir, is_absent};
+use crate::dir::{Dir, Entry, is_absent};
 use crate::name::{Fixed, Relative};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::{io, mem};
 
 /// The mark. No blob has this name.
 pub const MARK: Fixed = Fixed::hidden(".azureml-local.mark");
@@ -33,7 +33,14 @@ pub enum RemoveError {
     },
 }
 
-/// Puts the mark of a workspace into a folder that this process has just made.
+/// Makes a marked folder where nothing is.
+pub fn make(parent: &Dir, name: &impl Relative, owner: &str) -> io::Result<Dir> {
+    let folder = parent.make_new(name)?;
+    mark(&folder, owner)?;
+    Ok(folder)
+}
+
+/// Puts the mark of a workspace into a folder that it has made.
 pub fn mark(folder: &Dir, owner: &str) -> io::Result<()> {
     folder.write_new(&MARK, owner.as_bytes())
 }
@@ -42,10 +49,11 @@ pub fn mark(folder: &Dir, owner: &str) -> io::Result<()> {
 pub fn is_marked(folder: &Dir, owner: &str) -> bool {
     use std::io::Read;
     let mut text = String::new();
-    folder
-        .file(&MARK)
-        .and_then(|file| file.take(256).read_to_string(&mut text))
-        .is_ok()
+    !owner.is_empty()
+        && folder
+            .file(&MARK)
+            .and_then(|file| file.take(256).read_to_string(&mut text))
+            .is_ok()
         && text == owner
 }
 
@@ -93,66 +101,74 @@ fn remove(parent: &Dir, name: &impl Relative) -> io::Result<()> {
 
 /// Removes all that is in a folder but its mark. Goes on after what cannot be removed, and gives the first reason.
 fn empty(top: &Dir) -> io::Result<()> {
-    let mut lifted = Lifted {
+    let mut emptied = Emptied {
         top,
-        count: 0,
+        lifted: 0,
+        progress: true,
         failed: None,
     };
-    loop {
-        let entries = top.entries()?;
-        let mut progress = false;
-        lifted.failed = None;
-        for entry in &entries {
-            if entry.raw().to_bytes() == MARK.as_str().as_bytes() {
-                continue;
+    while mem::take(&mut emptied.progress) {
+        emptied.failed = None;
+        for entry in top.entries()? {
+            if entry.raw().to_bytes() != MARK.as_str().as_bytes() {
+                let removed = emptied.remove(&entry);
+                emptied.note(removed);
             }
-            let removed = if entry.kind == FileType::Directory {
-                lifted.flatten(entry.raw())
-            } else {
-                Ok(rustix::fs::unlinkat(top, entry.raw(), AtFlags::empty())?)
-            };
-            match removed {
-                Ok(()) => progress = true,
-                Err(error) => lifted.note(error),
-            }
-        }
-        if !progress {
-            return lifted.failed.map_or(Ok(()), Err);
         }
     }
+    emptied.failed.map_or(Ok(()), Err)
 }
 
-/// Folders on their way up to the top of what is removed.
-struct Lifted<'a> {
+/// A folder that is being emptied; the folders in it are on their way up to it.
+struct Emptied<'a> {
     top: &'a Dir,
-    count: u64,
+    lifted: u64,
+    /// Whether anything was done: what could not be done before may be possible now.
+    progress: bool,
     failed: Option<io::Error>,
 }
 
-impl Lifted<'_> {
-    fn note(&mut self, error: io::Error) {
-        self.failed.get_or_insert(error);
-    }
-
-    /// Removes a folder of the top one; the folders in it become folders of the top one.
-    fn flatten(&mut self, name: &CStr) -> io::Result<()> {
-        let folder = open(self.top, name)?;
-        for entry in folder.entries()? {
-            if entry.kind == FileType::Directory {
-                self.lift(&folder, entry.raw())?;
-            } else {
-                rustix::fs::unlinkat(&folder, entry.raw(), AtFlags::empty())?;
+impl Emptied<'_> {
+    fn note(&mut self, done: io::Result<()>) {
+        match done {
+            Ok(()) => self.progress = true,
+            Err(error) => {
+                self.failed.get_or_insert(error);
             }
         }
-        Ok(rustix::fs::unlinkat(self.top, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes what is in the top folder; the folders in a folder become folders of the top one.
+    fn remove(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.kind != FileType::Directory {
+            return Ok(rustix::fs::unlinkat(
+                self.top,
+                entry.raw(),
+                AtFlags::empty(),
+            )?);
+        }
+        let folder = open(self.top, entry.raw())?;
+        for inner in folder.entries()? {
+            let done = if inner.kind == FileType::Directory {
+                self.lift(&folder, inner.raw())
+            } else {
+                rustix::fs::unlinkat(&folder, inner.raw(), AtFlags::empty()).map_err(Into::into)
+            };
+            self.note(done);
+        }
+        Ok(rustix::fs::unlinkat(
+            self.top,
+            entry.raw(),
+            AtFlags::REMOVEDIR,
+        )?)
     }
 
     fn lift(&mut self, from: &Dir, name: &CStr) -> io::Result<()> {
         // A folder that may not be written to cannot be moved.
         open(from, name)?;
         loop {
-            self.count += 1;
-            let to = format!(".removed-{}", self.count);
+            self.lifted += 1;
+            let to = format!(".removed-{}", self.lifted);
             match rustix::fs::renameat(from, name, self.top, &to) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}

@@ -69,6 +69,12 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let home = options.home;
     let hold = home.take()?;
     start_log(&home)?;
+    if let Some(target) = home.jobs_link() {
+        tracing::warn!(
+            target = %target.display(),
+            "jobs is a link: its folder is used, and what is not of this workspace stays there"
+        );
+    }
     // A file that grows beyond what the user may write is an error of that write, not the end of the server.
     // (A handler is not inherited by the programs that jobs run; an ignored signal would be.)
     let _file_size = signal(SignalKind::from_raw(25))?;
@@ -108,12 +114,15 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     tokio::task::spawn_blocking({
         let app = Arc::clone(&app);
         move || {
-            crate::blob::tidy(&app.home, |container| {
+            let tidied = crate::blob::tidy(&app.home, |container| {
                 // What cannot be asked stays.
                 app.store
                     .transaction(|store| asset::names_container(store, container))
                     .unwrap_or(true)
             });
+            if let Err(error) = tidied {
+                tracing::warn!(%error, "forgotten uploads could not be removed");
+            }
         }
     });
     tokio::spawn(queue::run(Arc::clone(&app)));

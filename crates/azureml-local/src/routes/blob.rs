@@ -306,7 +306,7 @@ impl Target {
             let placed = received.and_then(|()| {
                 // A block list that is put meanwhile takes the folder away.
                 let _alone = this.app.alone_with_blobs();
-                Ok(this.blocks().put(&id, &temporary)?)
+                this.blocks()?.put(&id, &temporary)
             });
             if placed.is_err() {
                 let _ = fs::remove_file(&temporary);
@@ -328,7 +328,7 @@ impl Target {
         let this = self.clone();
         blocking(move || {
             this.check_before_writing(&conditions)?;
-            let blocks = this.blocks();
+            let blocks = this.blocks()?;
             let temporary = blob::temporary(&this.app.home);
             let joined = blocks.join(&list, &temporary);
             if joined.is_err()
@@ -443,7 +443,7 @@ impl Target {
         conditions.check_write(there.as_ref())
     }
 
-    fn blocks(&self) -> Blocks {
+    fn blocks(&self) -> Result<Blocks<'_>> {
         Blocks::of(&self.app.home, &self.container, &self.name)
     }
 }

@@ -2,25 +2,78 @@
 
 use crate::blob;
 use crate::dir::{Dir, part};
+use crate::error::Result;
 use crate::home::Home;
-use crate::name::{BlobName, ContainerName, PortName, Relative, RunName};
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use crate::name::{BlobName, ContainerName, Fixed, PortName, Relative, RunName};
+use crate::remove::{self, RemoveError};
+use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The folder of a job that has not ended.
 #[derive(Debug, Clone)]
 pub struct Folder {
+    home: Home,
+    job: RunName,
     root: PathBuf,
 }
+
+/// The supervisor's own folder in a job's.
+const SUPERVISOR: Fixed = Fixed::new("supervisor");
+
+/// The logs that a job's first process may have.
+const LOGS: [Fixed; 2] = [
+    Fixed::new("std_log.txt"),
+    Fixed::new("std_log_process_00.txt"),
+];
 
 impl Folder {
     /// The folder of a job.
     pub fn of(home: &Home, job: &RunName) -> Self {
         Self {
+            home: home.clone(),
+            job: job.clone(),
             root: home.jobs().join(job.as_str()),
         }
+    }
+
+    /// Makes the folder; what an earlier attempt left there is gone first.
+    pub fn make(&self) -> Result<()> {
+        self.clear()?;
+        let jobs = Dir::at(&self.home.jobs())?;
+        let folder = match remove::make(&jobs, &self.job, self.home.owner()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RemoveError::NotOurs(self.root.display().to_string()).into());
+            }
+            made => made?,
+        };
+        folder.make(&part::WORK)?;
+        Ok(())
+    }
+
+    /// Marks the folder of a job that the store knows, made by a program that knew no marks.
+    pub fn adopt(&self) -> io::Result<()> {
+        // Where the link leads, a folder of that name may be anybody's.
+        if self.home.jobs_link().is_some() {
+            return Ok(());
+        }
+        let folder = Dir::at(&self.home.jobs())?.dir(&self.job)?;
+        let parts = [part::WORK, part::INPUTS, part::OUTPUTS, SUPERVISOR];
+        let is_part = |name: Option<&str>| parts.iter().any(|part| Some(part.as_str()) == name);
+        if folder.entries()?.iter().all(|entry| is_part(entry.name())) {
+            remove::mark(&folder, self.home.owner())?;
+        }
+        Ok(())
+    }
+
+    /// It, held open.
+    pub fn open(&self) -> io::Result<Dir> {
+        Dir::at(&self.home.jobs())?.dir(&self.job)
+    }
+
+    /// Its path.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The working directory, held open.
@@ -77,42 +130,41 @@ impl Folder {
         Self::artifacts(home, job).join("user_logs")
     }
 
+    /// Adds lines of the workspace's own to the log of a job's first process.
+    pub fn append_to_log(home: &Home, job: &RunName, lines: &[String]) -> io::Result<()> {
+        let logs = Self::open_artifacts(home, job)?.make(&part::USER_LOGS)?;
+        let first = LOGS
+            .into_iter()
+            .find(|log| logs.stat(log).is_ok())
+            .unwrap_or(LOGS[0]);
+        let mut text = String::new();
+        for line in lines {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "azureml-local: warning: {line}");
+        }
+        logs.append(&first)?.write_all(text.as_bytes())
+    }
+
     /// Removes the job's own files; what its supervisor wrote stays.
-    pub fn clear_files(&self) -> io::Result<()> {
-        for name in ["wd", "inputs", "outputs"] {
-            remove(&self.root.join(name))?;
+    pub fn clear_files(&self) -> Result<(), RemoveError> {
+        let Ok(folder) = Dir::at(&self.home.jobs()).and_then(|jobs| jobs.dir(&self.job)) else {
+            return Ok(());
+        };
+        if !remove::is_marked(&folder, self.home.owner()) {
+            return Err(RemoveError::NotOurs(self.root.display().to_string()));
+        }
+        for name in [part::WORK, part::INPUTS, part::OUTPUTS] {
+            remove::tree(&folder, &name)?;
         }
         Ok(())
     }
 
     /// Removes everything; a supervisor that is still on its way finds nothing to do.
-    pub fn clear(&self) -> io::Result<()> {
-        remove(&self.root)
-    }
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    make_removable(folder);
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// A job may have left folders that not even their owner may write to.
-fn make_removable(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        if metadata.is_dir() {
-            if metadata.permissions().mode() & 0o700 != 0o700 {
-                let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-            }
-            make_removable(&entry.path());
-        }
+    pub fn clear(&self) -> Result<(), RemoveError> {
+        let jobs = Dir::at(&self.home.jobs()).map_err(|source| RemoveError::Io {
+            folder: self.home.jobs().display().to_string(),
+            source,
+        })?;
+        remove::marked(&jobs, &self.job, self.home.owner())
     }
 }

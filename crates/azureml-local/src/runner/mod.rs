@@ -25,6 +25,7 @@ use crate::name::RunName;
 use crate::store::job::{self, Job};
 use azureml_wire::job::JobStatus;
 use azureml_wire::local;
+use collect::LeftOut;
 use failure::Failure;
 use folder::Folder;
 use processes::Process;
@@ -40,6 +41,9 @@ use tokio::sync::watch;
 
 /// How often a followed job is looked at when nothing else tells.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a job's end waits for its files to be removed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a job ends.
 enum End {
@@ -69,7 +73,10 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
     let folder = RunName::parse(name).map(|run| Folder::of(&app.home, &run));
     // Makes room first; what the supervisor wrote stays until the end is written down.
     let files = folder.clone();
-    let _ = blocking(move || files?.clear_files().map_err(Error::from)).await;
+    let clearing = blocking(move || files?.clear_files().map_err(Error::from));
+    let mut clearing = std::pin::pin!(clearing);
+    // Some jobs leave so much that nobody should wait for it.
+    let cleared = tokio::time::timeout(PATIENCE, &mut clearing).await;
     loop {
         let written = {
             let (name, failure) = (name.to_owned(), failure.clone());
@@ -93,12 +100,19 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
         }
     }
     app.queue.tell_end();
+    let cleared = match cleared {
+        Ok(cleared) => cleared,
+        Err(_) => clearing.await,
+    };
     let home = app.home.clone();
-    let _ = blocking(move || {
+    let gone = blocking(move || {
         home.take_ballast();
         folder?.clear().map_err(Error::from)
     })
     .await;
+    if let Err(error) = cleared.and(gone) {
+        tracing::warn!(job = name, %error, "its folder could not be removed");
+    }
 }
 
 async fn find(app: &Shared, name: &str) -> Result<Job, Failure> {
@@ -202,29 +216,55 @@ async fn run(
         let (app, job) = (Arc::clone(app), job.clone());
         blocking(move || Ok(collect::collect(&app, &job))).await?
     };
+    let not_kept = match collected {
+        Ok(left_out) => report(app, name, left_out).await,
+        Err(failure) => Some(failure),
+    };
     if ended.canceled || is_to_end(app, &job).await {
         return Ok(End::Canceled);
     }
-    if let Ok(warnings) = &collected
-        && !warnings.is_empty()
-    {
-        let (name, left_out) = (name.to_owned(), warnings.clone());
-        app.db(move |store| {
-            let mut warnings = job::get(store, &name)?.map_or_else(Vec::new, |job| job.warnings);
-            for warning in left_out {
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
-                }
-            }
-            job::set_warnings(store, &name, &warnings)
-        })
-        .await?;
-    }
-    if let Some(failure) = failure.or(collected.err()) {
+    if let Some(failure) = failure.or(not_kept) {
         return Ok(End::Failed(failure));
     }
     app.db(move |store| register::register(store, &job)).await?;
     Ok(End::Completed)
+}
+
+/// Says what was not kept of what a job has written, in its log and among its warnings; why it fails, when it does.
+async fn report(app: &Shared, name: &str, left_out: LeftOut) -> Option<Failure> {
+    let LeftOut {
+        mut warnings,
+        conflicts,
+    } = left_out;
+    warnings.extend(conflicts.iter().cloned());
+    if warnings.is_empty() {
+        return None;
+    }
+    let of = (Arc::clone(app), name.to_owned());
+    let noted = blocking(move || {
+        let ((app, name), run) = (&of, RunName::parse(&of.1)?);
+        Folder::append_to_log(&app.home, &run, &warnings)?;
+        app.store.transaction(|store| {
+            // What was said before it ran stays.
+            let mut all = job::get(store, name)?.map_or_else(Vec::new, |job| job.warnings);
+            for warning in warnings {
+                if !all.contains(&warning) {
+                    all.push(warning);
+                }
+            }
+            job::set_warnings(store, name, &all)
+        })
+    })
+    .await;
+    if let Err(error) = noted {
+        tracing::warn!(job = name, %error, "what was not kept could not be written down");
+    }
+    let first = conflicts.first()?;
+    Some(Failure::user(format!(
+        "{} of the job's outputs would be a file and a folder at once: {first}\n\
+         hint: write it under another name, or remove what is there; the others are kept",
+        conflicts.len()
+    )))
 }
 
 /// Why the command of a job failed, when it did.

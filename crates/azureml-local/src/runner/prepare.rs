@@ -42,8 +42,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
 
     let run = RunName::parse(&job.name)?;
     let folder = Folder::of(&app.home, &run);
-    folder.clear().map_err(Error::from)?;
-    fs::create_dir_all(folder.work()).map_err(Error::from)?;
+    folder.make()?;
     if let Some(code) = request.code_id.as_deref() {
         let source = code_source(app, code)?;
         input::bring_folder(app, &source, &folder.work(), Bring::Code)?;

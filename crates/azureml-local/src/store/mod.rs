@@ -39,10 +39,14 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self> {
         // SQLite's own files beside it take their permissions from it.
         private(path)?;
+        if let Some(folder) = path.parent() {
+            crate::durable::sync_folder(folder)?;
+        }
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // With NORMAL, a machine that loses its power takes back what was acknowledged since the last checkpoint.
+        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let missing = usize::try_from(version)
