@@ -283,9 +283,7 @@ impl RustcEvaluator {
 
     /// Compiles and runs the code of a cell.
     fn code(&mut self, code: &str, cell: &Cell, answered: MimeBundle) -> Outcome {
-        let cell = &cell
-            .clone()
-            .without_constants(|name| self.session.knows_value(name));
+        let cell = &self.settled(code, cell);
         let number = match self.begin(code, cell) {
             Ok(number) => number,
             Err(error) => return self.failed(error),
@@ -310,6 +308,22 @@ impl RustcEvaluator {
         };
         self.prepare();
         outcome
+    }
+
+    /// A cell with what the syntax alone does not show: which names in patterns are constants, and which macros define items.
+    fn settled(&self, code: &str, cell: &Cell) -> Cell {
+        let text_of = |name: &str| {
+            let is_macro = |what: &cell::What| *what == cell::What::Macro(name.to_owned());
+            let own = cell.items.iter().rev().find(|item| is_macro(&item.what));
+            own.map(|item| code[item.range.clone()].to_owned())
+                .or_else(|| {
+                    let earlier = self.session.items.iter().find(|item| is_macro(&item.what));
+                    earlier.map(|item| item.text.clone())
+                })
+        };
+        cell.clone()
+            .without_constants(|name| self.session.knows_value(name))
+            .with_items_of_macros(text_of)
     }
 
     /// Adds what a cell defines to the session, and compiles it: to a library when it runs.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use ra_ap_parser::LexedStr;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
@@ -10,6 +11,15 @@ use super::brackets::{Unbalanced, unbalanced};
 use super::identity::{Node, nodes_in};
 use super::uses::Uses;
 use crate::nesting;
+
+/// Macros that are known to define items.
+const DEFINING: [&str; 5] = [
+    "thread_local",
+    "lazy_static",
+    "bitflags",
+    "bitflags::bitflags",
+    "lazy_static::lazy_static",
+];
 
 /// What goes before the code so that it can be parsed as statements.
 const PRELUDE: &str = "fn cell() {\n";
@@ -40,6 +50,8 @@ pub(super) struct Cell {
     pub(super) unbalanced: Option<Unbalanced>,
     /// The names that the statements look up outside of the cell.
     pub(super) uses: BTreeSet<String>,
+    /// The calls of macros among the statements, with the macros' names: they may define items.
+    macro_calls: Vec<(String, Item)>,
     /// What `impl`s inside of statements give to types.
     pub(super) inner: Vec<Node>,
 }
@@ -176,6 +188,7 @@ impl Cell {
             return;
         }
         uses.add(node);
+        self.macro_calls.extend(macro_call(node, back));
         let inner = nodes_in(node).into_iter();
         self.inner.extend(inner.filter(Node::is_implementation));
         self.awaits = self.awaits || awaits(node);
@@ -203,6 +216,21 @@ impl Cell {
         self.locals.retain(|local| {
             !local.may_be_constant || local.name != "None" && !is_known(&local.name)
         });
+        self
+    }
+
+    /// Makes items of those calls of macros that define some: of macros that are known for it, and of cells' own whose text shows it.
+    pub(super) fn with_items_of_macros(mut self, text_of: impl Fn(&str) -> Option<String>) -> Self {
+        for (name, item) in std::mem::take(&mut self.macro_calls) {
+            let is_known = DEFINING.contains(&name.as_str());
+            if !is_known && !text_of(&name).is_some_and(|text| defines_items(&text)) {
+                continue;
+            }
+            let is_other = |range: &Range<usize>| *range != item.range;
+            self.statements.retain(is_other);
+            self.tail = self.tail.filter(is_other);
+            self.items.push(item);
+        }
         self
     }
 
@@ -441,6 +469,74 @@ fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
     places
 }
 
+/// A statement that calls a macro by a single name, as an item.
+fn macro_call(node: &SyntaxNode, back: Offset) -> Option<(String, Item)> {
+    let statement = ast::ExprStmt::cast(node.clone()).and_then(|statement| statement.expr());
+    let call = match statement.or_else(|| ast::Expr::cast(node.clone()))? {
+        ast::Expr::MacroExpr(expression) => expression.macro_call()?,
+        _ => return None,
+    };
+    let name = call.path()?.syntax().text().to_string();
+    let mut private = Vec::new();
+    if DEFINING.contains(&name.as_str()) {
+        let tokens = call.token_tree()?.syntax().children_with_tokens();
+        let mut before = SyntaxKind::WHITESPACE;
+        for token in tokens.filter(|token| !token.kind().is_trivia()) {
+            let is_visible = before == SyntaxKind::PUB_KW || token.as_node().is_some();
+            if token.kind() == SyntaxKind::STATIC_KW && !is_visible {
+                private.push(back.place(token.text_range().start().into()));
+            }
+            before = token.kind();
+        }
+    }
+    let item = Item {
+        what: What::Other,
+        range: back.range(node),
+        private,
+    };
+    Some((name, item))
+}
+
+/// Whether a macro's rules stand for items.
+fn defines_items(text: &str) -> bool {
+    let lexed = LexedStr::new(Edition::Edition2024, text);
+    let tokens: Vec<(SyntaxKind, &str)> = (0..lexed.len())
+        .filter(|index| !lexed.kind(*index).is_trivia())
+        .map(|index| (lexed.kind(index), lexed.text(index)))
+        .collect();
+    let is_rule =
+        |at: &usize| tokens[*at].1 == "=" && tokens.get(at + 1).is_some_and(|it| it.1 == ">");
+    let mut rules = (0..tokens.len()).filter(is_rule);
+    rules.any(|at| begins_item(tokens.get(at + 3..).unwrap_or_default()))
+}
+
+/// Whether these tokens begin with an item.
+fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
+    let Some((kind, text)) = tokens.first() else {
+        return false;
+    };
+    let next = tokens.get(1).map_or("", |next| next.1);
+    match *text {
+        "struct" | "enum" | "impl" | "fn" | "trait" | "mod" | "static" | "type" | "extern"
+        | "use" | "pub" => true,
+        "const" => next != "{",
+        "unsafe" | "async" => matches!(next, "impl" | "fn" | "trait" | "extern"),
+        "macro_rules" | "thread_local" | "lazy_static" => next == "!",
+        // A visibility, and attributes.
+        "$" if *kind == SyntaxKind::DOLLAR && next == "(" => {
+            let end = tokens.iter().position(|token| token.1 == "*");
+            tokens.get(2).is_some_and(|it| it.1 == "#")
+                && end.is_some_and(|end| begins_item(&tokens[end + 1..]))
+        }
+        "$" => begins_item(tokens.get(2..).unwrap_or_default()),
+        "#" => {
+            let end = tokens.iter().position(|token| token.1 == "]");
+            end.is_some_and(|end| begins_item(&tokens[end + 1..]))
+        }
+        _ => false,
+    }
+}
+
 /// The variables that a `let` binds.
 fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local> {
     // A constant as the whole pattern would be refutable.
@@ -620,6 +716,45 @@ mod tests {
         assert!(mentions("\"{값}\"", "값"));
         assert!(!mentions("abba", "bb"));
         assert!(!mentions("값들", "값"));
+    }
+
+    #[test]
+    fn macros_that_define_items_are_told_from_others() {
+        for (text, expected) in [
+            (
+                "macro_rules! m { ($n:ident) => { #[derive(Debug)] struct $n; }; }",
+                true,
+            ),
+            (
+                "macro_rules! m { ($v:vis $n:ident) => { $v struct $n; impl $n {} } }",
+                true,
+            ),
+            (
+                "macro_rules! m { ($(#[$a:meta])* $n:ident) => ($(#[$a])* pub enum $n {}); }",
+                true,
+            ),
+            ("macro_rules! m { () => { const N: u8 = 1; } }", true),
+            ("macro_rules! m { ($x:expr) => { $x }; }", false),
+            (
+                "macro_rules! m { ($x:expr) => {{ let a = $x; a }}; }",
+                false,
+            ),
+            ("macro_rules! m { () => { const { 1 } } }", false),
+            ("macro_rules! m { ($n:ident) => { let $n = 1; } }", false),
+            ("macro_rules! m { () => { unsafe { f() } } }", false),
+        ] {
+            assert_eq!(defines_items(text), expected, "{text}");
+        }
+        let code =
+            "make!(A);\nlet a = 1;\nthread_local! { static B: u8 = 1; pub static C: u8 = 2 }";
+        let cell = Cell::parse(code).with_items_of_macros(|name| {
+            (name == "make")
+                .then(|| "macro_rules! make { ($n:ident) => { struct $n; } }".to_owned())
+        });
+        assert_eq!(texts(code, &cell.statements), ["let a = 1;"]);
+        assert_eq!((cell.items.len(), &cell.tail), (2, &None));
+        assert!(code[cell.items[1].private[0]..].starts_with("static B"));
+        assert_eq!(cell.items[1].private.len(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod building;
 mod dying;
 mod errors;
 mod exporting;
+mod fuzz;
 mod helper_crates;
 mod importing;
 mod killed;
@@ -39,6 +40,7 @@ fn main() {
         &[
             building::CHECKS,
             exporting::CHECKS,
+            fuzz::CHECKS,
             importing::CHECKS,
             meaning::CHECKS,
             surroundings::CHECKS,

@@ -34,6 +34,7 @@ pub const CHECKS: &[OwnCheck] = &[
         "definitions_that_do_not_fit_are_named",
         definitions_that_do_not_fit_are_named,
     ),
+    ("items_come_from_macros", items_come_from_macros),
     ("errors_are_the_compilers_own", errors_are_the_compilers_own),
     (
         "nothing_is_dropped_in_silence",
@@ -710,6 +711,38 @@ fn definitions_that_do_not_fit_are_named(engine: Engine, cache: &Path) {
                     ("fn f() -> u8 { 1 }\nfn g() -> u8 { f() }", Runs),
                     ("fn f() -> u16 { \"text\" }", Fails(&["E0308", "text"])),
                     ("g()", Is("1")),
+                ],
+            ),
+        ],
+    );
+}
+
+fn items_come_from_macros(engine: Engine, cache: &Path) {
+    run(
+        engine,
+        cache,
+        &[
+            (
+                "a macro of the cell's own",
+                &[
+                    (
+                        "macro_rules! unit { ($n:ident) => { #[derive(Debug)] struct $n; }; }\nunit!(Marker);",
+                        Runs,
+                    ),
+                    ("Marker", Is("Marker")),
+                    ("unit! { Other }", Runs),
+                    ("let kept = Other;\nunit!(Third);\nThird", Is("Third")),
+                    ("(kept, Marker, Third)", Is("(Other, Marker, Third)")),
+                ],
+            ),
+            (
+                "a static of a thread",
+                &[
+                    (
+                        "thread_local! { static HITS: std::cell::Cell<u32> = std::cell::Cell::new(0); }\nfn hit() -> u32 { HITS.with(|h| { h.set(h.get() + 1); h.get() }) }",
+                        Runs,
+                    ),
+                    ("hit(); hit()", Is("2")),
                 ],
             ),
         ],

@@ -1,0 +1,324 @@
+//! Random edits of a small program, against the same program compiled whole.
+//!
+//! Cells define the items of the program, edit them, make variables of its types, and read them. What a cell reads must be what the
+//! whole program says, with the items as they stand; or the variable is lost, and then something was edited since it was made.
+//!
+//! An ordinary run tries one program. `AZUREML_TEST_LONG=1` goes on for `AZUREML_TEST_SECONDS` (1800). `AZUREML_TEST_SEED` repeats one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+
+use crate::support::{OwnCheck, Recorder, plain, start};
+
+pub const CHECKS: &[OwnCheck] = &[(
+    "memory_holds_after_random_edits",
+    memory_holds_after_random_edits,
+)];
+
+/// The items of the program, each in several versions.
+const ITEMS: &[&[&str]] = &[
+    &[
+        "const N: usize = 1;",
+        "pub const N: usize = 2;",
+        "#[allow(dead_code)] const N: usize = M;",
+    ],
+    &["const M: usize = 1;", "const M: usize = 3;"],
+    &[
+        "type Num = u8;",
+        "type Num = u64;",
+        "type Num = String;",
+        "type Num = Unit;",
+    ],
+    &[
+        "mod units { pub type Unit = u8; pub struct Other; }",
+        "mod units { pub type Unit = f64; pub struct Other; }",
+        "mod units { pub type Unit = (u8, super::Tiny); pub struct Other; }",
+    ],
+    &["type Tiny = u8;", "type Tiny = u16;"],
+    &[
+        "use units::Unit;",
+        "use units::*;",
+        "use self::units::Unit as Unit;",
+    ],
+    &[
+        "use std::collections::HashMap as Map;",
+        "use std::collections::BTreeMap as Map;",
+    ],
+    &[
+        "macro_rules! field { () => { u8 } }",
+        "macro_rules! field { () => { Vec<Num> } }",
+    ],
+    &[
+        "const fn len() -> usize { 1 }",
+        "const fn len() -> usize { 2 + N }",
+    ],
+    &[
+        "trait Size { const L: usize; type Out: Default + std::fmt::Debug; }",
+        "trait Size { type Out: Default + std::fmt::Debug; const L: usize; }",
+    ],
+    &[
+        "impl Size for A { const L: usize = 1; type Out = u8; }",
+        "impl Size for A { const L: usize = 4; type Out = u8; }",
+        "impl Size for A { const L: usize = N; type Out = [Num; 2]; }",
+    ],
+    &[
+        "#[derive(Debug, Default)] struct A;",
+        "#[derive(Debug, Default)] struct A { a: u16 }",
+    ],
+    &[
+        "#[derive(Debug, Default)] struct Row { cells: [Num; N], unit: Unit }",
+        "#[derive(Debug, Default)] struct Row { unit: Unit, cells: [Num; N] }",
+        "#[repr(C)] #[derive(Debug, Default)] struct Row { cells: [Num; N], unit: Unit, wide: u64 }",
+    ],
+    &["#[derive(Debug, Default)] struct Buf([u64; <A as Size>::L]);"],
+    &["#[derive(Debug, Default)] struct Held<T: Size> { v: T::Out, n: u16 }"],
+    &["#[derive(Debug, Default)] struct Store { m: Map<u8, u32>, f: field!() }"],
+    &[
+        "#[derive(Debug, Default)] enum Either { #[default] One, Two([u16; len()]) }",
+        "#[derive(Debug, Default)] enum Either { Two([u16; len()]), #[default] One, Three(Box<Row>) }",
+    ],
+    &["#[derive(Debug, Default)] struct Deep { row: Row, either: Either, list: Vec<Buf> }"],
+    &[
+        "trait Shape { fn area(&self) -> usize; }",
+        "trait Shape { fn name(&self) -> String { String::new() } fn area(&self) -> usize; }",
+    ],
+    &["impl Shape for Row { fn area(&self) -> usize { std::mem::size_of::<Self>() } }"],
+    // What no type depends on.
+    &[
+        "fn other() -> u8 { 1 }",
+        "fn other() -> Num { Default::default() }",
+    ],
+    &[
+        "impl Row { fn own(&self) -> usize { N } }",
+        "impl Row { fn own(&self) -> usize { N + M } }",
+    ],
+];
+
+/// The types of variables, how one is made, and how `v` is read.
+const TYPES: &[(&str, &str, &str)] = &[
+    (
+        "Row",
+        "Default::default()",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Buf",
+        "Default::default()",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Held<A>",
+        "Held::<A>::default_held()",
+        "(size_of_val(&v), format!(\"{:?}\", v.v))",
+    ),
+    (
+        "Store",
+        "Default::default()",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Either",
+        "Default::default()",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Deep",
+        "Default::default()",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Vec<Row>",
+        "vec![Default::default(), Default::default()]",
+        "(size_of_val(&v[..]), format!(\"{v:?}\"))",
+    ),
+    (
+        "Option<Buf>",
+        "Some(Default::default())",
+        "(size_of_val(&v), format!(\"{v:?}\"))",
+    ),
+    (
+        "Box<dyn Shape>",
+        "Box::new(Row::default())",
+        "(0, v.area().to_string())",
+    ),
+    (
+        "Box<Deep>",
+        "Default::default()",
+        "(size_of_val(&*v), format!(\"{v:?}\"))",
+    ),
+];
+
+/// What makes a value whose type's parameter has no `Default`.
+const HELPERS: &str =
+    "impl<T: Size> Held<T> { fn default_held() -> Self { Held { v: Default::default(), n: 0 } } }";
+
+/// Numbers that look random and come again with their seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).expect("it is below a usize")
+    }
+}
+
+/// What was tried.
+#[derive(Debug, Default)]
+struct Tally {
+    programs: usize,
+    edits: usize,
+    kept: usize,
+    lost: usize,
+}
+
+fn memory_holds_after_random_edits(engine: Engine, cache: &Path) {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let is_long = number("AZUREML_TEST_LONG") == Some(1);
+    let length = Duration::from_secs(number("AZUREML_TEST_SECONDS").unwrap_or(1800));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut seed = number("AZUREML_TEST_SEED").unwrap_or(now.as_secs()) | 1;
+    let begin = Instant::now();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut tally = Tally::default();
+    let evaluator = &mut *start(engine, cache);
+    loop {
+        println!("AZUREML_TEST_SEED={seed}");
+        program(evaluator, folder.path(), Random(seed), &mut tally);
+        if !is_long || begin.elapsed() > length {
+            break;
+        }
+        seed += 2;
+    }
+    println!("{tally:?}");
+    assert!(tally.kept > 0 && tally.lost > 0, "{tally:?}");
+}
+
+fn program(evaluator: &mut dyn Evaluator, folder: &Path, mut random: Random, tally: &mut Tally) {
+    tally.programs += 1;
+    run(evaluator, ":clear");
+    let mut versions = vec![0; ITEMS.len()];
+    run(evaluator, &format!("{}\n{HELPERS}", items(&versions)));
+    let mut truth = whole(folder, &versions);
+    // For each variable the versions with which it was made, and what it was.
+    let mut made: BTreeMap<usize, (Vec<usize>, String)> = BTreeMap::new();
+    for _ in 0..20 {
+        for (index, (type_name, make, _)) in TYPES.iter().enumerate() {
+            if random.below(2) == 0 {
+                run(evaluator, &format!("let v{index}: {type_name} = {make};"));
+                made.insert(index, (versions.clone(), truth[index].clone()));
+            }
+        }
+        if random.below(2) == 0 {
+            // The next cell finds the items in a library.
+            evaluator.warm_up();
+        }
+        let mut edit = BTreeMap::new();
+        for _ in 0..=random.below(2) {
+            let item = random.below(ITEMS.len());
+            versions[item] = random.below(ITEMS[item].len());
+            edit.insert(item, ITEMS[item][versions[item]]);
+            tally.edits += 1;
+        }
+        run(
+            evaluator,
+            &edit.into_values().collect::<Vec<_>>().join("\n"),
+        );
+        truth = whole(folder, &versions);
+        for (index, (with, was)) in std::mem::take(&mut made) {
+            match value(evaluator, &named(TYPES[index].2, index)) {
+                Ok(found) => {
+                    tally.kept += 1;
+                    // Behind `dyn` the value is what it was, whatever its type is now.
+                    let expected = if TYPES[index].0.contains("dyn") {
+                        &was
+                    } else {
+                        &truth[index]
+                    };
+                    assert_eq!(found, *expected, "{}\n{}", TYPES[index].0, items(&versions));
+                    made.insert(index, (with, was));
+                }
+                Err(error) => {
+                    tally.lost += 1;
+                    assert!(
+                        error.contains("E0425") && error.contains("was lost"),
+                        "{error}"
+                    );
+                    assert_ne!(with, versions, "{} was lost", TYPES[index].0);
+                }
+            }
+        }
+    }
+}
+
+/// An expression with the variable's own name in the place of `v`.
+fn named(expression: &str, index: usize) -> String {
+    let name = format!("v{index}");
+    expression
+        .replace("&v)", &format!("&{name})"))
+        .replace("&v[", &format!("&{name}["))
+        .replace("&*v)", &format!("&*{name})"))
+        .replace("{v:?}", &format!("{{{name}:?}}"))
+        .replace(", v.", &format!(", {name}."))
+}
+
+fn items(versions: &[usize]) -> String {
+    let texts = ITEMS
+        .iter()
+        .zip(versions)
+        .map(|(item, version)| item[*version]);
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// What the whole program says of each type.
+fn whole(folder: &Path, versions: &[usize]) -> Vec<String> {
+    let mut program = format!(
+        "#![allow(warnings)]\n{}\n{HELPERS}\nfn main() {{\n",
+        items(versions)
+    );
+    for (type_name, make, read) in TYPES {
+        program += &format!("{{ let v: {type_name} = {make}; println!(\"{{:?}}\", {read}); }}\n");
+    }
+    program += "}\n";
+    let source = folder.join("whole.rs");
+    std::fs::write(&source, &program).expect("the folder is ours");
+    let binary = folder.join("whole");
+    let compiled = Command::new("rustc")
+        .args(["--edition", "2024", "-o"])
+        .args([&binary, &source])
+        .output()
+        .expect("there is a compiler");
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{program}\n{said}");
+    let printed = Command::new(&binary).output().expect("it runs").stdout;
+    String::from_utf8_lossy(&printed)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn run(evaluator: &mut dyn Evaluator, code: &str) {
+    if let Err(error) = value(evaluator, code) {
+        panic!("{code}\n{error}");
+    }
+}
+
+fn value(evaluator: &mut dyn Evaluator, code: &str) -> Result<String, String> {
+    match evaluator.execute(code, &Recorder::default()) {
+        Outcome::Ok(value) => Ok(value
+            .and_then(|value| value["text/plain"].as_str().map(str::to_owned))
+            .unwrap_or_default()),
+        Outcome::Error(error) => Err(format!("{}: {}", error.ename, plain(&error))),
+    }
+}
