@@ -30,6 +30,7 @@ mod properties;
 mod registry;
 mod session;
 mod source;
+mod statics;
 mod testing;
 mod types;
 mod uses;
@@ -556,10 +557,25 @@ impl RustcEvaluator {
             } else {
                 plan::WITH_ITEMS
             };
-            let extra: Vec<&Library> = library.iter().map(|finished| &finished.library).collect();
+            let homes = homes(session);
+            let extra = library
+                .iter()
+                .map(|finished| &finished.library)
+                .chain([&homes]);
             let file = self.write(&format!("cell_{number}"), &source)?;
-            let compiled = self.call(name, &file, &extra, Output::Check)?;
+            let statics = self.compiler.folder().join(format!("cell_{number}.so"));
+            // Statics need a library to live in.
+            let output = if session.has_new_statics() {
+                Output::Cell {
+                    library: &statics,
+                    types: None,
+                }
+            } else {
+                Output::Check
+            };
+            let compiled = self.call(name, &file, &extra.collect::<Vec<_>>(), output)?;
             if compiled.success {
+                defined.settle_statics(number, &statics);
                 self.remember(&file, &Arc::new(source));
                 return Ok(());
             }
@@ -612,7 +628,12 @@ impl RustcEvaluator {
             let (around, umbrellas) = self.around(&*session, without.as_ref());
             let source = plan.source(number, code, cell, around, &umbrellas, self.show);
             let file = self.write(&format!("cell_{number}"), &source)?;
-            let extra: Vec<&Library> = finished.iter().map(|finished| &finished.library).collect();
+            let homes = homes(session);
+            let extra = finished
+                .iter()
+                .map(|finished| &finished.library)
+                .chain([&homes]);
+            let extra: Vec<&Library> = extra.collect();
             let output = Output::Cell {
                 library: &library,
                 types: (!cell.locals.is_empty()).then_some(mir.as_path()),
@@ -628,6 +649,9 @@ impl RustcEvaluator {
                     continue;
                 }
                 self.forget(&plan.unwritable, session);
+                if finished.is_none() {
+                    session.settle_statics(number, &library);
+                }
                 let warnings = compiled
                     .messages
                     .iter()
@@ -1398,6 +1422,14 @@ fn append(answered: &mut MimeBundle, answer: MimeBundle) {
                 answered.insert(mime_type, content);
             }
         }
+    }
+}
+
+/// The libraries that the statics of a session live in.
+fn homes(session: &Session) -> Library {
+    Library {
+        linked: session.homes(),
+        ..Library::default()
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Library {
     pub(super) folders: Vec<PathBuf>,
     /// Where what they need of other languages is found, by the linker and by the loader.
     pub(super) native: Vec<PathBuf>,
+    /// Libraries that are no crates.
+    pub(super) linked: Vec<PathBuf>,
     /// A crate that must be named for its library to be linked.
     pub(super) umbrella: Option<String>,
 }
@@ -179,6 +181,9 @@ impl Compiler {
         for library in self.libraries.iter().chain(extra.iter().copied()) {
             for folder in library.folders.iter().chain(&library.native) {
                 command.arg(with("-Clink-arg=-Wl,-rpath,", folder));
+            }
+            for file in &library.linked {
+                command.arg(with("-Clink-arg=", file));
             }
         }
         let mut child = command

@@ -636,6 +636,7 @@ fn read_set(folder: &Path) -> Option<Library> {
         .map(|(name, file)| (name, folder.join(file)))
         .collect();
     let library = Library {
+        linked: Vec::new(),
         crates,
         folders: vec![folder.to_owned()],
         native: manifest

@@ -460,6 +460,12 @@ impl<'a> Graph<'a> {
         self.below(&words(file.syntax(), false))
     }
 
+    /// The definitions below code.
+    pub(super) fn below_code(&self, code: &str) -> Identity {
+        let file = SourceFile::parse(code, Edition::Edition2024).tree();
+        self.below(&words(file.syntax(), false))
+    }
+
     /// The definitions below these names.
     fn below(&self, names: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::new();

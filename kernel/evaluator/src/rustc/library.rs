@@ -65,8 +65,12 @@ impl Libraries {
             }
             state.running = Some(version);
         }
-        let mut sources = vec![plan::library(session, umbrellas)];
-        sources.extend(without.map(|session| plan::library(session, &[])));
+        let mut sources = vec![plan::library(version, session, umbrellas)];
+        sources.extend(without.map(|session| plan::library(version, session, &[])));
+        let homes = Library {
+            linked: session.homes(),
+            ..Library::default()
+        };
         let compiler = compiler.clone();
         let state = Arc::clone(&self.state);
         let ended = Arc::clone(&self.ended);
@@ -75,7 +79,7 @@ impl Libraries {
             while let Some(source) = sources.pop()
                 && !matches!(made, Made::Finished(_))
             {
-                made = compile(&compiler, version, source);
+                made = compile(&compiler, version, source, &homes);
             }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running = None;
@@ -116,7 +120,7 @@ enum Made {
     Nothing,
 }
 
-fn compile(compiler: &Compiler, version: u64, source: Source) -> Made {
+fn compile(compiler: &Compiler, version: u64, source: Source, homes: &Library) -> Made {
     let name = format!("{}_{version}", plan::WITH_ITEMS);
     let file = format!("{name}.rs");
     let library: PathBuf = compiler.folder().join(format!("lib{name}.so"));
@@ -124,7 +128,7 @@ fn compile(compiler: &Compiler, version: u64, source: Source) -> Made {
         return Made::Nothing;
     }
     let output = Output::Items { library: &library };
-    let Ok(answer) = compiler.compile(plan::WITH_ITEMS, &file, &[], output) else {
+    let Ok(answer) = compiler.compile(plan::WITH_ITEMS, &file, &[homes], output) else {
         return Made::Nothing;
     };
     if !answer.success {

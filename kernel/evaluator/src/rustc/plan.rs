@@ -6,6 +6,7 @@ use super::cell::{Cell, Local, What};
 use super::diagnostics::Message;
 use super::session::{Blame, Definition, Session, Variable};
 use super::source::{Origin, Source};
+use super::statics::exported;
 use super::types::VariableType;
 
 /// The crate of cells that hold the items of earlier cells themselves, and of the library that holds them for the others. One
@@ -30,7 +31,8 @@ pub(super) const OPENS_VALUE: &str = "(\n";
 /// What is not worth a word in a notebook.
 const QUIET: &str = "#![allow(unused, dead_code, private_interfaces, private_bounds, redundant_imports, \
                      macro_expanded_macro_exports_accessed_by_absolute_paths, non_local_definitions, \
-                     static_mut_refs, unsafe_op_in_unsafe_fn, non_snake_case)]\n#![warn(unused_must_use)]\n";
+                     static_mut_refs, unsafe_op_in_unsafe_fn, non_snake_case, \
+                     improper_ctypes, clashing_extern_declarations)]\n#![warn(unused_must_use)]\n";
 
 /// How the value of the last expression is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -463,7 +465,7 @@ impl Plan {
 }
 
 /// The library's source.
-pub(super) fn library(session: &Session, umbrellas: &[String]) -> Source {
+pub(super) fn library(number: u64, session: &Session, umbrellas: &[String]) -> Source {
     let mut source = Source::default();
     preamble(&mut source, session, umbrellas);
     for (_, import) in &session.imports {
@@ -473,7 +475,7 @@ pub(super) fn library(session: &Session, umbrellas: &[String]) -> Source {
         if let What::Macro(_) = item.what {
             source.generated("#[macro_export] ");
         }
-        definition(&mut source, item);
+        definition(&mut source, item, number);
     }
     source
 }
@@ -510,7 +512,7 @@ pub(super) fn definitions(
         // A macro is known only after its definition.
         for item in &session.items {
             if let What::Macro(_) = item.what {
-                definition(&mut source, item);
+                definition(&mut source, item, number);
             }
         }
     }
@@ -527,7 +529,7 @@ pub(super) fn definitions(
     if !from_library {
         for item in &session.items {
             if !matches!(item.what, What::Macro(_)) {
-                definition(&mut source, item);
+                definition(&mut source, item, number);
             }
         }
     }
@@ -544,19 +546,54 @@ fn preamble(source: &mut Source, session: &Session, umbrellas: &[String]) {
     }
 }
 
-/// An item as another crate must see it, also in its own crate: what is visible is part of a type's identity.
-fn definition(source: &mut Source, item: &Definition) {
+/// An item as another crate must see it, also in its own crate: what is visible is part of a type's identity. Its statics are
+/// exported where they have no home yet, and else declared as foreign.
+fn definition(source: &mut Source, item: &Definition, number: u64) {
+    let mut edits: Vec<(usize, usize, String)> = Vec::new();
+    for it in item.statics.iter() {
+        let home = item.home.as_ref().map_or(number, |home| home.cell);
+        let symbol = format!(
+            "{RESERVED}static_{home}_{}_{}",
+            item.cell,
+            item.start + it.start
+        );
+        let is_open = item
+            .private
+            .iter()
+            .any(|place| (it.start..it.end).contains(place));
+        edits.push(match item.home {
+            Some(_) => (it.start, it.end, it.declared(&symbol, is_open)),
+            None => (it.start, it.start, exported(&symbol)),
+        });
+    }
+    let is_replaced = |place: usize, edits: &[(usize, usize, String)]| {
+        edits
+            .iter()
+            .any(|(start, end, _)| (*start..*end).contains(&place))
+    };
+    let open = item
+        .private
+        .iter()
+        .filter(|place| !is_replaced(**place, &edits));
+    let open: Vec<_> = open
+        .map(|place| (*place, *place, "pub ".to_owned()))
+        .collect();
+    edits.extend(open);
+    // An attribute stands before the visibility.
+    edits.sort_by_key(|(start, _, _)| *start);
     let mut start = 0;
-    for end in item.private.iter().copied().chain([item.text.len()]) {
+    for (from, to, text) in
+        edits
+            .into_iter()
+            .chain([(item.text.len(), item.text.len(), String::new())])
+    {
         let origin = Origin::Cell {
             cell: item.cell,
             start: item.start + start,
         };
-        source.piece(origin, &item.text[start..end]);
-        if end < item.text.len() {
-            source.generated("pub ");
-        }
-        start = end;
+        source.piece(origin, &item.text[start..from]);
+        source.generated(&text);
+        start = to;
     }
     source.generated("\n");
 }

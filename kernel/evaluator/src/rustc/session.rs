@@ -1,10 +1,12 @@
 //! What earlier cells have left: attributes, imports, items and variables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cell::{Cell, Import, Item, What, mentions};
 use super::identity::{Graph, Identity, Node, changes, nodes};
+use super::statics::{Home, Static, statics};
 use super::types::short;
 
 /// The state between cells.
@@ -55,6 +57,9 @@ pub(super) struct Definition {
     pub(super) start: usize,
     /// Where `pub ` is missing for another crate, in bytes of the text.
     pub(super) private: Vec<usize>,
+    pub(super) statics: Arc<[Static]>,
+    /// Where its statics live, when a crate has them.
+    pub(super) home: Option<Arc<Home>>,
     /// What types depend on of it.
     nodes: Arc<[Node]>,
 }
@@ -132,6 +137,9 @@ impl Session {
         let checks = replaces || self.unchecked || !cell.items.is_empty() || !cell.inner.is_empty();
         // What stands inside of statements holds for this cell alone.
         self.unchecked = !cell.inner.is_empty();
+        if checks {
+            self.leave_homes();
+        }
         if checks {
             self.lose(&cell.inner)
         } else {
@@ -213,6 +221,68 @@ impl Session {
             identity,
         };
         self.variables.insert(name.to_owned(), variable);
+    }
+
+    /// The statics whose types are not what they were begin anew.
+    fn leave_homes(&mut self) {
+        let now = self.identities_of_statics();
+        for (item, identity) in self.items.iter_mut().zip(now) {
+            if item
+                .home
+                .as_ref()
+                .is_some_and(|home| !changes(&home.identity, &identity).is_empty())
+            {
+                item.home = None;
+            }
+        }
+    }
+
+    fn identities_of_statics(&self) -> Vec<Identity> {
+        if self.items.iter().all(|item| item.statics.is_empty()) {
+            return Vec::new();
+        }
+        self.with_graph(&[], |graph| {
+            let code = |item: &Definition| -> String {
+                let texts = item.statics.iter().map(|it| &item.text[it.start..it.end]);
+                texts.collect::<Vec<_>>().join("\n")
+            };
+            self.items
+                .iter()
+                .map(|item| graph.below_code(&code(item)))
+                .collect()
+        })
+    }
+
+    /// Whether there are statics that no crate has.
+    pub(super) fn has_new_statics(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| !item.statics.is_empty() && item.home.is_none())
+    }
+
+    /// The crate of a cell has the statics now that no crate had.
+    pub(super) fn settle_statics(&mut self, number: u64, library: &Path) {
+        if !self.has_new_statics() {
+            return;
+        }
+        let identities = self.identities_of_statics();
+        for (item, identity) in self.items.iter_mut().zip(identities) {
+            if !item.statics.is_empty() && item.home.is_none() {
+                item.home = Some(Arc::new(Home {
+                    library: library.to_owned(),
+                    cell: number,
+                    identity,
+                }));
+            }
+        }
+        self.version += 1;
+    }
+
+    /// The libraries that the statics live in.
+    pub(super) fn homes(&self) -> Vec<PathBuf> {
+        let homes = self.items.iter().filter_map(|item| item.home.as_ref());
+        let libraries: BTreeSet<&PathBuf> = homes.map(|home| &home.library).collect();
+        libraries.into_iter().cloned().collect()
     }
 
     /// Takes out the variables whose types are not what they were.
@@ -347,6 +417,8 @@ impl Session {
         let new = Definition {
             what: item.what.clone(),
             nodes: nodes(&text),
+            statics: statics(&text),
+            home: None,
             text,
             cell: number,
             start: item.range.start,

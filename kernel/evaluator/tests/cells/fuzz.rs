@@ -195,17 +195,30 @@ fn memory_holds_after_random_edits(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     loop {
         println!("AZUREML_TEST_SEED={seed}");
-        program(evaluator, folder.path(), Random(seed), &mut tally);
+        program(
+            evaluator,
+            folder.path(),
+            Random(seed),
+            if is_long { 20 } else { 6 },
+            &mut tally,
+        );
         if !is_long || begin.elapsed() > length {
             break;
         }
         seed += 2;
     }
     println!("{tally:?}");
-    assert!(tally.kept > 0 && tally.lost > 0, "{tally:?}");
+    assert!(tally.kept > 0, "{tally:?}");
+    assert!(!is_long || tally.lost > 0, "{tally:?}");
 }
 
-fn program(evaluator: &mut dyn Evaluator, folder: &Path, mut random: Random, tally: &mut Tally) {
+fn program(
+    evaluator: &mut dyn Evaluator,
+    folder: &Path,
+    mut random: Random,
+    steps: usize,
+    tally: &mut Tally,
+) {
     tally.programs += 1;
     run(evaluator, ":clear");
     let mut versions = vec![0; ITEMS.len()];
@@ -213,7 +226,7 @@ fn program(evaluator: &mut dyn Evaluator, folder: &Path, mut random: Random, tal
     let mut truth = whole(folder, &versions);
     // For each variable the versions with which it was made, and what it was.
     let mut made: BTreeMap<usize, (Vec<usize>, String)> = BTreeMap::new();
-    for _ in 0..20 {
+    for _ in 0..steps {
         for (index, (type_name, make, _)) in TYPES.iter().enumerate() {
             if random.below(2) == 0 {
                 run(evaluator, &format!("let v{index}: {type_name} = {make};"));
@@ -283,14 +296,14 @@ fn items(versions: &[usize]) -> String {
 
 /// What the whole program says of each type.
 fn whole(folder: &Path, versions: &[usize]) -> Vec<String> {
-    let mut program = format!(
-        "#![allow(warnings)]\n{}\n{HELPERS}\nfn main() {{\n",
-        items(versions)
+    let reads = TYPES.iter().map(|(type_name, make, read)| {
+        format!("{{ let v: {type_name} = {make}; println!(\"{{:?}}\", {read}); }}")
+    });
+    let program = format!(
+        "#![allow(warnings)]\n{}\n{HELPERS}\nfn main() {{\n{}\n}}\n",
+        items(versions),
+        reads.collect::<Vec<_>>().join("\n")
     );
-    for (type_name, make, read) in TYPES {
-        program += &format!("{{ let v: {type_name} = {make}; println!(\"{{:?}}\", {read}); }}\n");
-    }
-    program += "}\n";
     let source = folder.join("whole.rs");
     std::fs::write(&source, &program).expect("the folder is ours");
     let binary = folder.join("whole");

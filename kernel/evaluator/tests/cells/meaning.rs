@@ -35,6 +35,7 @@ pub const CHECKS: &[OwnCheck] = &[
         definitions_that_do_not_fit_are_named,
     ),
     ("items_come_from_macros", items_come_from_macros),
+    ("statics_keep_their_values", statics_keep_their_values),
     ("errors_are_the_compilers_own", errors_are_the_compilers_own),
     (
         "nothing_is_dropped_in_silence",
@@ -743,6 +744,86 @@ fn items_come_from_macros(engine: Engine, cache: &Path) {
                         Runs,
                     ),
                     ("hit(); hit()", Is("2")),
+                ],
+            ),
+        ],
+    );
+}
+
+fn statics_keep_their_values(engine: Engine, cache: &Path) {
+    run(
+        engine,
+        cache,
+        &[
+            (
+                "at any pace, and whatever else is defined",
+                &[
+                    (
+                        "use std::sync::atomic::{AtomicU32, Ordering};\nstatic COUNT: AtomicU32 = AtomicU32::new(0);\nfn tick() -> u32 { COUNT.fetch_add(1, Ordering::SeqCst) + 1 }",
+                        Runs,
+                    ),
+                    ("tick(); tick()", Is("2")),
+                    ("tick()", Is("3")),
+                    ("fn other() -> u8 { 1 }", Runs),
+                    ("tick()", Is("4")),
+                    (
+                        "fn more() -> u32 { tick() + COUNT.load(Ordering::SeqCst) }\nmore()",
+                        Is("10"),
+                    ),
+                    ("tick()", Is("6")),
+                ],
+            ),
+            (
+                "of all kinds",
+                &[
+                    (
+                        "static mut TOTAL: i32 = 0;\nfn add(n: i32) { unsafe { TOTAL += n; } }",
+                        Runs,
+                    ),
+                    ("add(5); add(6);", Runs),
+                    ("unsafe { TOTAL }", Is("11")),
+                    (
+                        "use std::sync::{LazyLock, Mutex, OnceLock};\nstatic CONFIG: OnceLock<String> = OnceLock::new();\nstatic LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());\nstatic TABLE: LazyLock<Vec<u32>> = LazyLock::new(|| { println!(\"made\"); vec![7] });\nCONFIG.set(\"on\".to_string()).unwrap();",
+                        Runs,
+                    ),
+                    ("CONFIG.get()", Is("Some(\"on\")")),
+                    (
+                        "LOG.lock().unwrap().push(\"a\".to_string());\nTABLE[0]",
+                        Shows("made"),
+                    ),
+                    ("(LOG.lock().unwrap().len(), TABLE.len())", Is("(1, 1)")),
+                    (
+                        "fn next() -> u32 { static mut N: u32 = 0; unsafe { N += 1; N } }\nnext()",
+                        Is("1"),
+                    ),
+                    ("next()", Is("2")),
+                    (
+                        "mod m { pub static S: std::sync::Mutex<u8> = std::sync::Mutex::new(1); }\n*m::S.lock().unwrap() += 1;",
+                        Runs,
+                    ),
+                    ("*m::S.lock().unwrap()", Is("2")),
+                ],
+            ),
+            (
+                "until their own cell runs again, or their type changes",
+                &[
+                    (
+                        "static N: std::sync::Mutex<u8> = std::sync::Mutex::new(1);\n*N.lock().unwrap() += 1;",
+                        Runs,
+                    ),
+                    ("*N.lock().unwrap()", Is("2")),
+                    (
+                        "static N: std::sync::Mutex<u8> = std::sync::Mutex::new(1);",
+                        Runs,
+                    ),
+                    ("*N.lock().unwrap()", Is("1")),
+                    (
+                        "#[derive(Debug)] struct P(u8);\nimpl P { const fn new() -> P { P(1) } }\nstatic ALL: std::sync::Mutex<[P; 2]> = std::sync::Mutex::new([P::new(), P::new()]);\nALL.lock().unwrap()[0].0 = 5;",
+                        Runs,
+                    ),
+                    ("ALL.lock().unwrap()[0].0", Is("5")),
+                    ("#[derive(Debug)] struct P(u64);", Runs),
+                    ("ALL.lock().unwrap()[0].0", Is("1")),
                 ],
             ),
         ],
