@@ -27,10 +27,10 @@ use crate::signer::hex;
 use azureml_wire::local::{SERVER_FILE, SOCKET_FILE, Server};
 use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use uuid::Uuid;
@@ -55,6 +55,17 @@ pub enum HomeError {
         "{0} is shared with other users\nhint: set AZUREML_LOCAL_HOME to a folder of your own, e.g. one in it"
     )]
     Shared(PathBuf),
+    /// It, or something in it, belongs to another user, who may know the key that signs.
+    #[error(
+        "{path} belongs to another user (uid {user})\n\
+         hint: set AZUREML_LOCAL_HOME to a folder of your own, or remove {path} if you know why it is there"
+    )]
+    Foreign {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Whose it is.
+        user: u32,
+    },
     /// A part of it lies elsewhere.
     #[error(
         "{path} is a link to {target}, and files move there by renaming, which no link allows\n\
@@ -209,13 +220,20 @@ impl Home {
             path: self.root.clone(),
             source,
         };
-        let mode = fs::metadata(&self.root).map_err(io)?.permissions().mode();
+        let found = fs::metadata(&self.root).map_err(io)?;
+        let mode = found.permissions().mode();
         // Such as /tmp: closing it would close it to everybody else.
         if mode & 0o1000 != 0 {
             return Err(HomeError::Shared(self.root.clone()));
         }
+        check_owner(&self.root, &found)?;
         if mode & 0o077 != 0 {
             fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        // While it was open, others may have put something there: a key that they know, an address.
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            check_owner(&entry.path(), &entry.metadata().map_err(io)?)?;
         }
         Ok(())
     }
@@ -378,6 +396,18 @@ impl Home {
     }
 }
 
+/// Refuses what belongs to anybody but this user and root.
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeError> {
+    let user = metadata.uid();
+    if user == 0 || user == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(HomeError::Foreign {
+        path: path.to_owned(),
+        user,
+    })
+}
+
 /// A file that only this user may read, to be written; one that is there is closed to others and emptied by its writer.
 pub fn private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
@@ -406,6 +436,32 @@ pub fn random() -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_user_put_there_is_not_used() {
+        if !rustix::process::geteuid().is_root() {
+            println!("not tried: it takes root to make a file of another user");
+            return;
+        }
+        for planted in ["key", SERVER_FILE, "workspace.db", "jobs"] {
+            let root = tempfile::tempdir().unwrap();
+            fs::write(root.path().join(planted), [1; 32]).unwrap();
+            std::os::unix::fs::chown(root.path().join(planted), Some(65_534), None).unwrap();
+            let home = Home::at(Some(root.path().to_owned())).unwrap();
+            let refused = home.take().expect_err("it is refused").to_string();
+            assert!(
+                refused.contains(planted) && refused.contains("65534"),
+                "{refused}"
+            );
+        }
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(root.path(), Some(65_534), None).unwrap();
+        let home = Home::at(Some(root.path().to_owned())).unwrap();
+        assert!(matches!(
+            home.take(),
+            Err(HomeError::Foreign { user: 65_534, .. })
+        ));
+    }
 
     #[test]
     fn space_is_set_aside_and_given_up_once() {
