@@ -206,9 +206,12 @@ fn signed(connection: &ConnectionInfo, rng: &mut Rng) -> Vec<u8> {
         }),
         _ => value(rng, 5),
     };
-    // No cell is compiled for it: each would take a while.
+    // No cell is compiled for it: each would take a while. And rust-analyzer is not started: the standard
+    // library alone takes about 200 MiB in it, whoever asks.
+    let compiles = msg_type == "execute_request";
+    let analyses = matches!(msg_type, "complete_request" | "inspect_request");
     let msg_type = match content["code"].as_str() {
-        Some(code) if msg_type == "execute_request" && !code.trim().is_empty() => "comm_msg",
+        Some(code) if analyses || (compiles && !code.trim().is_empty()) => "comm_msg",
         _ => msg_type,
     };
     let metadata = value(rng, 2);
