@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName, HasVisibility};
-use ra_ap_syntax::{Edition, SourceFile};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
 use super::identity::Identity;
 
@@ -64,7 +64,40 @@ fn read(item: &ast::Static) -> Option<Static> {
             .unwrap_or_default(),
         mutable: item.mut_token().is_some(),
         name: item.name()?.text().to_string(),
-        type_name: item.ty()?.syntax().text().to_string(),
+        type_name: with_lifetimes(&item.ty()?)?,
+    })
+}
+
+/// A type with the lifetimes that a static need not write, and a foreign one must. `None` where they may hide in a path.
+fn with_lifetimes(written: &ast::Type) -> Option<String> {
+    let mut text = written.syntax().text().to_string();
+    if text.contains("Cow<") && !text.contains('\'') {
+        return None;
+    }
+    let start = written.syntax().text_range().start();
+    let references = written
+        .syntax()
+        .descendants()
+        .filter_map(ast::RefType::cast);
+    let mut places: Vec<usize> = references
+        .filter(|it| it.lifetime().is_none() && !is_in_signature(it.syntax(), written.syntax()))
+        .map(|it| usize::from(it.syntax().text_range().start() - start) + 1)
+        .collect();
+    places.sort_unstable();
+    for place in places.into_iter().rev() {
+        text.insert_str(place, "'static ");
+    }
+    Some(text)
+}
+
+/// Whether a part of a type stands among the parameters or the result of a function, where a lifetime is the function's own.
+fn is_in_signature(part: &SyntaxNode, whole: &SyntaxNode) -> bool {
+    let around = part.ancestors().skip(1).take_while(|node| node != whole);
+    around.chain([whole.clone()]).any(|node| {
+        matches!(
+            node.kind(),
+            SyntaxKind::FN_PTR_TYPE | SyntaxKind::PARAM_LIST | SyntaxKind::RET_TYPE
+        ) || ast::ParenthesizedArgList::can_cast(node.kind())
     })
 }
 
@@ -108,7 +141,10 @@ mod tests {
         );
         assert_eq!(
             found[1].declared("s", true),
-            "unsafe extern \"C\" { #[link_name = \"s\"] pub safe static A: &str; }"
+            "unsafe extern \"C\" { #[link_name = \"s\"] pub safe static A: &'static str; }"
         );
+        let list = statics("static L: [(&str, fn(&str) -> &str); 1] = [];");
+        assert_eq!(list[0].type_name, "[(&'static str, fn(&str) -> &str); 1]");
+        assert!(statics("static C: Cow<str> = Cow::Borrowed(\"\");").is_empty());
     }
 }

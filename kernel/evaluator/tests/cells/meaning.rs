@@ -781,6 +781,14 @@ fn statics_keep_their_values(engine: Engine, cache: &Path) {
                         Runs,
                     ),
                     ("add(5); add(6);", Runs),
+                    (
+                        "static NAME: &str = \"n\";\nstatic RULES: [(&str, fn(&str) -> usize); 1] = [(\"len\", |text| text.len())];",
+                        Runs,
+                    ),
+                    (
+                        "(NAME, RULES[0].0, (RULES[0].1)(NAME))",
+                        Is("(\"n\", \"len\", 1)"),
+                    ),
                     ("unsafe { TOTAL }", Is("11")),
                     (
                         "use std::sync::{LazyLock, Mutex, OnceLock};\nstatic CONFIG: OnceLock<String> = OnceLock::new();\nstatic LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());\nstatic TABLE: LazyLock<Vec<u32>> = LazyLock::new(|| { println!(\"made\"); vec![7] });\nCONFIG.set(\"on\".to_string()).unwrap();",
