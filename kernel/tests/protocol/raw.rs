@@ -58,12 +58,21 @@ impl Channel {
 
     pub async fn connect(self, connection: &ConnectionInfo) -> io::Result<Box<dyn Stream>> {
         let port = self.port(connection);
-        Ok(match connection.transport {
-            Transport::TCP => Box::new(TcpStream::connect((connection.ip.as_str(), port)).await?),
-            Transport::IPC => {
-                Box::new(UnixStream::connect(format!("{}-{port}", connection.ip)).await?)
+        if connection.transport == Transport::TCP {
+            let stream = TcpStream::connect((connection.ip.as_str(), port)).await?;
+            return Ok(Box::new(stream));
+        }
+        let path = format!("{}-{port}", connection.ip);
+        loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                // As many wait as may wait to be accepted.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return Err(error),
             }
-        })
+        }
     }
 
     /// Connects and completes the handshake.
