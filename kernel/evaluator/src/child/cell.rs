@@ -62,8 +62,20 @@ fn serve() -> std::io::Result<Infallible> {
     // Without a kernel behind the socket, it has been killed meanwhile.
     let streams = connect(&socket).inspect_err(|_| programs::end(true, &tags(&socket)))?;
     watch_kernel(streams, socket.clone());
-    let runtime = runtime::load();
+    // This thread may see before the other one that the kernel is gone: a cell that prints does.
+    run_cells(commands, &mut completions, streams, &socket)
+        .inspect_err(|_| programs::end(true, &tags(&socket)))?;
+    end_with_kernel(&socket)
+}
 
+/// Runs one cell after the other, until the kernel closes the pipe.
+fn run_cells(
+    commands: impl BufRead,
+    completions: &mut File,
+    streams: &Streams,
+    socket: &Path,
+) -> std::io::Result<()> {
+    let runtime = runtime::load();
     let mut store: *mut c_void = std::ptr::null_mut();
     let mut answer = vec![0; link::MAX_INPUT];
     for line in commands.lines() {
@@ -79,7 +91,7 @@ fn serve() -> std::io::Result<Infallible> {
             writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
             continue;
         }
-        if let Err(error) = check_library(Path::new(library), &socket) {
+        if let Err(error) = check_library(Path::new(library), socket) {
             interpose::send(Frame::LoadError, error.to_string().as_bytes())?;
             exit(BROKEN);
         }
@@ -107,7 +119,7 @@ fn serve() -> std::io::Result<Infallible> {
         }
         writeln!(completions, "{EXECUTION_COMPLETE}")?;
     }
-    end_with_kernel(&socket)
+    Ok(())
 }
 
 /// What this kernel's cells and lines have started.
