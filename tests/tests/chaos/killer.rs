@@ -160,7 +160,7 @@ impl<'a> Killer<'a> {
         found.retain(|process| match process.role {
             Role::Supervisor(_) => supervisor,
             Role::Job(_) => !supervisor,
-            Role::Other => false,
+            Role::Cell | Role::Driver | Role::Other => false,
         });
         let before = std::mem::take(&mut self.seen);
         self.seen = found.iter().map(|process| process.pid).collect();

@@ -1,4 +1,4 @@
-//! Chaos: `kill -9` of whatever the local workspace consists of, at moments drawn at random.
+//! Chaos: `kill -9` of whatever the local workspace and the kernel consist of, at moments drawn at random.
 //!
 //! Clients keep a journal of what was acknowledged to them. At the end the journal is held against what is there: nothing
 //! lost, doubled or cut, no job run twice or for ever, and no process left. An ordinary run kills 60 times;
@@ -8,12 +8,13 @@ mod blobs;
 mod http;
 mod jobs;
 mod journal;
+mod kernel;
 mod killer;
 mod processes;
 mod runs;
 
 use azureml_wire::local;
-use end_to_end::{LocalWorkspace, as_client, is_long, seed};
+use end_to_end::{LocalWorkspace, as_client, binary, is_long, seed};
 use fastrand::Rng;
 use http::Service;
 use journal::Journal;
@@ -21,6 +22,7 @@ use killer::Killer;
 use processes::{MARK, Process, Role, marked};
 use rusqlite::{Connection, OpenFlags};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,44 @@ fn chaos_of_kills_loses_nothing_of_a_local_workspace() {
         Some(printed) => show(&printed),
         None => lose_nothing(),
     }
+}
+
+#[test]
+fn chaos_of_kills_leaves_nothing_of_a_kernel() {
+    let jupyter = tempfile::tempdir().expect("a temporary folder can be made");
+    let prefix = jupyter.path();
+    let printed = as_client("chaos_of_kills_leaves_nothing_of_a_kernel", |command| {
+        let installed = Command::new(binary("azureml-kernel"))
+            .args(["install", "--no-crates", "--prefix"])
+            .arg(prefix)
+            .output()
+            .expect("the kernel's binary starts");
+        assert!(installed.status.success(), "{installed:?}");
+        command
+            .env("JUPYTER_PATH", prefix.join("share/jupyter"))
+            .env("XDG_STATE_HOME", prefix.join("state"))
+            .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
+            .env(MARK, prefix);
+    });
+    match printed {
+        Some(printed) => show(&printed),
+        None => leave_nothing(),
+    }
+}
+
+fn leave_nothing() {
+    let mark = Marked(std::env::var(MARK).expect("the test sets it"));
+    let mut rng = Rng::with_seed(seed());
+    let most = if is_long() { 120 } else { 15 };
+    let begun = Instant::now();
+    let (kills, faults) = kernel::chaos(most, &mut rng, &mark.0);
+    println!(
+        "{} kills in {:.0} s: {kills:?}\n{} faults",
+        kills.values().sum::<usize>(),
+        begun.elapsed().as_secs_f64(),
+        faults.len()
+    );
+    assert!(faults.is_empty(), "there were faults");
 }
 
 /// Shows what the client printed, without what it counts as a test of its own.

@@ -18,6 +18,10 @@ pub enum Role {
     Supervisor(String),
     /// Belongs to this job.
     Job(String),
+    /// Runs the cells of a kernel.
+    Cell,
+    /// The driver of a kernel: Jupyter's own client.
+    Driver,
     /// Anything else.
     Other,
 }
@@ -30,6 +34,7 @@ impl Role {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| value)
         };
+        let is = |name: &str| command.iter().any(|part| part.ends_with(name));
         match (command, set(JOB)) {
             (_, Some(job)) => Self::Job(job.to_owned()),
             ([_, run, folder, ..], None)
@@ -37,6 +42,8 @@ impl Role {
             {
                 Self::Supervisor(job_of(folder))
             }
+            _ if is("azureml-kernel") && set("AZUREML_KERNEL_ROLE") == Some("cell") => Self::Cell,
+            _ if is("notebook_client.py") => Self::Driver,
             _ => Self::Other,
         }
     }
