@@ -116,7 +116,20 @@ pub(super) fn nodes(text: &str) -> Arc<[Node]> {
 /// The definitions in code, at any depth.
 pub(super) fn nodes_in(code: &SyntaxNode) -> Vec<Node> {
     let items = code.descendants().filter_map(ast::Item::cast);
-    items.filter_map(|item| node(&item)).collect()
+    items
+        .filter(|item| !is_expression(item))
+        .filter_map(|item| node(&item))
+        .collect()
+}
+
+/// Whether a macro is called for a value, as `format!` in a function: what it expands to defines nothing outside of it.
+fn is_expression(item: &ast::Item) -> bool {
+    let place = item.syntax().parent().map(|parent| parent.kind());
+    matches!(item, ast::Item::MacroCall(_))
+        && !matches!(
+            place,
+            None | Some(SyntaxKind::SOURCE_FILE | SyntaxKind::ITEM_LIST)
+        )
 }
 
 impl Node {
@@ -541,6 +554,18 @@ mod tests {
             graph.identity(type_name)
         };
         !changes(&of(before), &of(now)).is_empty()
+    }
+
+    #[test]
+    fn macros_in_functions_define_nothing_for_types() {
+        for (before, now) in [
+            ("", "fn f() -> String { format!(\"a\") }"),
+            ("", "fn f() { println!(); { assert!(true) } }"),
+            ("", "struct A; impl A { fn f() { println!(); } }"),
+        ] {
+            assert!(!changes_with("other::T", "", before, now), "{now}");
+        }
+        assert!(changes_with("T", "", "", "define! { T }"));
     }
 
     #[test]
