@@ -1,9 +1,9 @@
-//! What every resource of Azure Resource Manager has in common.
+//! The envelope that all Azure Resource Manager (ARM) resources share.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A resource: identity around the properties `P` of its kind.
+/// An ARM resource: identity fields around the properties `P` of its type.
 ///
 /// In a request only `properties` is set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,21 +18,22 @@ pub struct Resource<P> {
     /// The ARM type (`Microsoft.MachineLearningServices/workspaces/jobs`).
     #[serde(rename = "type", skip_serializing_if = "Option::is_none", default)]
     pub resource_type: Option<String>,
-    /// The region; workspaces and computes have one.
+    /// The Azure region; only workspaces and compute targets have one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
-    /// Tags of the resource itself; workspaces and computes have them here, assets in their properties.
+    /// Tags of the resource itself. Workspaces and compute targets have tags here, assets in their
+    /// properties.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tags: Option<crate::Bag>,
-    /// Who made it, and when.
+    /// Creation and modification metadata.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub system_data: Option<SystemData>,
-    /// What is particular to the kind of resource.
+    /// The properties that depend on the resource type.
     pub properties: P,
 }
 
 impl<P> Resource<P> {
-    /// A request body that carries `properties` alone.
+    /// Creates a request body that contains only `properties`.
     pub fn request(properties: P) -> Self {
         Self {
             id: None,
@@ -46,7 +47,7 @@ impl<P> Resource<P> {
     }
 }
 
-/// Who made and changed a resource, and when.
+/// Creation and modification metadata of a resource.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemData {
@@ -64,7 +65,7 @@ pub struct SystemData {
     pub last_modified_at: Option<DateTime<Utc>>,
 }
 
-/// The last part of an ARM id, or of `azureml:name`: a name.
+/// Returns the last part of an ARM id or of `azureml:name`, which is the name.
 pub fn last_part(id: &str) -> &str {
     id.rsplit(['/', ':']).next().unwrap_or(id)
 }
@@ -75,7 +76,7 @@ pub fn last_part(id: &str) -> &str {
 pub struct Page<T> {
     /// The resources of this page.
     pub value: Vec<T>,
-    /// Where the next page is; absent on the last one.
+    /// URL of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_link: Option<String>,
 }

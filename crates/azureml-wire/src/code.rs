@@ -1,4 +1,4 @@
-//! Code snapshots, and the pending uploads by which files reach the service.
+//! Code snapshots, and the pending uploads through which clients upload their files.
 
 use crate::Bag;
 use serde::{Deserialize, Serialize};
@@ -9,21 +9,22 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CodeVersionProperties {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Bag>,
-    /// `hash_sha256` and `hash_version`, by which an unchanged folder is found again.
+    /// `hash_sha256` and `hash_version`, which identify an unchanged folder.
     ///
-    /// The models say strings; the official client sends `hash_version` as an integer, so any value is read.
+    /// The service's models declare strings, but the official client sends `hash_version` as an
+    /// integer, so any JSON value is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<BTreeMap<String, Value>>,
-    /// Snapshots of jobs are anonymous.
+    /// Whether the asset is anonymous; code snapshots of jobs are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_anonymous: Option<bool>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
     /// Blob URL of the uploaded folder: `{container}/{folder}`.
@@ -34,10 +35,10 @@ pub struct CodeVersionProperties {
     pub provisioning_state: Option<String>,
 }
 
-/// The version of the hash rule that the official client uses.
+/// Version of the hash algorithm that the official client uses.
 pub const HASH_VERSION: &str = "202208";
 
-/// Asks for a place to upload to.
+/// A request for an upload location.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PendingUploadRequest {
@@ -49,7 +50,7 @@ pub struct PendingUploadRequest {
     pub pending_upload_type: Option<String>,
 }
 
-/// A place to upload to: always a fresh container.
+/// An upload location, always a new container.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingUploadResponse {
@@ -59,11 +60,12 @@ pub struct PendingUploadResponse {
     /// `TemporaryBlobReference`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pending_upload_type: Option<String>,
-    /// Where, and with which signature.
+    /// The container and its signature.
     pub blob_reference_for_consumption: BlobReference,
 }
 
-/// A container and the signature that opens it. Has no `Debug`: the signature is a secret.
+/// A container and the signature that grants access to it. Has no `Debug`: the signature is a
+/// secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlobReference {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A compute target. Kinds that the client does not know are read as [`Compute::Other`].
+/// A compute target. Types that the client does not support deserialize as [`Compute::Other`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "computeType")]
 #[allow(
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
     reason = "held one at a time, between reading and use"
 )]
 pub enum Compute {
-    /// A cluster whose nodes come and go.
+    /// A cluster with autoscaled nodes.
     AmlCompute(ComputeBody<AmlComputeProperties>),
-    /// A single machine of one person.
+    /// A single machine assigned to one user.
     ComputeInstance(ComputeBody<ComputeInstanceProperties>),
-    /// Any other kind; only its name is known.
+    /// Any other type; its properties are ignored.
     #[serde(other)]
     Other,
 }
 
-/// What all kinds of compute have around their own properties `P`.
+/// The fields that all compute types share, around the type's own properties `P`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ComputeBody<P> {
-    /// What it is, in words.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_location: Option<String>,
-    /// `Succeeded` when it can be used.
+    /// `Succeeded` when the compute target is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<String>,
     /// Time of creation.
@@ -42,20 +42,20 @@ pub struct ComputeBody<P> {
     /// ARM id of the machine behind an attached compute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<serde_json::Value>,
-    /// What went wrong while it was made.
+    /// Errors during provisioning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_errors: Option<serde_json::Value>,
-    /// Whether it was made elsewhere and attached.
+    /// Whether the compute target was created elsewhere and attached to the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_attached_compute: Option<serde_json::Value>,
-    /// Whether keys are refused.
+    /// Whether key-based (local) authentication is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_local_auth: Option<serde_json::Value>,
-    /// What is particular to the kind.
+    /// The properties that depend on the compute type.
     pub properties: P,
 }
 
-/// A cluster.
+/// Properties of a compute cluster.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AmlComputeProperties {
@@ -68,65 +68,65 @@ pub struct AmlComputeProperties {
     /// `Dedicated` or `LowPriority`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm_priority: Option<String>,
-    /// How far it scales.
+    /// Autoscale limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_settings: Option<ScaleSettings>,
     /// `Steady` or `Resizing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocation_state: Option<String>,
-    /// Nodes there now.
+    /// Current number of nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_node_count: Option<u32>,
-    /// Nodes that it is scaling to.
+    /// Number of nodes that the cluster is scaling to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_node_count: Option<u32>,
-    /// What the nodes are doing.
+    /// Number of nodes by state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_state_counts: Option<NodeStateCounts>,
-    /// The image of the nodes.
+    /// The virtual machine image of the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtual_machine_image: Option<serde_json::Value>,
-    /// Whether the nodes are in a network of their own.
+    /// Whether the nodes are in an isolated network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolated_network: Option<serde_json::Value>,
-    /// The account on the nodes.
+    /// Credentials of the administrator account on the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_account_credentials: Option<serde_json::Value>,
     /// The subnet of the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<serde_json::Value>,
-    /// Whether one may log in from outside: `Enabled`, `Disabled` or `NotSpecified`.
+    /// Whether SSH access from public networks is allowed: `Enabled`, `Disabled` or `NotSpecified`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_login_port_public_access: Option<serde_json::Value>,
-    /// Whether the nodes have public addresses.
+    /// Whether the nodes have public IP addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_node_public_ip: Option<serde_json::Value>,
-    /// Anything else.
+    /// Additional properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property_bag: Option<serde_json::Value>,
-    /// What went wrong with the nodes.
+    /// Errors of the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<serde_json::Value>,
-    /// When it began to scale.
+    /// Time of the last change of `allocation_state`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocation_state_transition_time: Option<serde_json::Value>,
 }
 
-/// How far a cluster scales.
+/// Autoscale limits of a cluster.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScaleSettings {
-    /// Most nodes.
+    /// Maximum number of nodes.
     pub max_node_count: u32,
-    /// Nodes kept when idle.
+    /// Minimum number of nodes, kept when the cluster is idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_node_count: Option<u32>,
-    /// ISO 8601 duration, e.g. `PT120S`.
+    /// Idle time before a node is released, an ISO 8601 duration, e.g. `PT120S`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_idle_time_before_scale_down: Option<String>,
 }
 
-/// What the nodes of a cluster are doing.
+/// Number of cluster nodes by state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "each count is named by its state")]
@@ -139,7 +139,7 @@ pub struct NodeStateCounts {
     pub preempted_node_count: u32,
 }
 
-/// A compute instance.
+/// Properties of a compute instance.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ComputeInstanceProperties {

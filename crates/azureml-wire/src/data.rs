@@ -1,4 +1,4 @@
-//! Registered data.
+//! Registered data assets.
 
 use crate::Bag;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DataVersionProperties {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
@@ -18,18 +18,18 @@ pub struct DataVersionProperties {
     pub properties: Option<Bag>,
     /// `uri_file`, `uri_folder` or `mltable`.
     pub data_type: String,
-    /// Where its files are: a datastore path or a URL.
+    /// Location of the files: a datastore path or a URL.
     pub data_uri: String,
-    /// Data that a table refers to.
+    /// URIs that an `mltable` refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub referenced_uris: Option<Vec<String>>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// Whether it has no name of its own.
+    /// Whether the asset is anonymous (has a generated name).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_anonymous: Option<bool>,
-    /// When the service removes it.
+    /// The service's automatic deletion rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_delete_setting: Option<serde_json::Value>,
     /// `Succeeded`.
@@ -40,11 +40,11 @@ pub struct DataVersionProperties {
     pub stage: Option<String>,
 }
 
-/// Data without its versions, as a list of all data gives it.
+/// A data asset without its versions, as returned by the list of data assets.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DataContainerProperties {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
@@ -55,13 +55,13 @@ pub struct DataContainerProperties {
     pub properties: Option<Bag>,
     /// `uri_file`, `uri_folder` or `mltable`.
     pub data_type: String,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// The newest version.
+    /// The latest version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_version: Option<String>,
-    /// The version that a registration without one would get.
+    /// The version assigned to the next registration that does not specify one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_version: Option<String>,
 }

@@ -3,7 +3,7 @@
 use crate::Bag;
 use serde::{Deserialize, Serialize};
 
-/// A datastore. Kinds other than blob containers are read as [`Datastore::Other`].
+/// A datastore. Types other than blob containers deserialize as [`Datastore::Other`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "datastoreType")]
 #[allow(
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 pub enum Datastore {
     /// A blob container.
     AzureBlob(AzureBlobDatastore),
-    /// Any other kind.
+    /// Any other type.
     #[serde(other)]
     Other,
 }
 
-/// A blob container, and where it is.
+/// A blob container and its location.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AzureBlobDatastore {
-    /// What it holds.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Bag>,
-    /// How it is opened: the kind alone, the secret comes from `listSecrets`.
+    /// The credential type only; `listSecrets` returns the secret.
     pub credentials: DatastoreCredentials,
-    /// Whether it is the workspace's default.
+    /// Whether this is the default datastore of the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_default: Option<bool>,
     /// The storage account.
@@ -39,7 +39,7 @@ pub struct AzureBlobDatastore {
     /// The container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    /// `core.windows.net`, or `127.0.0.1:port` of a store on loopback.
+    /// `core.windows.net`, or `127.0.0.1:port` for a store on loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// `https`, or `http` on loopback.
@@ -47,13 +47,13 @@ pub struct AzureBlobDatastore {
     pub protocol: Option<String>,
 }
 
-/// The kind of credential, without the secret.
+/// The credential type, without the secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DatastoreCredentials {
     /// `AccountKey`, `Sas`, `None`, ….
     pub credentials_type: String,
-    /// Which kind of secret `listSecrets` gives; never the secret itself.
+    /// The type of secret that `listSecrets` returns; never the secret itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub secrets: Option<SecretsKind>,
 }
@@ -67,7 +67,7 @@ impl Default for DatastoreCredentials {
     }
 }
 
-/// The kind of a secret.
+/// The type of a secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretsKind {
@@ -75,11 +75,11 @@ pub struct SecretsKind {
     pub secrets_type: String,
 }
 
-/// What `listSecrets` answers. Has no `Debug`: it holds secrets.
+/// The response of `listSecrets`. Has no `Debug`: it contains secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "secretsType")]
 pub enum DatastoreSecrets {
-    /// The key of the whole account, base64.
+    /// The key of the storage account, in base64.
     AccountKey {
         /// The key.
         key: String,
@@ -90,7 +90,7 @@ pub enum DatastoreSecrets {
         #[serde(rename = "sasToken")]
         sas_token: String,
     },
-    /// Any other kind.
+    /// Any other type.
     #[serde(other)]
     Other,
 }

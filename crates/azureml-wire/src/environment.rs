@@ -1,4 +1,4 @@
-//! Environments: what a job's process finds around it.
+//! Environments: the images and packages that jobs run in.
 
 use crate::Bag;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvironmentVersionProperties {
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
@@ -16,10 +16,10 @@ pub struct EnvironmentVersionProperties {
     /// Properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<Bag>,
-    /// Whether it was made for one job and has no name of its own.
+    /// Whether the environment is anonymous (created for one job, with a generated name).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_anonymous: Option<bool>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
     /// A container image.
@@ -37,13 +37,13 @@ pub struct EnvironmentVersionProperties {
     /// `Curated` or `UserCreated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment_type: Option<String>,
-    /// `Succeeded` once it can be used.
+    /// `Succeeded` when the environment is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<String>,
-    /// When the service builds it again.
+    /// The service's rule for rebuilding the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_rebuild: Option<serde_json::Value>,
-    /// How it serves.
+    /// Configuration for inference: routes and ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inference_config: Option<serde_json::Value>,
     /// `Production`, ….
@@ -51,7 +51,7 @@ pub struct EnvironmentVersionProperties {
     pub stage: Option<serde_json::Value>,
 }
 
-/// A Dockerfile and the folder that it is built in.
+/// A Dockerfile and its build context.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BuildContext {
@@ -62,23 +62,23 @@ pub struct BuildContext {
     pub dockerfile_path: Option<String>,
 }
 
-/// An environment without its versions, as a list of all environments gives it.
+/// An environment without its versions, as returned by the list of environments.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvironmentContainerProperties {
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Bag>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// The newest version.
+    /// The latest version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_version: Option<String>,
-    /// The version that a registration without one would get.
+    /// The version assigned to the next registration that does not specify one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_version: Option<String>,
     /// `Succeeded`.

@@ -1,37 +1,37 @@
-//! The body of every failed answer.
+//! The body of error responses.
 
 use serde::{Deserialize, Serialize};
 
 /// `{"error": {…}}`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ErrorResponse {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorDetail,
 }
 
-/// A code for programs, a message for people.
+/// An error: a code for programs and a message for users.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ErrorDetail {
     /// `UserError`, `ResourceNotFound`, `RequestInvalid`, ….
     pub code: String,
-    /// What went wrong, in words.
+    /// The error message.
     pub message: String,
-    /// What it went wrong with.
+    /// The resource or field that caused the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Errors behind this one.
+    /// The errors that caused this one.
     #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub details: Vec<ErrorDetail>,
-    /// Anything else, by type.
+    /// Additional facts, each with its type.
     #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub additional_info: Vec<AdditionalInfo>,
 }
 
-/// One further fact of an error.
+/// One additional fact of an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AdditionalInfo {
-    /// What kind of fact (`InnerError`, `Correlation`, …).
+    /// The type of the fact (`InnerError`, `Correlation`, …).
     #[serde(rename = "type")]
     pub kind: String,
     /// The fact.
@@ -40,7 +40,7 @@ pub struct AdditionalInfo {
 }
 
 impl ErrorResponse {
-    /// An error with a code and a message alone.
+    /// Creates an error that has only a code and a message.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             error: ErrorDetail {

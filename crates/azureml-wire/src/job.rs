@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A job. Kinds other than these are read as [`Job::Other`]. Has no `Debug`: the variables of its process may be
-/// secrets.
+/// A job. Other types deserialize as [`Job::Other`]. Has no `Debug`: environment variables can
+/// contain secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "jobType")]
 pub enum Job {
     /// A command that runs in an environment on a compute target.
     Command(Box<CommandJob>),
-    /// A command that is tried with many values of its hyperparameters.
+    /// A command that runs as many trials with different hyperparameters.
     Sweep(Box<SweepJob>),
-    /// Any other kind.
+    /// Any other type.
     #[serde(other)]
     Other,
 }
 
-/// A command job, as it is submitted and as it is answered. Has no `Debug`, as a [`Job`].
+/// A command job in requests and responses. Has no `Debug`, for the same reason as [`Job`].
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CommandJob {
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The name that Studio shows.
+    /// The name shown in Studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// The experiment that it belongs to; `Default` when absent.
+    /// The experiment of the job; `Default` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experiment_name: Option<String>,
-    /// The command line, with `${{inputs.name}}` and `${{outputs.name}}`.
+    /// The command line, with `${{inputs.name}}` and `${{outputs.name}}` as placeholders.
     pub command: String,
     /// ARM id of the code snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct CommandJob {
     pub compute_id: Option<String>,
     /// ARM id of the environment's version, or a curated name (`azureml:AzureML-…:33`).
     pub environment_id: String,
-    /// Variables of the process.
+    /// Environment variables of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment_variables: Option<Bag>,
     /// Tags.
@@ -52,7 +52,7 @@ pub struct CommandJob {
     /// Properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<Bag>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
     /// Inputs by name.
@@ -61,84 +61,84 @@ pub struct CommandJob {
     /// Outputs by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<BTreeMap<String, JobOutput>>,
-    /// More than one process.
+    /// Configuration of a distributed job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
-    /// Nodes, and what the container gets.
+    /// Number of nodes and settings of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<JobResources>,
-    /// How long it may take.
+    /// Limits of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<CommandJobLimits>,
-    /// Whose identity it runs with.
+    /// The identity that the job runs under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<serde_json::Value>,
-    /// The queue's tier.
+    /// The job tier of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_settings: Option<serde_json::Value>,
-    /// Who is told of its end.
+    /// Recipients of notifications about the job's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notification_setting: Option<serde_json::Value>,
-    /// ARM id of the component that it was made from.
+    /// ARM id of the component that the job was created from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component_id: Option<serde_json::Value>,
-    /// Links that belong to the job: `Tracking`, `Studio`.
+    /// Links of the job: `Tracking`, `Studio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeMap<String, JobService>>,
-    /// Where it stands; only in answers.
+    /// The status; only in responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
-    /// Read-only parameters; only in answers.
+    /// Read-only parameters; only in responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<serde_json::Value>,
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JobStatus {
-    /// Made, not yet looked at.
+    /// Created, not yet processed.
     NotStarted,
-    /// Being set up.
+    /// Starting.
     Starting,
-    /// Nodes are being made.
+    /// The nodes are being allocated.
     Provisioning,
-    /// The environment and the code are brought to the node.
+    /// The environment and the code are being copied to the node.
     Preparing,
-    /// Waits for a node.
+    /// Waiting for a node.
     Queued,
-    /// The command runs.
+    /// The command is running.
     Running,
-    /// The command has ended, outputs are being collected.
+    /// The command has ended; the outputs are being collected.
     Finalizing,
-    /// Somebody asked for its end.
+    /// Cancellation was requested.
     CancelRequested,
-    /// Ended well.
+    /// Succeeded.
     Completed,
-    /// Ended badly.
+    /// Failed.
     Failed,
-    /// Ended on request.
+    /// Canceled.
     Canceled,
-    /// The node does not answer.
+    /// The node does not respond.
     NotResponding,
-    /// Waits for somebody.
+    /// Paused until a user acts.
     Paused,
-    /// The service does not know, or says a word that we do not know.
+    /// The service reports `Unknown` or a status that this crate does not support.
     #[serde(other)]
     Unknown,
 }
 
 impl JobStatus {
-    /// Whether nothing more will happen.
+    /// Whether the status is final.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Canceled)
     }
 
-    /// Whether log streaming ends here, as in the official client.
+    /// Whether log streaming stops at this status, as in the official client.
     pub fn ends_streaming(self) -> bool {
         self.is_terminal() || matches!(self, Self::NotResponding | Self::Paused)
     }
 
-    /// The word on the wire.
+    /// Returns the name used on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotStarted => "NotStarted",
@@ -190,7 +190,7 @@ impl std::str::FromStr for JobStatus {
     }
 }
 
-/// What goes into a job.
+/// An input of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "jobInputType", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named by the models")]
@@ -204,30 +204,30 @@ pub enum JobInput {
     TritonModel(AssetInput),
 }
 
-/// A value that is put into the command line as it is.
+/// A literal value that replaces its placeholder in the command line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LiteralInput {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
     /// The value.
     pub value: String,
 }
 
-/// A file or folder that the job finds under a path.
+/// A file or folder that is available to the job under a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AssetInput {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
-    /// Where it comes from: `azureml://datastores/…/paths/…`, an ARM id, or a URL.
+    /// The source: `azureml://datastores/…/paths/…`, an ARM id or a URL.
     pub uri: String,
     /// `ReadOnlyMount`, `Download`, `Direct`, ….
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mode: Option<String>,
 }
 
-/// What comes out of a job beside `outputs/`.
+/// An output of a job besides the folder `outputs/`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "jobOutputType", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named by the models")]
@@ -241,7 +241,7 @@ pub enum JobOutput {
 }
 
 impl JobOutput {
-    /// What outputs of all kinds have.
+    /// Returns the fields that all output types share.
     pub fn asset(&self) -> &AssetOutput {
         match self {
             Self::UriFile(asset)
@@ -258,13 +258,13 @@ impl JobOutput {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AssetOutput {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The name under which it is registered.
+    /// The name under which the output is registered as a data asset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_name: Option<String>,
-    /// Where it goes; the service chooses when absent.
+    /// The destination; chosen by the service when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// `ReadWriteMount`, `Upload`, `Direct`.
@@ -272,24 +272,24 @@ pub struct AssetOutput {
     pub mode: Option<String>,
 }
 
-/// How a job's processes find each other.
+/// The launcher of a distributed job's processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "distributionType")]
 pub enum Distribution {
-    /// `torch.distributed`'s environment variables.
+    /// PyTorch: processes get the environment variables of `torch.distributed`.
     PyTorch(ProcessCount),
-    /// `mpirun`.
+    /// MPI: processes are started by `mpirun`.
     Mpi(ProcessCount),
-    /// `TF_CONFIG`.
+    /// TensorFlow: processes get `TF_CONFIG`.
     TensorFlow {
-        /// Parameter servers.
+        /// Number of parameter servers.
         #[serde(
             rename = "parameterServerCount",
             skip_serializing_if = "Option::is_none",
             default
         )]
         parameter_server_count: Option<u32>,
-        /// Workers.
+        /// Number of workers.
         #[serde(
             rename = "workerCount",
             skip_serializing_if = "Option::is_none",
@@ -299,51 +299,51 @@ pub enum Distribution {
     },
 }
 
-/// Processes on each node.
+/// Number of processes on each node.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProcessCount {
-    /// Processes on each node.
+    /// Number of processes on each node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_count_per_instance: Option<u32>,
 }
 
-/// Nodes, and what the container gets.
+/// Number of nodes and settings of the container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobResources {
     /// Number of nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_count: Option<u32>,
-    /// Machine size, for serverless compute.
+    /// The machine size for serverless compute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
     /// Properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<BTreeMap<String, serde_json::Value>>,
-    /// Arguments for docker.
+    /// Additional arguments for `docker run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_args: Option<String>,
-    /// The same as a list.
+    /// The same arguments as a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_args_list: Option<Vec<String>>,
-    /// Shared memory, e.g. `2g`.
+    /// Size of the shared memory, e.g. `2g`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<String>,
 }
 
-/// How long a command job may take.
+/// Limits of a command job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandJobLimits {
     /// `Command`.
     pub job_limits_type: String,
-    /// ISO 8601 duration, e.g. `PT5M`.
+    /// Maximum run time, an ISO 8601 duration, e.g. `PT5M`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timeout: Option<String>,
 }
 
-/// A link that belongs to a job.
+/// A link or an interactive service of a job.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobService {
@@ -353,19 +353,19 @@ pub struct JobService {
     /// The URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The port, for interactive services.
+    /// The port of an interactive service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Where the service stands.
+    /// The status of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The nodes that it runs on.
+    /// The nodes that the service runs on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<serde_json::Value>,
     /// Properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<serde_json::Value>,
-    /// What went wrong with it.
+    /// The error of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<serde_json::Value>,
 }

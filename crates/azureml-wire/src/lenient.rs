@@ -1,8 +1,8 @@
-//! Reading what services write: `null` where the models have a list or a bag, integers as text.
+//! Lenient deserialization of service responses: `null` for a list or a bag, integers as strings.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// `null` reads as the default, as an absent member does.
+/// Deserializes `null` as the default value, like an absent member.
 pub fn null_as_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Default + Deserialize<'de>,
@@ -11,12 +11,13 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Protocol buffers write 64-bit integers as text, MLflow's own server as numbers.
+/// Deserializes an integer from a number or a string. Protocol buffers encode 64-bit integers as
+/// strings in JSON, MLflow's own server as numbers.
 pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     value(Integer::deserialize(deserializer)?)
 }
 
-/// As [`integer`], where there may be none.
+/// Like [`integer`], for optional members.
 pub fn optional_integer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<i64>, D::Error> {

@@ -1,10 +1,13 @@
-//! The REST subset of Azure Machine Learning that the client (`azureml`) and the local workspace (`azureml-local`) share.
+//! The subset of the Azure Machine Learning REST API that the client (`azureml`) and the local
+//! workspace (`azureml-local`) share.
 //!
-//! Types carry the member names of the service's 2025-12-01 models. Absent members are left out, never sent as `null`.
-//! Nothing here knows an HTTP stack or a store: [`routes`] builds paths, the other modules hold what travels.
+//! Types use the member names of the service's 2025-12-01 models. Absent members are omitted, never
+//! sent as `null`. This crate contains neither an HTTP client nor storage: [`routes`] builds paths,
+//! the other modules define request and response bodies.
 //!
-//! Reading is lenient (the service adds members at will); the local workspace adds the strictness of the real
-//! service (unknown members are refused) where it reads requests.
+//! Deserialization is lenient, because the service adds members at any time. The local workspace
+//! itself adds the strictness of the real service (unknown members are rejected) when it reads
+//! requests.
 
 pub mod arm;
 pub mod code;
@@ -23,5 +26,6 @@ pub mod run_history;
 pub mod sweep;
 pub mod workspace;
 
-/// A bag of strings: tags, properties, environment variables. Sorted, so that requests are reproducible.
+/// A map of strings: tags, properties, environment variables. Sorted, so that requests are
+/// reproducible.
 pub type Bag = std::collections::BTreeMap<String, String>;

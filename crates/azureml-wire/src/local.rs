@@ -1,4 +1,4 @@
-//! How a client finds the local workspace on this machine.
+//! How clients locate the local workspace on this machine.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -14,7 +14,7 @@ pub const RESOURCE_GROUP: &str = "local";
 /// The name of the local workspace.
 pub const WORKSPACE_NAME: &str = "local";
 
-/// The local workspace's scope.
+/// Returns the scope of the local workspace.
 pub fn scope() -> crate::routes::WorkspaceScope {
     crate::routes::WorkspaceScope {
         subscription_id: SUBSCRIPTION_ID.to_owned(),
@@ -23,40 +23,46 @@ pub fn scope() -> crate::routes::WorkspaceScope {
     }
 }
 
-/// Environment variables that both ends read; declared here and nowhere else.
+/// Environment variables that both the client and the local workspace read. All are declared here.
 pub mod env {
     /// The local workspace's home folder; default: `azureml-local` in the user's data folder.
     pub const HOME: &str = "AZUREML_LOCAL_HOME";
-    /// The program to start; default: `azureml-local` beside the current program, else on `PATH`.
+    /// The local workspace's executable; default: `azureml-local` beside the current program, else
+    /// on `PATH`.
     pub const BIN: &str = "AZUREML_LOCAL_BIN";
-    /// `off` forbids the local workspace.
+    /// `off` disables the local workspace.
     pub const SWITCH: &str = "AZUREML_LOCAL";
-    /// A file to which the local workspace appends every exchange in JSON, one object a line, without secrets.
+    /// A file to which the local workspace appends each request and its response as one line of
+    /// JSON, without secrets.
     pub const TRACE: &str = "AZUREML_LOCAL_TRACE";
-    /// What the local workspace writes to its log, as `tracing` filters have it; default: `info`.
+    /// The local workspace's log filter, in the syntax of `tracing`; default: `info`.
     pub const LOG: &str = "AZUREML_LOCAL_LOG";
-    /// Set in a job: the Unix socket on which the local workspace answers, whatever its port is.
+    /// Set in a job: the Unix socket of the local workspace. Unlike the port, it does not change.
     pub const SOCKET: &str = "AZUREML_SERVICE_SOCKET";
-    /// Set in a job: its folder, by which the local workspace knows the processes that belong to it.
+    /// Set in a job: the job's folder, by which the local workspace identifies the job's processes.
     pub const JOB: &str = "AZUREML_JOB_FOLDER";
-    /// The folder of libtorch that jobs get; default: the user's cache.
+    /// The libtorch folder that jobs use; default: the user's cache.
     pub const LIBTORCH: &str = "AZUREML_LIBTORCH";
 }
 
-/// The file in the home folder in which a running local workspace says where it is.
+/// The file in the home folder to which a running local workspace writes its address.
 pub const SERVER_FILE: &str = "server.json";
 
-/// The Unix socket in the home folder on which a running local workspace answers its own user's programs.
+/// The Unix socket in the home folder on which a running local workspace serves its user's
+/// programs.
 ///
-/// The port on loopback belongs to whoever takes it first, another user included; a name in a folder that is closed to other
-/// users belongs to the folder's owner. What holds a token, source or variables is therefore sent through the socket alone.
+/// Any user of the machine can take a port on loopback first. A name in a folder that is closed to
+/// other users belongs to the folder's owner. Requests that contain a token, source code or
+/// variables are therefore sent only through the socket.
 pub const SOCKET_FILE: &str = "server.sock";
 
-/// The longest path of a Unix socket (`sun_path` without its final NUL).
+/// Maximum length in bytes of a Unix socket's path (`sun_path` without its terminating NUL).
 const SOCKET_PATH: usize = 107;
 
-/// A path to the same socket that the system takes: one that is too long leads through an open descriptor of its folder,
-/// which stays open for as long as this process lives, because clients connect again and again.
+/// Returns a path to the same socket that is short enough for `connect` and `bind`.
+///
+/// For a path that is too long, the result leads through an open descriptor of its folder. The
+/// descriptor stays open for the lifetime of the process, because clients connect repeatedly.
 pub fn socket_address(socket: &Path) -> io::Result<PathBuf> {
     if socket.as_os_str().len() <= SOCKET_PATH {
         return Ok(socket.to_owned());
@@ -70,16 +76,16 @@ pub fn socket_address(socket: &Path) -> io::Result<PathBuf> {
         .join(name))
 }
 
-/// Where a running local workspace answers. `Debug` hides the token.
+/// The address of a running local workspace. `Debug` hides the token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Server {
     /// `http://127.0.0.1:port`.
     pub url: String,
-    /// The bearer token of every call.
+    /// The bearer token that every request must carry.
     pub token: String,
-    /// Its process.
+    /// The process id.
     pub pid: u32,
-    /// Its version; a client starts a new one when they differ and no job runs.
+    /// The version. A client of another version starts a new local workspace if no job is running.
     pub version: String,
 }
 
@@ -93,7 +99,8 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The local workspace's home folder: `$AZUREML_LOCAL_HOME`, else `azureml-local` in the user's data folder.
+/// Returns the local workspace's home folder: `$AZUREML_LOCAL_HOME`, else `azureml-local` in the
+/// user's data folder.
 ///
 /// `None` when neither the variable nor `XDG_DATA_HOME` nor `HOME` is set.
 pub fn home() -> Option<PathBuf> {
@@ -103,7 +110,7 @@ pub fn home() -> Option<PathBuf> {
     user_folder("XDG_DATA_HOME", ".local/share").map(|data| data.join("azureml-local"))
 }
 
-/// The folder in which the project keeps what it fetches for the user (libtorch): `azureml` in the user's cache.
+/// Returns the folder for downloads (libtorch): `azureml` in the user's cache.
 pub fn cache() -> Option<PathBuf> {
     user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("azureml"))
 }

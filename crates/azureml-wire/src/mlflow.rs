@@ -1,4 +1,4 @@
-//! MLflow's tracking REST, as far as metrics, parameters and tags go.
+//! The subset of MLflow's tracking REST API for metrics, parameters, tags and data set inputs.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 pub struct Metric {
     /// The metric's name.
     pub key: String,
-    /// The value; `NaN`, `Infinity` and `-Infinity` travel as text, as in MLflow's own JSON.
+    /// The value. `NaN`, `Infinity` and `-Infinity` are encoded as strings, as in MLflow's own
+    /// JSON.
     #[serde(with = "number")]
     pub value: f64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     #[serde(deserialize_with = "crate::lenient::integer")]
     pub timestamp: i64,
     /// The step; 0 when the metric has none.
@@ -18,7 +19,7 @@ pub struct Metric {
     pub step: i64,
 }
 
-/// Floating point numbers as MLflow's JSON has them.
+/// Floating-point numbers in the encoding of MLflow's JSON.
 mod number {
     use serde::de::{Deserializer, Error, Unexpected};
     use serde::{Deserialize, Serializer};
@@ -45,7 +46,7 @@ mod number {
             Value::Number(number) => number
                 .as_f64()
                 .ok_or_else(|| D::Error::custom("a number that no f64 holds")),
-            // `f64::from_str` knows `NaN`, `Infinity` and `-Infinity`.
+            // `f64::from_str` accepts `NaN`, `Infinity` and `-Infinity`.
             Value::String(text) => text
                 .parse()
                 .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"a number")),
@@ -57,51 +58,51 @@ mod number {
 /// One parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Param {
-    /// Its name.
+    /// The name.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTag {
-    /// Its name.
+    /// The name.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
-/// A dataset that runs read.
+/// A dataset that runs use as an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What tells its content from others.
+    /// A digest of the content.
     pub digest: String,
-    /// The kind of its source.
+    /// The type of the source.
     pub source_type: String,
-    /// Where it comes from, as JSON in a text.
+    /// The source, as JSON in a string.
     pub source: String,
-    /// Its columns, as JSON in a text.
+    /// The columns, as JSON in a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Its size and the like, as JSON in a text.
+    /// Statistics such as the size, as JSON in a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
 }
 
-/// A dataset that a run has read.
+/// A dataset that is an input of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetInput {
-    /// What it was read for and the like.
+    /// Tags of the input, e.g. its context (training, evaluation).
     #[serde(default)]
     pub tags: Vec<RunTag>,
     /// The dataset.
     pub dataset: Dataset,
 }
 
-/// `POST runs/log-batch`: at most 1000 metrics, 100 parameters and 100 tags.
+/// The request of `POST runs/log-batch`: at most 1000 metrics, 100 parameters and 100 tags.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogBatch {
@@ -118,7 +119,7 @@ pub struct LogBatch {
     pub tags: Vec<RunTag>,
 }
 
-/// `GET runs/get`.
+/// The response of `GET runs/get`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GetRun {
     /// The run.
@@ -133,12 +134,12 @@ pub struct Run {
     /// Latest metrics, parameters and tags.
     #[serde(default)]
     pub data: RunData,
-    /// What it has read.
+    /// The inputs of the run.
     #[serde(default)]
     pub inputs: RunInputs,
 }
 
-/// What a run has read.
+/// The inputs of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInputs {
@@ -151,11 +152,11 @@ pub struct RunInputs {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
-    /// The run's id: the job's name.
+    /// The run's id, which is the job's name.
     pub run_id: String,
-    /// The same, under its older name.
+    /// The same id under its deprecated name.
     pub run_uuid: String,
-    /// The name that people see.
+    /// The display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_name: Option<String>,
     /// The experiment.
@@ -165,13 +166,13 @@ pub struct RunInfo {
     pub user_id: Option<String>,
     /// `RUNNING`, `SCHEDULED`, `FINISHED`, `FAILED`, `KILLED`.
     pub status: String,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::lenient::optional_integer"
     )]
     pub start_time: Option<i64>,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::lenient::optional_integer"
@@ -196,13 +197,13 @@ pub struct RunData {
     pub tags: Vec<RunTag>,
 }
 
-/// `GET metrics/get-history`.
+/// The response of `GET metrics/get-history`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MetricHistory {
-    /// Every value, in the order of logging.
+    /// All values, in the order in which they were logged.
     pub metrics: Vec<Metric>,
-    /// Where to go on.
+    /// Token of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
 }

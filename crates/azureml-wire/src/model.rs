@@ -8,31 +8,32 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModelVersionProperties {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Tags; answers always carry them (the official client relies on it).
+    /// Tags; always present in responses, because the official client requires them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Bag>,
-    /// Properties; answers always carry them.
+    /// Properties; always present in responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<Bag>,
-    /// Flavours; answers always carry them.
+    /// MLflow flavors; always present in responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flavors: Option<BTreeMap<String, serde_json::Value>>,
-    /// The job that made it.
+    /// The job that created the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_name: Option<String>,
     /// `custom_model`, `mlflow_model` or `triton_model`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_type: Option<String>,
-    /// Where its files are: `azureml://jobs/{job}/outputs/artifacts/paths/…`, a datastore path or a blob URL.
+    /// Location of the files: `azureml://jobs/{job}/outputs/artifacts/paths/…`, a datastore path or
+    /// a blob URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_uri: Option<String>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// Whether it has no name of its own.
+    /// Whether the asset is anonymous (has a generated name).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_anonymous: Option<bool>,
     /// `Succeeded`.
@@ -41,16 +42,16 @@ pub struct ModelVersionProperties {
     /// `Production`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// The data that it was trained with.
+    /// The data sets that the model was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datasets: Option<serde_json::Value>,
 }
 
-/// A model without its versions.
+/// A model without its versions, as returned by the list of models.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModelContainerProperties {
-    /// What it is.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tags.
@@ -59,13 +60,13 @@ pub struct ModelContainerProperties {
     /// Properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<Bag>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// The newest version.
+    /// The latest version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_version: Option<String>,
-    /// The version that a registration without one would get.
+    /// The version assigned to the next registration that does not specify one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_version: Option<String>,
 }

@@ -1,13 +1,13 @@
-//! Paths of the calls, without a host and without a query.
+//! Request paths, without host and query.
 //!
-//! Everything that comes from a person (names, versions) is percent-encoded here and nowhere else.
+//! User input (names, versions) is percent-encoded only in this module.
 
 use std::fmt;
 
-/// The `api-version` that the client sends; the newest stable one.
+/// The `api-version` that the client sends: the latest stable version.
 pub const API_VERSION: &str = "2025-12-01";
 
-/// Which workspace: the three names that its ARM id is made of.
+/// The scope of a workspace: the three names in its ARM id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkspaceScope {
     /// The subscription's id.
@@ -19,7 +19,7 @@ pub struct WorkspaceScope {
 }
 
 impl fmt::Display for WorkspaceScope {
-    /// The workspace's ARM id, which is also the path of its calls.
+    /// Formats the workspace's ARM id, which is also the path prefix of its requests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -32,7 +32,7 @@ impl fmt::Display for WorkspaceScope {
 }
 
 impl WorkspaceScope {
-    /// The ARM id of something in the workspace, from alternating kinds and names:
+    /// Returns the ARM id of a resource in the workspace, from alternating types and names:
     /// `["jobs", "mighty_fox"]`, `["environments", "rust-tch-gpu", "versions", "1"]`.
     pub fn path<S: AsRef<str>>(&self, parts: impl IntoIterator<Item = S>) -> String {
         let mut path = self.to_string();
@@ -43,14 +43,16 @@ impl WorkspaceScope {
         path
     }
 
-    /// Run history's path of a run, below the discovered `api` root; `rest` is `/details`, `/artifacts`, … or empty.
+    /// Returns the run history path of a run, relative to the discovered `api` root. `rest` is
+    /// `/details`, `/artifacts`, … or empty.
     pub fn run_history(&self, run: &str, rest: &str) -> String {
         format!("/history/v1.0{self}/runs/{}{rest}", encode(run))
     }
 
-    /// Run history's path of a run's artifacts, below the discovered `api` root. `rest` is empty for the listing
-    /// (`GET`, paged by `?continuationToken=`), `/contentinfo` (`GET`, `?path=`) for [`ArtifactContent`], or
-    /// `/batch/metadata` (`POST` of [`ArtifactPaths`]) for places to upload to.
+    /// Returns the run history path of a run's artifacts, relative to the discovered `api` root.
+    /// `rest` is empty for the list (`GET`, paged by `?continuationToken=`), `/contentinfo` (`GET`,
+    /// `?path=`) for [`ArtifactContent`], or `/batch/metadata` (`POST` of [`ArtifactPaths`]) for
+    /// upload URLs.
     ///
     /// [`ArtifactContent`]: crate::run_history::ArtifactContent
     /// [`ArtifactPaths`]: crate::run_history::ArtifactPaths
@@ -62,13 +64,14 @@ impl WorkspaceScope {
         )
     }
 
-    /// MLflow's path of `call` (`runs/get`), below the tracking service's host.
+    /// Returns the path of the MLflow call `call` (`runs/get`), relative to the host of the
+    /// tracking service.
     pub fn mlflow(&self, call: &str) -> String {
         format!("/mlflow/v2.0{self}/api/2.0/mlflow/{call}")
     }
 }
 
-/// Percent-encodes one path segment: all but unreserved characters.
+/// Percent-encodes one path segment: all characters except the unreserved ones (RFC 3986).
 pub fn encode(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {

@@ -1,4 +1,4 @@
-//! Run history: the data plane's view of a job while it runs.
+//! Run history: the data-plane API that reports the status, logs and artifacts of a job.
 
 use crate::Bag;
 use crate::error::ErrorResponse;
@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The key in [`RunDetails::properties`] under which the local workspace gives a run's [`StatusChange`]s, as JSON text.
+/// The key in [`RunDetails::properties`] under which the local workspace returns a run's
+/// [`StatusChange`]s, as JSON in a string.
 pub const STATUS_HISTORY: &str = "azureml.status_history";
 
-/// What `…/runs/{name}/details` answers. Has no `Debug`: the URLs of its logs are secrets.
+/// The response of `…/runs/{name}/details`. Has no `Debug`: the URLs of the logs are secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
@@ -19,43 +20,45 @@ pub struct RunDetails {
     /// The compute target.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: JobStatus,
-    /// When the command began.
+    /// Time at which the command started.
     #[serde(default)]
     pub start_time_utc: Option<DateTime<Utc>>,
-    /// When the job ended.
+    /// Time at which the job ended.
     #[serde(default)]
     pub end_time_utc: Option<DateTime<Utc>>,
-    /// Log files by name (`user_logs/std_log.txt`), each with a URL that needs no further credential. The URLs are secrets.
+    /// URLs of the log files by name (`user_logs/std_log.txt`). The URLs are secrets: they give
+    /// access without a further credential.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub log_files: BTreeMap<String, String>,
     /// Properties.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub properties: Bag,
-    /// Why it failed.
+    /// The error of a failed run.
     #[serde(default)]
     pub error: Option<ErrorResponse>,
-    /// What else there is to say.
+    /// Warnings.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub warnings: Vec<RunWarning>,
 }
 
-/// A run, as `…/runs/{name}` and its children are answered. A run need not be a job: a program may make some within its own.
+/// A run in the responses of `…/runs/{name}` and its children. Not every run is a job: a program
+/// can create child runs within its own run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// Its id; the name of a job.
+    /// The run id; for a job, its name.
     pub run_id: String,
-    /// The run that it belongs to.
+    /// Id of the parent run.
     #[serde(default)]
     pub parent_run_id: Option<String>,
-    /// The name that people see.
+    /// The display name.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: JobStatus,
-    /// When it was made.
+    /// Time of creation.
     #[serde(default)]
     pub created_utc: Option<DateTime<Utc>>,
     /// The compute target.
@@ -75,34 +78,34 @@ pub struct Run {
 pub struct RunPage {
     /// The runs of this page.
     pub value: Vec<Run>,
-    /// Where to go on.
+    /// Token of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub continuation_token: Option<String>,
-    /// The URL of the next page; absent on the last one.
+    /// URL of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_link: Option<String>,
 }
 
-/// One remark about a run.
+/// A warning about a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunWarning {
-    /// Where it comes from.
+    /// The source of the warning.
     #[serde(default)]
     pub source: Option<String>,
-    /// The remark.
+    /// The message.
     pub message: String,
 }
 
-/// One step of a run's status path.
+/// One entry of a run's status history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusChange {
-    /// The status that it came to.
+    /// The new status.
     pub status: JobStatus,
-    /// When.
+    /// Time of the change.
     pub time: DateTime<Utc>,
 }
 
-/// One file of a run, as `…/runs/{name}/artifacts` lists them.
+/// One file of a run, as listed by `…/runs/{name}/artifacts`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
@@ -114,7 +117,7 @@ pub struct Artifact {
     /// `dcid.{run}`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub container: Option<String>,
-    /// Size in bytes; the local workspace says it, the service not always.
+    /// Size in bytes. The local workspace always returns it, the service only sometimes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub content_length: Option<u64>,
 }
@@ -125,15 +128,15 @@ pub struct Artifact {
 pub struct ArtifactPage {
     /// The artifacts of this page.
     pub value: Vec<Artifact>,
-    /// Where to go on.
+    /// Token of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub continuation_token: Option<String>,
-    /// The URL of the next page; absent on the last one.
+    /// URL of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_link: Option<String>,
 }
 
-/// Which artifacts are going to be uploaded (`POST …/artifacts/batch/metadata`).
+/// The request of `POST …/artifacts/batch/metadata`: the artifacts to upload.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArtifactPaths {
@@ -141,7 +144,7 @@ pub struct ArtifactPaths {
     pub paths: Vec<ArtifactPath>,
 }
 
-/// One file that is going to be uploaded.
+/// One file to upload.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArtifactPath {
@@ -152,23 +155,25 @@ pub struct ArtifactPath {
     pub tags: Option<Bag>,
 }
 
-/// Where files can be uploaded to (each `PUT` as a block blob), by path. Has no `Debug`: the URLs are secrets.
+/// The upload URLs of artifacts by path; each accepts a `PUT` of a block blob. Has no `Debug`: the
+/// URLs are secrets.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ArtifactUploads {
-    /// The artifacts made.
+    /// The created artifacts by path.
     pub artifacts: BTreeMap<String, Artifact>,
-    /// Their places, by path.
+    /// The upload URLs by path.
     pub artifact_content_information: BTreeMap<String, ArtifactContent>,
-    /// What was refused, by path.
+    /// Errors of the rejected artifacts by path.
     pub errors: BTreeMap<String, ErrorResponse>,
 }
 
-/// Where one artifact can be read without a further credential. Has no `Debug`: the URL is a secret.
+/// A URL that gives access to one artifact without a further credential. Has no `Debug`: the URL is
+/// a secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactContent {
-    /// A URL with its own signature.
+    /// A signed URL.
     pub content_uri: String,
     /// `ExperimentRun`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -181,7 +186,7 @@ pub struct ArtifactContent {
     pub path: Option<String>,
 }
 
-/// What `PATCH …/runs/{name}` takes: tags and properties to add to a run.
+/// The request of `PATCH …/runs/{name}`: tags and properties to add to a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModifyRun {

@@ -1,4 +1,4 @@
-//! Sweep jobs: one command, tried with many values of its hyperparameters.
+//! Sweep jobs: hyperparameter search with many trials of one command.
 
 use crate::Bag;
 use crate::job::{Distribution, JobInput, JobOutput, JobResources, JobService, JobStatus};
@@ -6,44 +6,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The tag of a trial that holds its hyperparameters, as a JSON object in text.
+/// The tag of a trial that contains its hyperparameters, as a JSON object in a string.
 pub const HYPERPARAMETERS: &str = "hyperparameters";
-/// The property of a sweep that names its best trial so far.
+/// The property of a sweep that contains the id of its best trial so far.
 pub const BEST_CHILD: &str = "best_child_run_id";
-/// The property of a sweep that holds the best trial's metric, as text.
+/// The property of a sweep that contains the best trial's metric, as a string.
 pub const BEST_SCORE: &str = "score";
 
-/// The most trials of one sweep, and how many there are when it does not say.
+/// The maximum and the default number of trials of a sweep.
 pub const MOST_TRIALS: u32 = 1000;
 
-/// A sweep job, as it is submitted and as it is answered. Has no `Debug`, as a [`Job`](crate::job::Job).
+/// A sweep job in requests and responses. Has no `Debug`, for the same reason as
+/// [`Job`](crate::job::Job).
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SweepJob {
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The name that Studio shows.
+    /// The name shown in Studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// The experiment that it belongs to; `Default` when absent.
+    /// The experiment of the job; `Default` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experiment_name: Option<String>,
     /// ARM id of the compute target of the trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_id: Option<String>,
-    /// What each trial runs, with `${{search_space.name}}` where a value goes.
+    /// The command of each trial, with `${{search_space.name}}` as placeholders of the values.
     pub trial: TrialComponent,
-    /// The values that are tried, by the name of the hyperparameter.
+    /// The search space by the name of the hyperparameter.
     pub search_space: BTreeMap<String, Values>,
-    /// How they are chosen.
+    /// The algorithm that chooses the values.
     pub sampling_algorithm: SamplingAlgorithm,
-    /// What is best.
+    /// The metric to optimize and its direction.
     pub objective: Objective,
-    /// When a trial without prospects is ended.
+    /// The early termination policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_termination: Option<EarlyTermination>,
-    /// How many trials, and how long they may take.
+    /// Limits on the number and the duration of trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<SweepJobLimits>,
     /// Inputs of each trial, by name.
@@ -58,33 +59,33 @@ pub struct SweepJob {
     /// Properties; in answers [`BEST_CHILD`] is among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<Bag>,
-    /// Whether it is hidden.
+    /// Whether the asset is archived (hidden from lists).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_archived: Option<bool>,
-    /// The trials' resources, where older models have them.
+    /// The trials' resources, at the place used by older versions of the models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<JobResources>,
-    /// Whose identity it runs with.
+    /// The identity that the job runs under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Value>,
-    /// The queue's tier.
+    /// The job tier of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_settings: Option<Value>,
-    /// Who is told of its end.
+    /// Recipients of notifications about the job's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notification_setting: Option<Value>,
-    /// ARM id of the component that it was made from.
+    /// ARM id of the component that the job was created from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component_id: Option<Value>,
-    /// Links that belong to the job.
+    /// Links of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeMap<String, JobService>>,
-    /// Where it stands; only in answers.
+    /// The status; only in responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
 }
 
-/// What each trial runs. Has no `Debug`: the variables of its process may be secrets.
+/// The command of each trial. Has no `Debug`: environment variables can contain secrets.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrialComponent {
@@ -95,36 +96,36 @@ pub struct TrialComponent {
     pub code_id: Option<String>,
     /// ARM id of the environment's version.
     pub environment_id: String,
-    /// Variables of the process.
+    /// Environment variables of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment_variables: Option<Bag>,
-    /// More than one process.
+    /// Configuration of a distributed job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
-    /// Nodes, and what the container gets.
+    /// Number of nodes and settings of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<JobResources>,
 }
 
-/// How the values of trials are chosen.
+/// The algorithm that chooses the values of trials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "samplingAlgorithmType")]
 pub enum SamplingAlgorithm {
-    /// Every combination, once.
+    /// Grid search: each combination once.
     Grid,
-    /// By chance.
+    /// Random search.
     Random {
         /// `Random` or `Sobol`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rule: Option<String>,
-        /// The same seed gives the same values.
+        /// The seed; equal seeds produce equal values.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         seed: Option<u64>,
-        /// The base of logarithms, where older models have it.
+        /// The base of logarithms, a member of older versions of the models.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         logbase: Option<Value>,
     },
-    /// By what the trials before it have shown.
+    /// Bayesian optimization, based on the results of earlier trials.
     Bayesian,
 }
 
@@ -138,30 +139,31 @@ impl Default for SamplingAlgorithm {
     }
 }
 
-/// What is best.
+/// The metric to optimize and its direction.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Objective {
-    /// Whether small or great values are good.
+    /// The direction of optimization.
     pub goal: Goal,
-    /// The metric that the trials are compared by.
+    /// The metric by which trials are compared.
     pub primary_metric: String,
 }
 
-/// Whether small or great values of a metric are good. The official client writes them in lower case, too.
+/// The direction of optimization. The official client also writes the names in lower case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {
-    /// Small ones, as of a loss.
+    /// Small values are better, e.g. of a loss.
     #[serde(alias = "minimize")]
     Minimize,
-    /// Great ones, as of an accuracy.
+    /// Large values are better, e.g. of an accuracy.
     #[default]
     #[serde(alias = "maximize")]
     Maximize,
 }
 
 impl Goal {
-    /// Whether `value` is better than `other`. No number is better than none.
+    /// Whether `value` is better than `other`. `NaN` is never better and nothing is better than
+    /// `NaN`.
     pub fn is_better(self, value: f64, other: f64) -> bool {
         match self {
             Self::Minimize => value < other,
@@ -169,7 +171,7 @@ impl Goal {
         }
     }
 
-    /// The best of some values; those that are no numbers are left out.
+    /// Returns the best of the finite values; NaN and infinities are ignored.
     pub fn best(self, values: impl IntoIterator<Item = f64>) -> Option<f64> {
         let finite = values.into_iter().filter(|value| value.is_finite());
         match self {
@@ -179,86 +181,88 @@ impl Goal {
     }
 }
 
-/// How many trials, and how long they may take.
+/// Limits on the number and the duration of trials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SweepJobLimits {
     /// `Sweep`.
     pub job_limits_type: String,
-    /// ISO 8601 duration of the whole.
+    /// Maximum duration of the whole sweep, in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Trials at once.
+    /// Maximum number of concurrent trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_trials: Option<u32>,
-    /// Trials in all; [`MOST_TRIALS`] when absent.
+    /// Maximum number of trials; [`MOST_TRIALS`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_total_trials: Option<u32>,
-    /// ISO 8601 duration of each trial.
+    /// Maximum duration of each trial, in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_timeout: Option<String>,
 }
 
-/// When a trial without prospects is ended. A trial's *interval* is one value of the primary metric.
+/// The policy that ends unpromising trials early. An *interval* of a trial is one logged value of
+/// the primary metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "policyType")]
 pub enum EarlyTermination {
-    /// When it is too far behind the best.
+    /// Ends a trial whose metric is worse than the best one by more than a slack.
     #[serde(rename_all = "camelCase")]
     Bandit {
-        /// Intervals before the first look.
+        /// Number of intervals before the first evaluation of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         delay_evaluation: Option<u32>,
-        /// Intervals between looks.
+        /// Number of intervals between evaluations of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         evaluation_interval: Option<u32>,
-        /// How far it may be behind.
+        /// The allowed absolute difference from the best metric.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         slack_amount: Option<f64>,
-        /// The same as a part of the best.
+        /// The allowed difference relative to the best metric.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         slack_factor: Option<f64>,
     },
-    /// When it is behind the median of all.
+    /// Ends a trial whose metric is worse than the median of all trials.
     #[serde(rename_all = "camelCase")]
     MedianStopping {
-        /// Intervals before the first look.
+        /// Number of intervals before the first evaluation of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         delay_evaluation: Option<u32>,
-        /// Intervals between looks.
+        /// Number of intervals between evaluations of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         evaluation_interval: Option<u32>,
     },
-    /// When it is among the worst.
+    /// Ends the worst trials.
     #[serde(rename_all = "camelCase")]
     TruncationSelection {
-        /// Intervals before the first look.
+        /// Number of intervals before the first evaluation of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         delay_evaluation: Option<u32>,
-        /// Intervals between looks.
+        /// Number of intervals between evaluations of the policy.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         evaluation_interval: Option<u32>,
-        /// How many of a hundred are the worst.
+        /// The percentage of trials to end.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         truncation_percentage: Option<u32>,
     },
 }
 
-/// The values that one hyperparameter may have. On the wire it is a word and its arguments: `["uniform", [0.1, 1.0]]`.
+/// The search space of one hyperparameter. On the wire it is a distribution's name and its
+/// arguments: `["uniform", [0.1, 1.0]]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum Values {
-    /// One of these: numbers, texts, truth values.
+    /// One of the listed numbers, strings or booleans.
     Choice(Vec<Value>),
-    /// An integer from 0 up to, and without, this one.
+    /// An integer from 0 (inclusive) to this number (exclusive).
     Randint(u64),
     /// A number from a continuous distribution.
     Number {
         /// The distribution.
         shape: Shape,
-        /// Whether the number is *e* to the power of what is drawn.
+        /// Whether the number is *e* to the power of the drawn value.
         log: bool,
-        /// The step that it is rounded to.
+        /// The step to which the number is rounded.
         step: Option<f64>,
     },
 }
@@ -266,14 +270,14 @@ pub enum Values {
 /// A continuous distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
-    /// The same everywhere between two numbers.
+    /// A uniform distribution between two numbers.
     Uniform {
-        /// The least.
+        /// The minimum.
         min: f64,
-        /// The greatest.
+        /// The maximum.
         max: f64,
     },
-    /// A bell.
+    /// A normal distribution.
     Normal {
         /// The mean.
         mu: f64,

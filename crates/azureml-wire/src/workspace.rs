@@ -1,4 +1,4 @@
-//! Workspaces, and where their data plane is.
+//! Workspaces and the addresses of their data plane.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,36 +6,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkspaceProperties {
-    /// The workspace's own id (a UUID), which links to Studio carry.
+    /// The workspace's id (a UUID), used in links to Studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<String>,
-    /// The name that people see.
+    /// The display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub friendly_name: Option<String>,
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// A URL, open to all, that answers with [`Discovery`].
+    /// A URL that returns [`Discovery`] without authentication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery_url: Option<String>,
-    /// The tracking URI that MLflow clients take.
+    /// The tracking URI for MLflow clients.
     #[serde(rename = "mlFlowTrackingUri", skip_serializing_if = "Option::is_none")]
     pub ml_flow_tracking_uri: Option<String>,
     /// ARM id of the storage account behind the default datastore.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_account: Option<String>,
-    /// `Succeeded` in a workspace that can be used.
+    /// `Succeeded` when the workspace is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<String>,
 }
 
-/// What the discovery URL answers: the roots of the data plane's services.
+/// The response of the discovery URL: base URLs of the data-plane services.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Discovery {
-    /// The root under which `history/v1.0…` lies.
+    /// The base URL of `history/v1.0…`.
     pub api: String,
-    /// The root of Studio's pages; absent on some clouds.
+    /// The base URL of Studio; absent in some clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub studio: Option<String>,
 }
