@@ -1,4 +1,4 @@
-//! One value in several forms.
+//! One value in several representations.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Display;
 
-/// One value in several forms, by MIME type.
+/// One value in several representations, by MIME type.
 ///
 /// ```
 /// use notebook::MimeBundle;
@@ -22,7 +22,7 @@ use crate::Display;
 pub struct MimeBundle(BTreeMap<String, Value>);
 
 impl MimeBundle {
-    /// A bundle that holds nothing yet.
+    /// Creates an empty bundle.
     pub fn new() -> Self {
         Self::default()
     }
@@ -33,7 +33,7 @@ impl MimeBundle {
         self.with("text/plain", text.into())
     }
 
-    /// Adds HTML. Whatever comes from outside must be [escaped](crate::escape) already.
+    /// Adds HTML. Untrusted text must already be [escaped](crate::escape).
     #[must_use]
     pub fn html(self, html: impl Into<String>) -> Self {
         self.with("text/html", html.into())
@@ -57,37 +57,38 @@ impl MimeBundle {
         self.with("application/json", value.into())
     }
 
-    /// Adds a PNG image, given as the bytes of its file.
+    /// Adds a PNG image from the bytes of its file.
     #[must_use]
     pub fn png(self, file: &[u8]) -> Self {
         self.with("image/png", STANDARD.encode(file))
     }
 
-    /// Adds a form of any MIME type; binary ones as base64 text, as Jupyter wants them.
+    /// Adds a representation of any MIME type. Binary content is base64 text, as in Jupyter
+    /// messages.
     #[must_use]
     pub fn with(mut self, mime_type: impl Into<String>, content: impl Into<Value>) -> Self {
         self.0.insert(mime_type.into(), content.into());
         self
     }
 
-    /// The plain text, when there is any.
+    /// The plain text, if present.
     pub fn plain_text(&self) -> Option<&str> {
         self.get("text/plain")?.as_str()
     }
 
-    /// The form of this MIME type, when there is one.
+    /// The representation of this MIME type, if present.
     pub fn get(&self, mime_type: &str) -> Option<&Value> {
         self.0.get(mime_type)
     }
 
-    /// The forms and their MIME types.
+    /// The MIME types and their representations.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0
             .iter()
             .map(|(mime_type, content)| (mime_type.as_str(), content))
     }
 
-    /// What a terminal shows: the plain text, or the names of the forms that it cannot show.
+    /// The text for a terminal: the plain text, or the MIME types that a terminal cannot show.
     pub(crate) fn for_terminal(&self) -> String {
         if let Some(text) = self.plain_text() {
             return text.to_owned();

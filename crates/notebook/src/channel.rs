@@ -1,4 +1,4 @@
-//! The ways between a cell and the kernel: JSON lines on two inherited file descriptors.
+//! The channels between a cell and the kernel: JSON lines on two inherited file descriptors.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -11,82 +11,85 @@ use serde_json::Value;
 
 use crate::MimeBundle;
 
-/// The environment variable that names the file descriptor; set only in the process that runs cells.
+/// The environment variable with the number of the file descriptor for messages to the kernel. It
+/// is set only in the process that runs cells.
 const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 
-/// The environment variable that names that process. Programs that a cell starts inherit the variables but not the descriptor.
+/// The environment variable with the id of that process. Programs that a cell starts inherit the
+/// variables but not the descriptor.
 const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 
-/// The environment variable that names the file descriptor on which the kernel passes on what front ends say to comms.
+/// The environment variable with the number of the file descriptor on which the kernel forwards
+/// comm messages of front ends.
 const COMM_FD: &str = "NOTEBOOK_COMM_FD";
 
-/// What a cell can tell the kernel.
+/// A message from a cell to the kernel.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Message<'a> {
-    /// Show this now.
+    /// Shows a value now.
     Display {
-        /// The forms.
+        /// The representations, by MIME type.
         data: MimeBundle,
-        /// By which it can be updated.
+        /// The id by which the display can be updated.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
     },
-    /// Replace what was shown under this id.
+    /// Replaces the display of this id.
     Update {
-        /// The forms.
+        /// The representations, by MIME type.
         data: MimeBundle,
-        /// Of the display to replace.
+        /// The id of the display to replace.
         id: &'a str,
     },
-    /// Clear the cell's output.
+    /// Clears the output of the cell.
     Clear {
-        /// Whether to wait for new output.
+        /// Whether to wait for new output before clearing.
         wait: bool,
     },
-    /// This is the cell's value.
+    /// Sets the value of the cell.
     Result {
-        /// The forms.
+        /// The representations, by MIME type.
         data: MimeBundle,
     },
-    /// Says something on a comm.
+    /// Sends a comm message to the front ends.
     Comm {
-        /// What.
+        /// The message.
         #[serde(flatten)]
         message: &'a CommMessage,
     },
-    /// Somebody reads what front ends say to comms, from now on.
+    /// This process reads comm messages of front ends from now on.
     CommListen,
-    /// What this thread shows from now on belongs to the message of this number.
+    /// Output of this thread from now on belongs to the comm message with this token.
     CommHandling {
-        /// The number.
+        /// The token of the message.
         token: u64,
     },
-    /// The message is dealt with.
+    /// The comm message has been handled.
     CommHandled {
-        /// Its number.
+        /// The token of the message.
         token: u64,
     },
 }
 
-/// What one side says to the other on a comm.
+/// A comm message, in either direction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommMessage {
     pub(crate) comm_id: String,
     pub(crate) what: CommWhat,
-    /// Whom the new comm is for; of `open` only.
+    /// The target that opens the comm; set in `open` messages only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) target_name: String,
     #[serde(default)]
     pub(crate) data: Value,
     #[serde(default)]
     pub(crate) metadata: Value,
-    /// Bytes beside the data, as base64 text.
+    /// Binary buffers beside the data, as base64 text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) buffers: Vec<String>,
 }
 
-/// The kinds of what is said on a comm.
+/// The type of a comm message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CommWhat {
@@ -95,21 +98,23 @@ pub(crate) enum CommWhat {
     Close,
 }
 
-/// What the kernel passes on.
+/// A comm message of a front end, as the kernel forwards it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Incoming {
-    /// The message's number.
+    /// Identifies the message in [`Message::CommHandling`] and [`Message::CommHandled`].
     pub(crate) token: u64,
     #[serde(flatten)]
     pub(crate) message: CommMessage,
 }
 
-/// Reads what front ends say to comms and hands each message on, until the kernel is gone. `false` when there is no way for it.
+/// Reads comm messages of front ends and passes each to `handle`, until the kernel closes the
+/// channel. Returns `false` when this process has no such channel.
 pub(crate) fn read_comms(mut handle: impl FnMut(Incoming)) -> bool {
     let Some(fd) = std::env::var(COMM_FD).ok().and_then(|fd| parse_fd(&fd)) else {
         return false;
     };
-    // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop` leaves it open here.
+    // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop`
+    // leaves it open here.
     #[allow(unsafe_code)]
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     let mut reader = BufReader::with_capacity(64 << 10, &*file);
@@ -120,18 +125,20 @@ pub(crate) fn read_comms(mut handle: impl FnMut(Incoming)) -> bool {
             Ok(length) if length > 0 => {}
             _ => return true,
         }
-        // The kernel writes what it has read itself; a line that is none is left out like an unknown comm.
+        // The kernel serialises each line itself. An invalid line is ignored, like a message to an
+        // unknown comm.
         if let Ok(incoming) = serde_json::from_slice(&line) {
             handle(incoming);
         }
     }
 }
 
-/// The kernel's end of the way, when there is one.
+/// The channel from this process to the kernel.
 #[derive(Debug)]
 pub(crate) struct Channel {
     fd: RawFd,
-    /// A large message takes several writes, which those of other threads must not come between.
+    /// A large message takes several writes. The lock prevents writes of other threads between
+    /// them.
     turn: Mutex<()>,
 }
 
@@ -149,17 +156,19 @@ impl Channel {
             .as_ref()
     }
 
-    /// Sends a message after everything that was printed before it.
+    /// Sends a message after all output that was printed before it.
     pub(crate) fn send(&self, message: &Message<'_>) {
         let Ok(mut line) = serde_json::to_vec(message) else {
             // Unreachable: keys are strings and values are JSON already.
             return;
         };
         line.push(b'\n');
-        // Text without a newline may still wait in the buffer; it was printed earlier and must be shown earlier.
+        // Text without a newline may still be in the buffer. It was printed earlier and must be
+        // shown earlier.
         std::io::stdout().flush().ok();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop` leaves it open here.
+        // SAFETY: the kernel keeps this descriptor open for the life of the process, and
+        // `ManuallyDrop` leaves it open here.
         #[allow(unsafe_code)]
         let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.fd) });
         if let Err(error) = file.write_all(&line) {
@@ -168,7 +177,7 @@ impl Channel {
     }
 }
 
-/// Sends a message to the kernel or, outside a notebook, prints the plain text in it.
+/// Sends a message to the kernel or, outside a notebook, prints its plain text.
 pub(crate) fn send_or_print(message: &Message<'_>) {
     match (Channel::get(), message) {
         (Some(channel), message) => channel.send(message),
@@ -182,19 +191,19 @@ pub(crate) fn send_or_print(message: &Message<'_>) {
     }
 }
 
-/// The descriptor that a variable names, when it was given to this process.
+/// The descriptor that a variable contains, when it was set for this process.
 pub(crate) fn descriptor(variable: &str) -> Option<RawFd> {
     let fd = parse_fd(&std::env::var(variable).ok()?)?;
     let pid = std::env::var(DISPLAY_PID).ok();
     is_this_process(pid.as_deref()).then_some(fd)
 }
 
-/// A file descriptor apart from the standard streams.
+/// Parses a file descriptor; the standard streams are not accepted.
 fn parse_fd(text: &str) -> Option<RawFd> {
     text.parse().ok().filter(|fd| *fd > 2)
 }
 
-/// Whether the descriptor was given to this process; without a word about it, it was.
+/// Whether the descriptor was set for this process. Without a process id in the environment it was.
 fn is_this_process(pid: Option<&str>) -> bool {
     pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()))
 }

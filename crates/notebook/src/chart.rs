@@ -1,20 +1,22 @@
-//! Lines, points and bars over axes.
+//! Charts of lines, points and bars.
 
 mod picture;
 mod sketch;
 
 use crate::{Display, MimeBundle};
 
-/// Values beyond this are left out like those that are no numbers: differences of larger ones may not be finite.
+/// Values beyond this are omitted like values that are not finite: differences of larger ones may
+/// not be finite.
 const LARGEST: f64 = 1e300;
 
-/// More points than this are no longer told apart in a line.
+/// Lines are thinned to about this many points; more cannot be distinguished.
 const POINTS: usize = 1200;
 
-/// A chart: lines, points and bars, as many series as are wanted.
+/// A chart of any number of series of lines, points and bars.
 ///
-/// Shows as SVG, in the colours of the notebook's theme, with the values where the pointer is; in a terminal, as a sketch of
-/// characters. A value that is not finite is a gap in a line, and no point and no bar.
+/// Notebooks show it as SVG in the colours of the theme, with the value at the pointer. Terminals
+/// show a sketch of characters. A value that is not finite is a gap in a line; among points and
+/// bars it is omitted.
 ///
 /// ```
 /// use notebook::Chart;
@@ -27,12 +29,12 @@ const POINTS: usize = 1200;
 ///     .scatter("best", [(3, 0.12)]);
 /// notebook::display(&chart);
 ///
-/// // Without an x, points are counted from 0; bars have names.
+/// // Without an x, points are numbered from 0; bars have names.
 /// notebook::display(&Chart::new().line("", [0.5, 0.3, 0.2]));
 /// notebook::display(&Chart::new().bars("in stock", [("apples", 3), ("pears", 5)]));
 /// ```
 ///
-/// It moves when a [`Live`](crate::Live) display is updated with it:
+/// The chart changes in place when a [`Live`](crate::Live) display is updated with a new one:
 ///
 /// ```
 /// use notebook::Chart;
@@ -52,7 +54,7 @@ pub struct Chart {
     /// In pixels.
     size: (u32, u32),
     series: Vec<Series>,
-    /// The names under bars; the k-th is at x = k.
+    /// The names under the bars; the k-th is at x = k.
     categories: Vec<String>,
 }
 
@@ -60,7 +62,7 @@ pub struct Chart {
 struct Series {
     name: String,
     shape: Shape,
-    /// As they were given, without what is not finite but for the gaps of lines.
+    /// The given points; only lines keep values that are not finite, as gaps.
     points: Vec<(f64, f64)>,
 }
 
@@ -85,19 +87,19 @@ impl Default for Chart {
 }
 
 impl Chart {
-    /// A chart with nothing in it yet.
+    /// Creates an empty chart.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with a title.
+    /// Sets the title.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
     }
 
-    /// The same with names of the axes; an empty one is not shown.
+    /// Sets the names of the axes; an empty name is not shown.
     #[must_use]
     pub fn axes(mut self, x: impl Into<String>, y: impl Into<String>) -> Self {
         self.x_name = x.into();
@@ -105,7 +107,8 @@ impl Chart {
         self
     }
 
-    /// The same in another size, in pixels; 600 by 300 unless this is called, and at least 160 by 100.
+    /// Sets the size in pixels: 600 by 300 by default, at least 160 by 100 and at most 4000 by
+    /// 4000.
     #[must_use]
     pub fn size(mut self, width: u32, height: u32) -> Self {
         self.size = (width.clamp(160, 4000), height.clamp(100, 4000));
@@ -114,8 +117,8 @@ impl Chart {
 
     /// Adds a line through points in the given order.
     ///
-    /// A point is a pair of numbers, or one number, whose x is then its place in the order, from 0. A series with an empty name
-    /// is not in the legend.
+    /// A point is a pair of numbers, or one number, whose x is its index, from 0. A series with an
+    /// empty name is not in the legend.
     #[must_use]
     pub fn line<P: Point>(
         self,
@@ -126,7 +129,7 @@ impl Chart {
         self.with(name.into(), Shape::Line, points)
     }
 
-    /// Adds points that no line joins.
+    /// Adds separate points.
     #[must_use]
     pub fn scatter<P: Point>(
         self,
@@ -137,7 +140,7 @@ impl Chart {
         self.with(name.into(), Shape::Points, points)
     }
 
-    /// Adds a bar for each name; bars of several series stand side by side over the names they share.
+    /// Adds a bar for each name; bars of several series with the same name are side by side.
     ///
     /// For lines in the same chart, the first name is at x = 0, the next at 1, and so on.
     #[must_use]
@@ -172,12 +175,13 @@ impl Chart {
         self
     }
 
-    /// The picture, for a page of one's own: an `<svg>` element, whose text has the colour of the page's text.
+    /// The chart for another HTML page: an `<svg>` element, whose text has the colour of the text
+    /// of the page.
     pub fn to_svg(&self) -> String {
         picture::svg(self)
     }
 
-    /// A sketch of characters, without a newline at the end.
+    /// A sketch of characters, without a trailing newline.
     pub fn to_text(&self) -> String {
         sketch::text(self)
     }
@@ -198,7 +202,8 @@ impl Display for Chart {
         let svg = self.to_svg();
         MimeBundle::new()
             .text(self.to_text())
-            // A picture of its own, as front ends show SVG, has not the page's colours.
+            // HTML first: front ends show SVG as a separate image, which cannot use the colours of
+            // the page.
             .html(svg.clone())
             .svg(svg)
     }
@@ -206,13 +211,13 @@ impl Display for Chart {
 
 crate::evcxr_display!(Chart);
 
-/// What can be a point of a chart: a pair of numbers, or one.
+/// A type that can be a point of a chart: a pair of numbers, or one number.
 pub trait Point {
-    /// Its x and y when it is at this place in the order.
+    /// The coordinates of the point when it has this index in its series.
     fn place(self, index: usize) -> (f64, f64);
 }
 
-/// A number of a chart.
+/// A number type of a chart.
 pub trait Number {
     /// The nearest floating-point number.
     fn to_f64(self) -> f64;
@@ -272,7 +277,8 @@ fn is_drawn(&(x, y): &(f64, f64)) -> bool {
     x.abs() <= LARGEST && y.abs() <= LARGEST
 }
 
-/// A line of fewer points that looks the same: of neighbours, the least and the greatest are kept, and the ends and gaps.
+/// Reduces the points of a line so that it looks the same. Min/max downsampling: each bucket of
+/// neighbours keeps its minimum and maximum. The ends and gaps are kept, too.
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     if points.len() <= POINTS {
         return points;
@@ -304,7 +310,7 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     kept
 }
 
-/// The least and the greatest; `None` of nothing.
+/// The minimum and maximum; `None` for no values.
 fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |bounds, value| match bounds {
         None => Some((value, value)),
@@ -312,14 +318,15 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// What an axis spans: all values with some room, and never nothing. What is flat stands in the middle.
+/// The range of an axis: all values with some margin, and never empty. A constant value is in the
+/// middle.
 fn span(values: Option<(f64, f64)>) -> (f64, f64) {
     let Some((least, most)) = values else {
         return (0.0, 1.0);
     };
     let largest = least.abs().max(most.abs());
     let room = if most > least {
-        // Numbers on an axis have six digits.
+        // Axis labels have six digits.
         (0.04 * (most - least)).max(largest * 1e-6)
     } else if largest > 0.0 {
         0.5 * largest

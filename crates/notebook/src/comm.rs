@@ -1,4 +1,5 @@
-//! Comms: messages between a cell's values and front ends, in both directions, while a cell runs and between cells.
+//! Comms: messages between values of a cell and front ends, in both directions, while a cell runs
+//! and between cells.
 //!
 //! ```
 //! use notebook::comm::Comm;
@@ -9,9 +10,11 @@
 //! comm.send(json!({ "answer": 42 }));
 //! ```
 //!
-//! One thread of the cell process calls the callbacks, one message after the other. What they print or display belongs, for the front end, to the
-//! message. A callback that panics is reported where its output goes, and called again for the next message. One that takes too long is ended by
-//! the stop button when no cell runs, by the same means as a cell ([`interrupted`](crate::interrupted)). Outside a notebook nothing is sent.
+//! A dedicated thread of the cell process calls the callbacks, one message after the other. Front
+//! ends attribute the output of a callback to the message that caused it. A panic of a callback is
+//! reported in its output, and the callback is called again for the next message. When no cell
+//! runs, the stop button interrupts a callback that takes too long, by the same mechanism as a cell
+//! ([`interrupted`](crate::interrupted)). Outside a notebook nothing is sent.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,27 +30,28 @@ use crate::channel::{self, Channel, CommMessage, CommWhat, Incoming};
 use crate::live::unique_id;
 use crate::stop;
 
-/// What came on a comm.
+/// A message that was received on a comm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The message itself.
     pub data: Value,
-    /// What else the sender says about it; mostly an empty object.
+    /// Metadata of the message; mostly an empty object.
     pub metadata: Value,
-    /// Bytes that came beside it.
+    /// Binary buffers of the message.
     pub buffers: Vec<Vec<u8>>,
 }
 
 type Callback = Arc<Mutex<dyn FnMut(&Message) + Send>>;
 type Target = Arc<Mutex<dyn FnMut(Comm, &Message) + Send>>;
 
-/// One comm; clones are the same comm. It stays open until [`close`](Self::close), or until a front end closes it.
+/// One comm; clones are the same comm. It stays open until [`close`](Self::close), or until a front
+/// end closes it.
 #[derive(Debug, Clone)]
 pub struct Comm {
     id: Arc<str>,
 }
 
-/// What is known of an open comm.
+/// The callbacks of an open comm.
 #[derive(Default)]
 struct Entry {
     on_message: Vec<Callback>,
@@ -69,20 +73,22 @@ fn registry() -> MutexGuard<'static, Registry> {
 }
 
 impl Comm {
-    /// Opens a comm to the front end's `target`; a front end that does not know it closes it again.
+    /// Opens a comm to the front end's `target`. A front end that does not know the target closes
+    /// the comm again.
     pub fn open(target: &str, data: Value) -> Self {
         let comm = Self::prepare();
         comm.announce(target, data, json!({}));
         comm
     }
 
-    /// A comm that no front end knows yet, so that callbacks can be set before the first message.
+    /// Creates a comm that no front end knows yet, so that callbacks can be set before the first
+    /// message.
     pub(crate) fn prepare() -> Self {
         listen();
         Self::register(&unique_id("comm"))
     }
 
-    /// Opens a comm that was prepared.
+    /// Opens a comm that [`prepare`](Self::prepare) has created.
     pub(crate) fn announce(&self, target: &str, data: Value, metadata: Value) {
         say(&CommMessage {
             target_name: target.to_owned(),
@@ -97,12 +103,12 @@ impl Comm {
         Self { id }
     }
 
-    /// Its id, by which front ends know it.
+    /// The id under which front ends know this comm.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether neither side has closed it.
+    /// Whether neither side has closed the comm.
     pub fn is_open(&self) -> bool {
         registry().open.contains_key(&self.id)
     }
@@ -112,7 +118,7 @@ impl Comm {
         self.send_with(data, json!({}), &[]);
     }
 
-    /// Sends a message with metadata and bytes.
+    /// Sends a message with metadata and binary buffers.
     pub fn send_with(&self, data: Value, metadata: Value, buffers: &[&[u8]]) {
         say(&CommMessage {
             metadata,
@@ -121,14 +127,14 @@ impl Comm {
         });
     }
 
-    /// Calls this for each message that comes.
+    /// Registers a callback for each message that is received.
     pub fn on_message(&self, callback: impl FnMut(&Message) + Send + 'static) {
         if let Some(entry) = registry().open.get_mut(&self.id) {
             entry.on_message.push(Arc::new(Mutex::new(callback)));
         }
     }
 
-    /// Calls this when a front end closes the comm.
+    /// Registers a callback for the closing of the comm by a front end.
     pub fn on_close(&self, mut callback: impl FnMut() + Send + 'static) {
         if let Some(entry) = registry().open.get_mut(&self.id) {
             entry
@@ -137,9 +143,10 @@ impl Comm {
         }
     }
 
-    /// Closes it, for all front ends.
+    /// Closes the comm in all front ends.
     pub fn close(&self) {
-        // Dropped when nothing is locked: what callbacks hold is user code's.
+        // Dropped without a lock: the callbacks own values of user code, whose `drop` may use
+        // comms.
         let entry = registry().open.remove(&self.id);
         if entry.is_some() {
             say(&self.message(CommWhat::Close, json!({})));
@@ -158,7 +165,8 @@ impl Comm {
     }
 }
 
-/// Lets front ends open comms to `target`; called with each comm and the message that opened it.
+/// Allows front ends to open comms to `target`. `open` receives each new comm and the message that
+/// opened it.
 pub fn register_target(target: &str, open: impl FnMut(Comm, &Message) + Send + 'static) {
     listen();
     let open: Target = Arc::new(Mutex::new(open));
@@ -175,12 +183,12 @@ thread_local! {
     static CALLS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is the thread that calls the callbacks.
+/// Whether the current thread is the one that calls the callbacks.
 pub(crate) fn in_callback() -> bool {
     CALLS.get()
 }
 
-/// Starts the thread that listens, once.
+/// Starts the thread that reads comm messages, once per process.
 fn listen() {
     static STARTED: Once = Once::new();
     let Some(channel) = Channel::get() else {
@@ -207,12 +215,12 @@ fn listen() {
     });
 }
 
-/// Deals with one message; whatever happens, the kernel hears that it was dealt with.
+/// Handles one message. The kernel is notified of the end also when a callback panics.
 fn handle(channel: &Channel, incoming: Incoming) {
     let Incoming { token, message } = incoming;
     stop::begin_callback();
     channel.send(&channel::Message::CommHandling { token });
-    // The panic hook has told the reader already.
+    // The panic hook has already reported the panic to the user.
     catch_unwind(AssertUnwindSafe(|| dispatch(message))).ok();
     channel.send(&channel::Message::CommHandled { token });
 }
@@ -256,11 +264,12 @@ fn dispatch(message: CommMessage) {
     }
 }
 
-/// Calls all of them, also when one panics. Nothing is locked but the callback itself, which may send, open and close.
+/// Calls all callbacks, also when one panics. Only the callback itself is locked, so that it can
+/// send on, open and close comms.
 fn call(callbacks: Vec<Callback>, message: &Message) {
     for callback in callbacks {
         let mut callback = callback.lock().unwrap_or_else(PoisonError::into_inner);
-        // The panic hook has told the reader already.
+        // The panic hook has already reported the panic to the user.
         catch_unwind(AssertUnwindSafe(|| callback(message))).ok();
     }
 }

@@ -1,6 +1,6 @@
-//! Text as HTML.
+//! HTML escaping.
 
-/// Text as HTML, also inside of an attribute.
+/// Escapes text for HTML content and for quoted attribute values.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

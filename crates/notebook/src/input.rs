@@ -1,18 +1,21 @@
-//! Questions to the reader.
+//! Input from the user.
 
 use std::io::{self, BufRead, Write};
 
-/// Asks the reader for a line, with words beside the input box: `let name = notebook::input("Your name? ")?;`.
+/// Requests a line of input from the user, with a prompt beside the input box:
+/// `let name = notebook::input("Your name? ")?;`.
 ///
-/// In a terminal the words are printed and a line of standard input is read.
+/// In a terminal the prompt is printed and a line is read from standard input.
 ///
 /// # Errors
-/// When the front end offers no input (a headless run), when the cell is stopped meanwhile, and at the end of the input.
+/// Fails when the front end does not support input (a headless run), when the cell is interrupted
+/// meanwhile, and at the end of the input.
 pub fn input(prompt: &str) -> io::Result<String> {
     ask("EVCXR_INPUT_REQUEST", prompt)
 }
 
-/// The same for a secret: a notebook hides what is typed and keeps nothing of it. A terminal shows it.
+/// Requests a secret: like [`input`], but a notebook hides the typed text and does not store it. A
+/// terminal shows it.
 ///
 /// # Errors
 /// As [`input`].
@@ -20,12 +23,13 @@ pub fn password(prompt: &str) -> io::Result<String> {
     ask("EVCXR_INPUT_REQUEST_PASSWORD", prompt)
 }
 
-/// In a notebook the question is a line that the kernel takes out, the same as of the crate `evcxr_input`.
+/// In a notebook the request is a line of output that the kernel intercepts; its format is that of
+/// the crate `evcxr_input`.
 fn ask(marker: &str, prompt: &str) -> io::Result<String> {
     if crate::in_notebook() {
-        // A line is not taken out that begins with what was printed before.
+        // The kernel does not recognise the marker on a line that begins with earlier output.
         io::stdout().flush()?;
-        // What follows the first line would be shown as output.
+        // A second line of the prompt would be shown as output.
         println!("{marker}:{}", prompt.replace(['\n', '\r'], " "));
     } else {
         print!("{prompt}");

@@ -1,7 +1,7 @@
-//! What a notebook cell shows.
+//! Rich output and widgets for notebook cells.
 //!
-//! A value that can show itself implements [`Display`]: it gives a [`MimeBundle`], the same thing as text, HTML or an image, and
-//! whoever shows it takes the richest form that fits.
+//! A displayable type implements [`Display`]. It returns a [`MimeBundle`]: one value as text, HTML
+//! or an image. The front end shows the richest representation that it supports.
 //!
 //! ```
 //! use notebook::{Display, MimeBundle};
@@ -23,7 +23,8 @@
 //! live.update(&Percent(90)); // and replaced where it stands
 //! ```
 //!
-//! A [`Table`] shows rows and a [`Chart`] shows lines, points or bars, both in the colours of the notebook's theme.
+//! A [`Table`] shows rows and a [`Chart`] shows lines, points or bars. Both use the colours of the
+//! notebook's theme.
 //!
 //! ```
 //! use notebook::{Chart, Table, display, display_live};
@@ -38,13 +39,13 @@
 //! }
 //! ```
 //!
-//! [`progress`] shows how far a loop is; [`widget`] has sliders, buttons and charts that a person can use while and after a cell runs;
-//! [`comm`] is what those are made of.
+//! [`progress`] shows the progress of a loop. [`widget`] has sliders, buttons and charts that a
+//! user can operate while and after a cell runs. [`comm`] is the message layer below the widgets.
 //!
-//! In a cell of the kernel these calls are messages on the file descriptor named in the environment variable
-//! `NOTEBOOK_DISPLAY_FD`, one JSON object a line, and arrive in order with what the cell prints; what front ends say to comms comes on
-//! that of `NOTEBOOK_COMM_FD`. Anywhere else, in a terminal
-//! or in a log, the plain text is printed.
+//! In a cell of the kernel these calls send messages to the file descriptor in the environment
+//! variable `NOTEBOOK_DISPLAY_FD`, one JSON object per line. They arrive in order with the printed
+//! output of the cell. Comm messages of front ends arrive on the descriptor in `NOTEBOOK_COMM_FD`.
+//! Elsewhere, in a terminal or in a log, the plain text is printed.
 
 mod bundle;
 mod channel;
@@ -70,18 +71,20 @@ pub use table::Table;
 
 use channel::{Channel, Message};
 
-/// A value that can show itself.
+/// A value that can be displayed.
 pub trait Display {
-    /// The value in every form it has; plain text should be among them, it is what a terminal shows.
+    /// Returns the value in every representation it has. Include plain text, which a terminal
+    /// shows.
     fn mime_bundle(&self) -> MimeBundle;
 }
 
-/// Whether this runs in a cell of a notebook, so that more than plain text can be shown.
+/// Whether the code runs in a notebook cell, so that more than plain text can be shown.
 pub fn in_notebook() -> bool {
     Channel::get().is_some()
 }
 
-/// Shows a value now, below what the cell has shown so far; elsewhere prints its plain text.
+/// Shows a value now, below the earlier output of the cell. Outside a notebook it prints the plain
+/// text.
 pub fn display(value: &(impl Display + ?Sized)) {
     channel::send_or_print(&Message::Display {
         data: value.mime_bundle(),
@@ -89,14 +92,14 @@ pub fn display(value: &(impl Display + ?Sized)) {
     });
 }
 
-/// Shows a value now and gives a handle by which it can be replaced later.
+/// Shows a value now and returns a handle to replace it later.
 ///
-/// Elsewhere every update is printed when its plain text differs from the one before.
+/// Outside a notebook an update is printed when its plain text differs from the previous one.
 pub fn display_live(value: &(impl Display + ?Sized)) -> Live {
     Live::show(value.mime_bundle())
 }
 
-/// Makes a value the value of the running cell; elsewhere prints its plain text.
+/// Sets the value of the running cell. Outside a notebook it prints the plain text.
 ///
 /// [`evcxr_display!`] calls this for the last expression of a cell.
 pub fn result(value: &(impl Display + ?Sized)) {
@@ -105,14 +108,16 @@ pub fn result(value: &(impl Display + ?Sized)) {
     });
 }
 
-/// Clears what the cell has shown so far; with `wait` only once something new is shown. Does nothing elsewhere.
+/// Clears the output of the cell; with `wait`, only once new output arrives. Does nothing outside a
+/// notebook.
 pub fn clear(wait: bool) {
     if let Some(channel) = Channel::get() {
         channel.send(&Message::Clear { wait });
     }
 }
 
-/// Gives each type an inherent `evcxr_display`, so that a last expression of that type is the cell's value in its rich form.
+/// Implements an inherent `evcxr_display` for each type, so that a last expression of the type
+/// becomes the rich value of the cell.
 ///
 /// The types must implement [`Display`].
 #[macro_export]

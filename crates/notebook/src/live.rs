@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::channel::{self, Message};
 use crate::{Display, MimeBundle, in_notebook};
 
-/// A value that is shown and can be replaced where it stands, also by later cells.
+/// A displayed value that can be replaced in place, also by later cells.
 #[derive(Debug)]
 pub struct Live {
     id: String,
-    /// What a terminal showed last: a log with the same line a hundred times helps nobody.
+    /// The last text that was printed in a terminal; equal updates are not printed again.
     printed: Mutex<Option<String>>,
 }
 
@@ -33,7 +33,7 @@ impl Live {
         live
     }
 
-    /// Replaces what is shown.
+    /// Replaces the displayed value.
     pub fn update(&self, value: &(impl Display + ?Sized)) {
         let data = value.mime_bundle();
         if in_notebook() {
@@ -58,7 +58,8 @@ impl Live {
     }
 }
 
-/// An id that no other display or comm of this notebook has, even when each cell carries its own copy of this crate.
+/// An id that no other display or comm of this notebook has, even when each cell has a separate
+/// copy of this crate.
 pub(crate) fn unique_id(kind: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let since_epoch = SystemTime::now()

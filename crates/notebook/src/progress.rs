@@ -1,16 +1,16 @@
-//! A bar for a loop.
+//! A progress bar for loops.
 
 use std::time::{Duration, Instant};
 
 use crate::{Live, MimeBundle, display_live, html, in_notebook};
 
-/// The least time between two updates in a notebook.
+/// The minimum interval between two updates in a notebook.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The least time between two lines in a terminal or a log.
+/// The minimum interval between two lines in a terminal or a log.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows how far a loop is, from its first step to its last.
+/// Shows the progress of a loop from its first step to its last.
 ///
 /// ```
 /// let mut sum = 0;
@@ -20,7 +20,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// assert_eq!(sum, 55);
 /// ```
 ///
-/// In a notebook a bar moves, at most ten times a second; elsewhere a line is printed now and then. A loop that is left early leaves the bar where it was.
+/// In a notebook a bar is updated at most ten times a second. Elsewhere a line is printed at most
+/// every five seconds. A loop that ends early leaves the bar at its last state.
 pub fn progress<I: IntoIterator>(iterable: I) -> Progress<I::IntoIter> {
     let inner = iterable.into_iter();
     let (least, most) = inner.size_hint();
@@ -38,7 +39,7 @@ pub struct Progress<I> {
 }
 
 impl<I> Progress<I> {
-    /// The same with a name beside the bar.
+    /// Sets a label beside the bar.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.bar.label = label.into();
@@ -62,12 +63,12 @@ impl<I: Iterator> Iterator for Progress<I> {
 
 impl<I: ExactSizeIterator> ExactSizeIterator for Progress<I> {}
 
-/// What is shown. Not generic, so that cells do not compile it.
+/// The state of the bar. It is not generic, so cells do not compile it again.
 #[derive(Debug)]
 struct Bar {
     label: String,
     total: Option<usize>,
-    /// How many items the loop is done with.
+    /// The number of items that the loop has finished.
     done: usize,
     /// Whether the loop is at an item.
     at_item: bool,
@@ -89,7 +90,7 @@ impl Bar {
         }
     }
 
-    /// The loop asks for the next item, and there is one or not.
+    /// Records that the loop has requested the next item; `more` is whether one exists.
     fn step(&mut self, more: bool) {
         self.begin.get_or_insert_with(Instant::now);
         self.done += usize::from(std::mem::replace(&mut self.at_item, more));
@@ -151,7 +152,7 @@ impl Bar {
 }
 
 impl Drop for Bar {
-    /// A loop that is left early: the last state is the true one.
+    /// Shows the final state when the loop ends early.
     fn drop(&mut self) {
         if self.shown.is_some() && !self.ended {
             self.show();

@@ -1,4 +1,4 @@
-//! The stop button, for code that waits by itself.
+//! The stop button, for code that waits or computes for long.
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
@@ -8,29 +8,32 @@ use std::sync::OnceLock;
 
 use crate::comm;
 
-/// The environment variable that names the descriptor of a file whose first byte is 1 when the cell is to stop, and its second when the
-/// callback of a comm is. Where there is more than one copy of this crate in the process, they share it.
+/// The environment variable with the descriptor of a file of flags, one byte each: [`CELL`],
+/// [`CALLBACK`] and [`LISTENER`]. All copies of this crate in the process share the file.
 const STOP_FD: &str = "NOTEBOOK_STOP_FD";
 
-/// Where the file says it of the cell.
+/// The offset of the byte that is 1 when the running cell should stop.
 const CELL: u64 = 0;
 
-/// Where the file says it of the callback.
+/// The offset of the byte that is 1 when the running callback of a comm should stop.
 const CALLBACK: u64 = 1;
 
-/// Where a copy of this crate notes that it listens to comms, which only one can.
+/// The offset of the byte that is 1 when a copy of this crate reads comm messages; only one copy
+/// can.
 const LISTENER: u64 = 2;
 
-/// Whether the reader has pressed the stop button and the running cell should end soon; variables stay then. In a callback of a widget or
-/// comm it is that callback which should end: the button stops it when no cell runs.
+/// Returns whether the user has pressed the stop button and the running cell should end soon, with
+/// its variables kept. In a callback of a widget or comm it returns whether that callback should
+/// end: the button stops the callback when no cell runs.
 ///
-/// Sleeping, printing and reading end by themselves. Code that waits in another way or computes for long asks this now
-/// and then; after three seconds the cell is killed, with all variables. Never true outside a notebook.
+/// Sleeping, printing and reading end on their own. Code that waits in another way, or that
+/// computes for long, must poll this function: after three seconds the cell is killed and all
+/// variables are lost. Always `false` outside a notebook.
 pub fn interrupted() -> bool {
     is_set(if comm::in_callback() { CALLBACK } else { CELL })
 }
 
-/// Whether this copy of the crate may listen to comms, because no other does.
+/// Claims comm messages for this copy of the crate; `false` when another copy has claimed them.
 pub(crate) fn claim_comms() -> bool {
     if is_set(LISTENER) {
         return false;
@@ -39,7 +42,7 @@ pub(crate) fn claim_comms() -> bool {
     true
 }
 
-/// A callback begins: forgets that an earlier one was to stop.
+/// Resets the flag of an earlier callback before a callback begins.
 pub(crate) fn begin_callback() {
     set(CALLBACK, 0);
 }
@@ -55,7 +58,7 @@ fn is_set(place: u64) -> bool {
 
 fn set(place: u64, byte: u8) {
     if let Some(file) = file() {
-        // It is memory: there is no reason to fail.
+        // The file is in memory, so a write has no reason to fail.
         file.write_at(&[byte], place).ok();
     }
 }
@@ -63,7 +66,8 @@ fn set(place: u64, byte: u8) {
 fn file() -> Option<ManuallyDrop<File>> {
     static FD: OnceLock<Option<RawFd>> = OnceLock::new();
     let fd = (*FD.get_or_init(|| crate::channel::descriptor(STOP_FD)))?;
-    // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop` leaves it open here.
+    // SAFETY: the kernel keeps this descriptor open for the life of the process, and `ManuallyDrop`
+    // leaves it open here.
     #[allow(unsafe_code)]
     let file = unsafe { File::from_raw_fd(fd) };
     Some(ManuallyDrop::new(file))

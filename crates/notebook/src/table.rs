@@ -1,22 +1,23 @@
-//! Rows under headers.
+//! Tables.
 
 use std::fmt::Write as _;
 
 use crate::text::{self, pad, width};
 use crate::{Display, MimeBundle, escape};
 
-/// The colours and lines follow `JupyterLab`'s theme, with fallbacks that are legible on light and dark.
+/// Colours and lines follow JupyterLab's theme, with fallbacks that are legible on light and dark.
 const STYLE: &str =
     "border-collapse:collapse;margin:0;font-size:var(--jp-ui-font-size1,13px);color:inherit";
 const EDGE: &str = "1px solid var(--jp-border-color2,rgba(128,128,128,.4))";
 
-/// The most rows that are shown unless another [`limit`](Table::limit) is set.
+/// The default of [`Table::limit`].
 const LIMIT: usize = 60;
 
-/// Rows under headers: an HTML table, and aligned columns where there is only text.
+/// Rows under headers: an HTML table, or aligned columns where only text can be shown.
 ///
-/// Numbers stand at the right; floating-point numbers are shown with six significant digits. Of a table with more rows than
-/// its [`limit`](Self::limit) the first and the last are shown, and between them a line says how many are left out.
+/// Numbers are right-aligned; floating-point numbers have six significant digits. When a table has
+/// more rows than its [`limit`](Self::limit), the first and the last rows are shown, and a line
+/// between them contains the number of omitted rows.
 ///
 /// ```
 /// use notebook::{Display, Table};
@@ -42,9 +43,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these rows: tuples, arrays or vectors of text, numbers, `bool`s and options of them.
+    /// Creates a table of rows: tuples, arrays or vectors of text, numbers, `bool`s and options of
+    /// them.
     ///
-    /// A row that is shorter than the others ends with empty cells; one that is longer has cells without a header.
+    /// A row that is shorter than the others is filled with empty cells. The extra cells of a
+    /// longer row have no header.
     pub fn new<H: Into<String>, R: Row>(
         headers: impl IntoIterator<Item = H>,
         rows: impl IntoIterator<Item = R>,
@@ -62,31 +65,31 @@ impl Table {
         self.rows.push(row.cells());
     }
 
-    /// The same with at most so many rows shown.
+    /// Sets the maximum number of rows that are shown.
     #[must_use]
     pub fn limit(mut self, rows: usize) -> Self {
         self.limit = rows;
         self
     }
 
-    /// The same without the columns that are empty in every row.
+    /// Omits the columns that are empty in every row.
     #[must_use]
     pub fn without_empty_columns(mut self) -> Self {
         self.with_empty = false;
         self
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are no rows.
+    /// Whether the table has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Aligned columns, without a newline at the end.
+    /// Formats the table as aligned columns, without a trailing newline.
     pub fn to_text(&self) -> String {
         let columns: Vec<(usize, usize, bool)> = self
             .columns()
@@ -115,7 +118,7 @@ impl Table {
         lines.join("\n")
     }
 
-    /// An HTML table; what stands in it is escaped.
+    /// Formats the table as HTML; the content of cells is escaped.
     pub fn to_html(&self) -> String {
         let columns: Vec<(usize, &str)> = self
             .columns()
@@ -158,7 +161,7 @@ impl Table {
         html
     }
 
-    /// The rows to show; `None` stands for those that are left out.
+    /// The rows to show; `None` stands for the omitted ones.
     fn shown(&self) -> impl Iterator<Item = Option<&Vec<Cell>>> {
         let count = self.rows.len();
         let (first, last) = if count > self.limit {
@@ -207,7 +210,7 @@ impl Display for Table {
 
 crate::evcxr_display!(Table);
 
-/// What stands in one place of a table.
+/// One cell of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cell {
     text: String,
@@ -216,11 +219,11 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Text.
+    /// A cell of text.
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
-            // A row is a line.
+            // A row takes exactly one line.
             text: text.replace('\r', "\\r").replace('\n', "\\n"),
             html: text
                 .contains('\n')
@@ -229,7 +232,7 @@ impl Cell {
         }
     }
 
-    /// A number that is text already, such as `1.5 KB`.
+    /// A cell of a formatted number, such as `1.5 KB`, which is right-aligned.
     pub fn number(text: impl Into<String>) -> Self {
         Self {
             number: true,
@@ -237,19 +240,20 @@ impl Cell {
         }
     }
 
-    /// The same with a form of its own for HTML. Whatever comes from outside must be [escaped](crate::escape) already.
+    /// Sets a separate HTML representation. Untrusted text must already be
+    /// [escaped](crate::escape).
     #[must_use]
     pub fn html(mut self, html: impl Into<String>) -> Self {
         self.html = Some(html.into());
         self
     }
 
-    /// It as HTML.
+    /// The HTML representation.
     pub fn to_html(&self) -> String {
         self.html.clone().unwrap_or_else(|| escape(&self.text))
     }
 
-    /// It as text, which is one line.
+    /// The text representation, which is one line.
     pub fn to_text(&self) -> &str {
         &self.text
     }
@@ -286,7 +290,7 @@ impl From<bool> for Cell {
 }
 
 impl<T: Into<Self>> From<Option<T>> for Cell {
-    /// Nothing is an empty cell.
+    /// Converts `None` to an empty cell.
     fn from(value: Option<T>) -> Self {
         value.map_or_else(Self::default, Into::into)
     }
@@ -314,9 +318,9 @@ numbers!(|value| format!("{value}"); i8, i16, i32, i64, i128, isize, u8, u16, u3
 numbers!(|value| text::number(f64::from(value)); f32);
 numbers!(text::number; f64);
 
-/// What can be a row of a table.
+/// A type that can be a row of a table.
 pub trait Row {
-    /// Its cells.
+    /// The cells of the row.
     fn cells(self) -> Vec<Cell>;
 }
 

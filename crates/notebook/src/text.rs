@@ -1,13 +1,13 @@
-//! Text as a terminal shows it.
+//! Text widths and number formats for terminals.
 
 use unicode_width::UnicodeWidthStr;
 
-/// How many columns a terminal gives to a text; a Hangul syllable takes two.
+/// The number of columns that a text takes in a terminal; a Hangul syllable takes two.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Text filled with spaces to a width, on the left side when it is to stand at the right.
+/// Pads a text with spaces to a width, on its left side when it is aligned `right`.
 pub fn pad(text: &str, to: usize, right: bool) -> String {
     let fill = " ".repeat(to.saturating_sub(width(text)));
     if right {
@@ -17,7 +17,7 @@ pub fn pad(text: &str, to: usize, right: bool) -> String {
     }
 }
 
-/// A number as people read it: six significant digits, no needless zeros.
+/// Formats a number with at most six significant digits and without trailing zeros.
 ///
 /// ```
 /// assert_eq!(notebook::text::number(0.1 + 0.2), "0.3");
@@ -44,7 +44,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// At most so many columns of a text, with `…` for the rest.
+/// Shortens a text to at most `to` columns, with `…` in place of the rest.
 pub(crate) fn shortened(text: &str, to: usize) -> String {
     if width(text) <= to {
         return text.to_owned();

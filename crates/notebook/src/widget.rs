@@ -1,4 +1,4 @@
-//! Widgets: values that a front end shows live and that a person can change.
+//! Widgets: values that a front end shows live and that a user can change.
 //!
 //! ```
 //! use notebook::widget::Slider;
@@ -10,12 +10,15 @@
 //! # ;
 //! ```
 //!
-//! The front end needs the package `anywidget`, which JupyterLab gets by `pip install anywidget`; without it, and in a terminal, a line of
-//! text is shown instead. Callbacks run on the thread of [`comm`](crate::comm), also between cells; what they print appears in JupyterLab's
-//! log console, and what they [update](crate::Live::update) where it stands. They hear of what a person
-//! does, not of what `set` does.
+//! The front end needs the package `anywidget`, which is installed into JupyterLab by
+//! `pip install anywidget`. Without it, and in a terminal, a line of text is shown instead.
 //!
-//! [`Widget`] is what the ready ones are made of: a state of JSON values and a JavaScript module that draws it.
+//! Callbacks run on the thread of [`comm`](crate::comm), also between cells. Their printed output
+//! appears in JupyterLab's log console; a display that they [update](crate::Live::update) is
+//! replaced in place. Callbacks run for changes by the user, not for changes by `set`.
+//!
+//! [`Widget`] is the base of the ready-made ones: a state of JSON values and a JavaScript module
+//! that draws it.
 
 mod button;
 mod chart;
@@ -38,15 +41,15 @@ use serde_json::{Map, Value, json};
 use crate::comm::{self, Comm, Message};
 use crate::{Display, MimeBundle, html};
 
-/// The version of the widgets' protocol.
+/// The version of the Jupyter widget messaging protocol.
 const PROTOCOL: &str = "2.1.0";
 
-/// All ready widgets look the same.
+/// The style sheet that all ready-made widgets share.
 const CSS: &str = include_str!("widget/widget.css");
 
 type OnChange = Arc<Mutex<dyn FnMut(&Value) + Send>>;
 
-/// A state that front ends show by a JavaScript module, and may change.
+/// A state that front ends show by a JavaScript module and can change.
 ///
 /// ```
 /// use notebook::widget::Widget;
@@ -73,7 +76,8 @@ struct Inner {
     on_custom: Mutex<Vec<OnChange>>,
 }
 
-/// The widgets that were not closed: a front end that is loaded again asks for all of them.
+/// The widgets that are not closed. A front end requests the state of all of them when its page is
+/// reloaded.
 static OPEN: Mutex<BTreeMap<String, Widget>> = Mutex::new(BTreeMap::new());
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,8 +85,10 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Widget {
-    /// A widget drawn by an ECMAScript module as [anywidget](https://anywidget.dev/en/afm/) wants it. `state` is an object; its members are
-    /// the model's, `_css` among them is a style sheet. It is shown by [`display`](crate::display) or as a cell's value.
+    /// Creates a widget that is drawn by an ECMAScript module in the format of
+    /// [anywidget](https://anywidget.dev/en/afm/). `state` is a JSON object whose members become
+    /// the members of the model; the member `_css` is a style sheet. The widget is shown by
+    /// [`display`](crate::display) or as the value of a cell.
     pub fn new(esm: &str, state: Value) -> Self {
         answer_pages_that_are_loaded_again();
         let mut all = json!({
@@ -105,7 +111,7 @@ impl Widget {
         }
         let comm = Comm::prepare();
         let Value::Object(state) = all else {
-            // It was made an object above.
+            // Built as an object above.
             unreachable!()
         };
         let widget = Self {
@@ -140,21 +146,21 @@ impl Widget {
         widget
     }
 
-    /// One of the ready widgets.
+    /// Creates one of the ready-made widgets.
     fn ready(name: &str, esm: &str, mut state: Value) -> Self {
         state["_css"] = CSS.into();
-        // Style sheets are told apart by it, and all have the same.
+        // Front ends identify a style sheet by this id, and all ready-made widgets share one.
         state["_anywidget_id"] = "notebook.widget".into();
         state["_kind"] = name.into();
         Self::new(esm, state)
     }
 
-    /// Its id, by which front ends know it.
+    /// The id under which front ends know this widget.
     pub fn id(&self) -> &str {
         self.inner.comm.id()
     }
 
-    /// A member of the state; null when there is none of this name.
+    /// A member of the state; null when the state has no member of this name.
     pub fn get(&self, name: &str) -> Value {
         lock(&self.inner.state)
             .get(name)
@@ -162,13 +168,14 @@ impl Widget {
             .unwrap_or_default()
     }
 
-    /// Sets a member of the state, here and in all front ends.
+    /// Sets a member of the state in this process and in all front ends.
     pub fn set(&self, name: &str, value: impl Into<Value>) {
         self.set_value(name, value.into());
     }
 
     fn set_value(&self, name: &str, value: Value) {
-        // Held until it is sent, so that front ends see changes in the order in which they were made.
+        // The lock is held until the message is sent, so that front ends receive changes in the
+        // order in which they were made.
         let mut state = lock(&self.inner.state);
         if state.get(name) == Some(&value) {
             return;
@@ -178,30 +185,31 @@ impl Widget {
         self.inner.comm.send(sent);
     }
 
-    /// Sets a member without telling front ends, which learn it another way.
+    /// Changes the state without a message to the front ends; the caller informs them in another
+    /// way.
     fn keep<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
         change(&mut lock(&self.inner.state))
     }
 
-    /// Calls this when a person has changed the member; with the new value.
+    /// Registers a callback for changes of this member by the user; it receives the new value.
     pub fn on_change(&self, name: &str, callback: impl FnMut(&Value) + Send + 'static) {
         let callback: OnChange = Arc::new(Mutex::new(callback));
         lock(&self.inner.on_change).push((name.to_owned(), callback));
     }
 
-    /// Calls this for each message that the module sends by `model.send`.
+    /// Registers a callback for each message that the module sends by `model.send`.
     pub fn on_message(&self, callback: impl FnMut(&Value) + Send + 'static) {
         lock(&self.inner.on_custom).push(Arc::new(Mutex::new(callback)));
     }
 
-    /// Sends a message, which the module hears by `model.on("msg:custom", …)`.
+    /// Sends a message, which the module receives by `model.on("msg:custom", …)`.
     pub fn send(&self, content: Value) {
         let mut message = json!({ "method": "custom" });
         message["content"] = content;
         self.inner.comm.send(message);
     }
 
-    /// Takes it from all front ends for good.
+    /// Removes the widget from all front ends for good.
     pub fn close(&self) {
         let closed = lock(&OPEN).remove(self.id());
         drop(closed);
@@ -231,7 +239,8 @@ impl Widget {
         }
     }
 
-    /// A person has changed something: tells the other front ends, then whoever listens here.
+    /// Handles changes by a user: echoes them to all front ends, then calls the callbacks of the
+    /// members with a new value.
     fn changed(&self, changes: &Map<String, Value>) {
         let mut state = lock(&self.inner.state);
         self.inner
@@ -253,7 +262,7 @@ impl Widget {
         }
     }
 
-    /// What stands for it where it cannot be shown.
+    /// The text that replaces the widget where it cannot be shown.
     fn fallback(&self) -> String {
         let state = lock(&self.inner.state);
         let text = |name: &str| match state.get(name) {
@@ -298,17 +307,17 @@ impl Display for Widget {
 
 crate::evcxr_display!(Widget);
 
-/// A ready widget shows itself as the widget in it.
+/// Implements display for ready-made widgets by the [`Widget`] in each.
 macro_rules! shows_its_widget {
     ($($type:ident $(<$parameter:ident: $bound:ident>)?),+) => {
         $(
             impl $(<$parameter: $bound>)? $type $(<$parameter>)? {
-                /// The widget that it is made of.
+                /// The widget that draws this one.
                 pub fn widget(&self) -> &Widget {
                     &self.widget
                 }
 
-                /// Takes it from all front ends for good.
+                /// Removes the widget from all front ends for good.
                 pub fn close(&self) {
                     self.widget.close();
                 }
@@ -337,7 +346,7 @@ macro_rules! shows_its_widget {
 
 shows_its_widget!(Button, LiveChart, Progress, Select, Slider<T: Number>);
 
-/// A page that is loaded again asks for the states of all widgets at once.
+/// Registers the target by which a reloaded page requests the states of all widgets at once.
 fn answer_pages_that_are_loaded_again() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -375,7 +384,7 @@ fn states() -> Value {
 mod tests {
     use super::*;
 
-    /// A message of a front end.
+    /// Simulates a message from a front end.
     fn came(widget: &Widget, data: Value) {
         widget.handle(&Message {
             data,
@@ -398,7 +407,7 @@ mod tests {
         widget.on_change("x", {
             let (widget, heard) = (widget.clone(), heard.clone());
             move |value| {
-                // Whoever listens may read and change the widget.
+                // A callback is allowed to read and change the widget.
                 widget.set("double", value.as_i64().unwrap() * 2);
                 lock(&heard).push(value.clone());
             }
@@ -458,7 +467,7 @@ mod tests {
         });
         change(slider.widget(), "value", &json!(3));
         assert_eq!((slider.value(), *lock(&heard)), (3, 3));
-        // What no front end of ours sends.
+        // A value of the wrong type, which our own front-end code never sends.
         change(slider.widget(), "value", &json!("three"));
         assert_eq!((slider.value(), *lock(&heard)), (1, 3));
     }

@@ -1,4 +1,4 @@
-//! A chart as SVG.
+//! Charts as SVG.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,10 +14,11 @@ use super::{Chart, Series, Shape, bounds, span};
 use crate::escape;
 use crate::text::{number, shortened, width};
 
-/// The picture is drawn in whole numbers, of which so many are a pixel; otherwise lines would have steps.
+/// Drawing units per pixel. The drawing crate uses whole numbers, and with one unit per pixel lines
+/// would have visible steps.
 const FINE: i32 = 10;
 
-/// Legible on light and dark.
+/// Colours that are legible on light and dark.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(38, 120, 206),
     RGBColor(214, 98, 36),
@@ -28,21 +29,21 @@ const COLOURS: [RGBColor; 6] = [
 ];
 const GREY: RGBColor = RGBColor(128, 128, 140);
 
-/// Stands for the colour of the page's text, which the drawing crate has no name for.
+/// A placeholder for the colour of the text of the page, which the drawing crate cannot express.
 const TEXT: RGBColor = RGBColor(1, 2, 3);
 const TEXT_FILL: &str = r##"fill="#010203""##;
 
-/// The colour of the page's text in JupyterLab and in VS Code; elsewhere, and in a picture of its own, one that is legible on
-/// light and dark.
+/// Uses the colour of the page's text in JupyterLab and in VS Code. Elsewhere, and in a separate
+/// image, the colour is legible on light and dark.
 const STYLE: &str =
     "max-width:100%;height:auto;color:var(--jp-ui-font-color1,var(--vscode-foreground,#808080))";
 
-/// A letter's height and its usual width, in pixels.
+/// The height and the usual width of a letter, in pixels.
 const LETTER: (i32, i32) = (11, 7);
-/// What a line of text takes.
+/// The height of a line of text, in pixels.
 const LINE: i32 = 18;
 
-/// Values are told where the pointer is, unless they are too many to point at.
+/// The most points of a series that get a tooltip with their value.
 const POINTED_AT: usize = 60;
 
 type Drawn<T> = Result<T, Box<dyn Error>>;
@@ -73,12 +74,13 @@ fn fine(pixels: i32) -> i32 {
     pixels * FINE
 }
 
-/// A pixel of the drawing crate's font sizes is larger than one of the picture.
+/// The text style. The factor corrects the font size of the drawing crate, whose pixel is larger
+/// than one of the picture.
 fn font() -> TextStyle<'static> {
     TextStyle::from(("sans-serif", f64::from(fine(LETTER.0)) * 1.24)).color(&TEXT)
 }
 
-/// Draws everything; gives what tells the values, which the drawing crate has no words for.
+/// Draws everything and returns the SVG of the tooltips, which the drawing crate does not support.
 fn draw(svg: &mut String, chart: &Chart, size: (u32, u32)) -> Drawn<String> {
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     let top = head(&root, chart)?;
@@ -114,7 +116,7 @@ fn draw(svg: &mut String, chart: &Chart, size: (u32, u32)) -> Drawn<String> {
     };
     let x_marks = match chart.categories.len() {
         0 => (wide as usize / 60).clamp(2, 16),
-        // One for each and one on both sides, as far as there is room.
+        // One label for each category and one on both sides, if the width allows.
         count => (count + 2).min(wide as usize / 30),
     };
     plot.configure_mesh()
@@ -137,7 +139,7 @@ fn draw(svg: &mut String, chart: &Chart, size: (u32, u32)) -> Drawn<String> {
         let colour = COLOURS[index % COLOURS.len()];
         match series.shape {
             Shape::Line => {
-                // A value that is no number is a gap.
+                // A value that is not finite is a gap.
                 let lines = series.points.split(|point| !super::is_drawn(point));
                 for line in lines.filter(|line| !line.is_empty()) {
                     let style = colour.stroke_width(2 * FINE as u32);
@@ -180,7 +182,7 @@ fn draw(svg: &mut String, chart: &Chart, size: (u32, u32)) -> Drawn<String> {
     Ok(values)
 }
 
-/// The title and the legend; gives the height that they take, in pixels.
+/// Draws the title and the legend and returns their height in pixels.
 fn head(root: &Area<'_>, chart: &Chart) -> Drawn<i32> {
     let middle = Pos::new(HPos::Left, VPos::Center);
     let mut height = 0;
@@ -217,7 +219,7 @@ fn head(root: &Area<'_>, chart: &Chart) -> Drawn<i32> {
             row += LINE;
         }
         let colour = COLOURS[index % COLOURS.len()];
-        // As thick as what it stands for.
+        // As thick as the line or bar that it represents.
         let half = if series.shape == Shape::Line { 1 } else { 4 };
         let corners = [
             (fine(left), fine(row - half)),
@@ -230,7 +232,7 @@ fn head(root: &Area<'_>, chart: &Chart) -> Drawn<i32> {
     Ok(row + LINE / 2)
 }
 
-/// What the axes span.
+/// The ranges of the axes.
 fn ranges(chart: &Chart) -> (Range<f64>, Range<f64>) {
     let mut x = span(bounds(chart.drawn().map(|(x, _)| x)));
     let values = bounds(chart.drawn().map(|(_, y)| y));
@@ -239,7 +241,7 @@ fn ranges(chart: &Chart) -> (Range<f64>, Range<f64>) {
         let last = chart.categories.len().max(1) as f64 - 0.5;
         x = (x.0.clamp(-1e9, -0.5), x.1.clamp(last, 1e9));
         if let Some((least, most)) = values {
-            // Bars stand on zero.
+            // Bars start at zero.
             y = span(Some((least.min(0.0), most.max(0.0))));
             y.0 = if least >= 0.0 { 0.0 } else { y.0 };
             y.1 = if most <= 0.0 { 0.0 } else { y.1 };
@@ -258,14 +260,14 @@ fn ranges(chart: &Chart) -> (Range<f64>, Range<f64>) {
     (x.0..x.1, y.0..y.1)
 }
 
-/// Where the bars of several series stand.
+/// The positions of the bars of several series.
 struct Bars {
-    /// The series that have bars.
+    /// The indices of the series with bars.
     series: Vec<usize>,
 }
 
 impl Bars {
-    /// The part of a place that its bars take.
+    /// The part of a category's width that its bars take.
     const PART: f64 = 0.8;
 
     fn of(chart: &Chart) -> Self {
@@ -280,7 +282,7 @@ impl Bars {
         let nth = self.series.iter().position(|one| *one == series);
         let each = Self::PART / self.series.len().max(1) as f64;
         let from = place - Self::PART / 2.0 + each * nth.unwrap_or(0) as f64;
-        // Neighbours are told apart.
+        // A gap separates neighbours.
         (from + 0.04 * each, from + 0.96 * each)
     }
 
@@ -290,7 +292,7 @@ impl Bars {
     }
 }
 
-/// `train: (3, 0.12)`, `in stock, pears: 5`.
+/// The text of a tooltip: `train: (3, 0.12)`, `in stock, pears: 5`.
 fn words(chart: &Chart, series: &Series, place: f64, value: f64) -> String {
     let (place, value) = match series.shape {
         Shape::Bars => (chart.categories[place as usize].clone(), number(value)),
@@ -302,7 +304,7 @@ fn words(chart: &Chart, series: &Series, place: f64, value: f64) -> String {
     }
 }
 
-/// Tells the words where the pointer is near.
+/// Adds a tooltip at a point.
 fn tell(values: &mut String, (x, y): (i32, i32), words: &str) {
     // Writing to a String cannot fail.
     let _ = write!(

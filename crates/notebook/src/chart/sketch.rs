@@ -1,16 +1,16 @@
-//! A chart as characters.
+//! Charts as text.
 
 use super::{Chart, Shape, bounds, is_drawn, span};
 use crate::text::{number, pad, shortened, width};
 
-/// Columns and lines of what is drawn.
+/// The size of the plot area in columns and lines.
 const WIDTH: usize = 64;
 const HEIGHT: usize = 12;
 
-/// The longest bar.
+/// The length of the longest bar, in columns.
 const BAR: usize = 40;
 
-/// What series are drawn with.
+/// The characters of the series.
 const MARKS: [char; 6] = ['*', 'o', '+', 'x', '#', '@'];
 
 pub(super) fn text(chart: &Chart) -> String {
@@ -40,7 +40,7 @@ pub(super) fn text(chart: &Chart) -> String {
     lines.join("\n")
 }
 
-/// A line for each bar.
+/// Draws one line for each bar.
 fn bars(chart: &Chart, lines: &mut Vec<String>) {
     let all = || {
         chart
@@ -81,7 +81,7 @@ fn bars(chart: &Chart, lines: &mut Vec<String>) {
     }));
 }
 
-/// Lines and points over axes.
+/// Draws lines and points over axes.
 fn grid(chart: &Chart, lines: &mut Vec<String>) {
     let rest = || {
         let all = chart.series.iter().enumerate();

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::Widget;
 
-/// Something to press.
+/// A button.
 #[derive(Clone)]
 pub struct Button {
     pub(super) widget: Widget,
 }
 
 impl Button {
-    /// A button with this text.
+    /// Creates a button with this text.
     pub fn new(label: &str) -> Self {
         Self {
             widget: Widget::ready(
@@ -22,7 +22,7 @@ impl Button {
         }
     }
 
-    /// Calls this each time it is pressed.
+    /// Registers a callback for each click.
     pub fn on_click(&self, mut callback: impl FnMut() + Send + 'static) {
         self.widget.on_message(move |message| {
             if message["event"] == "click" {
@@ -31,12 +31,12 @@ impl Button {
         });
     }
 
-    /// Changes the text.
+    /// Sets the text.
     pub fn set_label(&self, label: &str) {
         self.widget.set("label", label);
     }
 
-    /// Whether it can be pressed.
+    /// Enables or disables the button.
     pub fn set_enabled(&self, enabled: bool) {
         self.widget.set("disabled", !enabled);
     }

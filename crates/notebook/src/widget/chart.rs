@@ -1,4 +1,4 @@
-//! A chart that grows.
+//! A chart with points added over time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::throttle::Throttle;
 use super::{Widget, lock};
 
-/// Lines to which points are added while they are shown.
+/// A line chart to which points are added while it is shown.
 ///
 /// ```
 /// use notebook::widget::LiveChart;
@@ -26,13 +26,14 @@ pub struct LiveChart {
 
 struct Inner {
     widget: Widget,
-    /// The series with points that no front end knows yet, and where those begin.
+    /// The series with points that have not been sent to front ends, and the index of the first
+    /// such point.
     new: Mutex<BTreeMap<String, usize>>,
     throttle: Throttle,
 }
 
 impl LiveChart {
-    /// A chart without points.
+    /// Creates a chart without points.
     pub fn new(label: &str) -> Self {
         let widget = Widget::ready(
             "LiveChart",
@@ -49,7 +50,8 @@ impl LiveChart {
         }
     }
 
-    /// Adds a point to a series, which begins with its first point. A number that is not finite is a gap in the line.
+    /// Adds a point to a series; the first point creates the series. A value that is not finite is
+    /// a gap in the line.
     pub fn push(&self, series: &str, x: f64, y: f64) {
         let length = self
             .widget
@@ -60,14 +62,14 @@ impl LiveChart {
         Throttle::soon(&self.inner, |inner| &inner.throttle, Inner::send_new);
     }
 
-    /// Takes all points away.
+    /// Removes all points.
     pub fn clear(&self) {
         lock(&self.inner.new).clear();
         self.widget.set("series", json!({}));
     }
 }
 
-/// Adds a point; gives how many there were before.
+/// Adds a point and returns how many points the series had before.
 fn append(state: &mut Map<String, Value>, series: &str, point: Value) -> usize {
     let all = state.entry("series").or_insert_with(|| json!({}));
     let Value::Array(points) = &mut all[series] else {
@@ -79,7 +81,8 @@ fn append(state: &mut Map<String, Value>, series: &str, point: Value) -> usize {
 }
 
 impl Inner {
-    /// Tells front ends of the new points, with the place at which they begin: a page that was just loaded has some of them already.
+    /// Sends the new points with the index of the first one, because a page that was just loaded
+    /// has some of them already.
     fn send_new(&self) {
         let new = std::mem::take(&mut *lock(&self.new));
         let all = self.widget.get("series");

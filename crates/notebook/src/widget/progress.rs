@@ -1,4 +1,4 @@
-//! A bar.
+//! A progress bar.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,8 @@ use serde_json::json;
 use super::Widget;
 use super::throttle::Throttle;
 
-/// How far something is. Shown at most ten times a second, however often it is set, from any thread.
+/// A progress bar. Updates are sent at most ten times a second, however often a thread sets the
+/// value.
 #[derive(Clone)]
 pub struct Progress {
     pub(super) widget: Widget,
@@ -23,7 +24,7 @@ struct Inner {
 }
 
 impl Progress {
-    /// A bar of `total` steps, none of which is done.
+    /// Creates a bar of `total` steps with none done.
     pub fn new(label: &str, total: u64) -> Self {
         let widget = Widget::ready(
             "Progress",
@@ -41,28 +42,28 @@ impl Progress {
         }
     }
 
-    /// How many steps there are.
+    /// The total number of steps.
     pub fn total(&self) -> u64 {
         self.inner.total
     }
 
-    /// How many are done.
+    /// The number of steps done.
     pub fn value(&self) -> u64 {
         self.inner.value.load(Ordering::Relaxed)
     }
 
-    /// So many are done, at most all.
+    /// Sets the number of steps done, at most the total.
     pub fn set(&self, value: u64) {
         let value = value.min(self.inner.total);
         self.inner.value.store(value, Ordering::Relaxed);
         self.changed();
     }
 
-    /// So many more are done.
+    /// Adds to the number of steps done, up to the total.
     pub fn add(&self, steps: u64) {
         let total = self.inner.total;
         let more = |value: u64| Some(value.saturating_add(steps).min(total));
-        // The closure always gives a value.
+        // The closure always returns a value.
         let _ = self
             .inner
             .value

@@ -1,17 +1,17 @@
-//! A choice.
+//! A drop-down list.
 
 use serde_json::{Value, json};
 
 use super::Widget;
 
-/// One of several texts.
+/// A drop-down list of texts.
 #[derive(Clone)]
 pub struct Select {
     pub(super) widget: Widget,
 }
 
 impl Select {
-    /// A choice between `options`, of which the first is chosen.
+    /// Creates a list of `options` with the first one selected.
     pub fn new<S: Into<String>>(label: &str, options: impl IntoIterator<Item = S>) -> Self {
         let options: Vec<String> = options.into_iter().map(Into::into).collect();
         let value = options.first().cloned().unwrap_or_default();
@@ -24,13 +24,13 @@ impl Select {
         }
     }
 
-    /// What is chosen; empty when there are no options.
+    /// The selected option; empty when the list has no options.
     pub fn value(&self) -> String {
         let value = self.widget.get("value");
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Chooses; does nothing when there is no such option.
+    /// Selects an option; does nothing when the list does not contain it.
     pub fn set(&self, option: &str) {
         let options = self.widget.get("options");
         let known = options
@@ -41,7 +41,7 @@ impl Select {
         }
     }
 
-    /// Calls this with the option that a person has chosen.
+    /// Registers a callback for selections by the user; it receives the option.
     pub fn on_change(&self, mut callback: impl FnMut(&str) + Send + 'static) {
         self.widget.on_change("value", move |value: &Value| {
             callback(value.as_str().unwrap_or_default());

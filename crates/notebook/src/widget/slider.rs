@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 
 use super::Widget;
 
-/// A number that a [`Slider`] can give.
+/// A number type for a [`Slider`].
 pub trait Number: Copy + Send + 'static {
-    /// The step unless another is asked for; `None`: a hundredth of the range.
+    /// The default step; `None` for a hundredth of the range.
     const STEP: Option<f64>;
 
-    /// The number as JavaScript has it.
+    /// Converts to a JavaScript number.
     fn to_f64(self) -> f64;
 
-    /// The nearest number of this type.
+    /// Converts to the nearest number of this type.
     fn from_f64(value: f64) -> Self;
 }
 
 macro_rules! numbers {
     ($step:expr; $($type:ty),+) => {
         $(
-            // JavaScript has no other numbers, and a slider none that is so large.
+            // JavaScript has only `f64`, and slider values are small enough for it.
             #[allow(
                 clippy::cast_precision_loss,
                 clippy::cast_possible_truncation,
@@ -47,7 +47,7 @@ macro_rules! numbers {
 numbers!(Some(1.0); i32, i64, u32, u64, usize);
 numbers!(None; f32, f64);
 
-/// A number in a range.
+/// A slider for a number in a range.
 ///
 /// ```
 /// use notebook::widget::Slider;
@@ -62,7 +62,7 @@ pub struct Slider<T: Number> {
 }
 
 impl<T: Number> Slider<T> {
-    /// A slider at the start of its range.
+    /// Creates a slider at the start of its range.
     pub fn new(label: &str, range: RangeInclusive<T>) -> Self {
         let (min, max) = (range.start().to_f64(), range.end().to_f64());
         Self {
@@ -81,33 +81,33 @@ impl<T: Number> Slider<T> {
         }
     }
 
-    /// The same with another step.
+    /// Sets the step.
     #[must_use]
     pub fn step(self, step: T) -> Self {
         self.widget.set("step", step.to_f64());
         self
     }
 
-    /// The same at another value.
+    /// Sets the value.
     #[must_use]
     pub fn at(self, value: T) -> Self {
         self.set(value);
         self
     }
 
-    /// Where it stands.
+    /// The current value.
     pub fn value(&self) -> T {
         let value = self.widget.get("value").as_f64();
         T::from_f64(value.unwrap_or_else(|| self.bound("min")))
     }
 
-    /// Moves it; not out of its range.
+    /// Moves the slider; the value is clamped to the range.
     pub fn set(&self, value: T) {
         let value = value.to_f64().max(self.bound("min"));
         self.widget.set("value", value.min(self.bound("max")));
     }
 
-    /// Calls this with the new value when a person has moved it.
+    /// Registers a callback for moves by the user; it receives the new value.
     pub fn on_change(&self, mut callback: impl FnMut(T) + Send + 'static) {
         self.widget.on_change("value", move |value: &Value| {
             if let Some(value) = value.as_f64() {

@@ -1,14 +1,15 @@
-//! Not more than ten messages a second, and the last one always.
+//! A rate limit of ten messages a second that always sends the last one.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::lock;
 
-/// The least time between two messages.
+/// The minimum interval between two messages.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Lets something be done at most ten times a second. What is asked for meanwhile is done once, when the time has come.
+/// Limits an action to ten times a second. Calls within the interval are merged into one action at
+/// its end.
 #[derive(Default)]
 pub(super) struct Throttle(Mutex<State>);
 
@@ -19,7 +20,8 @@ struct State {
 }
 
 impl Throttle {
-    /// Does it now, or soon on a thread of its own. `throttle` finds this in `whole`.
+    /// Runs `act` now, or at the end of the interval on a separate thread. `throttle` returns this
+    /// throttle from `whole`.
     pub(super) fn soon<T: Send + Sync + 'static>(
         whole: &Arc<T>,
         throttle: fn(&T) -> &Self,
