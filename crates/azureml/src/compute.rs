@@ -1,4 +1,4 @@
-//! Compute targets: where jobs run.
+//! Compute targets for jobs.
 
 use crate::asynchronous::Workspace;
 use crate::duration;
@@ -9,7 +9,7 @@ use azureml_wire::arm::Resource;
 use azureml_wire::compute::{AmlComputeProperties, Compute, ComputeBody, ScaleSettings};
 use std::time::Duration;
 
-/// Where jobs run: a cluster whose nodes come and go, or a single machine.
+/// A compute target for jobs: a cluster that scales its nodes, or a single machine.
 #[derive(Debug, Clone)]
 pub struct ComputeTarget {
     pub(crate) workspace: Workspace,
@@ -17,14 +17,14 @@ pub struct ComputeTarget {
     kind: &'static str,
     size: Option<String>,
     state: Option<String>,
-    /// How far its making is: `Succeeded`, `Creating`, ….
+    /// The provisioning state: `Succeeded`, `Creating`, ….
     pub(crate) provisioning: Option<String>,
     low_priority: bool,
     nodes: Option<Nodes>,
     description: Option<String>,
 }
 
-/// A cluster that is to be made, whose nodes come when jobs need them and go when they do not; made by
+/// The configuration of a cluster that scales its nodes with the jobs. The cluster is created by
 /// [`ComputeTarget::create`].
 ///
 /// ```
@@ -48,7 +48,8 @@ pub struct AmlCompute {
 }
 
 impl AmlCompute {
-    /// A cluster of machines of a size, e.g. `STANDARD_DS3_V2`: one at most, none when idle.
+    /// A cluster of machines of a size, e.g. `STANDARD_DS3_V2`: at most one node, and no node when
+    /// idle.
     pub fn new(name: impl Into<String>, vm_size: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -62,43 +63,44 @@ impl AmlCompute {
         }
     }
 
-    /// Nodes that stay when idle. They cost as much as those that work.
+    /// Sets the number of nodes that are kept when idle. They cost as much as busy nodes.
     pub fn min_nodes(mut self, nodes: u32) -> Self {
         self.min = nodes;
         self
     }
 
-    /// Nodes at most.
+    /// Sets the maximum number of nodes.
     pub fn max_nodes(mut self, nodes: u32) -> Self {
         self.max = nodes;
         self
     }
 
-    /// Cheaper machines that may be taken away at any time; what ran there starts again.
+    /// Uses low-priority machines: cheaper, but Azure can preempt them at any time, and their jobs
+    /// start again.
     pub fn low_priority(mut self) -> Self {
         self.low_priority = true;
         self
     }
 
-    /// How long a node stays idle before it goes.
+    /// Sets how long a node stays idle before it is removed.
     pub fn idle_seconds_before_scaledown(mut self, seconds: u64) -> Self {
         self.idle = Some(Duration::from_secs(seconds));
         self
     }
 
-    /// What it is, in words.
+    /// Sets the description.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// A tag; may be given many times.
+    /// Adds a tag; can be called repeatedly.
     pub fn tag(mut self, name: impl Into<String>, value: impl std::fmt::Display) -> Self {
         self.tags.insert(name.into(), value.to_string());
         self
     }
 
-    /// Finds the mistakes that can be found on this machine.
+    /// Validates everything that can be validated on this machine.
     pub(crate) fn check(&self) -> Result<()> {
         let name = &self.name;
         let is_name = (2..=32).contains(&name.len())
@@ -128,7 +130,7 @@ impl AmlCompute {
         Ok(())
     }
 
-    /// As the wire has it, in a region.
+    /// Converts to the REST model, for a region.
     pub(crate) fn to_wire(&self, location: Option<&str>) -> Resource<Compute> {
         let priority = if self.low_priority {
             "LowPriority"
@@ -162,11 +164,11 @@ impl AmlCompute {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Nodes {
-    /// There now.
+    /// The current number.
     pub current: u32,
-    /// Kept when idle.
+    /// The minimum, kept when idle.
     pub min: u32,
-    /// At most.
+    /// The maximum.
     pub max: u32,
 }
 
@@ -216,7 +218,7 @@ impl ComputeTarget {
         }
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -226,17 +228,17 @@ impl ComputeTarget {
         self.kind
     }
 
-    /// The size of its machines, e.g. `Standard_NC24ads_A100_v4`.
+    /// The size of the machines, e.g. `Standard_NC24ads_A100_v4`.
     pub fn size(&self) -> Option<&str> {
         self.size.as_deref()
     }
 
-    /// A cluster's `Steady` or `Resizing`, an instance's `Running`, `Stopped`, ….
+    /// The state: `Steady` or `Resizing` of a cluster, `Running`, `Stopped`, … of an instance.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    /// Whether it is a cluster of machines that may be taken away at any time.
+    /// Whether it is a cluster of low-priority machines, which can be preempted at any time.
     pub fn is_low_priority(&self) -> bool {
         self.low_priority
     }
@@ -246,7 +248,7 @@ impl ComputeTarget {
         self.nodes
     }
 
-    /// What it is, in words.
+    /// The description.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }

@@ -1,4 +1,4 @@
-//! `config.json`: which workspace, found the way SDK v1 finds it.
+//! `config.json` with the workspace, searched as SDK v1 does.
 
 use crate::error::{Error, Result};
 use azureml_wire::routes::WorkspaceScope;
@@ -19,7 +19,7 @@ pub fn find(from: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The workspace that the file at `path` names.
+/// The workspace in the file at `path`.
 pub fn read(path: &Path) -> Result<WorkspaceScope> {
     let text = std::fs::read_to_string(path).map_err(Error::io("cannot read", path))?;
     parse(path, &text)
@@ -33,7 +33,7 @@ fn parse(path: &Path, text: &str) -> Result<WorkspaceScope> {
         hint,
     };
     let json: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        // serde_json ends its message with the place, which already stands behind the path.
+        // serde_json appends the line and column, which the error shows after the path already.
         let reason = error.to_string();
         let reason = reason.split(" at line ").next().unwrap_or(&reason);
         wrong(
@@ -47,7 +47,7 @@ fn parse(path: &Path, text: &str) -> Result<WorkspaceScope> {
             .and_then(Value::as_str)
             .filter(|value| !value.is_empty())
     };
-    // What `az ml` of old wrote: the ARM id alone.
+    // Old versions of `az ml` wrote only the ARM id.
     if let Some(scope) = field("Scope").or_else(|| field("scope")) {
         return from_arm_id(scope).ok_or_else(|| {
             wrong(

@@ -1,4 +1,4 @@
-//! The runs that belong to a run: the trials of a sweep, and what programs begin within their own runs.
+//! Child runs: the trials of a sweep, and the runs that programs start within their own run.
 
 use super::Run;
 use crate::client::Call;
@@ -11,12 +11,12 @@ use azureml_wire::sweep::{BEST_CHILD, HYPERPARAMETERS, Objective};
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 
-/// Trials that are asked for their metrics at once.
+/// Concurrent requests for the metrics of trials.
 const PARALLEL: usize = 8;
 
 impl Run {
-    /// The runs that belong to it, in the order in which they were made: the trials of a sweep, and what programs begin within
-    /// their own runs.
+    /// Lists the child runs in the order of their creation: the trials of a sweep, and the runs
+    /// that programs start within their own run.
     pub async fn children(&self) -> Result<Vec<Self>> {
         let children = self.wire_children().await?.into_iter();
         let experiment = self.experiment_name();
@@ -47,7 +47,7 @@ impl Run {
         }
     }
 
-    /// The run that it belongs to.
+    /// The parent run, if any.
     pub async fn parent(&self) -> Result<Option<Self>> {
         let parent = match self.known_parent() {
             Some(parent) => Some(parent.to_owned()),
@@ -59,7 +59,7 @@ impl Run {
         }
     }
 
-    /// Whether it is a sweep: its trials are runs of their own, its children.
+    /// Whether the run is a sweep, whose trials are its child runs.
     pub fn is_sweep(&self) -> bool {
         self.known_objective().is_some()
     }
@@ -86,8 +86,9 @@ impl Run {
         })
     }
 
-    /// The trials as they are now, where they were `known` before: what has ended does not change. Metrics of those that still run
-    /// cost a call each, and are asked for when `all` of them are wanted.
+    /// The current trials, given those of the previous call as `known`: values of a trial that has
+    /// ended are reused. The metrics of running trials cost one request each; they are read only
+    /// when `all` is set.
     pub(crate) async fn trials_since(&self, known: &Trials, all: bool) -> Result<Trials> {
         let objective = self.objective()?;
         let children = self.wire_children().await?;
@@ -131,7 +132,7 @@ impl Run {
         })
     }
 
-    /// The values of one metric of a run; none when it has logged none.
+    /// The values of one metric of a run; empty when the run has not logged it.
     async fn values_of(&self, run: &str, name: &str) -> Result<Vec<Point>> {
         let what = format!("reading metric {name} of run `{run}`");
         let names = self.metric_names(&what, run).await?;
@@ -142,7 +143,8 @@ impl Run {
         Ok(metric.points)
     }
 
-    /// The best trial of a sweep so far, as the service has it; `None` while none has logged the primary metric.
+    /// The best trial of a sweep so far, as chosen by the service; `None` until a trial has logged
+    /// the primary metric.
     pub async fn best_child(&self) -> Result<Option<Self>> {
         self.objective()?;
         match self.wire_details().await?.properties.get(BEST_CHILD) {

@@ -1,4 +1,4 @@
-//! Registering data, finding it and bringing its files here.
+//! Registers, finds and downloads data assets.
 
 use super::Workspace;
 use crate::client::Call;
@@ -13,7 +13,8 @@ use reqwest::Method;
 use std::path::{Path, PathBuf};
 
 impl Workspace {
-    /// Registers data under its next version; local files are uploaded first. The same content as the newest version's is that version.
+    /// Registers data under its next version; local files are uploaded first. When the content
+    /// equals that of the newest version, that version is returned.
     pub async fn register_data(&self, data: &Data) -> Result<Data> {
         data.check()?;
         let name = &data.name;
@@ -49,7 +50,7 @@ impl Workspace {
         Ok(Data::from_version(self, name, registered))
     }
 
-    /// The newest version of registered data, or the version that is named after a colon.
+    /// A registered data asset: the newest version, or the version after a colon (`name:version`).
     pub async fn data(&self, name: &str) -> Result<Data> {
         let name = name.strip_suffix("@latest").unwrap_or(name);
         let (name, version) = match name.rsplit_once(':') {
@@ -108,7 +109,7 @@ impl Workspace {
         })
     }
 
-    /// All registered data, each with its newest version.
+    /// Lists all registered data, each with its newest version.
     pub async fn all_data(&self) -> Result<List<Data>> {
         let path = self.client().scope().path(["data"]);
         let call = Call::management("listing data", Method::GET, path);
@@ -119,7 +120,7 @@ impl Workspace {
             .collect())
     }
 
-    /// All versions of registered data, the newest first.
+    /// Lists all versions of registered data, the newest first.
     pub async fn data_versions(&self, name: &str) -> Result<List<Data>> {
         let what = format!("listing the versions of data `{name}`");
         let path = self.client().scope().path(["data", name, "versions"]);
@@ -135,12 +136,12 @@ impl Workspace {
         }
     }
 
-    /// Downloads data into the folder `to`; gives where its files are.
+    /// Downloads data into the folder `to` and returns the paths of the files.
     pub async fn download_data(&self, data: &Data, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         let (name, version) = (data.name(), data.version());
         let known = match data.uri() {
             Some(_) => None,
-            // From a list, which does not tell it.
+            // Data from a list, which does not contain the URI.
             None => Some(match version {
                 Some(version) => self.data(&format!("{name}:{version}")).await?,
                 None => self.data(name).await?,
@@ -152,7 +153,8 @@ impl Workspace {
     }
 }
 
-/// Whether two addresses lead to the same files: the service may have put the workspace's id before the datastore.
+/// Whether two URIs lead to the same files: the service may prepend the id of the workspace to the
+/// datastore.
 fn is_same_place(a: &str, b: &str) -> bool {
     let within = |uri: &str| {
         uri.split_once("datastores/")

@@ -1,4 +1,4 @@
-//! The same for async programs: what blocks elsewhere is a future here.
+//! The same API for async programs: each blocking call is a future here.
 //!
 //! ```no_run
 //! use azureml::asynchronous::Workspace;
@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! Futures may be dropped at any point; what was submitted goes on.
+//! Futures can be dropped at any point; a submitted job goes on.
 
 mod children;
 mod data;

@@ -1,4 +1,4 @@
-//! Registering models, finding them and bringing their files here; and the files of anything else that has an address.
+//! Registers, finds and downloads models, and downloads files from any `azureml://` URI.
 
 use super::run::{inside, is_below};
 use super::{Run, Workspace};
@@ -15,7 +15,7 @@ use reqwest::Method;
 use std::path::{Path, PathBuf};
 
 impl Workspace {
-    /// The newest version of a model, or the version that is named after a colon.
+    /// A registered model: the newest version, or the version after a colon (`name:version`).
     pub async fn model(&self, name: &str) -> Result<Model> {
         let (name, version) = match name.rsplit_once(':') {
             Some((name, version)) => (name, Some(version)),
@@ -69,7 +69,7 @@ impl Workspace {
         })
     }
 
-    /// All models, each with its newest version.
+    /// Lists all models, each with its newest version.
     pub async fn models(&self) -> Result<List<Model>> {
         let call = Call::management(
             "listing models",
@@ -83,7 +83,7 @@ impl Workspace {
             .collect())
     }
 
-    /// Downloads a model's files into the folder `to`; gives where they are.
+    /// Downloads the files of a model into the folder `to` and returns their paths.
     pub async fn download_model(
         &self,
         model: &Model,
@@ -92,7 +92,7 @@ impl Workspace {
         let to = to.as_ref();
         let known = match model.uri() {
             Some(_) => None,
-            // From a list, which does not tell it.
+            // A model from a list, which does not contain the URI.
             None => Some(
                 self.model(&format!("{}:{}", model.name(), model.version()))
                     .await?,
@@ -103,7 +103,7 @@ impl Workspace {
             .await
     }
 
-    /// Downloads the files of something at an address into the folder `to`.
+    /// Downloads the files at a URI into the folder `to`; `of` names them in errors.
     pub(super) async fn download_from(
         &self,
         of: &str,
@@ -147,7 +147,7 @@ impl Workspace {
 impl Run {
     /// Registers a file or folder of this run as a model, under its next version.
     ///
-    /// A folder that holds a file `MLmodel` is registered as a model in MLflow's form.
+    /// A folder with a file `MLmodel` is registered as a model in MLflow format.
     pub async fn register_model(&self, name: &str, path: &str) -> Result<Model> {
         let workspace = self.workspace();
         let files = self.file_names().await?;
@@ -183,7 +183,7 @@ impl Run {
         Ok(Model::from_version(workspace, name, registered))
     }
 
-    /// Downloads a file or what is in a folder of this run.
+    /// Downloads a file, or the content of a folder, of this run.
     async fn download_below(&self, path: &str, to: &Path) -> Result<List<PathBuf>> {
         let files = self.file_names().await?;
         let mut paths = Vec::new();
@@ -202,7 +202,7 @@ impl Run {
     }
 }
 
-/// Where a model's files are.
+/// The location of a model's files.
 #[derive(Debug, PartialEq, Eq)]
 enum Place<'a> {
     Run { id: &'a str, path: &'a str },
@@ -217,11 +217,11 @@ fn place(uri: &str) -> Option<Place<'_>> {
         let path = path.strip_prefix("paths/").unwrap_or(path);
         return Some(Place::Run { id, path });
     }
-    // `datastores/…`, or the same below the workspace's id.
+    // `datastores/…`, or the same below the id of the workspace.
     let (_, rest) = rest.split_once("datastores/")?;
     let (name, rest) = rest.split_once('/')?;
     let path = rest.strip_prefix("paths/")?;
-    // A run's own files, as the official client names them.
+    // The artifacts of a run, as the official client addresses them.
     match path
         .strip_prefix("ExperimentRun/dcid.")
         .and_then(|rest| rest.split_once('/'))
@@ -231,7 +231,8 @@ fn place(uri: &str) -> Option<Place<'_>> {
     }
 }
 
-/// A path relative to the folder that holds `top`: the file itself, or what lies in the folder. `None` when it is neither.
+/// A path relative to the folder `top`: the name of the file itself, or the path below the folder.
+/// `None` when the path is neither.
 fn below<'a>(path: &'a str, top: &str) -> Option<&'a str> {
     let top = top.trim_matches('/');
     if !is_below(path, top) {

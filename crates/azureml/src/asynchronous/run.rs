@@ -23,9 +23,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Values of one metric in one answer.
+/// The number of values of one metric in a page.
 const PAGE: &str = "1000";
-/// Files under way at once.
+/// Concurrent requests for metrics and files.
 const PARALLEL: usize = 8;
 
 /// One execution of a job; cheap to clone.
@@ -43,11 +43,11 @@ struct Inner {
     compute: Option<String>,
     created_at: Option<DateTime<Utc>>,
     studio: Option<String>,
-    /// The run that it belongs to, where that is known.
+    /// The id of the parent run, if known.
     parent: Option<String>,
-    /// Of a sweep: what its trials are compared by.
+    /// The objective of a sweep, by which its trials are compared.
     objective: Option<Objective>,
-    /// As it was last heard of.
+    /// The status at the last request.
     status: Mutex<JobStatus>,
 }
 
@@ -94,7 +94,8 @@ impl Run {
         }
     }
 
-    /// A run as run history tells of it, which does not say the experiment's name.
+    /// Creates a run from a response of run history, which does not contain the name of the
+    /// experiment.
     pub(super) fn from_history(
         workspace: &Workspace,
         experiment: &str,
@@ -116,44 +117,44 @@ impl Run {
         }
     }
 
-    /// Its id: the job's name.
+    /// The id of the run, which is the name of the job.
     pub fn id(&self) -> &str {
         &self.inner.id
     }
 
-    /// The experiment that it belongs to.
+    /// The experiment of the run.
     pub fn experiment_name(&self) -> &str {
         &self.inner.experiment
     }
 
-    /// The name that people see.
+    /// The display name.
     pub fn display_name(&self) -> &str {
         self.inner.display_name.as_deref().unwrap_or(&self.inner.id)
     }
 
-    /// Its page in Studio.
+    /// The URL of the run's page in Studio.
     pub fn portal_url(&self) -> Option<&str> {
         self.inner.studio.as_deref()
     }
 
-    /// The workspace that it runs in.
+    /// The workspace of the run.
     pub fn workspace(&self) -> &Workspace {
         &self.inner.workspace
     }
 
-    /// The id of the run that it belongs to, where that is known.
+    /// The id of the parent run, if known.
     pub(super) fn known_parent(&self) -> Option<&str> {
         self.inner.parent.as_deref()
     }
 
-    /// Of a sweep: what its trials are compared by.
+    /// The objective of a sweep, by which its trials are compared.
     pub(super) fn known_objective(&self) -> Option<&Objective> {
         self.inner.objective.as_ref()
     }
 
-    /// Where it stood when it was last heard of.
+    /// The status at the last request.
     pub fn last_status(&self) -> JobStatus {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock.
         *self
             .inner
             .status
@@ -161,12 +162,12 @@ impl Run {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it stands.
+    /// Requests the current status.
     pub async fn status(&self) -> Result<JobStatus> {
         Ok(self.wire_details().await?.status)
     }
 
-    /// Where it stands, since when, and why.
+    /// Requests the details: the current status, its time and, for a failed run, the reason.
     pub async fn details(&self) -> Result<RunDetails> {
         Ok(RunDetails::from(&self.wire_details().await?))
     }
@@ -186,8 +187,8 @@ impl Run {
         Ok(details)
     }
 
-    /// Waits until it has ended. With `show_output` its statuses and its log are printed as they come. A run that fails or is
-    /// canceled is an error.
+    /// Waits until the run has ended. With `show_output`, prints the statuses and the log while
+    /// they arrive. A run that fails or is canceled is an error.
     pub async fn wait_for_completion(&self, show_output: bool) -> Result<RunDetails> {
         self.wait_for_completion_with(WaitOptions {
             show_output,
@@ -196,12 +197,13 @@ impl Run {
         .await
     }
 
-    /// Waits until it has ended.
+    /// Waits until the run has ended, with these options.
     pub async fn wait_for_completion_with(&self, options: WaitOptions) -> Result<RunDetails> {
         wait(self, options).await
     }
 
-    /// All that it has written to its log so far; of several processes, one log after the other, each below its name.
+    /// The complete log so far. With several processes, their logs follow one another, each under
+    /// its name.
     pub async fn logs(&self) -> Result<String> {
         let details = self.wire_details().await?;
         let all = logs_that(&details, is_log);
@@ -209,7 +211,7 @@ impl Run {
         for (name, url) in &all {
             let what = format!("reading {name} of run `{}`", self.id());
             let retry = || Retry::new(&what);
-            // A log may grow faster than it is read.
+            // A log may grow faster than it is read, so only the size at the start is read.
             let size = log::size(self.client(), retry(), url).await?;
             if size > log::WHOLE {
                 return Err(Error::invalid(
@@ -236,7 +238,7 @@ impl Run {
         Ok(logs)
     }
 
-    /// The last `most` bytes of the log of the first process; what cannot be read is left out.
+    /// The last `most` bytes of the log of the first process; a log that cannot be read is omitted.
     pub(crate) async fn log_ends(&self, details: &run_history::RunDetails, most: u64) -> String {
         let first = logs_that(details, is_first);
         let mut logs = String::new();
@@ -254,7 +256,7 @@ impl Run {
         logs
     }
 
-    /// Its metrics: every value of each.
+    /// Reads the metrics of the run, with all values.
     pub async fn metrics(&self) -> Result<Metrics> {
         let what = format!("reading the metrics of run `{}`", self.id());
         let names = self.metric_names(&what, self.id()).await?;
@@ -304,7 +306,7 @@ impl Run {
         }
     }
 
-    /// The names of its files: outputs and logs.
+    /// Lists the files of the run: outputs and logs.
     pub async fn file_names(&self) -> Result<FileList> {
         let what = format!("listing the files of run `{}`", self.id());
         let path = self
@@ -332,7 +334,7 @@ impl Run {
         }
     }
 
-    /// Downloads one of its files to `to`, or into `to` when that is a folder; gives where it is.
+    /// Downloads one file to `to`, or into `to` if that is a folder, and returns its path.
     pub async fn download_file(&self, name: &str, to: impl AsRef<Path>) -> Result<PathBuf> {
         let files = self.file_names().await?;
         if !files.iter().any(|file| file.path == name) {
@@ -349,7 +351,8 @@ impl Run {
         Ok(to)
     }
 
-    /// Downloads its files whose names begin with `prefix` into the folder `to`, under their own names; gives where they are.
+    /// Downloads all files whose names begin with `prefix` into the folder `to`, with the same
+    /// relative paths, and returns their paths.
     pub async fn download_files(
         &self,
         prefix: &str,
@@ -376,7 +379,7 @@ impl Run {
             .map(List::from)
     }
 
-    /// Downloads to `to`, which appears whole or not at all.
+    /// Downloads a file to `to` atomically: the file appears complete or not at all.
     pub(super) async fn fetch(&self, name: &str, to: &Path) -> Result<()> {
         let what = format!("downloading {name} of run `{}`", self.id());
         let path = self
@@ -414,7 +417,7 @@ impl Run {
             .map(drop)
     }
 
-    /// Its tags.
+    /// Reads the tags.
     pub async fn tags(&self) -> Result<Bag> {
         Ok(self.history().await?.tags)
     }
@@ -427,7 +430,8 @@ impl Run {
             .await
     }
 
-    /// Asks for its end; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
+    /// Requests cancellation; [`wait_for_completion`](Self::wait_for_completion) waits until the
+    /// run has ended.
     pub async fn cancel(&self) -> Result<()> {
         let status = self.status().await?;
         if status.is_terminal() {
@@ -444,7 +448,8 @@ impl Run {
             .await;
         match asked {
             Ok(_) => Ok(()),
-            // The first time may have been heard, and its answer lost: then it is done.
+            // The first request may have succeeded with its response lost: then the run is already
+            // canceled.
             Err(error) if matches!(error.status(), Some(400 | 409)) => match self.status().await? {
                 JobStatus::Canceled | JobStatus::CancelRequested => Ok(()),
                 _ => Err(error),
@@ -461,7 +466,7 @@ impl Run {
         self.client().scope()
     }
 
-    /// The card, with metrics or trials below it.
+    /// The card of the run, with its metrics or trials below.
     pub(crate) fn card_with(&self, more: &impl Display) -> MimeBundle {
         let card = self.card().mime_bundle();
         let more = more.mime_bundle();
@@ -494,7 +499,7 @@ impl Run {
     }
 }
 
-/// The logs whose names are so, each with its URL.
+/// The logs whose names satisfy `are`, each with its URL.
 fn logs_that(
     details: &run_history::RunDetails,
     are: impl Fn(&str) -> bool,
@@ -506,7 +511,7 @@ fn logs_that(
         .collect()
 }
 
-/// Adds a log, with its name where there are `count` and more than one.
+/// Appends a log, under its name when there is more than one.
 fn add_log(logs: &mut String, count: usize, name: &str, text: &str) {
     if count > 1 {
         // Writing to a String cannot fail.
@@ -515,12 +520,12 @@ fn add_log(logs: &mut String, count: usize, name: &str, text: &str) {
     logs.push_str(text);
 }
 
-/// Whether a file is `prefix` itself, lies in that folder, or has a name that begins so.
+/// Whether a path begins with `prefix`: the file itself, a file in that folder, or a longer name.
 pub(super) fn is_below(path: &str, prefix: &str) -> bool {
     path.starts_with(prefix.trim_start_matches('/'))
 }
 
-/// A file's place below `folder`; a name from the service never leads out of it.
+/// The path of a file below `folder`. A file name from the service must not lead out of the folder.
 pub(super) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
     let is_plain = Path::new(name)
         .components()
@@ -535,7 +540,7 @@ pub(super) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-/// A link to a page, without anything in its query that opens doors.
+/// A link to a page. Its query is removed when it contains a secret.
 fn without_secrets(url: String) -> String {
     match reqwest::Url::parse(&url) {
         Ok(parsed)

@@ -1,4 +1,4 @@
-//! Submitting a job.
+//! Submits jobs.
 
 use super::{Run, Workspace};
 use crate::client::Call;
@@ -17,15 +17,17 @@ use reqwest::Method;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The compute target that stands for none of the workspace's own.
+/// The compute target name for serverless compute, which is no resource of the workspace.
 const SERVERLESS: &str = "serverless";
-/// Longer names of experiments are refused by the service.
+/// The longest name of an experiment that the service accepts.
 const NAME: usize = 255;
 
 impl Workspace {
-    /// Submits a job, or a sweep of jobs, to an experiment, which is made when there is none of that name.
+    /// Submits a job, or a sweep of jobs, to an experiment. The experiment is created if it does
+    /// not exist.
     ///
-    /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
+    /// A Rust script is built first. The code and local inputs are uploaded unless the workspace
+    /// already has the same content.
     pub async fn submit(&self, experiment: &str, config: impl Into<JobConfig<'_>>) -> Result<Run> {
         check_experiment(experiment)?;
         let job = match config.into() {
@@ -49,7 +51,8 @@ impl Workspace {
         Ok(run)
     }
 
-    /// The job that a configuration describes, with all that it needs brought to the workspace.
+    /// The job for a configuration, after its code, inputs and environment have been created in the
+    /// workspace.
     async fn command_job(&self, experiment: &str, config: &ScriptRunConfig) -> Result<CommandJob> {
         let program = config.program()?;
         for (name, input) in &config.inputs {
@@ -58,7 +61,7 @@ impl Workspace {
             }
         }
         let folder = &config.source_directory;
-        // What is quick to be found wrong comes before what takes time: building, uploading.
+        // Quick checks come before the slow steps, the build and the uploads.
         let needs =
             async || futures::try_join!(self.compute_id(config), self.environment_of(config));
         let as_it_is = async |command| {
@@ -120,7 +123,8 @@ impl Workspace {
         })
     }
 
-    /// The id of an input that is registered in the workspace; the service wants it instead of the name.
+    /// The ARM id of an input that is registered in the workspace; the service requires it in place
+    /// of the name.
     async fn registered(&self, input: &Input) -> Result<Option<String>> {
         let scope = self.client().scope();
         match input.registered() {
@@ -153,7 +157,7 @@ impl Workspace {
         let path = self.client().scope().path(["jobs", name]);
         let request = Resource::request(job);
         let what = "submitting the job";
-        // The name is chosen here, so that a repeated call is the same job.
+        // The client chooses the name, which makes a repeated request idempotent.
         let answer: Resource<Job> = self
             .client()
             .read(Call::management(what, Method::PUT, path).json(&request))
@@ -207,7 +211,7 @@ fn some<K, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
     (!map.is_empty()).then_some(map)
 }
 
-/// What differs from one node of the target's own kind; `None` when nothing does.
+/// The resources that differ from the default of one node; `None` when nothing differs.
 fn resources(config: &ScriptRunConfig) -> Option<JobResources> {
     let resources = JobResources {
         instance_count: config.node_count,
@@ -219,7 +223,7 @@ fn resources(config: &ScriptRunConfig) -> Option<JobResources> {
     (resources != JobResources::default()).then_some(resources)
 }
 
-/// What a folder of code is called in the service.
+/// The name of a code folder in the service.
 fn folder_name(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     absolute
@@ -233,7 +237,7 @@ fn folder_name(folder: &Path) -> String {
         .to_owned()
 }
 
-/// `train-model_1700000000_1a2b3c4d`, as SDK v1 names runs.
+/// A run id in the format of SDK v1: `train-model_1700000000_1a2b3c4d`.
 fn job_name(experiment: &str) -> String {
     let name: String = experiment
         .chars()

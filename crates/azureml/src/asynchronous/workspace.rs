@@ -1,4 +1,4 @@
-//! A workspace, and what is in it.
+//! A workspace and its resources.
 
 use super::Run;
 use crate::client::operation::Patience;
@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Versions that others may take one after the other before a registration is given up.
+/// The most version conflicts with other clients before a registration fails.
 const RACES: u32 = 16;
 
 /// A workspace; cheap to clone.
@@ -39,8 +39,9 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace that the nearest `config.json` names, searched as SDK v1 does: `.azureml/`, `aml_config/` and the folder itself,
-    /// from here up to the root. Without one it is the local workspace, unless `AZUREML_LOCAL=off`.
+    /// Opens the workspace of the nearest `config.json`, searched as SDK v1 does: in `.azureml/`,
+    /// `aml_config/` and the folder itself, from the current folder up to the root. Without a
+    /// `config.json` it opens the local workspace, unless `AZUREML_LOCAL=off`.
     pub async fn from_config() -> Result<Self> {
         let here = std::env::current_dir().map_err(Error::io("cannot read", "."))?;
         match config::find(&here) {
@@ -50,7 +51,8 @@ impl Workspace {
         }
     }
 
-    /// The workspace that the file at `path` names; of a folder, the nearest file from there up.
+    /// Opens the workspace of the file at `path`. If `path` is a folder, searches from it up to the
+    /// root.
     pub async fn from_config_path(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let found = if path.is_dir() {
@@ -72,7 +74,7 @@ impl Workspace {
         Self::open(config::read(&found)?).await
     }
 
-    /// A workspace by its names.
+    /// Opens a workspace by name, subscription and resource group.
     pub async fn get(name: &str, subscription_id: &str, resource_group: &str) -> Result<Self> {
         Self::open(WorkspaceScope {
             subscription_id: subscription_id.to_owned(),
@@ -82,7 +84,7 @@ impl Workspace {
         .await
     }
 
-    /// As [`Workspace::get`], with a credential of one's own.
+    /// Like [`Workspace::get`], with a given credential.
     pub async fn get_with(
         name: &str,
         subscription_id: &str,
@@ -97,7 +99,7 @@ impl Workspace {
         Self::with(Client::azure(scope, credential)?).await
     }
 
-    /// The local workspace of this machine; it is started when it does not run.
+    /// Opens the local workspace of this machine and starts it if it is not running.
     pub async fn local() -> Result<Self> {
         Self::with(Client::local()?).await
     }
@@ -120,32 +122,32 @@ impl Workspace {
         })
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.client.scope().workspace_name
     }
 
-    /// Its resource group.
+    /// The resource group.
     pub fn resource_group(&self) -> &str {
         &self.client.scope().resource_group
     }
 
-    /// Its subscription.
+    /// The id of the subscription.
     pub fn subscription_id(&self) -> &str {
         &self.client.scope().subscription_id
     }
 
-    /// Its region.
+    /// The region.
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
     }
 
-    /// Its ARM id.
+    /// The ARM id.
     pub fn id(&self) -> String {
         self.client.scope().to_string()
     }
 
-    /// Whether it is the local workspace of this machine.
+    /// Whether this is the local workspace of this machine.
     pub fn is_local(&self) -> bool {
         self.client.is_local()
     }
@@ -154,9 +156,10 @@ impl Workspace {
         &self.client
     }
 
-    /// The newest version of an environment, or the version that is named after a colon.
+    /// An environment: the newest version, or the version after a colon (`name:version`).
     ///
-    /// Azure ML's own environments may be named (`AzureML-…`), and those of a registry by their address (`azureml://registries/…`).
+    /// Also accepts the names of curated environments (`AzureML-…`) and the URIs of registry
+    /// environments (`azureml://registries/…`).
     pub async fn environment(&self, name: &str) -> Result<Environment> {
         if name.starts_with("azureml:") || name.starts_with("/subscriptions/") {
             return Ok(Environment::by_address(name));
@@ -187,7 +190,8 @@ impl Workspace {
     /// A version of an environment.
     pub async fn environment_version(&self, name: &str, version: &str) -> Result<Environment> {
         if is_curated(name) {
-            // Shared by all workspaces, and not always listed in each.
+            // Curated environments are shared by all workspaces, and a workspace does not always
+            // list them.
             return Ok(Environment {
                 version: Some(version.to_owned()),
                 name: name.to_owned(),
@@ -209,7 +213,7 @@ impl Workspace {
         }
     }
 
-    /// The error of an environment that is not there.
+    /// The error for an environment that does not exist.
     async fn no_environment(&self, name: &str, version: Option<&str>) -> Result<Error> {
         let all = self.environments().await?;
         let names = || all.iter().map(Environment::name);
@@ -243,7 +247,7 @@ impl Workspace {
         })
     }
 
-    /// All environments, each with its newest version.
+    /// Lists all environments, each with its newest version.
     pub async fn environments(&self) -> Result<List<Environment>> {
         let call = Call::management(
             "listing environments",
@@ -254,7 +258,8 @@ impl Workspace {
         Ok(all.into_iter().map(Environment::from_container).collect())
     }
 
-    /// Registers an environment under its next version; one that is registered already stays as it is.
+    /// Registers an environment under its next version; an environment that is already registered
+    /// is returned unchanged.
     pub async fn register(&self, environment: &Environment) -> Result<Environment> {
         if environment.id.is_some() {
             return Ok(environment.clone());
@@ -288,7 +293,8 @@ impl Workspace {
             Err(Error::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        // The same definition again is the same version, as in SDK v1. A build context lies where its content says.
+        // Registering the same definition again returns the same version, as in SDK v1. The
+        // location of a build context depends only on its content.
         if let Some(newest) = newest
             && newest.image == environment.image
             && newest.conda == environment.conda
@@ -313,7 +319,8 @@ impl Workspace {
         Ok(Environment::from_version(name, registered))
     }
 
-    /// Registers something under its next version. When somebody else takes that at the same moment, it is the one after.
+    /// Registers a resource under its next version. When another client takes that version at the
+    /// same time, the one after it is used.
     pub(crate) async fn put_next_version<T: Serialize + DeserializeOwned>(
         &self,
         collection: &str,
@@ -342,7 +349,7 @@ impl Workspace {
         }
     }
 
-    /// The version that a registration under `name` gets.
+    /// The next version of `name`.
     pub(crate) async fn next_version(&self, collection: &str, name: &str) -> Result<String> {
         let what = format!("reading the versions of `{name}`");
         let path = self.client.scope().path([collection, name]);
@@ -355,7 +362,7 @@ impl Workspace {
         Ok(next.unwrap_or_else(|| "1".to_owned()))
     }
 
-    /// What a job names its environment by; registers one that is not yet registered.
+    /// The id of a job's environment; registers the environment if necessary.
     pub(crate) async fn environment_id(&self, reference: &EnvironmentReference) -> Result<String> {
         let environment = match &reference.0 {
             Reference::Name(name) => self.environment(name).await?,
@@ -397,7 +404,7 @@ impl Workspace {
         })
     }
 
-    /// All compute targets.
+    /// Lists all compute targets.
     pub async fn computes(&self) -> Result<List<ComputeTarget>> {
         let call = Call::management(
             "listing compute targets",
@@ -411,7 +418,7 @@ impl Workspace {
             .collect())
     }
 
-    /// Makes a cluster, or changes the one of that name, and waits until it can be used.
+    /// Creates a cluster, or updates the cluster of that name, and waits until it is provisioned.
     pub async fn create_compute(&self, cluster: &AmlCompute) -> Result<ComputeTarget> {
         cluster.check()?;
         let name = &cluster.name;
@@ -421,7 +428,8 @@ impl Workspace {
         let call = Call::management(&what, Method::PUT, path).json(&request);
         let answer = self.client.send(call).await?;
         self.client.finish(&what, answer).await?;
-        // The operation may have ended before the whole service knows.
+        // Eventual consistency: the operation may have ended before all of the service shows the
+        // result.
         let patience = Patience::new(&what);
         loop {
             let made = self.compute(name).await?;
@@ -438,9 +446,9 @@ impl Workspace {
         }
     }
 
-    /// Deletes a compute target, and waits until it is gone.
+    /// Deletes a compute target and waits until it is deleted.
     pub async fn delete_compute(&self, name: &str) -> Result<()> {
-        // One that is not there is told as such, with what there is.
+        // An unknown name is an error that lists the existing compute targets.
         let name = self.compute(name).await?.name().to_owned();
         let what = format!("deleting compute target `{name}`");
         let path = self.client.scope().path(["computes", &name]);
@@ -448,18 +456,18 @@ impl Workspace {
             .query("underlyingResourceAction", "Delete");
         match self.client.send(call).await {
             Ok(answer) => self.client.finish(&what, answer).await,
-            // The first time was heard, and its answer lost.
+            // The first request succeeded, and its response was lost.
             Err(error) if error.status() == Some(404) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Between two looks at something that takes its time.
+    /// The interval between two polls of a long-running operation.
     fn pause(&self) -> Duration {
         Duration::from_millis(if self.is_local() { 100 } else { 5000 })
     }
 
-    /// Starts a compute instance, and waits until it runs.
+    /// Starts a compute instance and waits until it is running.
     pub async fn start_compute(&self, name: &str) -> Result<ComputeTarget> {
         self.turn_compute(name, "start", "Running").await
     }
@@ -535,19 +543,20 @@ impl Workspace {
         self.client.list(self.listing("ActiveOnly")).await
     }
 
-    /// The call that lists jobs, the newest first.
+    /// The request that lists jobs, the newest first.
     fn listing(&self, view: &'static str) -> Call<'static> {
         let path = self.client.scope().path(["jobs"]);
         Call::management("listing runs", Method::GET, path).query("listViewType", view)
     }
 
-    /// The runs of an experiment, newest first.
+    /// Lists the runs of an experiment, the newest first.
     pub async fn runs(&self, experiment: &str) -> Result<Vec<Run>> {
         self.find_runs(&RunFilter::new().experiment(experiment))
             .await
     }
 
-    /// The runs that are wanted, newest first. Children of runs are found by way of their parents.
+    /// Lists the runs that match a filter, the newest first. Child runs are not included: list them
+    /// through their parent.
     pub async fn find_runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
         let most = filter.most();
         let mut found = Vec::new();

@@ -12,27 +12,28 @@ impl ComputeTarget {
         block_on(workspace.asynchronous().compute(name))
     }
 
-    /// All compute targets.
+    /// Lists all compute targets.
     pub fn list(workspace: &Workspace) -> Result<List<Self>> {
         block_on(workspace.asynchronous().computes())
     }
 
-    /// Makes a cluster, or changes the one of that name, and waits until it can be used.
+    /// Creates a cluster, or updates the cluster of that name, and waits until it is provisioned.
     pub fn create(workspace: &Workspace, cluster: &AmlCompute) -> Result<Self> {
         block_on(workspace.asynchronous().create_compute(cluster))
     }
 
-    /// Deletes it, and waits until it is gone.
+    /// Deletes the compute target and waits until it is deleted.
     pub fn delete(self) -> Result<()> {
         block_on(self.workspace.delete_compute(&self.name))
     }
 
-    /// Starts a compute instance, and waits until it runs; gives it as it is then.
+    /// Starts a compute instance, waits until it is running, and returns its new state.
     pub fn start(&self) -> Result<Self> {
         block_on(self.workspace.start_compute(&self.name))
     }
 
-    /// Stops a compute instance, which then costs nothing, and waits until it has stopped; gives it as it is then.
+    /// Stops a compute instance, which then costs nothing, waits until it has stopped, and returns
+    /// its new state.
     pub fn stop(&self) -> Result<Self> {
         block_on(self.workspace.stop_compute(&self.name))
     }

@@ -8,27 +8,28 @@ use crate::show::List;
 use std::path::{Path, PathBuf};
 
 impl Data {
-    /// The newest version of registered data, or the version that is named after a colon.
+    /// A registered data asset: the newest version, or the version after a colon (`name:version`).
     pub fn get(workspace: &Workspace, name: &str) -> Result<Self> {
         block_on(workspace.asynchronous().data(name))
     }
 
-    /// All registered data, each with its newest version.
+    /// Lists all registered data, each with its newest version.
     pub fn list(workspace: &Workspace) -> Result<List<Self>> {
         block_on(workspace.asynchronous().all_data())
     }
 
-    /// All versions of registered data, the newest first.
+    /// Lists all versions of registered data, the newest first.
     pub fn versions(workspace: &Workspace, name: &str) -> Result<List<Self>> {
         block_on(workspace.asynchronous().data_versions(name))
     }
 
-    /// Registers it under its next version; local files are uploaded first. The same content as the newest version's is that version.
+    /// Registers the data under its next version; local files are uploaded first. When the content
+    /// equals that of the newest version, that version is returned.
     pub fn register(&self, workspace: &Workspace) -> Result<Self> {
         block_on(workspace.asynchronous().register_data(self))
     }
 
-    /// Downloads its files into the folder `to`; gives where they are.
+    /// Downloads the files into the folder `to` and returns their paths.
     pub fn download(&self, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         let Some(workspace) = &self.workspace else {
             return Err(Error::invalid(

@@ -7,9 +7,10 @@ use crate::runtime::block_on;
 use crate::show::List;
 
 impl Environment {
-    /// The newest version of an environment, or the version that is named after a colon.
+    /// An environment: the newest version, or the version after a colon (`name:version`).
     ///
-    /// Azure ML's own environments may be named (`AzureML-…`), and those of a registry by their address (`azureml://registries/…`).
+    /// Also accepts the names of curated environments (`AzureML-…`) and the URIs of registry
+    /// environments (`azureml://registries/…`).
     pub fn get(workspace: &Workspace, name: &str) -> Result<Self> {
         block_on(workspace.asynchronous().environment(name))
     }
@@ -19,12 +20,13 @@ impl Environment {
         block_on(workspace.asynchronous().environment_version(name, version))
     }
 
-    /// All environments, each with its newest version.
+    /// Lists all environments, each with its newest version.
     pub fn list(workspace: &Workspace) -> Result<List<Self>> {
         block_on(workspace.asynchronous().environments())
     }
 
-    /// Registers it under its next version; the same definition again is the same version.
+    /// Registers the environment under its next version; registering the same definition again
+    /// returns the same version.
     pub fn register(&self, workspace: &Workspace) -> Result<Self> {
         block_on(workspace.asynchronous().register(self))
     }

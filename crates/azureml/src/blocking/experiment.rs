@@ -1,4 +1,4 @@
-//! Experiments: where runs are kept together.
+//! Experiments: named groups of runs.
 
 use super::{Run, Workspace};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::runtime::block_on;
 use crate::show::{Card, Cell, List};
 use crate::sweep_config::JobConfig;
 
-/// An experiment: a name under which runs are kept together. It comes to be with its first run.
+/// An experiment: a named group of runs. It is created with its first run.
 #[derive(Debug, Clone)]
 pub struct Experiment {
     workspace: Workspace,
@@ -22,19 +22,20 @@ impl Experiment {
         }
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Submits a job, or a sweep of jobs.
     ///
-    /// A Rust script is built first. The code and local inputs are uploaded unless the same content is there already.
+    /// A Rust script is built first. The code and local inputs are uploaded unless the workspace
+    /// already has the same content.
     pub fn submit<'a>(&self, config: impl Into<JobConfig<'a>>) -> Result<Run> {
         block_on(self.workspace.asynchronous().submit(&self.name, config)).map(Run::from)
     }
 
-    /// Its runs, newest first.
+    /// Lists the runs, the newest first.
     pub fn runs(&self) -> Result<List<Run>> {
         Run::list(&self.workspace, &self.name)
     }

@@ -1,4 +1,4 @@
-//! The surface for cells and plain programs: the same calls, without `.await`.
+//! The blocking API for notebook cells and synchronous programs: the same calls, without `.await`.
 
 mod compute;
 mod data;

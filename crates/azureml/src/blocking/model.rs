@@ -8,17 +8,17 @@ use crate::show::List;
 use std::path::{Path, PathBuf};
 
 impl Model {
-    /// The newest version of a model, or the version that is named after a colon.
+    /// A registered model: the newest version, or the version after a colon (`name:version`).
     pub fn get(workspace: &Workspace, name: &str) -> Result<Self> {
         block_on(workspace.asynchronous().model(name))
     }
 
-    /// All models, each with its newest version.
+    /// Lists all models, each with its newest version.
     pub fn list(workspace: &Workspace) -> Result<List<Self>> {
         block_on(workspace.asynchronous().models())
     }
 
-    /// Downloads its files into the folder `to`; gives where they are.
+    /// Downloads the files into the folder `to` and returns their paths.
     pub fn download(&self, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         block_on(self.workspace.download_model(self, to))
     }

@@ -13,17 +13,18 @@ use azureml_wire::job::JobStatus;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A cell's value is not worth a longer wait.
+/// The longest wait for a status before a run is displayed.
 const REFRESH: Duration = Duration::from_secs(3);
 
 /// One execution of a job; cheap to clone.
 ///
-/// It goes on whatever becomes of the notebook: [`Run::get`] finds it again by its id.
+/// The run does not depend on the notebook: it goes on when the kernel ends, and [`Run::get`]
+/// returns it again by its id.
 #[derive(Debug, Clone)]
 pub struct Run(asynchronous::Run);
 
 impl Run {
-    /// The run that this program belongs to; for training programs. Outside a job it is offline.
+    /// The run of this process, for training programs. Outside a job the context is offline.
     pub fn get_context() -> RunContext {
         RunContext::current()
     }
@@ -33,80 +34,82 @@ impl Run {
         block_on(workspace.asynchronous().run(id)).map(Self)
     }
 
-    /// The runs of an experiment, newest first.
+    /// Lists the runs of an experiment, the newest first.
     pub fn list(workspace: &Workspace, experiment: &str) -> Result<List<Self>> {
         let runs = block_on(workspace.asynchronous().runs(experiment))?;
         Ok(runs.into_iter().map(Self).collect())
     }
 
-    /// The runs that are wanted, newest first. Children of runs are found by way of their parents.
+    /// Lists the runs that match a filter, the newest first. Child runs are not included: list them
+    /// with [`children`](Self::children).
     pub fn find(workspace: &Workspace, filter: &RunFilter) -> Result<List<Self>> {
         let runs = block_on(workspace.asynchronous().find_runs(filter))?;
         Ok(runs.into_iter().map(Self).collect())
     }
 
-    /// Its id: the job's name.
+    /// The id of the run, which is the name of the job.
     pub fn id(&self) -> &str {
         self.0.id()
     }
 
-    /// The experiment that it belongs to.
+    /// The experiment of the run.
     pub fn experiment_name(&self) -> &str {
         self.0.experiment_name()
     }
 
-    /// The name that people see.
+    /// The display name.
     pub fn display_name(&self) -> &str {
         self.0.display_name()
     }
 
-    /// Its page in Studio.
+    /// The URL of the run's page in Studio.
     pub fn portal_url(&self) -> Option<&str> {
         self.0.portal_url()
     }
 
-    /// Where it stands.
+    /// Requests the current status.
     pub fn status(&self) -> Result<JobStatus> {
         block_on(self.0.status())
     }
 
-    /// Where it stands, since when, and why.
+    /// Requests the details: the current status, its time and, for a failed run, the reason.
     pub fn details(&self) -> Result<RunDetails> {
         block_on(self.0.details())
     }
 
-    /// Waits until it has ended. With `show_output` its statuses and its log are printed as they come. A run that fails or is
-    /// canceled is an error.
+    /// Waits until the run has ended. With `show_output`, prints the statuses and the log while
+    /// they arrive. A run that fails or is canceled is an error.
     pub fn wait_for_completion(&self, show_output: bool) -> Result<RunDetails> {
         block_on(self.0.wait_for_completion(show_output))
     }
 
-    /// Waits until it has ended.
+    /// Waits until the run has ended, with these options.
     pub fn wait_for_completion_with(&self, options: WaitOptions) -> Result<RunDetails> {
         block_on(self.0.wait_for_completion_with(options))
     }
 
-    /// All that it has written to its logs so far.
+    /// The complete logs so far.
     pub fn logs(&self) -> Result<String> {
         block_on(self.0.logs())
     }
 
-    /// Its metrics: every value of each.
+    /// Reads the metrics of the run, with all values.
     pub fn metrics(&self) -> Result<Metrics> {
         block_on(self.0.metrics())
     }
 
-    /// The names of its files: outputs and logs.
+    /// Lists the files of the run: outputs and logs.
     pub fn file_names(&self) -> Result<FileList> {
         block_on(self.0.file_names())
     }
 
-    /// Downloads one of its files to `to`, or into `to` when that is a folder; gives where it is.
+    /// Downloads one file to `to`, or into `to` if that is a folder, and returns its path.
     pub fn download_file(&self, name: &str, to: impl AsRef<Path>) -> Result<PathBuf> {
         block_on(self.0.download_file(name, to))
     }
 
-    /// Downloads its files whose names begin with `prefix` into the folder `to`, under their own names; gives where they are.
+    /// Downloads all files whose names begin with `prefix` into the folder `to`, with the same
+    /// relative paths, and returns their paths.
     pub fn download_files(&self, prefix: &str, to: impl AsRef<Path>) -> Result<List<PathBuf>> {
         block_on(self.0.download_files(prefix, to))
     }
@@ -116,46 +119,47 @@ impl Run {
         block_on(self.0.tag(name, value))
     }
 
-    /// Its tags.
+    /// Reads the tags.
     pub fn tags(&self) -> Result<Bag> {
         block_on(self.0.tags())
     }
 
-    /// The runs that belong to it, in the order in which they were made: the trials of a sweep, and what programs begin within
-    /// their own runs.
+    /// Lists the child runs in the order of their creation: the trials of a sweep, and the runs
+    /// that programs start within their own run.
     pub fn children(&self) -> Result<List<Self>> {
         let children = block_on(self.0.children())?;
         Ok(children.into_iter().map(Self).collect())
     }
 
-    /// The run that it belongs to.
+    /// The parent run, if any.
     pub fn parent(&self) -> Result<Option<Self>> {
         Ok(block_on(self.0.parent())?.map(Self))
     }
 
-    /// The trials of a sweep so far, compared: a table, the best first, and charts.
+    /// The trials of a sweep so far, as a table with the best first and as charts.
     pub fn trials(&self) -> Result<Trials> {
         block_on(self.0.trials())
     }
 
-    /// The best trial of a sweep so far; `None` while none has logged the primary metric.
+    /// The best trial of a sweep so far; `None` until a trial has logged the primary metric.
     pub fn best_child(&self) -> Result<Option<Self>> {
         Ok(block_on(self.0.best_child())?.map(Self))
     }
 
-    /// Asks for its end, and a sweep's trials' with it; [`wait_for_completion`](Self::wait_for_completion) tells when it has come.
+    /// Requests cancellation, for a sweep including its trials;
+    /// [`wait_for_completion`](Self::wait_for_completion) waits until the run has ended.
     pub fn cancel(&self) -> Result<()> {
         block_on(self.0.cancel())
     }
 
     /// Registers a file or folder of this run as a model, under its next version.
     ///
-    /// A folder that holds a file `MLmodel` is registered as a model in MLflow's form.
+    /// A folder with a file `MLmodel` is registered as a model in MLflow format.
     pub fn register_model(&self, name: &str, path: &str) -> Result<Model> {
         block_on(self.0.register_model(name, path))
     }
 
-    /// The same for async code.
+    /// The same run for async code.
     pub fn asynchronous(&self) -> &asynchronous::Run {
         &self.0
     }
@@ -177,7 +181,7 @@ impl Row for Run {
 }
 
 impl notebook::Display for Run {
-    /// A card with the status of now, or the last one that was heard of when the service is slow.
+    /// A card with the current status, or with the last known one when the service is slow.
     fn mime_bundle(&self) -> notebook::MimeBundle {
         if !self.0.last_status().is_terminal() {
             let _ = block_on(async {

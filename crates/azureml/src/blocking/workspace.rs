@@ -22,18 +22,20 @@ use std::sync::Arc;
 pub struct Workspace(asynchronous::Workspace);
 
 impl Workspace {
-    /// The workspace that the nearest `config.json` names, searched as SDK v1 does: `.azureml/`, `aml_config/` and the folder itself,
-    /// from here up to the root. Without one it is the local workspace, unless `AZUREML_LOCAL=off`.
+    /// Opens the workspace of the nearest `config.json`, searched as SDK v1 does: in `.azureml/`,
+    /// `aml_config/` and the folder itself, from the current folder up to the root. Without a
+    /// `config.json` it opens the local workspace, unless `AZUREML_LOCAL=off`.
     pub fn from_config() -> Result<Self> {
         block_on(asynchronous::Workspace::from_config()).map(Self)
     }
 
-    /// The workspace that the file at `path` names; of a folder, the nearest file from there up.
+    /// Opens the workspace of the file at `path`. If `path` is a folder, searches from it up to the
+    /// root.
     pub fn from_config_path(path: impl AsRef<Path>) -> Result<Self> {
         block_on(asynchronous::Workspace::from_config_path(path)).map(Self)
     }
 
-    /// A workspace by its names.
+    /// Opens a workspace by name, subscription and resource group.
     pub fn get(name: &str, subscription_id: &str, resource_group: &str) -> Result<Self> {
         block_on(asynchronous::Workspace::get(
             name,
@@ -43,7 +45,7 @@ impl Workspace {
         .map(Self)
     }
 
-    /// As [`Workspace::get`], with a credential of one's own.
+    /// Like [`Workspace::get`], with a given credential.
     pub fn get_with(
         name: &str,
         subscription_id: &str,
@@ -59,42 +61,42 @@ impl Workspace {
         .map(Self)
     }
 
-    /// The local workspace of this machine; it is started when it does not run.
+    /// Opens the local workspace of this machine and starts it if it is not running.
     pub fn local() -> Result<Self> {
         block_on(asynchronous::Workspace::local()).map(Self)
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// Its resource group.
+    /// The resource group.
     pub fn resource_group(&self) -> &str {
         self.0.resource_group()
     }
 
-    /// Its subscription.
+    /// The id of the subscription.
     pub fn subscription_id(&self) -> &str {
         self.0.subscription_id()
     }
 
-    /// Its region.
+    /// The region.
     pub fn location(&self) -> Option<&str> {
         self.0.location()
     }
 
-    /// Its ARM id.
+    /// The ARM id.
     pub fn id(&self) -> String {
         self.0.id()
     }
 
-    /// Whether it is the local workspace of this machine.
+    /// Whether this is the local workspace of this machine.
     pub fn is_local(&self) -> bool {
         self.0.is_local()
     }
 
-    /// The same for async code.
+    /// The same workspace for async code.
     pub fn asynchronous(&self) -> &asynchronous::Workspace {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Blobs in a container that is opened by a signature.
+//! Blobs in a container with a shared access signature (SAS).
 
 use super::pages::Pages;
 use super::retry::{Retry, Verdict};
@@ -21,30 +21,31 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// The storage services' version: that of requests, and of the rule of signatures.
+/// The version of the Azure Storage API, for requests and for signatures.
 pub const VERSION: &str = "2021-08-06";
 
-/// A file that is larger travels in blocks: what is sent again after a break is one of them, not all.
+/// Files larger than this are uploaded in blocks, so that a retry sends one block again and not the
+/// whole file.
 const BLOCK: u64 = 16 << 20;
-/// The most blocks that a blob is made of; those of a very large file are larger.
+/// The most blocks of a blob; a very large file has larger blocks.
 const BLOCKS: u64 = 50_000;
-/// Blocks of one file that are under way at once.
+/// Concurrent block uploads of one file.
 const BLOCKS_AT_ONCE: usize = 4;
-/// The most that is downloaded of a file whose size the store does not declare.
+/// The download limit for a file whose size the store does not declare.
 const UNDECLARED: u64 = 16 << 30;
-/// What is read from a file at once; smaller files are read whole.
+/// The read buffer for large files; smaller files are read at once.
 const PIECE: u64 = 256 << 10;
 
-/// A container and the signature that opens it. Has no `Debug`: the signature is a secret.
+/// A container and its signature. It has no `Debug`, because the signature is a secret.
 pub struct Container {
     http: reqwest::Client,
-    /// Without a signature.
+    /// Without the signature.
     url: String,
     signature: String,
 }
 
 impl Container {
-    /// The container that a signed URL opens.
+    /// The container of a signed URL.
     pub async fn from_signed_url(client: &Client, signed: &str) -> Result<Self> {
         let (url, signature) = signed.split_once('?').unwrap_or((signed, ""));
         Ok(Self {
@@ -131,7 +132,7 @@ impl Container {
         })
     }
 
-    /// The container's URL, without a signature.
+    /// The container's URL, without the signature.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -157,7 +158,7 @@ impl Container {
             .map(drop)
     }
 
-    /// The headers of a blob; `None` when it is not there.
+    /// The headers of a blob; `None` when the blob does not exist.
     pub async fn head(&self, name: &str) -> Result<Option<HeaderMap>> {
         let answer = Retry::new(&format!("looking for {name}"))
             .send(async || Ok(self.request(Method::HEAD, name, "")))
@@ -169,7 +170,7 @@ impl Container {
         }
     }
 
-    /// The names of the blobs that begin with `prefix`.
+    /// Lists the names of the blobs that begin with `prefix`.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let mut all = Vec::new();
         let mut pages = Pages::new("listing files");
@@ -221,7 +222,8 @@ impl Container {
     }
 }
 
-/// Uploads a file as the block blob that a signed URL opens; it is read as it is sent. `sent` is told of the bytes that have arrived.
+/// Uploads a file as a block blob to a signed URL; a large file is streamed. `sent` receives the
+/// number of bytes of each finished request.
 pub async fn put_file(
     http: &reqwest::Client,
     what: &str,
@@ -230,7 +232,7 @@ pub async fn put_file(
     sent: impl Fn(u64) + Sync,
 ) -> Result<()> {
     let cannot_read = || Error::io("cannot read", path);
-    // Opened again for each try: a stream can be sent once.
+    // The file is opened again for each try, because a stream can be sent only once.
     let part = async |start: u64, length: u64| {
         let mut file = File::open(path).await.map_err(cannot_read())?;
         file.seek(SeekFrom::Start(start))
@@ -288,17 +290,18 @@ pub async fn put_file(
             .map(drop)
     };
     match in_blocks().await {
-        // Somebody else has finished the same blob meanwhile, and with that the blocks of this one were dropped.
+        // Another client has committed the same blob in the meantime, which discards the
+        // uncommitted blocks of this one.
         Err(Error::Service(error)) if error.code == "InvalidBlockList" => in_blocks().await,
         result => result,
     }
 }
 
-/// What is to be sent of a file.
+/// The content of a file to upload.
 enum Content {
-    /// All of it.
+    /// The whole content.
     Small(Bytes),
-    /// Its size: it is read as it is sent.
+    /// The size of a file that is streamed.
     Large(u64),
 }
 
@@ -311,7 +314,8 @@ impl Content {
     }
 }
 
-/// Reads a small file at one go: of a thousand of them, each change of threads counts.
+/// Reads a small file in one blocking task: with thousands of files each change of threads is
+/// noticeable.
 async fn content(path: PathBuf) -> io::Result<Content> {
     let read = move || {
         let size = std::fs::metadata(&path)?.len();
@@ -323,7 +327,7 @@ async fn content(path: PathBuf) -> io::Result<Content> {
     tokio::task::spawn_blocking(read).await?
 }
 
-/// `length` bytes of a file from where it stands.
+/// Streams `length` bytes of a file from its current position.
 fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     futures::stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
@@ -332,7 +336,7 @@ fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
         let mut piece = vec![0; left.min(PIECE) as usize];
         let read = file.read(&mut piece).await?;
         if read == 0 {
-            // It has become shorter than it was.
+            // The file was truncated during the upload.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         piece.truncate(read);
@@ -340,12 +344,13 @@ fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-/// The unescaped text of the first element of a name.
+/// The unescaped text of the first element with this name.
 pub fn text(xml: &str, name: &str) -> Option<String> {
     elements(xml, name).next().map(unescape)
 }
 
-/// The contents of all elements of a name, from the XML of a listing, in which no element of one name holds another.
+/// The contents of all elements with this name, in the XML of a listing, where elements of one name
+/// are not nested.
 fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut rest = xml;
@@ -366,7 +371,8 @@ fn unescape(text: &str) -> String {
         .replace("&amp;", "&")
 }
 
-/// Downloads what a signed URL opens to `to`, which appears there whole or not at all; gives its size.
+/// Downloads a signed URL to `to` atomically and returns the size: the file appears complete or not
+/// at all.
 pub async fn download(client: &Client, what: &str, url: &str, to: &Path) -> Result<u64> {
     let folder = to
         .parent()
@@ -400,7 +406,8 @@ pub async fn download(client: &Client, what: &str, url: &str, to: &Path) -> Resu
     }
 }
 
-/// Writes an answer's body beside `to` and renames it; `None` when it was cut off and is worth another try.
+/// Writes the body of a response to a temporary file beside `to` and renames it. `None` when the
+/// response was interrupted and can be retried.
 async fn save(
     response: reqwest::Response,
     folder: &Path,
@@ -447,13 +454,13 @@ async fn save(
             return Ok(None);
         }
     }
-    // A temporary file is private; what is downloaded has the permissions of any new file.
+    // A temporary file is private; a downloaded file has the default permissions.
     make_ordinary(file.as_file()).map_err(cannot())?;
     file.persist(to).map_err(|error| cannot()(error.error))?;
     Ok(Some(size))
 }
 
-/// Bytes that this user may write to the disk of a folder, where the system says so.
+/// The free disk space for this user in a folder, if the system reports it.
 fn free(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))

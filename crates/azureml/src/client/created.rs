@@ -1,4 +1,4 @@
-//! What this client has made a moment ago, and the service may not know everywhere yet.
+//! Eventual consistency: the resources that this client has created recently.
 
 use super::{Call, Target};
 use reqwest::Method;
@@ -6,17 +6,18 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the service may take until all of it knows.
+/// The time until all of the service knows a new resource.
 const SPREADING: Duration = Duration::from_mins(1);
-/// Nobody looks at more things than this that are all new.
+/// The most resources that are remembered; a client does not use more that are all new.
 const MOST: usize = 64;
 
-/// The things that this client made a moment ago: that one of them is not there is worth another question.
+/// The resources that this client has created recently. A 404 on one of them is retried.
 #[derive(Debug, Default)]
 pub struct Created(Mutex<VecDeque<(Instant, String)>>);
 
 impl Created {
-    /// Takes note of a call that has succeeded, if it makes something; forgets what one deletes.
+    /// Records the resource that a successful call has created, and forgets one that it has
+    /// deleted.
     pub fn remember(&self, call: &Call<'_>) {
         let Target::Management(path) = &call.target else {
             return;
@@ -32,7 +33,7 @@ impl Created {
         }
     }
 
-    /// Whether a call is about one of them.
+    /// Whether a call concerns one of these resources.
     pub fn concerns(&self, call: &Call<'_>) -> bool {
         let (Target::Management(path) | Target::Data(path)) = &call.target else {
             return false;
@@ -45,7 +46,7 @@ impl Created {
             .iter()
             .filter(|(time, _)| time.elapsed() < SPREADING)
             .any(|(_, made)| {
-                // A job is a run elsewhere: `…/runs/{name}/…`, or `?run_id={name}`.
+                // A job appears as a run in other paths: `…/runs/{name}/…`, or `?run_id={name}`.
                 let run = made.rsplit_once("/jobs/").map(|(_, name)| name);
                 is_within(path, made)
                     || run.is_some_and(|run| {
@@ -57,7 +58,7 @@ impl Created {
     }
 }
 
-/// Whether a path is `top` or leads on from it.
+/// Whether a path is `top` or a path below it.
 fn is_within(path: &str, top: &str) -> bool {
     path.strip_prefix(top)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

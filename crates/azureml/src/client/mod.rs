@@ -1,4 +1,4 @@
-//! Calls to a workspace's services, the same for Azure and for the local workspace.
+//! Calls to the services of a workspace, the same for Azure and for the local workspace.
 
 pub mod blob;
 mod created;
@@ -30,16 +30,16 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 const ARM: &str = "https://management.azure.com";
-/// How often one call looks for another server of the local workspace. Each has a token of its own, and a server may be killed
-/// between two tries.
+/// How often one call looks for a new server of the local workspace. Each server has a separate
+/// token, and a server may be killed between two tries.
 const REPLACED: u32 = 5;
 
-/// A workspace's services.
+/// The services of a workspace.
 #[derive(Debug)]
 pub struct Client {
     scope: WorkspaceScope,
     endpoint: Endpoint,
-    /// The data plane's root, and the management root that it was discovered from.
+    /// The root URL of the data plane, and the management root that it was discovered from.
     api: Mutex<Option<(String, String)>>,
     created: Created,
 }
@@ -54,7 +54,7 @@ enum Endpoint {
     Local(Local),
 }
 
-/// Where management calls go now, and what opens it.
+/// The current root URL and credentials of management calls.
 struct Base {
     root: String,
     token: AccessToken,
@@ -64,7 +64,7 @@ struct Base {
 
 /// One call.
 pub struct Call<'a> {
-    /// What is to be done, for errors, e.g. `reading a run`.
+    /// The operation, for errors, e.g. `reading a run`.
     what: &'a str,
     method: Method,
     target: Target,
@@ -72,17 +72,17 @@ pub struct Call<'a> {
     body: Option<Value>,
 }
 
-/// Below which root a path lies.
+/// The address of a call.
 enum Target {
-    /// Azure Resource Manager's.
+    /// A path of Azure Resource Manager.
     Management(String),
-    /// The discovered data plane's.
+    /// A path of the discovered data plane.
     Data(String),
-    /// A whole URL that a service gave, e.g. of the next page.
+    /// A complete URL from a service, e.g. of the next page.
     Url(String),
 }
 
-/// A successful answer. Has no `Debug`: it may hold a signature.
+/// A successful response. It has no `Debug`, because it may contain a signature.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -90,7 +90,7 @@ pub struct Answer {
 }
 
 impl<'a> Call<'a> {
-    /// A call on a management path.
+    /// A call to a management path.
     pub fn management(what: &'a str, method: Method, path: String) -> Self {
         Self {
             what,
@@ -101,7 +101,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A call on a data plane path.
+    /// A call to a data plane path.
     pub fn data(what: &'a str, method: Method, path: String) -> Self {
         Self {
             what,
@@ -112,7 +112,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A call on a whole URL that a service gave. The token goes along, so it has to lead to the services that have it anyway.
+    /// A call to a complete URL from a service. The token is sent with it, so the URL must
+    /// lead to a service that receives the token anyway.
     fn url(what: &'a str, url: String) -> Self {
         Self {
             what,
@@ -131,7 +132,7 @@ impl<'a> Call<'a> {
 
     /// Sets the body.
     pub fn json(mut self, body: &impl Serialize) -> Self {
-        // The wire's types are maps with text keys, which serialize without fail.
+        // The wire types are maps with text keys, whose serialisation cannot fail.
         self.body = serde_json::to_value(body).ok();
         self
     }
@@ -179,7 +180,7 @@ impl Client {
         matches!(self.endpoint, Endpoint::Local(_))
     }
 
-    /// The HTTP client for a URL that a service gave and that carries its own signature.
+    /// The HTTP client for a URL from a service that contains a signature.
     pub async fn http_for(&self, url: &str) -> Result<reqwest::Client> {
         let (root, http) = match &self.endpoint {
             Endpoint::Azure { root, http, .. } => (root.clone(), http.clone()),
@@ -198,14 +199,14 @@ impl Client {
         })
     }
 
-    /// Makes a call and reads its answer.
+    /// Sends a call and parses the response.
     pub async fn read<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
         let what = call.what.to_owned();
         let answer = self.send(call).await?;
         parse(&what, &answer.body)
     }
 
-    /// As [`Client::read`], with `None` for what is not there.
+    /// Like [`Client::read`]; `None` for status 404.
     pub async fn find<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Option<T>> {
         match self.read(call).await {
             Ok(found) => Ok(Some(found)),
@@ -225,7 +226,7 @@ impl Client {
         Ok(all)
     }
 
-    /// Reads a list page by page, as long as `more` of them are wanted.
+    /// Reads a list page by page, while `more` returns `true`.
     pub async fn pages<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
@@ -245,8 +246,9 @@ impl Client {
         }
     }
 
-    /// Makes a call. All calls of this client may be made twice: names are chosen here, so a repeated `PUT` is the same, and
-    /// the `POST`s ask for a state or for a fresh place.
+    /// Sends a call with retries. All calls of this client are idempotent: the client chooses the
+    /// names, so that a repeated `PUT` has the same result, and each `POST` requests a state or a
+    /// new upload location.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer> {
         let mut retry = Retry::new(call.what);
         let mut replaced = 0;
@@ -259,7 +261,7 @@ impl Client {
                 Err(Failed::Reading(unread)) => Err(unread),
                 Err(Failed::Before(error)) => return Err(error),
             };
-            // The local workspace may have been started again, here or elsewhere, or has to be.
+            // The local workspace may have been restarted, here or elsewhere, or must be started.
             let is_lost = sent
                 .as_ref()
                 .map_or(true, |sent| sent.status() == StatusCode::UNAUTHORIZED);
@@ -272,7 +274,7 @@ impl Client {
                     continue;
                 }
             }
-            // The token may have ended early, or this machine's clock may be wrong.
+            // The token may have expired early, or the clock of this machine may be wrong.
             if let (Endpoint::Azure { credential, .. }, Ok(response), false) =
                 (&self.endpoint, &sent, renewed)
                 && response.status() == StatusCode::UNAUTHORIZED
@@ -299,11 +301,12 @@ impl Client {
         }
     }
 
-    /// Does something of several calls; once more when the local workspace was lost on the way and is back.
+    /// Runs an operation of several calls; repeats it once when the local workspace was lost and is
+    /// available again.
     pub async fn surviving<T>(&self, work: impl AsyncFn() -> Result<T>) -> Result<T> {
         match work().await {
             Err(Error::Transport { .. }) if self.is_local() => {
-                // Any call brings it back.
+                // Any call starts the local workspace again.
                 self.send(Call::management(
                     "finding the local workspace",
                     Method::GET,
@@ -329,7 +332,7 @@ impl Client {
             .bearer_auth(base.token.secret());
         request = match &call.body {
             Some(body) => request.json(body),
-            // Some services want the length of an empty body said.
+            // Some services require the `Content-Length` header for an empty body, too.
             None if call.method == Method::POST => request.body(""),
             None => request,
         };
@@ -353,7 +356,7 @@ impl Client {
                 Ok(Base {
                     http,
                     root: server.url.trim_end_matches('/').to_owned(),
-                    // It is good for as long as the server is there.
+                    // The token is valid for the lifetime of the server.
                     token: AccessToken::new(&server.token, SystemTime::now()),
                     server: Some(server),
                 })
@@ -361,7 +364,7 @@ impl Client {
         }
     }
 
-    /// The data plane's root, discovered once for each management root.
+    /// The root URL of the data plane, discovered once for each management root.
     async fn api_root(&self, base: &Base) -> Result<String, Failed> {
         let mut kept = self.api.lock().await;
         if let Some((root, api)) = &*kept
@@ -401,7 +404,7 @@ impl Client {
         Ok(api)
     }
 
-    /// A URL from an answer, if it leads to the services that have the token anyway.
+    /// Accepts a URL from a response if it leads to a service that receives the token anyway.
     async fn trusted(&self, url: &str, base: &Base) -> Result<String> {
         let origin = |url: &str| reqwest::Url::parse(url).ok().map(|url| url.origin());
         let api = self.api.lock().await;
@@ -421,20 +424,20 @@ impl Client {
     }
 }
 
-/// Whether a token may be sent there.
+/// Whether a token may be sent to this root URL.
 fn is_safe(root: &str) -> bool {
     root.starts_with("https://") || http::is_loopback(root)
 }
 
-/// Why a call was not answered.
+/// The failure of a call without a response.
 enum Failed {
-    /// Nothing was sent; trying again is no use.
+    /// Nothing was sent; a retry is useless.
     Before(Error),
-    /// The service was not reached, or did not answer.
+    /// The service was not reached, or did not respond.
     Sending(reqwest::Error),
-    /// It did not answer to the end.
+    /// The response was not complete.
     Reading(Unread),
-    /// Where to send it could not be found out: this is what was answered to that.
+    /// The discovery of the data plane failed with this response.
     Discovering(reqwest::Response),
 }
 
@@ -452,9 +455,9 @@ async fn discovered<T: DeserializeOwned>(
     parse(what, &body).map_err(Failed::Before)
 }
 
-/// Reads a JSON body.
+/// Parses a JSON body.
 pub fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T> {
-    // An empty body stands for nothing, as after an accepted cancellation.
+    // An empty body is a null value, e.g. after an accepted cancellation.
     let body: &[u8] = if body.is_empty() { b"null" } else { body };
     serde_json::from_slice(body).map_err(|error| Error::Answer {
         call: what.to_owned(),
@@ -462,7 +465,7 @@ pub fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T> {
     })
 }
 
-/// The error that a failed answer tells of.
+/// The error of an unsuccessful response.
 fn service_error(
     what: &str,
     status: StatusCode,
@@ -471,7 +474,7 @@ fn service_error(
     tries: u32,
 ) -> Error {
     let (code, message) = code_and_message(body);
-    // All that the blob store's answer to a HEAD has.
+    // The only source for a HEAD response of the blob store, which has no body.
     let in_header = headers
         .get("x-ms-error-code")
         .and_then(|code| code.to_str().ok());
@@ -506,7 +509,7 @@ fn service_error(
     }))
 }
 
-/// What is wrong with an answer that leads elsewhere: where to, without what may be a secret.
+/// The message for a redirect: its host, without the path and query, which may contain a secret.
 pub fn redirected(headers: &HeaderMap) -> String {
     let host = headers
         .get(LOCATION)
@@ -519,12 +522,13 @@ pub fn redirected(headers: &HeaderMap) -> String {
     )
 }
 
-/// The code and the message in an error's body: ARM's JSON, MLflow's, an authority's, or the blob store's XML.
+/// The code and the message in the body of an error, in the format of ARM (JSON), of MLflow, of the
+/// authority or of the blob store (XML).
 fn code_and_message(body: &[u8]) -> (String, String) {
     let Ok(json) = serde_json::from_slice::<Value>(body) else {
         let xml = String::from_utf8_lossy(body);
         let text = |name: &str| blob::text(&xml, name).unwrap_or_default();
-        // Azure's goes on with the request's id and the time.
+        // Azure appends the id of the request and the time.
         let message = text("Message");
         let message = message.split("\nRequestId:").next().unwrap_or_default();
         return (text("Code"), message.to_owned());
@@ -536,7 +540,8 @@ fn code_and_message(body: &[u8]) -> (String, String) {
     }
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     if json["error"].is_string() {
-        // An authority's. Its first line says what is wrong; what follows is for its own people.
+        // The format of the authority. The first line is the error; the others are diagnostics for
+        // support.
         let description = text("error_description");
         let first = description.lines().next().unwrap_or_default();
         return (text("error"), first.trim_end().to_owned());
@@ -564,12 +569,13 @@ mod tests {
         }
     }
 
-    /// A client of a service that gives these answers, one a connection; what it was asked comes from the task.
+    /// A client of a service that sends these responses, one for each connection. The task returns
+    /// the requests.
     async fn service(answers: Vec<String>) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
         service_at(|_| answers).await
     }
 
-    /// As [`service`], of one whose answers say where it is.
+    /// Like [`service`], with responses that contain the address of the service.
     async fn service_at(
         answers: impl FnOnce(&str) -> Vec<String>,
     ) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
@@ -760,7 +766,7 @@ mod tests {
         let (client, task) = service_at(pages).await;
         assert_eq!(client.list::<u32>(call()).await.unwrap(), [1, 2, 3]);
         let asked = task.await.unwrap();
-        // The link is asked for as it is.
+        // The link is requested unchanged.
         assert!(
             asked[1].starts_with("GET /list?$skip=a%2Fb HTTP"),
             "{}",

@@ -1,4 +1,4 @@
-//! Long operations: the service says "accepted", and where to ask how it went.
+//! Long-running operations: status 202 and a URL to poll.
 
 use super::retry::retry_after;
 use super::{Answer, Call, Client, code_and_message, parse, service_error};
@@ -7,24 +7,24 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Before the next question, where the service does not say.
+/// The polling interval on Azure, if the service does not send one.
 const PAUSE: Duration = Duration::from_secs(5);
-/// On this machine nothing takes long.
+/// The polling interval in the local workspace, where operations are short.
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between two questions, whatever the service asks for.
+/// The longest polling interval, also if the service requests a longer one.
 const LONGEST: Duration = Duration::from_mins(1);
-/// No operation of these services takes as long.
+/// The longest wait for an operation.
 const OPERATION: Duration = Duration::from_hours(2);
 
-/// How long something that the service does is waited for.
+/// A time limit on the wait for an operation.
 pub struct Patience<'a> {
     what: &'a str,
     since: Instant,
 }
 
 impl<'a> Patience<'a> {
-    /// Of a wait that begins now, for the end of `what`.
+    /// Starts a wait for the end of `what`.
     pub fn new(what: &'a str) -> Self {
         Self {
             what,
@@ -32,7 +32,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Waits before the next question; an error when it has taken too long already.
+    /// Sleeps before the next poll; an error when the time limit has passed.
     pub async fn pause(&self, asked: Duration) -> Result<()> {
         if self.since.elapsed() > OPERATION {
             return Err(Error::invalid(
@@ -50,7 +50,8 @@ impl<'a> Patience<'a> {
 }
 
 impl Client {
-    /// Waits until what a call has begun has ended. `Azure-AsyncOperation` leads to a status; `Location` answers 202 until it is done.
+    /// Waits for the end of the operation that a call has started. `Azure-AsyncOperation` is a URL
+    /// with a status; `Location` is a URL that returns status 202 until the operation has ended.
     pub async fn finish(&self, what: &str, answer: Answer) -> Result<()> {
         let address = |name: &str| {
             let value = answer.headers.get(name)?.to_str().ok()?;
@@ -58,7 +59,7 @@ impl Client {
         };
         let (url, has_status) = match (address("azure-asyncoperation"), address("location")) {
             (Some(url), _) => (url, true),
-            // That of something that was made at once is where it is.
+            // Without status 202, `Location` is the address of the created resource.
             (None, Some(url)) if answer.status == StatusCode::ACCEPTED => (url, false),
             _ => return Ok(()),
         };
@@ -80,7 +81,7 @@ impl Client {
     }
 }
 
-/// Whether an operation has ended; an error where it has not ended well.
+/// Whether an operation has ended; an error when it has failed.
 fn is_done(what: &str, answer: &Answer) -> Result<bool> {
     let operation: Value = parse(what, &answer.body)?;
     match operation["status"].as_str() {

@@ -1,26 +1,26 @@
-//! The pages of a list, which come to an end whatever the service answers.
+//! The pages of a list, with limits against endless lists.
 
 use super::{Call, Client, parse};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 
-/// More pages than this are an endless list.
+/// The most pages of a list; a longer list is considered endless.
 const PAGES: usize = 10_000;
-/// The most that all pages of a list may hold.
+/// The most bytes of all pages of a list.
 const BYTES: usize = 512 << 20;
 
 /// The pages of one list that have been read.
 pub struct Pages<'a> {
-    /// What is listed, for errors.
+    /// The operation, for errors.
     what: &'a str,
-    /// The links or tokens that led to them.
+    /// The links or tokens of the pages so far.
     seen: HashSet<String>,
     bytes: usize,
 }
 
 impl<'a> Pages<'a> {
-    /// Of a list of which nothing has been read.
+    /// Starts a list.
     pub fn new(what: &'a str) -> Self {
         Self {
             what,
@@ -29,7 +29,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Reads a page; `next` is what it says leads to the next one.
+    /// Reads a page; `next` extracts the link or token of the next page.
     pub async fn read<T: DeserializeOwned>(
         &mut self,
         client: &Client,
@@ -42,7 +42,7 @@ impl<'a> Pages<'a> {
         Ok((page, next))
     }
 
-    /// What leads from a page of so many bytes to the next; `None` for the last one.
+    /// The link or token after a page of so many bytes; `None` after the last page.
     pub fn next(&mut self, bytes: usize, next: Option<String>) -> Result<Option<String>> {
         let endless = |reason: &str| Error::Answer {
             call: self.what.to_owned(),

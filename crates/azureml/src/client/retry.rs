@@ -1,4 +1,4 @@
-//! When a call is tried again, and for how long.
+//! Retries with exponential backoff and jitter.
 
 use super::{Answer, service_error};
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use std::time::{Duration, Instant};
 
-/// Most tries of one call.
+/// The most tries of one call.
 const TRIES: u32 = 6;
-/// Most tries of a call whose failure is not the end.
+/// The most tries of a call whose failure has an alternative.
 const BRIEF: u32 = 3;
-/// No try begins later than this after the first.
+/// No try starts later than this after the first.
 const PATIENCE: Duration = Duration::from_mins(2);
 const FIRST_WAIT: Duration = Duration::from_millis(400);
 
@@ -24,16 +24,16 @@ pub struct Retry {
     since: Instant,
 }
 
-/// What an answer means.
+/// The result of one try.
 pub enum Verdict {
-    /// It is the end of the call.
+    /// The call has ended.
     Done(Result<Answer>),
-    /// The service was busy; the wait is over.
+    /// The service was busy; the wait is over, and the call can be sent again.
     Again,
 }
 
 impl Retry {
-    /// The tries of a call that does `what`.
+    /// The tries of the operation `what`.
     pub fn new(what: &str) -> Self {
         Self {
             what: what.to_owned(),
@@ -43,7 +43,7 @@ impl Retry {
         }
     }
 
-    /// The few tries of a call that does `what`, where there is something else to try.
+    /// Few tries of the operation `what`, for a call with an alternative.
     pub fn brief(what: &str) -> Self {
         Self {
             most: BRIEF,
@@ -51,7 +51,7 @@ impl Retry {
         }
     }
 
-    /// The one try of a call that is made again anyway.
+    /// A single try, for a call that is repeated by its caller.
     pub fn once(what: &str) -> Self {
         Self {
             most: 1,
@@ -59,7 +59,7 @@ impl Retry {
         }
     }
 
-    /// Makes a request until it is answered for good.
+    /// Sends a request until it succeeds or fails permanently.
     pub async fn send(
         mut self,
         request: impl AsyncFn() -> Result<RequestBuilder>,
@@ -72,7 +72,7 @@ impl Retry {
         }
     }
 
-    /// As [`Retry::send`], of a request whose body is no stream.
+    /// Like [`Retry::send`], for a request whose body is not a stream.
     pub async fn send_copies(mut self, request: &RequestBuilder) -> Result<Answer> {
         loop {
             let Some(copy) = request.try_clone() else {
@@ -99,7 +99,7 @@ impl Retry {
         }
     }
 
-    /// Reads an answer; waits when the service asks for another try.
+    /// Reads a response; waits if it is transient, for the time in `Retry-After` if present.
     pub async fn judge(&mut self, response: reqwest::Response) -> Verdict {
         let status = response.status();
         let headers = response.headers().clone();
@@ -132,7 +132,7 @@ impl Retry {
         )))
     }
 
-    /// After an error on the way: waits for the next try, or gives the error for good.
+    /// After a transport error: waits for the next try, or returns the error if no try is left.
     pub async fn wait_or_fail(&mut self, unread: &Unread) -> Result<()> {
         let is_ours = match unread {
             Unread::TooLarge(_) => {
@@ -163,7 +163,7 @@ impl Retry {
         Ok(())
     }
 
-    /// Waits for another try of a call whose answer may soon be another; whether there is one.
+    /// Waits before a retry; `false` if no try is left.
     pub async fn wait(&mut self) -> bool {
         self.tries += 1;
         let Some(wait) = self.next_wait(None) else {
@@ -178,11 +178,12 @@ impl Retry {
         if self.tries >= self.most {
             return None;
         }
-        // Doubled each time, and a little apart from others that failed at the same moment.
+        // Exponential backoff with a jitter of up to a quarter, so that clients that failed at the
+        // same time do not retry at the same time.
         let own = FIRST_WAIT * 2_u32.pow(self.tries - 1);
         let jitter = own.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 1024.0);
         let wait = asked.unwrap_or(own + jitter);
-        // What a service asks for may be any number.
+        // The service may request any number of seconds.
         let end = self.since.elapsed().checked_add(wait)?;
         (end < PATIENCE).then_some(wait)
     }
@@ -192,7 +193,8 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502..=504)
 }
 
-/// `Retry-After`, in seconds or as a time. A time is the service's own, so it is compared with the service's clock.
+/// The wait of `Retry-After`, in seconds or as a time. A time is in the clock of the service, so
+/// that it is compared with the `Date` of the response.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let time = |text: &str| DateTime::parse_from_rfc2822(text).ok();
@@ -221,7 +223,7 @@ mod tests {
         assert_eq!(wait(" 7"), Some(Duration::from_secs(7)));
         let time = "Wed, 25 Nov 2026 10:00:09 GMT";
         assert_eq!(wait(time), Some(Duration::from_secs(9)));
-        // It has come already.
+        // A time in the past.
         let time = "Wed, 25 Nov 2026 09:00:00 GMT";
         assert_eq!(wait(time), Some(Duration::ZERO));
         assert_eq!(wait("soon"), None);

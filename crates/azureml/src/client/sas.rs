@@ -1,4 +1,4 @@
-//! Signatures for a container, where the service gives the account's key instead of a signature.
+//! Shared access signatures (SAS) for a container, if the service returns the account key instead.
 
 use super::blob::VERSION;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
-/// The query of a service SAS that reads, writes and lists one container until `expiry`.
+/// The query of a service SAS to read, write and list one container until `expiry`.
 pub fn container(
     account: &str,
     key: &str,
@@ -27,13 +27,13 @@ pub fn container(
         "https"
     };
     let permissions = "racwl";
-    // Permissions, start, expiry, resource, identifier, address, protocol, version, kind, snapshot, encryption scope and the
-    // five headers that an answer could be given.
+    // Permissions, start, expiry, resource, identifier, address, protocol, version, kind, snapshot,
+    // encryption scope and the five response headers.
     let text = format!(
         "{permissions}\n\n{expiry}\n/blob/{account}/{container}\n\n\n{protocols}\n{VERSION}\nc\n\n\n\n\n\n\n"
     );
     let signature = STANDARD.encode(hmac(&key, text.as_bytes()));
-    // Only for its encoding of a query.
+    // The URL is used only to encode the query.
     let mut url = Url::parse("https://x").map_err(|error| Error::Http(error.to_string()))?;
     url.query_pairs_mut()
         .append_pair("sv", VERSION)

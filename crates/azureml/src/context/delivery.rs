@@ -1,6 +1,7 @@
-//! Sends metrics, parameters and tags in the background, in order, in batches; keeps them while the service is away.
+//! Sends metrics, parameters and tags in the background, in order and in batches, and queues them
+//! while the service is unavailable.
 //!
-//! A batch that is refused is sent again record by record, so that nothing is lost but the records that are refused themselves.
+//! A refused batch is sent again record by record, so that only the refused records are lost.
 
 use super::tracking::{Failed, Tracking};
 use crate::error::{Error, Result};
@@ -13,22 +14,25 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Most records in one request; MLflow takes 1000 metrics but only 100 parameters and 100 tags.
+/// The most records in one request. MLflow accepts 1000 metrics, but only 100 parameters and 100
+/// tags.
 const BATCH: usize = 100;
-/// Most records of a kind that are kept while the service is away: some ten megabytes. The oldest go first.
+/// The most queued records of a kind while the service is unavailable, about 10 MB. The oldest are
+/// dropped first.
 const KEPT: usize = 100_000;
-/// The most refusals that are printed, and that one error names.
+/// The most refusals that are printed, and the most that one error lists.
 const TOLD: usize = 10;
-/// Why a flush did not end in time where the service is there.
+/// The reason of a flush that timed out while the service was available.
 const SLOW: &str = "the service takes them too slowly";
-/// Between two tries, from the first to the longest.
+/// The pauses of the exponential backoff: the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-/// How long `flush` waits for a service that is away, and how long nobody is told that it is.
+/// How long `flush` waits for an unavailable service, and the time until the first warning about
+/// it.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How long a program that ends waits for what is still under way.
+/// How long a program waits at its end for queued records.
 const LAST_WAIT: Duration = Duration::from_mins(1);
 
-/// One thing to tell the run.
+/// One record to send.
 #[derive(Debug)]
 pub(super) enum Record {
     Metric(Metric),
@@ -41,17 +45,17 @@ enum Message {
     Flush(Flush),
 }
 
-/// To be answered when all earlier records are through, or have not come through in time.
+/// Receives a reply when all earlier records have been sent, or at the deadline.
 struct Flush {
     deadline: Instant,
     answer: blocking::Sender<Result<(), Unsent>>,
 }
 
-/// Why a flush did not succeed.
+/// The failure of a flush.
 enum Unsent {
-    /// The service did not want something; it was said on stderr then.
+    /// The service refused a record; the refusal was printed to stderr.
     Refused(Error),
-    /// The service is away.
+    /// The service is unavailable.
     Away(Error),
 }
 
@@ -69,7 +73,7 @@ impl Delivery {
     }
 
     pub(super) fn send(&self, record: Record) {
-        // The task ends only with this queue.
+        // The task ends only when this queue is dropped.
         let _ = self.queue.send(Message::Record(record));
     }
 
@@ -88,7 +92,7 @@ impl Delivery {
         {
             return Ok(());
         }
-        // The task answers by itself; it ends only with the runtime.
+        // The task always replies; it ends early only with the runtime.
         answered.recv().unwrap_or(Ok(()))
     }
 }
@@ -108,7 +112,7 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
     let mut away: Option<Away> = None;
     let mut received = Vec::new();
     loop {
-        // While one batch is under way the next one gathers.
+        // Records that arrive during a request form the next batch.
         if backlog.is_due(away.as_ref()) {
             match backlog.send(&tracking).await {
                 Ok(()) => away = None,
@@ -133,7 +137,7 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
                 (_, Some(error)) => Err(Unsent::Refused(error)),
                 _ => Ok(()),
             };
-            // Whoever asked may have gone.
+            // The caller of the flush may be gone.
             let _ = flush.answer.send(result);
         }
         let due = backlog.is_due(away.as_ref()).then(Instant::now);
@@ -164,12 +168,12 @@ async fn deliver(tracking: Tracking, mut messages: mpsc::UnboundedReceiver<Messa
     }
 }
 
-/// What was refused since the last flush.
+/// The refusals since the last flush.
 #[derive(Default)]
 struct Refused {
     errors: Vec<Error>,
     more: usize,
-    /// How many were printed, ever.
+    /// The number of refusals in total, printed or not.
     told: usize,
 }
 
@@ -188,7 +192,7 @@ impl Refused {
         }
     }
 
-    /// All of it as one error, with the reason of the first.
+    /// All refusals as one error, with the reason of the first.
     fn take(&mut self) -> Option<Error> {
         let more = std::mem::take(&mut self.more);
         let mut errors = std::mem::take(&mut self.errors).into_iter();
@@ -209,19 +213,19 @@ impl Refused {
     }
 }
 
-/// A service that is away.
+/// An unavailable service.
 struct Away {
     since: Instant,
-    /// Whether it was said on stderr.
+    /// Whether a warning was printed to stderr.
     told: bool,
     pause: Duration,
-    /// When it is tried again.
+    /// The time of the next try.
     next: Instant,
     reason: String,
 }
 
 impl Away {
-    /// After one more try has failed.
+    /// The state after one more failed try.
     fn after(before: Option<Self>, error: &Error) -> Self {
         let now = Instant::now();
         let mut this = match before {
@@ -251,7 +255,8 @@ impl Away {
     }
 }
 
-/// What is still to be sent. Each kind goes on its own, so that a refused parameter takes no metric with it.
+/// The queued records. Each kind is sent separately, so that a refused parameter does not affect
+/// metrics.
 #[derive(Default)]
 struct Backlog {
     metrics: Queue<Metric>,
@@ -264,7 +269,7 @@ struct Backlog {
 #[derive(Debug)]
 struct Queue<T> {
     records: VecDeque<T>,
-    /// How many of the oldest were refused together: they are sent one by one.
+    /// How many of the oldest were refused together and are now sent one by one.
     suspects: usize,
 }
 
@@ -278,7 +283,7 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T: Clone> Queue<T> {
-    /// Adds a record; whether the oldest had to go.
+    /// Adds a record; returns whether the oldest one was dropped for it.
     fn push(&mut self, record: T) -> bool {
         let is_full = self.records.len() == KEPT;
         if is_full {
@@ -288,13 +293,13 @@ impl<T: Clone> Queue<T> {
         is_full
     }
 
-    /// What is to be sent next.
+    /// The next records to send.
     fn batch(&self) -> Vec<T> {
         let most = if self.suspects > 0 { 1 } else { BATCH };
         self.records.iter().take(most).cloned().collect()
     }
 
-    /// Drops the oldest records: they have arrived, or never will.
+    /// Removes the oldest records, after they were sent or refused.
     fn forget(&mut self, count: usize) {
         self.records.drain(..count);
         self.suspects = self.suspects.saturating_sub(count);
@@ -305,7 +310,7 @@ impl<T: Clone> Queue<T> {
     }
 }
 
-/// What is sent at once, for errors: one record by its name.
+/// Describes a batch in errors: a single record by its name.
 fn named<T>(verb: &str, noun: &str, records: &[T], name: impl Fn(&T) -> String) -> String {
     if let [one] = records {
         return format!("{verb} {noun} {}", name(one));
@@ -344,8 +349,8 @@ impl Backlog {
         }
     }
 
-    /// Sends one batch. What could not be sent stays, a record that was refused does not; of several that were refused together,
-    /// each is sent alone next.
+    /// Sends one batch. Records stay queued after a failed request and are removed after a refusal.
+    /// When several records are refused together, each is sent alone next.
     async fn send(&mut self, tracking: &Tracking) -> Result<(), Unsent> {
         let mut batch = LogBatch {
             run_id: tracking.run_id().to_owned(),
@@ -388,7 +393,7 @@ impl Backlog {
         result
     }
 
-    /// The error of a flush that is given up.
+    /// The error of a flush that timed out.
     fn unsent(&self, reason: &str) -> Error {
         Error::Tracking {
             call: match self.len() {
@@ -409,7 +414,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
-    /// Answers one connection with each of `answers`; gives the bodies that came.
+    /// Serves one connection for each of `answers` and returns the received bodies.
     fn serve(listener: &TcpListener, answers: &[&str]) -> Vec<Value> {
         answers
             .iter()
@@ -422,7 +427,7 @@ mod tests {
             .collect()
     }
 
-    /// The JSON body of a request.
+    /// Reads a request and returns its JSON body.
     fn request(stream: &mut TcpStream) -> Value {
         let mut request = Vec::new();
         let mut piece = [0; 4096];
@@ -462,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_service_that_is_away_is_sent_when_it_is_back() {
-        // A port where nobody listens.
+        // A port without a listener.
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -515,7 +520,8 @@ mod tests {
         assert_eq!((dropped, records.len(), records[0]), (3, KEPT, 3));
     }
 
-    /// A service that refuses, with 400, every batch that holds a record called `bad…`; gives what it took, by its steps or names.
+    /// A service that refuses, with 400, every batch with a record called `bad…`. It returns the
+    /// accepted records by step or name.
     fn picky(listener: TcpListener, until: &'static str) -> std::thread::JoinHandle<Vec<String>> {
         std::thread::spawn(move || {
             let mut taken = Vec::new();
@@ -547,7 +553,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let tracking = Tracking::new(&format!("http://{address}"), None, "r".into(), None).unwrap();
-        // Logged before anything is sent, as at the start of a training.
+        // All records are queued before the first request, as at the start of a training.
         let mut backlog = Backlog::default();
         for number in 0..150 {
             let guilty = number == 3 || number == 120;

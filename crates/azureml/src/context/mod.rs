@@ -1,4 +1,4 @@
-//! The training program's side: what a job's process tells its run.
+//! The API of training programs: logs metrics, parameters, tags and files to the run of the job.
 
 mod delivery;
 mod tracking;
@@ -11,15 +11,18 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracking::Tracking;
 
-/// The run that this program belongs to; got by [`Run::get_context`](crate::Run::get_context).
+/// The run of this process, returned by [`Run::get_context`](crate::Run::get_context).
 ///
-/// Outside a job it is *offline*: everything can be called and nothing happens, so that a training program runs as
-/// it is on a laptop.
+/// Outside a job the context is *offline*: every method can be called and has no effect, so that a
+/// training program runs unchanged on a laptop.
 ///
-/// Metrics, parameters and tags are sent in the background, at once and in order; they never stop or slow the
-/// training, even when the service is away: then they are kept (the last 100,000) and sent when it is back; stderr says when
-/// that takes long. What is still under way is sent when the context is dropped (also when a panic unwinds), which waits for
-/// it for up to a minute and says on stderr what was not sent, or by [`flush`](Self::flush); `std::process::exit` skips both.
+/// Metrics, parameters and tags are sent in the background, immediately and in order. They never
+/// stop or delay the training. While the service is unavailable they are queued (the last 100,000
+/// of each kind) and sent when it is back; a warning on stderr reports a long outage.
+///
+/// Dropping the context, also when a panic unwinds, waits up to a minute for queued records and
+/// reports on stderr how many were not sent. [`flush`](Self::flush) waits explicitly.
+/// `std::process::exit` skips both.
 ///
 /// ```no_run
 /// # fn main() -> azureml::Result<()> {
@@ -35,7 +38,7 @@ use tracking::Tracking;
 #[derive(Debug)]
 pub struct RunContext {
     job: Option<Job>,
-    /// How often each metric was logged without a step.
+    /// The number of values of each metric that were logged without a step.
     counts: Mutex<HashMap<String, i64>>,
 }
 
@@ -46,7 +49,7 @@ struct Job {
 }
 
 impl RunContext {
-    /// The context of this process, from the variables that a job's process has.
+    /// The context of this process, from the environment variables of a job.
     pub(crate) fn current() -> Self {
         let job = Tracking::from_env().and_then(|tracking| {
             Delivery::start(tracking.clone())
@@ -60,7 +63,7 @@ impl RunContext {
         }
     }
 
-    /// The run's id; `None` outside a job.
+    /// The id of the run; `None` outside a job.
     pub fn id(&self) -> Option<&str> {
         self.job.as_ref().map(|job| job.tracking.run_id())
     }
@@ -70,13 +73,14 @@ impl RunContext {
         self.job.is_none()
     }
 
-    /// Logs a value of a metric. Each value gets the next step: 0, 1, 2, ….
+    /// Logs a value of a metric with the next step: 0, 1, 2, ….
     pub fn log(&self, name: &str, value: impl Into<f64>) {
         if self.is_offline() {
             return;
         }
         let step = {
-            // Counting cannot panic, so the lock is never poisoned; if it were, the counts would still be right.
+            // Counting cannot panic, so the lock is never poisoned; a poisoned lock would
+            // still have correct counts.
             let mut counts = self
                 .counts
                 .lock()
@@ -131,10 +135,12 @@ impl RunContext {
         });
     }
 
-    /// Uploads the file at `path` to the run under `name`, e.g. `outputs/labels.txt`, and waits until it is there.
+    /// Uploads the file at `path` to the run under `name`, e.g. `outputs/labels.txt`, and waits for
+    /// the end of the upload.
     ///
-    /// What a job writes to its folder `outputs` is collected by itself at its end; this is for files that should be
-    /// there earlier, or lie elsewhere. Offline it only checks that the file can be read.
+    /// The service collects the folder `outputs` of a job at its end. This method is for files that
+    /// are needed earlier, or that are in another folder. Offline it only checks that the file can
+    /// be read.
     pub fn upload_file(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         match &self.job {
@@ -143,8 +149,12 @@ impl RunContext {
         }
     }
 
-    /// Waits until all that was logged has been sent. Fails with what the service refused since the last `flush`, or when it
-    /// is away for two minutes; what waits for it is sent later then.
+    /// Waits until all logged records have been sent.
+    ///
+    /// # Errors
+    /// Fails with the records that the service has refused since the last `flush`, or when the
+    /// service is unavailable for two minutes. In the latter case the queued records are sent
+    /// later.
     pub fn flush(&self) -> Result<()> {
         self.job.as_ref().map_or(Ok(()), |job| job.delivery.flush())
     }

@@ -1,4 +1,4 @@
-//! The tracking service of the run that this process belongs to.
+//! The tracking service of the run of this process.
 
 use crate::client::{blob, redirected};
 use crate::env;
@@ -20,7 +20,7 @@ use std::time::Duration;
 const AWAY: &str = "the training goes on; is the workspace that started this job still running?";
 const REFUSED: &str = "the training goes on; the service's answer says what it did not like";
 
-/// Waits between tries; about two minutes in all.
+/// The waits between tries; about two minutes in total.
 const PATIENT: [Duration; 8] = seconds([1, 2, 4, 8, 15, 30, 30, 30]);
 
 const fn seconds<const N: usize>(seconds: [u64; N]) -> [Duration; N] {
@@ -33,7 +33,7 @@ const fn seconds<const N: usize>(seconds: [u64; N]) -> [Duration; N] {
     durations
 }
 
-/// Where the run's service is; cheap to clone.
+/// The address of the tracking service; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Tracking {
     inner: Arc<Inner>,
@@ -42,22 +42,22 @@ pub(super) struct Tracking {
 struct Inner {
     http: reqwest::Client,
     run_id: String,
-    /// The workspace's ARM path, for run history's calls; empty on a plain MLflow server.
+    /// The workspace's ARM path, for calls to run history; empty on a plain MLflow server.
     workspace: String,
-    /// The path below the root under which MLflow's API lies.
+    /// The path of the MLflow API below the root.
     mlflow: String,
     /// Scheme, host and port.
     root: String,
     token: Option<String>,
 }
 
-/// Why a call did not succeed.
+/// The failure of a call.
 pub(super) enum Failed {
-    /// The service does not want it; to repeat it is no use.
+    /// The service refused the call; a retry is useless.
     Refused(Error),
-    /// The service does not want something that was sent; of several records, the others may be as good as any.
+    /// The service refused the content; of several records, others may be acceptable.
     Content(Error),
-    /// The service is away or busy.
+    /// The service is unavailable or busy.
     Away(Error),
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for Tracking {
 }
 
 impl Tracking {
-    /// `None` outside a job.
+    /// The tracking service of the job; `None` outside a job.
     pub(super) fn from_env() -> Option<Self> {
         let uri = env::var(env::MLFLOW_TRACKING_URI)?;
         let run_id = env::var(env::MLFLOW_RUN_ID).or_else(|| env::var(env::AZUREML_RUN_ID))?;
@@ -98,8 +98,9 @@ impl Tracking {
             .split_once("/mlflow/v2.0")
             .map_or("", |(_, workspace)| workspace)
             .to_owned();
-        // The local workspace is reached through its socket alone: nobody knows who listens on its port while it is away, and
-        // that one would be sent the token. The socket stays where it is when the workspace is started again at another port.
+        // The local workspace is reached only through its socket. While it is down, any process can
+        // listen on its port and would receive the token. The path of the socket stays the same
+        // when the workspace restarts on another port.
         let is_local = http::is_loopback(&root) && workspace == local::scope().to_string();
         let default = || Some(local::home()?.join(local::SOCKET_FILE));
         let http = match is_local.then(|| socket.or_else(default)).flatten() {
@@ -122,7 +123,8 @@ impl Tracking {
         &self.inner.run_id
     }
 
-    /// `POST runs/log-batch`, once. It may be repeated: a point that arrives twice is one point.
+    /// `POST runs/log-batch`, once. The call is idempotent: a point that arrives twice is stored
+    /// once.
     pub(super) async fn log_batch(&self, what: &str, batch: &LogBatch) -> Result<(), Failed> {
         let path = format!("{}/api/2.0/mlflow/runs/log-batch", self.inner.mlflow);
         let body =
@@ -132,7 +134,8 @@ impl Tracking {
             .map(drop)
     }
 
-    /// Uploads a file to the run's artifacts and waits for it, inside a runtime too.
+    /// Uploads a file to the artifacts of the run and waits for the end, also inside an async
+    /// runtime.
     pub(super) fn upload(&self, name: &str, path: &Path) -> Result<()> {
         readable(name, path)?;
         let runtime = runtime::shared()?;
@@ -147,7 +150,7 @@ impl Tracking {
     async fn put_artifact(&self, name: &str, file: &Path) -> Result<()> {
         let call = format!("uploading {name}");
         if self.inner.workspace.is_empty() {
-            // An MLflow server that takes artifacts itself.
+            // An MLflow server that serves artifacts itself.
             let experiment = self.experiment_id(&call).await?;
             let path = format!(
                 "{}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{}/artifacts/{}",
@@ -224,7 +227,8 @@ impl Tracking {
         }
     }
 
-    /// One call with a JSON body (none for `null`), tried again while the service is away.
+    /// Sends one call with a JSON body (none for `null`), with retries while the service is
+    /// unavailable.
     async fn call(
         &self,
         what: &str,
@@ -271,7 +275,7 @@ impl Tracking {
         let text = http::read(response, http::ANSWER)
             .await
             .map_err(|unread| match unread {
-                // It would be as large the next time.
+                // The response would be as large after a retry.
                 Unread::TooLarge(_) => Failed::Refused(failed(what, unread)),
                 Unread::Lost(_) | Unread::TooSlow(_) => Failed::Away(failed(what, unread)),
             })?;
@@ -299,9 +303,10 @@ impl Tracking {
     }
 }
 
-/// That a file can be read, before anything is made of it.
+/// Checks that a file can be read, before anything is created for it.
 pub(super) fn readable(name: &str, path: &Path) -> Result<()> {
-    // Looked at before it is opened: opening a named pipe waits for somebody at its other end.
+    // The metadata comes first: opening a named pipe blocks until another process opens its other
+    // end.
     let readable = path.metadata().and_then(|found| {
         if found.is_file() {
             std::fs::File::open(path).map(drop)
@@ -334,7 +339,7 @@ fn is_transient(status: StatusCode) -> bool {
         )
 }
 
-/// Whether a refusal is about what was sent, not about who sent it, or where to.
+/// Whether a status refuses the content, and not the caller or the address.
 fn is_about_content(status: StatusCode) -> bool {
     matches!(
         status,
@@ -345,7 +350,8 @@ fn is_about_content(status: StatusCode) -> bool {
     )
 }
 
-/// The message of an error's body: Azure's `{"error": {…}}` or MLflow's `{"error_code", "message"}`.
+/// The message in the body of an error, of Azure (`{"error": {…}}`) or of MLflow
+/// (`{"error_code", "message"}`).
 fn message(body: &[u8]) -> String {
     if let Ok(error) = serde_json::from_slice::<ErrorResponse>(body) {
         return error.error.message;
@@ -356,7 +362,7 @@ fn message(body: &[u8]) -> String {
         .unwrap_or_else(|| "no reason given".to_owned())
 }
 
-/// A tracking URI's root (scheme, host, port) and the path under which `/api/2.0/mlflow` lies.
+/// The root of a tracking URI (scheme, host, port) and the path of `/api/2.0/mlflow` below it.
 fn split_uri(uri: &str) -> Option<(String, String)> {
     let uri = uri.split(['?', '#']).next().unwrap_or(uri);
     let (scheme, rest) = uri.split_once("://")?;
@@ -372,7 +378,7 @@ fn split_uri(uri: &str) -> Option<(String, String)> {
     };
     match scheme {
         "http" | "https" => Some((format!("{scheme}://{host}"), path)),
-        // What Azure ML's own plugin for MLflow makes of it; only v2.0 takes a bearer token.
+        // The same conversion as in Azure ML's MLflow plugin; only v2.0 accepts a bearer token.
         "azureml" => Some((
             format!("https://{host}"),
             path.replacen("/mlflow/v1.0", "/mlflow/v2.0", 1),

@@ -1,4 +1,4 @@
-//! Tokens from the authority (Entra ID), for programs that have an identity of their own.
+//! Tokens from the authority (Microsoft Entra ID), for programs with an application identity.
 
 use super::{AccessToken, Credential, Vars, all_of, ask, audience, failed};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ const PUBLIC: &str = "https://login.microsoftonline.com";
 const SECRET_HINT: &str = "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; a secret ends on a day that its application's page shows";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// An application of a tenant, and where it is known.
+/// An application of a tenant, and its authority.
 #[derive(Debug, Clone)]
 struct Application {
     authority: String,
@@ -26,7 +26,7 @@ struct Application {
 impl Application {
     fn new(vars: Vars, tenant_id: String, client_id: String) -> Result<Self, String> {
         let authority = vars(env::AZURE_AUTHORITY_HOST).unwrap_or_else(|| PUBLIC.to_owned());
-        // The variable may name the host alone.
+        // The variable may contain only the host.
         let authority = if authority.contains("://") {
             authority
         } else {
@@ -46,7 +46,7 @@ impl Application {
         })
     }
 
-    /// Asks for a token, with `proof` of being the application.
+    /// Requests a token with `proof` of the application's identity.
     async fn token(&self, who: &str, proof: &[(&str, &str)], hint: &str) -> Result<AccessToken> {
         let url = format!(
             "{}/{}/oauth2/v2.0/token",
@@ -74,14 +74,15 @@ impl Application {
     }
 }
 
-/// An application with a secret, as programs without a user have it. `Debug` hides the secret.
+/// An application with a client secret, for programs without a user. `Debug` hides the secret.
 pub struct ClientSecret {
     application: Application,
     secret: String,
 }
 
 impl ClientSecret {
-    /// An application of a tenant, and its secret. `AZURE_AUTHORITY_HOST` names another authority than the public cloud's.
+    /// The application of a tenant with its secret. `AZURE_AUTHORITY_HOST` sets another authority
+    /// than that of the public cloud.
     pub fn new(
         tenant_id: impl Into<String>,
         client_id: impl Into<String>,
@@ -94,7 +95,7 @@ impl ClientSecret {
         })
     }
 
-    /// What the environment says, or why there is none.
+    /// The credential in the environment variables, or the reason for its absence.
     pub(super) fn from_vars(vars: Vars) -> Result<Self, String> {
         let [tenant_id, client_id, secret] = all_of(
             vars,
@@ -129,17 +130,18 @@ impl Credential for ClientSecret {
     }
 }
 
-/// An application that is known by a token of the platform that it runs on (Kubernetes), which lies in a file.
+/// An application that is authenticated by a federated token of its platform (Kubernetes) in a
+/// file.
 #[derive(Debug)]
 pub struct WorkloadIdentity {
     application: Application,
-    /// Its content is a secret, and is written anew from time to time.
+    /// The path of the file. Its content is a secret that the platform replaces regularly.
     token_file: PathBuf,
 }
 
 impl WorkloadIdentity {
-    /// An application of a tenant, and the file with the platform's token. `AZURE_AUTHORITY_HOST` names another authority than the
-    /// public cloud's.
+    /// The application of a tenant, and the file with the platform's token. `AZURE_AUTHORITY_HOST`
+    /// sets another authority than that of the public cloud.
     pub fn new(
         tenant_id: impl Into<String>,
         client_id: impl Into<String>,
@@ -152,7 +154,7 @@ impl WorkloadIdentity {
         })
     }
 
-    /// What the environment says, or why there is none.
+    /// The credential in the environment variables, or the reason for its absence.
     pub(super) fn from_vars(vars: Vars) -> Result<Self, String> {
         let [tenant_id, client_id, token_file] = all_of(
             vars,

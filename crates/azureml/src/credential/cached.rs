@@ -1,4 +1,4 @@
-//! A token that is kept until shortly before it ends.
+//! A cache of a token until shortly before its expiry.
 
 use super::{AccessToken, Credential, reason};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use std::time::Instant;
 use tokio::sync::Mutex;
 
-/// Keeps a token until shortly before it ends, and renews it once however many calls wait for it.
+/// Caches a token until shortly before its expiry. Concurrent calls share one renewal.
 #[derive(Debug)]
 pub struct Cached<C> {
     inner: C,
@@ -16,12 +16,13 @@ pub struct Cached<C> {
 #[derive(Debug, Default)]
 struct Kept {
     token: Option<AccessToken>,
-    /// When the last try failed, and how: those who waited for it are told, and do not try once more each.
+    /// The time and the error of the last failed try: calls that waited for it return the same
+    /// error, and do not try again.
     failed: Option<(Instant, Error)>,
 }
 
 impl<C: Credential> Cached<C> {
-    /// Keeps the tokens of `inner`.
+    /// Caches the tokens of `inner`.
     pub fn new(inner: C) -> Self {
         Self {
             inner,
@@ -36,7 +37,7 @@ impl<C: Credential> Cached<C> {
 
     async fn get(&self, refused: Option<&AccessToken>) -> Result<AccessToken> {
         let asked = Instant::now();
-        // Held while a new one is fetched, so that many calls at once fetch one.
+        // The lock is held during a renewal, so that concurrent calls fetch one token.
         let mut kept = self.kept.lock().await;
         let is_refused =
             |token: &AccessToken| refused.is_some_and(|refused| refused.secret == token.secret);
@@ -55,7 +56,7 @@ impl<C: Credential> Cached<C> {
                 Ok(token)
             }
             Err(error) => {
-                // Renewing began early enough to fail a few times.
+                // The renewal starts early enough for a few failures.
                 if let Some(token) = usable.filter(|token| token.is_good()) {
                     tracing::warn!(
                         reason = reason(&error),
@@ -81,7 +82,7 @@ impl<C: Credential> Credential for Cached<C> {
     }
 }
 
-/// The same error for somebody else.
+/// A copy of the error for another caller.
 fn again(error: &Error) -> Error {
     match error {
         Error::Credential {
@@ -93,7 +94,7 @@ fn again(error: &Error) -> Error {
             hint: hint.clone(),
             is_refused: *is_refused,
         },
-        // A credential of the program's own, which has its own errors.
+        // A credential of the application, with another type of error.
         other => super::failed(
             reason(other),
             crate::error::split_hint(&other.to_string())

@@ -1,4 +1,4 @@
-//! One credential of several: the first that there is.
+//! A chain of credentials: the first one that works.
 
 use super::{
     AccessToken, AzureCli, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Vars,
@@ -9,17 +9,18 @@ use futures::future::BoxFuture;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-/// Where a token may come from.
+/// A source of tokens.
 #[derive(Debug)]
 struct Source {
     name: &'static str,
-    /// The credential, or why there is none.
+    /// The credential, or the reason for its absence.
     credential: Result<Box<dyn Credential>, String>,
-    /// Whether somebody set it up for this program: when it is refused, nobody else is to be called instead.
+    /// Whether the source was configured for this program: if it is refused, no other identity is
+    /// used in its place.
     is_meant: bool,
 }
 
-/// The first credential that there is; the one that it was first is kept.
+/// The first credential that works; the choice is kept.
 #[derive(Debug)]
 pub struct Chain {
     sources: Vec<Source>,
@@ -27,7 +28,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The order in which [`default`](super::default) looks.
+    /// The order of [`default`](super::default).
     pub fn from_vars(vars: Vars) -> Self {
         fn boxed<C: Credential + 'static>(
             credential: Result<C, String>,
@@ -106,7 +107,7 @@ impl Chain {
     }
 }
 
-/// Adds to the list of what was tried. Writing to a String cannot fail.
+/// Appends to the list of tried credentials. Writing to a String cannot fail.
 fn line(tried: &mut String, name: &str, why: &str) {
     let why = why.replace('\n', "\n    ");
     let _ = write!(tried, "\n  {name}: {why}");

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 use tokio::process::Command;
 
-/// `az` asks the network, and is slow to start; one that takes longer hangs.
+/// The time limit for `az`, which uses the network and starts slowly.
 const PATIENCE: Duration = Duration::from_mins(1);
 const SIGN_IN: &str = "sign in with `az login`, or work without an account: `Workspace::local()`";
 const INSTALL: &str = "install the Azure CLI and sign in with `az login`, or work without an account: `Workspace::local()`";
@@ -19,7 +19,7 @@ const INSTALL: &str = "install the Azure CLI and sign in with `az login`, or wor
 #[derive(Debug, Clone)]
 pub struct AzureCli {
     scope: String,
-    /// Where programs are looked for.
+    /// The search path for programs.
     path: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl AzureCli {
             ));
         }
         let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| {
-            // Not the parser's own words: they may quote the token.
+            // The message of the parser is not used: it may quote the token.
             failed(
                 "`az account get-access-token` answered something that is no token",
                 "update the Azure CLI with `az upgrade`",
@@ -100,7 +100,7 @@ impl Default for AzureCli {
     }
 }
 
-/// What `az account get-access-token` answers.
+/// The output of `az account get-access-token`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -116,7 +116,8 @@ impl Credential for AzureCli {
     }
 }
 
-/// `2026-01-31 12:00:00.000000` in the machine's own time, as older versions of `az` say it.
+/// Parses `2026-01-31 12:00:00.000000` in the time zone of the machine, the format of older
+/// versions of `az`.
 fn local_time(text: &str) -> Option<i64> {
     let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
     Some(

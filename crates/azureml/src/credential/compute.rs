@@ -1,4 +1,4 @@
-//! Tokens that Azure ML's compute gives to what runs on it.
+//! Tokens from the endpoints of Azure ML compute.
 
 use super::{AccessToken, Credential, Vars, all_of, ask, audience, client_beside, failed};
 use crate::env;
@@ -8,22 +8,23 @@ use std::fmt;
 
 const HINT: &str = "assign an identity to this compute and give it a role in the workspace, or sign in with `az login`";
 
-/// Azure ML's managed identity, as a compute instance or a job has it. `Debug` hides its secret.
+/// The managed identity of a compute instance or a job of Azure ML. `Debug` hides its secret.
 pub struct ManagedIdentity {
     endpoint: String,
     secret: String,
     client_id: String,
-    /// What its tokens are for.
+    /// The audience of the tokens.
     resource: String,
 }
 
 impl ManagedIdentity {
-    /// The identity that `MSI_ENDPOINT`, `MSI_SECRET` and `DEFAULT_IDENTITY_CLIENT_ID` name; Azure ML wants all three.
+    /// The identity in `MSI_ENDPOINT`, `MSI_SECRET` and `DEFAULT_IDENTITY_CLIENT_ID`; Azure ML
+    /// requires all three.
     pub fn from_env() -> Result<Self> {
         Self::from_vars(&env::var).map_err(|reason| failed(reason, HINT))
     }
 
-    /// What the environment says, or why there is none.
+    /// The credential in the environment variables, or the reason for its absence.
     pub(super) fn from_vars(vars: Vars) -> Result<Self, String> {
         let [endpoint, secret, client_id] = all_of(
             vars,
@@ -77,16 +78,17 @@ impl Credential for ManagedIdentity {
     }
 }
 
-/// The user who submitted the job that this program runs in, where the job was submitted with the user's identity.
+/// The user who submitted the job of this program, if the job was submitted with the user's
+/// identity.
 #[derive(Debug)]
 pub struct OnBehalfOf {
     endpoint: String,
-    /// What its tokens are for.
+    /// The audience of the tokens.
     resource: String,
 }
 
 impl OnBehalfOf {
-    /// The user that `OBO_ENDPOINT` speaks for.
+    /// The user behind `OBO_ENDPOINT`.
     pub fn from_env() -> Result<Self> {
         Self::from_vars(&env::var).map_err(|reason| {
             failed(
@@ -96,7 +98,7 @@ impl OnBehalfOf {
         })
     }
 
-    /// What the environment says, or why there is none.
+    /// The credential in the environment variables, or the reason for its absence.
     pub(super) fn from_vars(vars: Vars) -> Result<Self, String> {
         let [endpoint] = all_of(vars, [env::OBO_ENDPOINT])?;
         Ok(Self {

@@ -1,8 +1,11 @@
-//! Who calls: tokens for Azure.
+//! Credentials: tokens for Azure.
 //!
-//! Where a program names no credential of its own, [`default`] looks for one in the order in which they are meant: what the environment
-//! says, what the compute has, who is signed in. The requests are few and small, so they are made here: `azure_identity` would bring a
-//! hundred crates and a C build, refuses Azure ML's managed identity, and does not know the on-behalf-of endpoint.
+//! If a program does not set a credential, [`default`] searches for one in this order: explicit
+//! environment variables, the identity of the compute, the signed-in user.
+//!
+//! The requests are few and small, so they are implemented here: `azure_identity` would add a
+//! hundred crates and a C build, does not accept Azure ML's managed identity, and does not support
+//! the on-behalf-of endpoint.
 
 mod authority;
 mod cached;
@@ -24,19 +27,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The service of the public cloud that tokens are for.
+/// The audience of tokens in the public cloud.
 const RESOURCE_MANAGER: &str = "https://management.azure.com";
-/// No token of these services is good for longer.
+/// The longest lifetime of a token of these services.
 const LONGEST: Duration = Duration::from_hours(24);
-/// A token is renewed this long before it ends, or after half of its life when that is shorter.
+/// A token is renewed this long before its expiry, or after half of its lifetime if that is
+/// shorter.
 const MARGIN: Duration = Duration::from_mins(5);
 
-/// Something that gives tokens for the scope `https://management.azure.com/.default`.
+/// A source of tokens for the scope `https://management.azure.com/.default`.
 pub trait Credential: Send + Sync + fmt::Debug {
-    /// A token that is good now.
+    /// Returns a token that is valid now.
     fn token(&self) -> BoxFuture<'_, Result<AccessToken>>;
 
-    /// A token in the place of one that the service has refused.
+    /// Returns a token in place of one that the service has refused.
     fn renew<'a>(&'a self, refused: &'a AccessToken) -> BoxFuture<'a, Result<AccessToken>> {
         let _ = refused;
         self.token()
@@ -45,7 +49,8 @@ pub trait Credential: Send + Sync + fmt::Debug {
 
 /// A bearer token. `Debug` hides it.
 ///
-/// It is a [`Credential`] of its own, good until it ends: `Workspace::get_with(…, Arc::new(AccessToken::new(secret, expires)))`.
+/// It is also a [`Credential`], valid until its expiry:
+/// `Workspace::get_with(…, Arc::new(AccessToken::new(secret, expires)))`.
 #[derive(Clone)]
 pub struct AccessToken {
     secret: String,
@@ -54,7 +59,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// A token and when it ends.
+    /// A token and its expiry.
     pub fn new(secret: impl Into<String>, expires: SystemTime) -> Self {
         let life = expires
             .duration_since(SystemTime::now())
@@ -71,12 +76,12 @@ impl AccessToken {
         &self.secret
     }
 
-    /// Whether it is good for a while.
+    /// Whether the token need not be renewed yet.
     fn is_fresh(&self) -> bool {
         SystemTime::now() < self.renew_at
     }
 
-    /// Whether it is good now.
+    /// Whether the token is valid now.
     fn is_good(&self) -> bool {
         SystemTime::now() < self.expires
     }
@@ -104,7 +109,7 @@ impl Credential for AccessToken {
     }
 }
 
-/// The credential that is used where none is given: the first of these that there is, and the one that it was first is kept.
+/// The default credential: the first of these that works, which is then kept.
 ///
 /// 1. A client secret: `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_CLIENT_SECRET`.
 /// 2. Azure ML's managed identity: `MSI_ENDPOINT`, `MSI_SECRET`, `DEFAULT_IDENTITY_CLIENT_ID`.
@@ -112,15 +117,16 @@ impl Credential for AccessToken {
 /// 4. A workload's identity: `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`.
 /// 5. The account of `az login`.
 ///
-/// A client secret or a workload's identity that is refused is an error, not a reason to go on as somebody else.
+/// A client secret or workload identity that is refused is an error; the chain does not continue
+/// with another identity.
 pub fn default() -> Arc<dyn Credential> {
     Arc::new(Cached::new(chain::Chain::from_vars(&env::var)))
 }
 
-/// Reads environment variables; tests have their own.
+/// Reads environment variables; tests provide their own.
 type Vars<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Those of `names` that are set, or which are not.
+/// The values of `names`, or an error with the names that are not set.
 fn all_of<const N: usize>(vars: Vars, names: [&str; N]) -> Result<[String; N], String> {
     let missing: Vec<&str> = names
         .into_iter()
@@ -133,7 +139,7 @@ fn all_of<const N: usize>(vars: Vars, names: [&str; N]) -> Result<[String; N], S
     }
 }
 
-/// The service that tokens are for: that of the public cloud, or the one that the environment names.
+/// The audience of tokens: that of the public cloud, or the one in the environment.
 fn audience(vars: Vars) -> String {
     vars(env::RESOURCE_MANAGER)
         .filter(|root| root.starts_with("https://"))
@@ -143,7 +149,7 @@ fn audience(vars: Vars) -> String {
         )
 }
 
-/// The token in an answer; `None` when there is none. Endpoints have their own words for when it ends.
+/// The token in a response, if present. Endpoints report the expiry in different fields.
 fn token_in(answer: &Value) -> Option<AccessToken> {
     let secret = ["access_token", "token"]
         .iter()
@@ -152,7 +158,7 @@ fn token_in(answer: &Value) -> Option<AccessToken> {
         let value = &answer[name];
         value.as_u64().or_else(|| value.as_str()?.parse().ok())
     };
-    // Counted from now where it can be: then it does not matter whether this machine's clock is right.
+    // The lifetime relative to now comes first: it does not depend on the clock of this machine.
     let expires = number("expires_in")
         .map(|seconds| after(SystemTime::now(), seconds))
         .or_else(|| Some(after(SystemTime::UNIX_EPOCH, number("expires_on")?)))
@@ -166,8 +172,8 @@ fn token_in(answer: &Value) -> Option<AccessToken> {
     ))
 }
 
-/// The time that an endpoint names by a number of seconds, which may be any: a token that is good for longer than a day is asked
-/// for again after one.
+/// The time that an endpoint reports in seconds, limited to a day from now: any number may be
+/// reported, and a token with a longer lifetime is renewed after a day.
 fn after(begin: SystemTime, seconds: u64) -> SystemTime {
     let latest = SystemTime::now() + LONGEST;
     begin
@@ -175,14 +181,15 @@ fn after(begin: SystemTime, seconds: u64) -> SystemTime {
         .map_or(latest, |time| time.min(latest))
 }
 
-/// Asks an endpoint for a token until it answers for good. What is wrong is said without `secrets`, whatever the endpoint quotes.
+/// Requests a token with retries. The error never contains `secrets`, even if the endpoint quotes
+/// them.
 async fn ask(
     who: &str,
     request: &reqwest::RequestBuilder,
     secrets: &[&str],
     hint: &str,
 ) -> Result<AccessToken> {
-    // A token that cannot be had is waited for less long than a service that is away: there may be another one.
+    // Fewer retries than for other calls: another credential may be available.
     let answer = Retry::brief(who).send_copies(request).await;
     let body = match answer {
         Ok(answer) => answer.body,
@@ -201,17 +208,18 @@ async fn ask(
         }
     };
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    // Not the parser's own words: they may quote the token.
+    // The message of the parser is not used: it may quote the token.
     token_in(&answer)
         .ok_or_else(|| failed(format!("{who} gave an answer that holds no token"), hint))
 }
 
-/// A client for an endpoint that is on this machine or on its own network, where a proxy never leads.
+/// A client for an endpoint on this machine or in its network, which is never reached through a
+/// proxy.
 fn client_beside() -> Result<reqwest::Client> {
     http::client("http://127.0.0.1")
 }
 
-/// There is no token from here.
+/// The error of a credential without a token.
 fn failed(reason: impl Into<String>, hint: impl Into<String>) -> Error {
     Error::Credential {
         reason: reason.into(),
@@ -220,7 +228,7 @@ fn failed(reason: impl Into<String>, hint: impl Into<String>) -> Error {
     }
 }
 
-/// Why there is no token, for a list of reasons.
+/// The reason of an error, for the list of tried credentials.
 fn reason(error: &Error) -> String {
     if let Error::Credential { reason, .. } = error {
         return reason.clone();

@@ -1,4 +1,4 @@
-//! Every credential against an authority on loopback.
+//! All credentials against an authority on loopback.
 
 use super::*;
 use crate::hostile::{ELSEWHERE, REDIRECTS, Server};
@@ -15,10 +15,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// A secret that must not be seen anywhere but at the authority.
+/// A secret that only the authority may receive.
 const PLANTED: &str = "planted-5ecret";
 
-/// Answers to requests for tokens, in their order, the last one again and again; and what was asked.
+/// Sends the given token responses in order, the last one repeatedly, and records the requests.
 #[derive(Clone, Default)]
 struct Authority(Arc<Mutex<Asked>>);
 
@@ -29,7 +29,7 @@ struct Asked {
 }
 
 impl Authority {
-    /// Serves on loopback; gives the address.
+    /// Serves on loopback and returns the address.
     async fn serve(answers: Vec<(u16, Value)>) -> (Self, String) {
         let this = Self::default();
         this.0.lock().unwrap().answers = answers;
@@ -40,7 +40,7 @@ impl Authority {
         (this, address)
     }
 
-    /// One line a request: method, address, the header `secret`, the body.
+    /// One line for each request: method, address, the header `secret`, the body.
     fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -78,7 +78,7 @@ fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
-/// An environment of a test's own; without `PATH` given there is no `az`.
+/// Environment variables for one test; without `PATH` in `set`, `az` is not found.
 fn vars(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     let mut all = BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]);
     all.extend(
@@ -88,7 +88,7 @@ fn vars(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     move |name| all.get(name).cloned()
 }
 
-/// The token of the default chain in an environment.
+/// The token of the default chain with these environment variables.
 async fn chain(set: &[(&str, &str)]) -> Result<AccessToken> {
     chain::Chain::from_vars(&vars(set)).token().await
 }
@@ -97,7 +97,7 @@ async fn chain(set: &[(&str, &str)]) -> Result<AccessToken> {
 fn az(script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("az");
-    // Written under another name first: a program that is open for writing cannot be run.
+    // Written under another name first: a program that is open for writing cannot be executed.
     let mut file = std::fs::File::create(folder.path().join("new")).unwrap();
     write!(file, "#!/bin/sh\n{script}\n").unwrap();
     file.set_permissions(std::fs::Permissions::from_mode(0o755))
@@ -160,7 +160,7 @@ async fn on_behalf_of_the_user_needs_no_secret() {
     let answer = json!({"token": "t1", "expiresOn": "2999-01-01T00:00:00+00:00"});
     let (authority, address) = Authority::serve(vec![(200, answer)]).await;
     let endpoint = format!("{address}/obo");
-    // A managed identity without a name is none.
+    // A managed identity without a client id is not configured.
     let set = [
         ("OBO_ENDPOINT", endpoint.as_str()),
         ("MSI_ENDPOINT", endpoint.as_str()),
@@ -221,7 +221,7 @@ echo '{"accessToken": "t1", "expires_on": 32503680000, "expiresOn": "2999-01-01 
     let token = chain(&[("PATH", &path_with(folder.path()))]).await.unwrap();
     assert_eq!(token.secret(), "t1");
     assert!(token.is_fresh());
-    // An older one says it in its own way.
+    // The format of older versions.
     let folder = az(r#"echo '{"accessToken": "t2", "expiresOn": "2999-01-01 00:00:00.000000"}'"#);
     let token = chain(&[("PATH", &path_with(folder.path()))]).await.unwrap();
     assert!(token.secret() == "t2" && token.is_fresh());
@@ -248,7 +248,7 @@ async fn the_order_is_kept_and_so_is_the_choice() {
         ("DEFAULT_IDENTITY_CLIENT_ID", "id"),
         ("AZURE_CLIENT_SECRET", "secret"),
     ];
-    // From the last to the first: each that is added goes before those that were there.
+    // From the last to the first: each added credential precedes the earlier ones.
     for (count, expected) in [(1, "az"), (5, "client_assertion="), (10, "client_secret=")] {
         let token = chain(&all[..count]).await.unwrap();
         match authority.asked().last() {
@@ -259,7 +259,7 @@ async fn the_order_is_kept_and_so_is_the_choice() {
             None => assert_eq!(token.secret(), expected),
         }
     }
-    // What was chosen fails later, and nobody else is called instead.
+    // When the chosen credential fails later, no other one is used.
     let chain = chain::Chain::from_vars(&vars(&all[..9]));
     assert_eq!(chain.token().await.unwrap().secret(), "compute");
     let text = chain.token().await.unwrap_err().to_string();
@@ -320,7 +320,7 @@ async fn nobody_else_is_called_when_the_secret_is_refused() {
     let folder = az(r#"echo '{"accessToken": "az", "expires_on": 32503680000}'"#);
     let refusal = json!({
         "error": "invalid_client",
-        // No authority does this; should one, it ends here.
+        // No authority quotes a secret; if one does, the secret is masked.
         "error_description": format!("AADSTS7000215: Invalid client secret provided: {PLANTED}.\r\nTrace ID: t\r\nTimestamp: now"),
         "error_codes": [7_000_215],
     });
@@ -372,7 +372,7 @@ async fn many_calls_at_once_make_one_request() {
             .all(|token| token.as_ref().unwrap().secret() == "t1")
     );
     assert_eq!(authority.asked().len(), 1);
-    // Refused to all of them: one renews it for all.
+    // All callers have a refused token: one renewal serves all of them.
     let refused = credential.token().await.unwrap();
     let renewed = join_all((0..50).map(|_| credential.renew(&refused))).await;
     assert!(
@@ -404,7 +404,7 @@ async fn many_calls_at_once_fail_together() {
         })
     )));
     assert_eq!(authority.asked().len(), 1);
-    // Who comes later tries again.
+    // A later caller tries again.
     credential.token().await.unwrap_err();
     assert_eq!(authority.asked().len(), 2);
 }
@@ -418,7 +418,7 @@ async fn a_token_is_renewed_before_it_ends_and_used_on_where_that_fails() {
         Cached::new(OnBehalfOf::from_vars(&vars(&[("OBO_ENDPOINT", &address)])).unwrap());
     let mut first = credential.token().await.unwrap();
     assert!(first.renew_at < first.expires - Duration::from_secs(290));
-    // As if most of its life were over.
+    // Simulates a token at the end of its lifetime.
     first.renew_at = SystemTime::now();
     credential.keep(first).await;
     assert_eq!(credential.token().await.unwrap().secret(), "t1");
@@ -438,7 +438,7 @@ async fn a_token_that_was_given_is_good_until_it_ends() {
     );
 }
 
-/// What is logged while it is the subscriber of this thread.
+/// The log output while this is the subscriber of the thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -580,6 +580,6 @@ async fn a_token_without_a_credible_end_is_used_for_a_day() {
     let folder = az(&script);
     let path = path_with(folder.path());
     assert!(chain(&[("PATH", &path)]).await.unwrap().is_fresh());
-    // A program's own tokens may have any end as well.
+    // The tokens of an application may have any expiry, too.
     AccessToken::new("t", SystemTime::UNIX_EPOCH);
 }
