@@ -1,4 +1,4 @@
-//! Data: files under a name and a version.
+//! Data assets: versioned files.
 
 use crate::asynchronous::Workspace;
 use crate::error::{Error, Result};
@@ -10,14 +10,15 @@ use azureml_wire::arm::Resource;
 use azureml_wire::data::{DataContainerProperties, DataVersionProperties};
 use std::path::{Path, PathBuf};
 
-/// Data: a file or a folder under a name and a version, which jobs take as input wherever they run.
+/// A data asset: a file or a folder with a name and a version, which jobs on any compute take as
+/// input.
 ///
 /// ```no_run
 /// use azureml::prelude::*;
 ///
 /// # fn main() -> azureml::Result<()> {
 /// # let ws = Workspace::local()?;
-/// let mnist = Data::from_folder("mnist", "data").register(&ws)?; // the same content again is the same version
+/// let mnist = Data::from_folder("mnist", "data").register(&ws)?; // same content, same version
 /// let src = ScriptRunConfig::new("script")
 ///     .script("train.rs")
 ///     .arguments(["--data", "${{inputs.mnist}}"])
@@ -41,9 +42,9 @@ pub struct Data {
 pub(crate) enum Source {
     /// A path on this machine.
     Local(PathBuf),
-    /// An address.
+    /// A URI.
     Uri(String),
-    /// A list does not tell it.
+    /// Not known, for data from a list.
     Unknown,
 }
 
@@ -51,12 +52,12 @@ pub(crate) const FILE: &str = "uri_file";
 pub(crate) const FOLDER: &str = "uri_folder";
 
 impl Data {
-    /// A file of this machine, or at an address (`azureml://…`, `https://…`), to be registered under a name.
+    /// A file to register, on this machine or at a URI (`azureml://…`, `https://…`).
     pub fn from_file(name: impl Into<String>, path_or_address: impl AsRef<str>) -> Self {
         Self::new(name.into(), path_or_address.as_ref(), FILE)
     }
 
-    /// A folder of this machine, or at an address (`azureml://…`), to be registered under a name.
+    /// A folder to register, on this machine or at a URI (`azureml://…`).
     pub fn from_folder(name: impl Into<String>, path_or_address: impl AsRef<str>) -> Self {
         Self::new(name.into(), path_or_address.as_ref(), FOLDER)
     }
@@ -78,14 +79,14 @@ impl Data {
         }
     }
 
-    /// Says what it is.
+    /// Sets the description.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// A tag; may be given many times.
+    /// Adds a tag; can be called repeatedly.
     #[must_use]
     pub fn with_tag(mut self, name: impl Into<String>, value: impl std::fmt::Display) -> Self {
         self.tags.insert(name.into(), value.to_string());
@@ -125,12 +126,12 @@ impl Data {
         }
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its version; `None` until it is registered.
+    /// The version; `None` until it is registered.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
@@ -140,7 +141,7 @@ impl Data {
         &self.kind
     }
 
-    /// Where its files are; `None` before it is registered, and in a list of all data.
+    /// The URI of the files; `None` before registration, and for data from a list.
     pub fn uri(&self) -> Option<&str> {
         match &self.source {
             Source::Uri(uri) => Some(uri),
@@ -148,17 +149,17 @@ impl Data {
         }
     }
 
-    /// What it is.
+    /// The description.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// Its tags.
+    /// The tags.
     pub fn tags(&self) -> &Bag {
         &self.tags
     }
 
-    /// As the input of a job: this version, or the local files themselves while it is not registered.
+    /// The data as an input of a job: this version, or the local files if it is not registered.
     pub fn as_input(&self) -> Input {
         let address = match (&self.version, &self.source) {
             (Some(version), _) => format!("azureml:{}:{version}", self.name),
@@ -173,7 +174,7 @@ impl Data {
         }
     }
 
-    /// Finds the mistakes that can be found on this machine.
+    /// Validates everything that can be validated on this machine.
     pub(crate) fn check(&self) -> Result<()> {
         let name = &self.name;
         let is_name = name.len() <= 255

@@ -1,4 +1,4 @@
-//! Durations: ISO 8601 for the wire, short text for people.
+//! Durations: ISO 8601 for the wire, a short text for the user.
 
 use std::time::Duration;
 

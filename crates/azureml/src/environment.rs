@@ -1,4 +1,4 @@
-//! Environments: what a job's process finds around it.
+//! Environments: the container images of jobs.
 
 use crate::error::{Error, Result};
 use crate::show::{Card, Cell, Row};
@@ -6,24 +6,25 @@ use azureml_wire::arm::Resource;
 use azureml_wire::environment::{EnvironmentContainerProperties, EnvironmentVersionProperties};
 use std::path::{Path, PathBuf};
 
-/// What a job's process finds around it: a container image, or how to build one.
+/// An environment of jobs: a container image, or the Dockerfile to build one.
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
-    /// What a job names it by; `None` until it is registered.
+    /// The id by which a job refers to it; `None` until it is registered.
     pub(crate) id: Option<String>,
     pub(crate) image: Option<String>,
     pub(crate) dockerfile: Option<PathBuf>,
-    /// Where the folder of the Dockerfile lies in the workspace.
+    /// The location of the Dockerfile's folder in the workspace.
     pub(crate) context: Option<String>,
     pub(crate) conda: Option<String>,
     pub(crate) description: Option<String>,
 }
 
 impl Environment {
-    /// An environment of a container image, e.g. `mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04`. It is registered when it is
-    /// first used, or by [`register`](Self::register).
+    /// An environment with a container image, e.g.
+    /// `mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04`. It is registered at its first use, or
+    /// by [`register`](Self::register).
     pub fn from_docker_image(name: impl Into<String>, image: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -37,7 +38,7 @@ impl Environment {
         }
     }
 
-    /// An environment that is built from a Dockerfile; the folder that holds it is the context of the build.
+    /// An environment that is built from a Dockerfile; its folder is the build context.
     pub fn from_dockerfile(name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if !path.is_file() {
@@ -58,24 +59,24 @@ impl Environment {
         })
     }
 
-    /// Says what it is for.
+    /// Sets the description.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its version; `None` until it is registered.
+    /// The version; `None` until it is registered.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// What jobs name it by; `None` until it is registered.
+    /// The id by which jobs refer to it; `None` until it is registered.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -85,12 +86,12 @@ impl Environment {
         self.image.as_deref()
     }
 
-    /// What it is for.
+    /// The description.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// One that is referred to by an address and nothing more is known of.
+    /// An environment of which only the id or URI is known.
     pub(crate) fn by_address(address: &str) -> Self {
         Self {
             name: address.to_owned(),
@@ -109,7 +110,8 @@ impl Environment {
         resource: Resource<EnvironmentVersionProperties>,
     ) -> Self {
         let version = resource.name;
-        // Curated ones are shared by all workspaces and are named without one.
+        // Curated environments are shared by all workspaces, and their id does not contain a
+        // workspace.
         let id = match &version {
             Some(version) if is_curated(name) => Some(format!("azureml:{name}:{version}")),
             _ => resource.id,
@@ -157,14 +159,14 @@ impl Environment {
     }
 }
 
-/// Whether the name is that of one of Azure ML's own environments.
+/// Whether the name is that of a curated environment of Azure ML.
 pub(crate) fn is_curated(name: &str) -> bool {
     name.get(..8)
         .is_some_and(|start| start.eq_ignore_ascii_case("AzureML-"))
 }
 
-/// Which environment a job runs in: an [`Environment`], a name (`rust-tch-gpu`, `rust-tch-gpu:2`, `AzureML-…:33`), or an address
-/// (`azureml://registries/…`).
+/// The environment of a job: an [`Environment`], a name (`rust-tch-gpu`, `rust-tch-gpu:2`,
+/// `AzureML-…:33`), or a URI (`azureml://registries/…`).
 #[derive(Debug, Clone)]
 pub struct EnvironmentReference(pub(crate) Reference);
 

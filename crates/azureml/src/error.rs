@@ -1,61 +1,63 @@
-//! What can go wrong, by meaning. Every message says what happened and, on a line of its own, the way out.
+//! Errors, one variant for each cause. Every message states the failure and, on a separate line, a
+//! hint.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The result of this crate's calls.
+/// The result of the calls of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong.
+/// An error of the SDK.
 ///
-/// `Debug` shows the same readable text as `Display`: it is what a failed `?` in a notebook cell prints.
+/// `Debug` prints the same text as `Display`, because a failed `?` in a notebook cell prints
+/// `Debug`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The shared runtime could not be made.
+    /// The shared runtime could not be created.
     #[error(
         "the background runtime could not be started: {0}\nhint: the machine may be out of threads or memory"
     )]
     Runtime(String),
 
-    /// A blocking call was made where only async calls may be made.
+    /// A blocking call inside an async runtime.
     #[error(
         "this call blocks, and it was made inside an async runtime\n\
          hint: use the types of `azureml::asynchronous` and `.await` there, or make the call outside of async code"
     )]
     BlockingInsideRuntime,
 
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be created.
     #[error(
         "the HTTP client could not be set up: {0}\nhint: check that the system's CA certificates are installed"
     )]
     Http(String),
 
-    /// There is no `config.json` and the local workspace is forbidden.
+    /// No `config.json` was found, and the local workspace is disabled.
     #[error(
         "no config.json in {} or any folder above it, and AZUREML_LOCAL=off forbids the local workspace\n\
          hint: download config.json from the workspace's page in Azure's portal into this folder, or unset AZUREML_LOCAL",
         from.display()
     )]
     NoConfig {
-        /// Where the search began.
+        /// The folder where the search started.
         from: PathBuf,
     },
 
-    /// A `config.json` cannot be used.
+    /// A `config.json` is invalid.
     #[error("{}{}: {reason}\nhint: {hint}", path.display(), place(*line))]
     Config {
         /// The file.
         path: PathBuf,
-        /// The line, when the file is no JSON.
+        /// The line, when the file is not JSON.
         line: Option<usize>,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
-        /// The way out.
+        /// The hint.
         hint: &'static str,
     },
 
-    /// The local workspace is forbidden.
+    /// The local workspace is disabled.
     #[error(
         "AZUREML_LOCAL=off forbids the local workspace\nhint: unset AZUREML_LOCAL, or use `Workspace::get` with a workspace on Azure"
     )]
@@ -64,47 +66,47 @@ pub enum Error {
     /// The local workspace could not be started or found.
     #[error("the local workspace is not available: {reason}\nhint: {hint}")]
     Local {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The way out.
+        /// The hint.
         hint: String,
     },
 
-    /// Something is not in the workspace.
+    /// A resource does not exist in the workspace.
     #[error(
         "{kind} `{name}` is not in workspace `{workspace}`{}\nhint: {hint}",
         listing(known)
     )]
     NotFound {
-        /// `environment`, `compute target`, `run`, `model`, `data`.
+        /// `environment`, `compute target`, `run`, `model` or `data`.
         kind: &'static str,
-        /// The name that was looked for.
+        /// The requested name.
         name: String,
         /// The workspace.
         workspace: String,
-        /// What there is instead.
+        /// The existing names.
         known: Vec<String>,
-        /// The way out.
+        /// The hint.
         hint: String,
     },
 
-    /// Something in a call makes no sense; found before anything is sent.
+    /// A call has an invalid argument; the check runs before any request.
     #[error("{what}\nhint: {hint}")]
     Invalid {
-        /// What is wrong.
+        /// The mistake.
         what: String,
-        /// The way out.
+        /// The hint.
         hint: String,
     },
 
     /// A file or folder cannot be read or written.
     #[error("{action} {}: {source}{}", path.display(), hint_for_io(source))]
     Io {
-        /// What was to be done with it (`cannot read`).
+        /// The failed operation (`cannot read`).
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 
@@ -116,75 +118,75 @@ pub enum Error {
     ScriptBuild {
         /// The script.
         script: String,
-        /// Its binary target.
+        /// The binary target of the script.
         target: String,
-        /// The folder.
+        /// The folder of the package.
         folder: PathBuf,
-        /// rustc's own text.
+        /// The diagnostics of rustc.
         rendered: String,
     },
 
-    /// Nobody can say who calls.
+    /// No credential is available.
     #[error("no credential for Azure:{}{reason}\nhint: {hint}", if reason.starts_with('\n') { "" } else { " " })]
     Credential {
-        /// What was tried, and why each failed.
+        /// The tried credentials with the reason of each failure.
         reason: String,
-        /// The way out.
+        /// The hint.
         hint: String,
-        /// Whether somebody was asked and refused, rather than not found.
+        /// Whether an authority refused a credential, rather than no credential being found.
         is_refused: bool,
     },
 
-    /// The service answered with an error.
+    /// The service responded with an error.
     #[error(transparent)]
     Service(Box<ServiceError>),
 
-    /// The service could not be reached, or its answer was cut off.
+    /// The service could not be reached, or its response was interrupted.
     #[error("{call} failed after {tries} {}: {reason}\nhint: {hint}", tries_word(*tries))]
     Transport {
-        /// What was to be done.
+        /// The operation.
         call: String,
-        /// How often it was tried.
+        /// The number of tries.
         tries: u32,
-        /// Why it failed.
+        /// The reason.
         reason: String,
-        /// The way out.
+        /// The hint.
         hint: &'static str,
     },
 
-    /// The service's answer makes no sense to this version of the SDK.
+    /// The response of the service is not valid for this version of the SDK.
     #[error(
         "{call}: the answer cannot be read: {reason}\n\
          hint: a newer version of this SDK may know it; otherwise please report it"
     )]
     Answer {
-        /// What was to be done.
+        /// The operation.
         call: String,
-        /// What is wrong with the answer.
+        /// The reason.
         reason: String,
     },
 
-    /// The run's service could not be told something.
+    /// A call to the tracking service of a run failed.
     #[error("{call} failed: {reason}\nhint: {hint}")]
     Tracking {
-        /// What was to be done.
+        /// The operation.
         call: String,
-        /// Why it failed.
+        /// The reason.
         reason: String,
-        /// The way out.
+        /// The hint.
         hint: &'static str,
     },
 
-    /// A run ended badly.
+    /// A run failed.
     #[error("run {run_id} failed: {reason}{}\nhint: {hint}", last_lines(log))]
     RunFailed {
-        /// The run.
+        /// The id of the run.
         run_id: String,
-        /// The service's reason.
+        /// The reason from the service.
         reason: String,
-        /// The last lines of its log.
+        /// The last lines of the log.
         log: Vec<String>,
-        /// The way out.
+        /// The hint.
         hint: String,
     },
 
@@ -195,18 +197,18 @@ pub enum Error {
     )]
     Interrupted,
 
-    /// A run ended because somebody asked for it.
+    /// A run was canceled.
     #[error(
         "run {run_id} was canceled\nhint: submit it again for a new run; `run.logs()` shows what it wrote until then"
     )]
     RunCanceled {
-        /// The run.
+        /// The id of the run.
         run_id: String,
     },
 }
 
 impl Error {
-    /// A mistake in a call.
+    /// An invalid argument.
     pub(crate) fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid {
             what: what.into(),
@@ -214,7 +216,7 @@ impl Error {
         }
     }
 
-    /// For `map_err`: an error of reading or writing `path`.
+    /// For `map_err`: an I/O error for `path`.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -227,7 +229,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status, where the service answered with an error.
+    /// The HTTP status of a service error.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Service(error) => Some(error.status),
@@ -242,23 +244,23 @@ impl fmt::Debug for Error {
     }
 }
 
-/// An error that the service answered with.
+/// An error response of the service.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServiceError {
-    /// What was to be done.
+    /// The operation.
     pub call: String,
     /// The HTTP status.
     pub status: u16,
-    /// The service's code (`UserError`), when it gave one.
+    /// The error code of the service (`UserError`), if present.
     pub code: String,
-    /// The service's words.
+    /// The message of the service.
     pub message: String,
-    /// The id by which the service's people find the request.
+    /// The request id, by which Azure support finds the request.
     pub request_id: Option<String>,
-    /// The service's own way out; the local workspace gives one.
+    /// The hint of the service; only the local workspace provides one.
     pub hint: Option<String>,
-    /// How often it was tried.
+    /// The number of tries.
     pub tries: u32,
 }
 
@@ -297,8 +299,8 @@ impl fmt::Display for ServiceError {
     }
 }
 
-/// A message of the local workspace, which ends with a way out as this crate's own do: what happened, the way out, and what
-/// follows it.
+/// Splits a message of the local workspace, which contains a hint like the messages of this crate,
+/// into the failure, the hint, and the text after the hint.
 pub fn split_hint(message: &str) -> (&str, Option<&str>, &str) {
     let Some((what, rest)) = message.split_once("\nhint: ") else {
         return (message, None, "");

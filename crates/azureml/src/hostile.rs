@@ -1,19 +1,19 @@
-//! Servers on loopback that answer as no service should, for tests.
+//! Test servers on loopback that violate the protocol.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A server; it listens until the process ends.
+/// A server that listens until the process ends.
 pub struct Server {
-    /// Where it listens.
+    /// The address.
     pub url: String,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
-    /// Listens on `host`, and lets `answer` answer each request; it may write what it likes, for as long as it likes.
+    /// Listens on `host` and calls `answer` for each request; it may write any bytes at any speed.
     pub fn start(host: &str, answer: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((host, 0)).unwrap();
         let url = format!("http://{host}:{}", listener.local_addr().unwrap().port());
@@ -28,7 +28,7 @@ impl Server {
                     heard.lock().unwrap().extend_from_slice(&piece[..read]);
                     answer(&mut stream);
                     let _ = stream.shutdown(std::net::Shutdown::Write);
-                    // What comes after the answer is heard, too.
+                    // Bytes after the response are recorded, too.
                     while let Ok(read @ 1..) = stream.read(&mut piece) {
                         heard.lock().unwrap().extend_from_slice(&piece[..read]);
                     }
@@ -38,7 +38,8 @@ impl Server {
         Self { url, heard }
     }
 
-    /// One that answers everything with a status, headers (each with its line's end) and no body.
+    /// A server that responds to every request with a status, headers (each with its line end) and
+    /// no body.
     pub fn status(host: &str, status: &str, headers: &str) -> Self {
         let head =
             format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
@@ -47,7 +48,7 @@ impl Server {
         })
     }
 
-    /// One that sends on whoever comes to `target`.
+    /// A server that redirects to `target`.
     pub fn redirect(status: u16, target: &str) -> Self {
         Self::status(
             "127.0.0.1",
@@ -56,20 +57,20 @@ impl Server {
         )
     }
 
-    /// One whose body has no end.
+    /// A server with an endless body.
     pub fn endless(status: &str) -> Self {
         let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n\"");
         Self::start("127.0.0.1", move |stream| {
             let piece = vec![b'x'; 1 << 20];
             let mut sent = stream.write_all(head.as_bytes());
-            // Far more than anybody should read, so that a test that fails ends.
+            // Far more than a client should read, but limited, so that a failing test ends.
             for _ in 0..512 {
                 sent = sent.and_then(|()| stream.write_all(&piece));
             }
         })
     }
 
-    /// One whose body comes byte by byte.
+    /// A server that sends its body byte by byte.
     pub fn dripping() -> Self {
         Self::start("127.0.0.1", |stream| {
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
@@ -81,14 +82,14 @@ impl Server {
         })
     }
 
-    /// All that it was sent.
+    /// All received bytes.
     pub fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
     }
 }
 
-/// A status of every kind of redirect.
+/// All redirect statuses.
 pub const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// Where redirects lead: another address of this machine, and another name of it.
+/// The targets of redirects: another address and another name of this machine.
 pub const ELSEWHERE: [&str; 2] = ["127.0.0.2", "localhost"];

@@ -1,7 +1,7 @@
-//! HTTP clients: rustls on ring for the services, a Unix socket for the local workspace.
+//! HTTP clients: rustls with ring for the services, a Unix socket for the local workspace.
 //!
-//! No client follows a redirect, and none sends `Referer`: a token, a signature, a secret or a body goes to the host that it is
-//! meant for and to no other, whatever that host answers.
+//! No client follows redirects, and none sends `Referer`: a token, a signature, a secret or a body
+//! goes only to the intended host, whatever that host responds.
 
 use crate::error::{Error, Result};
 use azureml_wire::local;
@@ -26,12 +26,14 @@ pub fn is_loopback(url: &str) -> bool {
                 .is_ok_and(|address: std::net::IpAddr| address.is_loopback()))
 }
 
-/// Whether a URL that the service at `root` gave may be sent secrets: it is encrypted, or both are on this machine.
+/// Whether secrets may be sent to a URL from the service at `root`: the URL is encrypted, or both
+/// are on this machine.
 pub fn is_safe(root: &str, url: &str) -> bool {
     url.starts_with("https://") || (is_loopback(root) && is_loopback(url))
 }
 
-/// A client for `url`: one for this machine goes past proxies and needs no certificates of the system.
+/// A client for `url`. For loopback it bypasses proxies and does not load the system's
+/// certificates.
 pub fn client(url: &str) -> Result<reqwest::Client> {
     let builder = if is_loopback(url) {
         beside()
@@ -41,14 +43,15 @@ pub fn client(url: &str) -> Result<reqwest::Client> {
     built(builder)
 }
 
-/// A client of the local workspace that listens on a Unix socket: all that it sends goes there, whatever host a URL names.
+/// A client for the local workspace on a Unix socket: all requests go to the socket, whatever host
+/// their URL contains.
 pub fn local(socket: &Path) -> Result<reqwest::Client> {
     let address =
         local::socket_address(socket).map_err(Error::io("cannot open the folder of", socket))?;
     built(beside().unix_socket(address))
 }
 
-/// What never leaves this machine.
+/// The settings for requests that never leave this machine.
 fn beside() -> ClientBuilder {
     builder().no_proxy().tls_certs_only([])
 }
@@ -56,7 +59,7 @@ fn beside() -> ClientBuilder {
 fn builder() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that the program has installed a provider of its own, which is as good.
+        // An error means that the program has already installed a provider, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     reqwest::Client::builder()
@@ -71,44 +74,45 @@ fn built(builder: ClientBuilder) -> Result<reqwest::Client> {
     builder.build().map_err(|error| Error::Http(causes(&error)))
 }
 
-/// The most of an answer that is read into memory, and how long its body may take, however steadily it drips.
+/// The limits of a response: the bytes that are read into memory, and the time for its body at any
+/// transfer rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     bytes: usize,
     within: Duration,
 }
 
-/// The limit of answers: the longest are pages of lists, and parts of logs.
+/// The limit of responses; the longest are pages of lists and parts of logs.
 pub const ANSWER: Limit = Limit {
     bytes: 64 << 20,
     within: Duration::from_mins(1),
 };
 
-/// What is read of an error's body; the rest of a longer one is left out.
+/// The limit of the body of an error; the rest is discarded.
 const ERROR: usize = 64 << 10;
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// It was cut off.
+    /// The connection was interrupted.
     #[error("{}", causes(.0))]
     Lost(reqwest::Error),
-    /// It drips.
+    /// The body was too slow.
     #[error("the answer was not complete after {} s", .0.as_secs_f64())]
     TooSlow(Duration),
-    /// It is larger than any that makes sense.
+    /// The body is larger than the limit.
     #[error("the answer is larger than {}", crate::show::bytes(*.0 as u64))]
     TooLarge(usize),
 }
 
 impl From<reqwest::Error> for Unread {
     fn from(error: reqwest::Error) -> Self {
-        // Its URL may carry a signature.
+        // The URL may contain a signature.
         Self::Lost(error.without_url())
     }
 }
 
-/// Reads the body of an answer.
+/// Reads the body of a response.
 pub async fn read(mut response: reqwest::Response, limit: Limit) -> Result<Bytes, Unread> {
     let is_error = !response.status().is_success();
     let most = if is_error {
@@ -136,7 +140,7 @@ pub async fn read(mut response: reqwest::Response, limit: Limit) -> Result<Bytes
         .unwrap_or(Err(Unread::TooSlow(limit.within)))
 }
 
-/// How much of a stream must have come by when: a file may take hours, but not for ever.
+/// The minimum transfer rate of a download: a file may take hours, but must make progress.
 #[derive(Debug)]
 pub struct Pace {
     since: Instant,
@@ -144,7 +148,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Of a stream that begins now.
+    /// Starts the measurement at the start of a stream.
     pub fn start() -> Self {
         Self {
             since: Instant::now(),
@@ -152,18 +156,18 @@ impl Pace {
         }
     }
 
-    /// Whether fewer than a thousand bytes a second have come.
+    /// Whether the average rate, after the first minute, is below 1000 bytes per second.
     pub fn is_too_slow(&self, bytes: u64) -> bool {
         self.elapsed() > self.grace + Duration::from_millis(bytes)
     }
 
-    /// How long it has taken.
+    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 }
 
-/// An error and its causes on one line, without the URL, which may carry a signature.
+/// An error and its causes on one line, without the URL, which may contain a signature.
 pub fn describe(error: reqwest::Error) -> String {
     causes(&error.without_url())
 }
@@ -173,7 +177,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many errors repeat their cause in their own words.
+        // Many errors already contain the text of their cause.
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -230,7 +234,7 @@ mod tests {
         let response = get(&Server::endless("200 OK")).await;
         let error = read(response, ANSWER).await.unwrap_err();
         assert_eq!(error.to_string(), "the answer is larger than 67.1 MB");
-        // Of an error, the beginning is enough.
+        // For an error, the beginning is enough.
         let response = get(&Server::endless("500 Wrong")).await;
         assert_eq!(read(response, ANSWER).await.unwrap().len(), ERROR);
     }

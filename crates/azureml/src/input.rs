@@ -1,14 +1,14 @@
-//! What goes into a job, what comes out of it, and how its processes are spread.
+//! Inputs, outputs and process distribution of jobs.
 
 use azureml_wire::job;
 use std::fmt::Display;
 use std::path::PathBuf;
 
-/// Something that goes into a job; named in [`ScriptRunConfig::input`](crate::ScriptRunConfig::input), and put into the
-/// command line where `${{inputs.name}}` stands.
+/// An input of a job, named in [`ScriptRunConfig::input`](crate::ScriptRunConfig::input). Its path
+/// or value replaces `${{inputs.name}}` in the command line.
 ///
-/// Files and folders are given by a path on this machine, which is uploaded at submit unless the same content is there
-/// already, or by an address: `azureml://…`, `azureml:name:version`, `https://…`.
+/// A file or folder is a path on this machine, which is uploaded at submit unless the workspace
+/// already has the same content, or an address: `azureml://…`, `azureml:name:version`, `https://…`.
 #[derive(Debug, Clone)]
 pub struct Input {
     pub(crate) source: Source,
@@ -23,7 +23,7 @@ pub(crate) enum Source {
     Address(String),
 }
 
-/// What an input may be registered as.
+/// The type of asset that an input can be registered as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registered {
     Model,
@@ -41,7 +41,7 @@ enum Kind {
 }
 
 impl Input {
-    /// A value that is put into the command line as it is.
+    /// A literal value for the command line.
     pub fn literal(value: impl Display) -> Self {
         Self {
             source: Source::Literal(value.to_string()),
@@ -60,7 +60,7 @@ impl Input {
         Self::asset(path_or_address, Kind::Folder)
     }
 
-    /// A file or folder at an address, as it is: `azureml://…`, `wasbs://…`, `https://…`.
+    /// A file or folder at an address, unchanged: `azureml://…`, `wasbs://…`, `https://…`.
     pub fn uri(address: impl Into<String>) -> Self {
         let address = address.into();
         let kind = if address.ends_with('/') {
@@ -80,36 +80,37 @@ impl Input {
         Self::asset(path_or_address, Kind::Table)
     }
 
-    /// A model of any kind, e.g. `azureml:mnist:1`.
+    /// A model of any type, e.g. `azureml:mnist:1`.
     pub fn model(path_or_address: impl Into<String>) -> Self {
         Self::asset(path_or_address, Kind::Model)
     }
 
-    /// A model in MLflow's form.
+    /// A model in MLflow format.
     pub fn mlflow_model(path_or_address: impl Into<String>) -> Self {
         Self::asset(path_or_address, Kind::MlflowModel)
     }
 
-    /// A model in Triton's form.
+    /// A model in Triton format.
     pub fn triton_model(path_or_address: impl Into<String>) -> Self {
         Self::asset(path_or_address, Kind::TritonModel)
     }
 
-    /// Copies to the job's disk before it starts, instead of mounting: better for many small files read often.
+    /// Copies the input to the disk of the job before it starts, instead of mounting it. Faster for
+    /// many small files that are read often.
     #[must_use]
     pub fn download(mut self) -> Self {
         self.mode = Some("Download");
         self
     }
 
-    /// Mounts read-only; what the service does anyway.
+    /// Mounts the input read-only, which is the default of the service.
     #[must_use]
     pub fn mount(mut self) -> Self {
         self.mode = Some("ReadOnlyMount");
         self
     }
 
-    /// Hands the address itself to the program.
+    /// Passes the address itself to the program.
     #[must_use]
     pub fn direct(mut self) -> Self {
         self.mode = Some("Direct");
@@ -133,7 +134,7 @@ impl Input {
         }
     }
 
-    /// Whether one file is expected, rather than a folder.
+    /// Whether the input must be a file or a folder; `None` if it can be either.
     pub(crate) fn wants_file(&self) -> Option<bool> {
         match self.kind {
             Kind::File => Some(true),
@@ -142,7 +143,8 @@ impl Input {
         }
     }
 
-    /// The kind of asset and the name of something that is registered in the workspace: `azureml:mnist:1`.
+    /// The asset type and the name of an asset that is registered in the workspace:
+    /// `azureml:mnist:1`.
     pub(crate) fn registered(&self) -> Option<(Registered, &str)> {
         let Source::Address(address) = &self.source else {
             return None;
@@ -157,7 +159,7 @@ impl Input {
         Some((kind, name))
     }
 
-    /// As the wire has it, once it is at `address`.
+    /// Converts to the REST model, with the uploaded content at `address`.
     pub(crate) fn to_wire(&self, address: &str) -> job::JobInput {
         if let Source::Literal(value) = &self.source {
             return job::JobInput::Literal(job::LiteralInput {
@@ -181,8 +183,8 @@ impl Input {
     }
 }
 
-/// Something that comes out of a job beside its folder `outputs`; the program writes to the path that stands for
-/// `${{outputs.name}}`.
+/// An output of a job in addition to its folder `outputs`. The program writes to the path that
+/// replaces `${{outputs.name}}`.
 #[derive(Debug, Clone)]
 pub struct Output {
     is_file: bool,
@@ -210,29 +212,31 @@ impl Output {
         }
     }
 
-    /// Where it goes, e.g. `azureml://datastores/workspaceblobstore/paths/models/`; the service chooses otherwise.
+    /// Sets the address, e.g. `azureml://datastores/workspaceblobstore/paths/models/`. By default
+    /// the service chooses one.
     #[must_use]
     pub fn to(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
         self
     }
 
-    /// Registers it as data under a name, with the next version, when the job ends well; `Input::folder("azureml:name")` gives it to
-    /// another job.
+    /// Registers the output as data under a name, with the next version, when the job succeeds.
+    /// Another job can use it as `Input::folder("azureml:name")`.
     #[must_use]
     pub fn register_as(mut self, name: impl Into<String>) -> Self {
         self.register_as = Some(name.into());
         self
     }
 
-    /// Uploads it when the program has ended, instead of mounting where it goes: better for many small files.
+    /// Uploads the output when the program has ended, instead of mounting its destination. Faster
+    /// for many small files.
     #[must_use]
     pub fn upload(mut self) -> Self {
         self.mode = Some("Upload");
         self
     }
 
-    /// Mounts where it goes; what the service does anyway.
+    /// Mounts the destination, which is the default of the service.
     #[must_use]
     pub fn mount(mut self) -> Self {
         self.mode = Some("ReadWriteMount");
@@ -254,23 +258,24 @@ impl Output {
     }
 }
 
-/// How the processes of a job on several nodes or devices find each other. They are started by the service.
+/// How the processes of a job on several nodes or devices find each other. The service starts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
-    /// `torch.distributed`'s variables, with this many processes on each node.
+    /// The environment variables of `torch.distributed`, with this many processes on each node.
     PyTorch(u32),
     /// `mpirun`, with this many processes on each node.
     Mpi(u32),
 }
 
 impl Distribution {
-    /// `torch.distributed`'s variables, with this many processes on each node.
+    /// The environment variables of `torch.distributed`, with this many processes on each node.
     pub fn pytorch(processes_per_node: u32) -> Self {
         Self::PyTorch(processes_per_node)
     }
 
-    /// `mpirun`, with this many processes on each node, which MPI joins, as it does the lab's training program. The local
-    /// workspace runs them on one node, by the Open MPI that it finds on its `PATH`.
+    /// `mpirun`, with this many processes on each node. The program must use MPI, as the training
+    /// program of the lab does. The local workspace runs all processes on one node with the Open
+    /// MPI on its `PATH`.
     pub fn mpi(processes_per_node: u32) -> Self {
         Self::Mpi(processes_per_node)
     }

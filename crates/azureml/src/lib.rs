@@ -1,7 +1,8 @@
 //! Azure Machine Learning from Rust: workspaces, environments, jobs, runs and models.
 //!
-//! The names are those of the Python SDK's first version, which the workshops teach; what travels is today's REST. Without an Azure
-//! account the same program runs on this machine: a *local workspace*, started on demand, speaks the same protocol.
+//! The names are those of version 1 of the Python SDK, which the workshops teach; the requests use
+//! the current REST API. Without an Azure account the same program runs on this machine: a *local
+//! workspace*, started on demand, implements the same API.
 //!
 //! # Train a model
 //!
@@ -9,21 +10,21 @@
 //! use azureml::prelude::*;
 //!
 //! # fn main() -> azureml::Result<()> {
-//! let ws = Workspace::from_config()?; // config.json, searched upward; without one, the local workspace
+//! let ws = Workspace::from_config()?; // from config.json, else the local workspace
 //! let env = Environment::get(&ws, "rust-tch-gpu")?;
 //! let src = ScriptRunConfig::new("script")
-//!     .script("train.rs") // built here; the binary is what the job gets
+//!     .script("train.rs") // built here; the job receives the binary
 //!     .arguments(["--epochs", "2", "--data", "${{inputs.mnist}}"])
 //!     .input("mnist", Input::folder("data"))
 //!     .compute_target("cc-aml-gpu")
 //!     .environment(&env);
 //! let run = Experiment::new(&ws, "train-model").submit(&src)?;
-//! run.wait_for_completion(true)?; // statuses and log, as they come
+//! run.wait_for_completion(true)?; // prints statuses and log as they arrive
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Try many values
+//! # Tune hyperparameters
 //!
 //! ```no_run
 //! # use azureml::prelude::*;
@@ -35,19 +36,19 @@
 //!     .choice("gamma", [0.7, 0.9])
 //!     .primary_metric("Accuracy", Goal::Maximize);
 //! let run = Experiment::new(&ws, "train-model").submit(&sweep)?;
-//! run.wait_for_completion(true)?; // the trials, as they come and go
+//! run.wait_for_completion(true)?; // prints the state of the trials
 //! let best = run.best_child()?; // a run like any other
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Look at a run
+//! # Inspect a run
 //!
 //! ```no_run
 //! # use azureml::prelude::*;
 //! # fn main() -> azureml::Result<()> {
 //! # let ws = Workspace::local()?;
-//! let run = Run::get(&ws, "train-model_1700000000_1a2b3c4d")?; // also from another notebook, another day
+//! let run = Run::get(&ws, "train-model_1700000000_1a2b3c4d")?; // also in another notebook, later
 //! println!("{}", run.status()?);
 //! println!("{:?}", run.metrics()?.latest("Accuracy"));
 //! for file in &run.file_names()? {
@@ -59,15 +60,15 @@
 //! # }
 //! ```
 //!
-//! # Tell a run, from the training program
+//! # Log to a run from the training program
 //!
 //! ```
-//! let run = azureml::Run::get_context(); // outside a job: offline, and everything below does nothing
+//! let run = azureml::Run::get_context(); // outside a job: offline, without effect
 //! run.log_param("lr", 1.0);
 //! run.log_step("Accuracy", 98.5, 1);
 //! ```
 //!
-//! # Stop what costs money
+//! # Stop compute that costs money
 //!
 //! ```no_run
 //! # use azureml::prelude::*;
@@ -80,12 +81,14 @@
 //!
 //! # In a notebook
 //!
-//! Every value shows itself as a cell's last expression: a workspace and a run as cards, lists as tables, metrics as a table with
-//! charts, files as a tree. Errors say what happened and, in a line that begins with `hint:`, what to do.
+//! Every value has a rich display as the last expression of a cell: workspaces and runs as cards,
+//! lists as tables, metrics as a table with charts, files as a tree. Errors state the failure and,
+//! on a line that begins with `hint:`, one action.
 //!
 //! # In async programs
 //!
-//! Calls block, which is what a cell wants. Inside an async runtime they are an error; [`asynchronous`] has the same as futures.
+//! Calls block, which suits notebook cells. Inside an async runtime a blocking call is an error;
+//! [`asynchronous`] provides the same API as futures.
 
 pub mod asynchronous;
 mod blocking;
@@ -129,7 +132,7 @@ pub use environment::{Environment, EnvironmentReference};
 pub use error::{Error, Result, ServiceError};
 pub use input::{Distribution, Input, Output};
 pub use model::Model;
-/// What a cell shows, for values of your own.
+/// Rich output of cells, for your own types.
 pub use notebook;
 pub use run::{
     FileList, Metric, Metrics, Point, RunDetails, RunFile, RunFilter, Trial, Trials, WaitOptions,
@@ -138,7 +141,7 @@ pub use script_config::ScriptRunConfig;
 pub use show::List;
 pub use sweep_config::{JobConfig, Sampling, SweepConfig};
 
-/// What a cell needs: `use azureml::prelude::*;`.
+/// The names for notebook cells: `use azureml::prelude::*;`.
 pub mod prelude {
     pub use notebook::{MimeBundle, display};
 

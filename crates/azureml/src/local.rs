@@ -1,7 +1,8 @@
-//! The local workspace: found where it runs, started where it does not.
+//! The local workspace: finds the running server, or starts it.
 //!
-//! It is reached through the Unix socket in its home folder, never through its port: after it has ended, the port belongs to whoever
-//! takes it, and the token, the code and the variables of jobs would be sent there. Only the folder's owner can listen on the socket.
+//! The server is reached through the Unix socket in its home folder, never through its port. After
+//! the server has ended, any process can listen on the port and would receive the token, the code
+//! and the variables of jobs. Only the owner of the folder can listen on the socket.
 
 use crate::env as variables;
 use crate::error::{Error, Result};
@@ -19,18 +20,18 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-/// The file in the home folder that its output goes to.
+/// The log file of the server in the home folder.
 const LOG_FILE: &str = "server.log";
-/// How long a start may take; it takes a fraction of a second.
+/// The time limit of a start, which normally takes a fraction of a second.
 const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(25);
-/// How long the holder of the folder is given before another start is tried.
+/// The pause before another start while another server holds the folder.
 const AGAIN: Duration = Duration::from_millis(500);
-/// The exit code that says that another one holds the folder.
+/// The exit code of a server whose folder is held by another one.
 const TAKEN: i32 = 3;
-/// The signal of who kills it without warning: somebody, or a machine without memory.
+/// The signal of a kill without warning: by a user, or by the system when memory is exhausted.
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
-/// How often it is started again in one start after it was killed.
+/// The most restarts within one start after the server was killed.
 const KILLED: u32 = 3;
 
 /// The local workspace of one home folder.
@@ -40,27 +41,27 @@ pub struct Local {
     reached: Mutex<Option<Reached>>,
 }
 
-/// A local workspace that answers.
+/// A running local workspace.
 #[derive(Debug, Clone)]
 pub struct Reached {
-    /// What it says of itself.
+    /// The address and token that the server has published.
     pub server: Server,
-    /// The way to it.
+    /// The client for its socket.
     pub http: reqwest::Client,
 }
 
-/// What a look at the home folder finds.
+/// The state of the home folder.
 enum Found {
-    /// It answers.
+    /// A server is running.
     Running(Reached),
-    /// Another version answers, and it has nothing to do.
+    /// An idle server of another version is running.
     Outdated(Reached),
-    /// Nothing answers.
+    /// No server is running.
     Nothing,
 }
 
 impl Local {
-    /// The local workspace of this user; nothing is started yet.
+    /// The local workspace of this user, without starting it.
     pub fn new() -> Result<Self> {
         if is_forbidden() {
             return Err(Error::LocalForbidden);
@@ -77,7 +78,7 @@ impl Local {
         })
     }
 
-    /// Where it answers; starts it when it does not run.
+    /// The running server; starts one if necessary.
     pub async fn reached(&self) -> Result<Reached> {
         let mut reached = self.reached.lock().await;
         match &*reached {
@@ -86,14 +87,15 @@ impl Local {
         }
     }
 
-    /// Looks for it again after a call to `failed` found nobody, or somebody who did not know its token. Whether another
-    /// one answers now: each start has a token of its own, often at the same address.
+    /// Searches for the server again after a call to `failed` found no server, or one that refused
+    /// its token. Returns whether another server is running now: each start has a separate token,
+    /// often at the same address.
     pub async fn replace(&self, failed: &Server) -> Result<bool> {
         let mut reached = self.reached.lock().await;
         if let Some(current) = &*reached
             && current.server.token != failed.token
         {
-            // Another call has found it already.
+            // Another call has already found it.
             return Ok(true);
         }
         let found = self.find_or_start().await?;
@@ -123,7 +125,8 @@ impl Local {
         if !reached.answers().await {
             return Ok(Found::Nothing);
         }
-        // An older one with a job is left to it: the wire is the same, and the job goes before.
+        // A server of another version keeps running while it has a job: the wire format is the
+        // same, and the job has priority.
         if reached.server.version == env!("CARGO_PKG_VERSION") || reached.has_jobs().await {
             Ok(Found::Running(reached))
         } else {
@@ -131,7 +134,7 @@ impl Local {
         }
     }
 
-    /// What a server says of itself in a folder that [is closed](is_closed).
+    /// The address and token of the server, in a folder that [is closed](is_closed) to other users.
     fn published(&self) -> Option<Server> {
         let text = std::fs::read(self.home.join(local::SERVER_FILE)).ok()?;
         serde_json::from_slice(&text).ok()
@@ -141,10 +144,10 @@ impl Local {
         http::local(&self.home.join(local::SOCKET_FILE))
     }
 
-    /// Asks an outdated one to end, and waits until it has.
+    /// Stops a server of another version and waits until it has ended.
     async fn stop(&self, reached: &Reached) -> Result<()> {
         let mut command = Command::new(binary()?);
-        // When it refuses, the start below says why.
+        // If the server refuses, the start below reports the reason.
         let _ = command
             .arg("stop")
             .env(env::HOME, &self.home)
@@ -175,7 +178,8 @@ impl Local {
         let mut next = Instant::now();
         let mut killed = 0;
         while Instant::now() < deadline {
-            // The server closes a folder that others may write to before it publishes anything.
+            // The server removes the write permission of others from the folder before it publishes
+            // anything.
             if is_closed(&self.home)?
                 && let Some(server) = self.published()
             {
@@ -189,12 +193,13 @@ impl Local {
                 }
             }
             match child.as_mut().map(Child::try_wait) {
-                // Another one has the folder: the winner of a race, or one that was killed and is not quite gone.
+                // Another server holds the folder: the winner of a race, or a killed one that has
+                // not fully ended.
                 Some(Ok(Some(status))) if status.code() == Some(TAKEN) => {
                     child = None;
                     next = Instant::now() + AGAIN;
                 }
-                // Nothing is wrong with it: another start may come through.
+                // The server itself is not at fault: another start may succeed.
                 Some(Ok(Some(status))) if status.signal() == Some(KILL) && killed < KILLED => {
                     killed += 1;
                     child = None;
@@ -218,7 +223,7 @@ impl Local {
         ))
     }
 
-    /// Starts it so that it outlives this process.
+    /// Starts the server as a process that outlives this one.
     fn spawn(&self, binary: &Path, log: &Path) -> Result<Child> {
         let output = OpenOptions::new()
             .create(true)
@@ -234,7 +239,8 @@ impl Local {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
-            // The signals of a terminal and of a kernel go to their own groups.
+            // A separate process group: signals to the group of a terminal or a kernel do not reach
+            // the server.
             .process_group(0)
             .kill_on_drop(false)
             .spawn()
@@ -253,7 +259,8 @@ pub fn is_forbidden() -> bool {
 }
 
 impl Reached {
-    /// Whether the server is there; nobody may be, or one that was started since.
+    /// Whether this server is running: the socket may have no server, or one that was started
+    /// later.
     async fn answers(&self) -> bool {
         self.ask(local::scope().to_string()).await.is_some()
     }
@@ -291,7 +298,8 @@ impl Reached {
     }
 }
 
-/// Whether nobody but this user can have made what lies in the home folder; one that is not there is made by the start.
+/// Whether only this user can have created the content of the home folder. A missing folder is
+/// created by the start.
 fn is_closed(home: &Path) -> Result<bool> {
     let found = match home.metadata() {
         Ok(found) => found,
@@ -311,7 +319,7 @@ fn is_closed(home: &Path) -> Result<bool> {
     Ok(found.mode() & 0o022 == 0)
 }
 
-/// The program: named by the environment, else beside this one, else on `PATH`.
+/// The path of the server: from the environment, else beside this program, else on `PATH`.
 fn binary() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(env::BIN).filter(|value| !value.is_empty()) {
         let named = PathBuf::from(named);
@@ -355,14 +363,15 @@ fn make_private_folder(folder: &Path) -> Result<()> {
         .map_err(Error::io("cannot make", folder))
 }
 
-/// Waits for the child in the background for as long as this process lives, so that it never stays as a zombie.
+/// Waits for the child in the background during the lifetime of this process, which prevents a
+/// zombie process.
 fn reap(mut child: Child) {
     tokio::spawn(async move {
         let _ = child.wait().await;
     });
 }
 
-/// What was written to the log since `begin`, at most its last ten lines.
+/// The part of the log since `begin`, at most its last ten lines.
 fn last_lines(log: &Path, begin: u64) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(bytes.get(begin as usize..).unwrap_or_default());

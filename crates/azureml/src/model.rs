@@ -6,7 +6,7 @@ use azureml_wire::Bag;
 use azureml_wire::arm::Resource;
 use azureml_wire::model::{ModelContainerProperties, ModelVersionProperties};
 
-/// A registered model: files under a name and a version.
+/// A registered model: files with a name and a version.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) workspace: Workspace,
@@ -54,12 +54,12 @@ impl Model {
         }
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its version.
+    /// The version.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -69,22 +69,22 @@ impl Model {
         self.kind.as_deref()
     }
 
-    /// Where its files are.
+    /// The URI of the files.
     pub fn uri(&self) -> Option<&str> {
         self.uri.as_deref()
     }
 
-    /// The run that made it.
+    /// The id of the run that created it.
     pub fn run_id(&self) -> Option<&str> {
         self.run_id.as_deref()
     }
 
-    /// What it is.
+    /// The description.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// Its tags.
+    /// The tags.
     pub fn tags(&self) -> &Bag {
         &self.tags
     }

@@ -1,6 +1,6 @@
-//! Names near a mistyped one.
+//! Suggestions for mistyped names.
 
-/// The names that are near `name`, nearest first, at most three.
+/// The known names that are similar to `name`, at most three, the most similar first.
 pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let name = name.to_lowercase();
     let mut found: Vec<(usize, &str)> = known
@@ -8,7 +8,8 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<Str
         .filter_map(|candidate| {
             let lower = candidate.to_lowercase();
             let distance = distance(&name, &lower);
-            // A third of the letters may differ; a part of the name is near, too.
+            // A name is similar if up to a third of its letters differ, or if one contains the
+            // other.
             let part =
                 name.chars().count() >= 3 && (lower.contains(&name) || name.contains(&lower));
             (part || distance * 3 <= name.chars().count().max(lower.chars().count()))
@@ -23,13 +24,13 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<Str
         .collect()
 }
 
-/// The hint that names what is near: `` did you mean `a` or `b`? ``
+/// The hint with the suggestions: `` did you mean `a` or `b`? ``
 pub fn did_you_mean(near: &[String]) -> String {
     let quoted: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
     format!("did you mean {}?", quoted.join(" or "))
 }
 
-/// The edit distance with swaps of neighbours counted once (optimal string alignment).
+/// The edit distance, with a swap of neighbours as one edit (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

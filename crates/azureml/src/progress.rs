@@ -1,14 +1,14 @@
-//! What a long call says while it works: one line that changes in a notebook and in a terminal, few lines in a log.
+//! Progress of long calls: one updated line in a notebook and in a terminal, few lines in a log.
 
 use notebook::{Live, MimeBundle};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A line that changes no more often than this.
+/// The minimum interval between two updates.
 const RATE: Duration = Duration::from_millis(100);
 
-/// Says one thing that happened.
+/// Prints one message.
 pub fn say(text: &str) {
     if notebook::in_notebook() {
         println!("{text}");
@@ -17,7 +17,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// A line that says how far something is.
+/// A progress line.
 #[derive(Debug)]
 pub struct Progress {
     place: Place,
@@ -33,7 +33,7 @@ enum Place {
 }
 
 impl Drop for Progress {
-    /// What failed on the way leaves the terminal's next line to the error.
+    /// Ends the line of an operation that failed, so that the error starts on a new line.
     fn drop(&mut self) {
         if !self.finished && matches!(self.place, Place::Terminal) {
             eprintln!();
@@ -42,7 +42,7 @@ impl Drop for Progress {
 }
 
 impl Progress {
-    /// Says what begins.
+    /// Starts the line with a text.
     pub fn start(text: &str) -> Self {
         let place = if notebook::in_notebook() {
             Place::Notebook(notebook::display_live(&line(text)))
@@ -64,9 +64,9 @@ impl Progress {
         progress
     }
 
-    /// Says how far it is; a log is spared of it.
+    /// Updates the line, at most every 100 ms; does nothing in a log.
     pub fn update(&self, text: &str) {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() < RATE {
             return;
@@ -79,7 +79,7 @@ impl Progress {
         }
     }
 
-    /// Says how it ended.
+    /// Replaces the line by its final text.
     pub fn finish(mut self, text: &str) {
         self.finished = true;
         match &self.place {
@@ -95,9 +95,9 @@ fn line(text: &str) -> MimeBundle {
 }
 
 fn overwrite(text: &str, end: &str) {
-    // A line longer than the terminal would not be overwritten whole.
+    // A line longer than the terminal could not be overwritten completely.
     let text: String = text.chars().take(100).collect();
     let mut stderr = std::io::stderr().lock();
-    // Where stderr is gone there is nobody to tell.
+    // If stderr is closed, the progress has no reader.
     let _ = write!(stderr, "\r\x1b[K{text}{end}").and_then(|()| stderr.flush());
 }

@@ -1,6 +1,7 @@
-//! Arguments as one POSIX shell command line.
+//! Quotes arguments for a POSIX shell command line.
 
-/// One argument, so that the shell gives it to the program as it is, except that `${{…}}` stays what the service fills in.
+/// Quotes one argument, so that the shell passes it unchanged. `${{…}}` stays a placeholder, which
+/// the service replaces.
 pub fn quote(argument: &str) -> String {
     if argument.is_empty() {
         return "''".to_owned();
@@ -13,7 +14,8 @@ pub fn quote(argument: &str) -> String {
         };
         let end = start + length + 2;
         quote_literal(&rest[..start], &mut quoted);
-        // In double quotes a value with spaces stays one argument, and a variable that the service may put there works.
+        // In double quotes a value with spaces stays one argument, and a shell variable from the
+        // service is expanded.
         quoted.push('"');
         quoted.push_str(&rest[start..end]);
         quoted.push('"');
@@ -23,7 +25,7 @@ pub fn quote(argument: &str) -> String {
     quoted
 }
 
-/// A program and its arguments as one line.
+/// Joins a program and its arguments into one line.
 pub fn join<'a>(arguments: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = arguments.into_iter().map(quote).collect();
     quoted.join(" ")

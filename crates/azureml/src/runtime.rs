@@ -1,4 +1,4 @@
-//! The one tokio runtime behind the blocking surface, shared by everything in the process.
+//! The tokio runtime of the blocking API, shared by the whole process.
 
 use crate::error::{Error, Result};
 use std::future::Future;
@@ -14,7 +14,7 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         .build()
 });
 
-/// How often the blocking surface looks at the notebook's stop button.
+/// The interval at which the blocking API polls the stop button of the notebook.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The shared runtime.
@@ -24,10 +24,11 @@ pub fn shared() -> Result<&'static Runtime> {
         .map_err(|error| Error::Runtime(error.to_string()))
 }
 
-/// Drives `future` to its end on this thread, for the blocking surface.
+/// Runs `future` to completion on this thread, for the blocking API.
 ///
-/// In a notebook the stop button ends it early, and the cell's variables stay. Elsewhere an interrupt ends the program, as it does
-/// for any other: a handler here would stay and take Ctrl-C from the rest of the program.
+/// In a notebook the stop button ends it early and keeps the variables of the cell. Elsewhere an
+/// interrupt ends the program as usual: a handler installed here would remain and take Ctrl-C from
+/// the rest of the program.
 pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     if Handle::try_current().is_ok() {
         return Err(Error::BlockingInsideRuntime);

@@ -1,4 +1,4 @@
-//! What a job runs, where, and with what.
+//! The configuration of a job.
 
 use crate::environment::{EnvironmentReference, Reference};
 use crate::error::{Error, Result};
@@ -11,10 +11,12 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a job runs, where, and with what; submitted by [`Experiment::submit`](crate::Experiment::submit).
+/// The configuration of a job: program, compute, environment, inputs and outputs. It is submitted
+/// by [`Experiment::submit`](crate::Experiment::submit).
 ///
-/// The script is a path in the source directory. `train.rs` is the binary target of the Cargo package there: it is built where it is
-/// submitted, and the binary is what the job gets. `train.py` runs by `python`.
+/// The script is a path in the source directory. `train.rs` is the binary target of the Cargo
+/// package there: it is built on the submitting machine, and the job receives the binary.
+/// `train.py` is run by `python`.
 ///
 /// ```
 /// use azureml::prelude::*;
@@ -49,10 +51,10 @@ pub struct ScriptRunConfig {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// What a job starts.
+/// The program of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Program<'a> {
-    /// A command line of the user's own.
+    /// A custom command line.
     Command(&'a str),
     /// A Python script.
     Python(&'a str),
@@ -63,7 +65,7 @@ pub(crate) enum Program<'a> {
 }
 
 impl fmt::Debug for ScriptRunConfig {
-    /// Names the variables of the process and hides their values, which may be secrets.
+    /// Prints the names of the environment variables and hides their values, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables: Vec<&String> = self.environment_variables.keys().collect();
         f.debug_struct("ScriptRunConfig")
@@ -90,7 +92,8 @@ impl fmt::Debug for ScriptRunConfig {
 }
 
 impl ScriptRunConfig {
-    /// A job with the code in `source_directory`; a relative path begins in the notebook's folder.
+    /// A job with the code in `source_directory`; a relative path is relative to the notebook's
+    /// folder.
     pub fn new(source_directory: impl Into<PathBuf>) -> Self {
         Self {
             source_directory: source_directory.into(),
@@ -114,13 +117,14 @@ impl ScriptRunConfig {
         }
     }
 
-    /// The script: `train.rs`, `train.py` or `train.sh`, relative to the source directory.
+    /// Sets the script: `train.rs`, `train.py` or `train.sh`, relative to the source directory.
     pub fn script(mut self, script: impl Into<String>) -> Self {
         self.script = Some(script.into());
         self
     }
 
-    /// The script's arguments. The script gets each exactly as it is given here, but for `${{inputs.name}}` and `${{outputs.name}}`.
+    /// Sets the arguments of the script. They are passed unchanged, except that `${{inputs.name}}`
+    /// and `${{outputs.name}}` are replaced.
     pub fn arguments<A: ToString>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments = arguments
             .into_iter()
@@ -129,32 +133,32 @@ impl ScriptRunConfig {
         self
     }
 
-    /// A command line for the shell, instead of a script and its arguments.
+    /// Sets a command line for the shell, in place of a script and its arguments.
     pub fn command(mut self, command: impl Into<String>) -> Self {
         self.command = Some(command.into());
         self
     }
 
-    /// Where it runs: the name of a compute target.
+    /// Sets the name of the compute target.
     pub fn compute_target(mut self, name: impl Into<String>) -> Self {
         self.compute_target = Some(name.into());
         self
     }
 
-    /// What the process finds around it: an [`Environment`](crate::Environment) or the name of one.
+    /// Sets the environment: an [`Environment`](crate::Environment) or the name of one.
     pub fn environment(mut self, environment: impl Into<EnvironmentReference>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// A variable of the process; may be given many times.
+    /// Adds an environment variable of the process; can be called repeatedly.
     pub fn environment_variable(mut self, name: impl Into<String>, value: impl Display) -> Self {
         self.environment_variables
             .insert(name.into(), value.to_string());
         self
     }
 
-    /// Variables of the process.
+    /// Adds environment variables of the process.
     pub fn environment_variables<K: Into<String>, V: Display>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -166,74 +170,74 @@ impl ScriptRunConfig {
         self
     }
 
-    /// Something that goes in; may be given many times.
+    /// Adds an input; can be called repeatedly.
     pub fn input(mut self, name: impl Into<String>, input: Input) -> Self {
         self.inputs.insert(name.into(), input);
         self
     }
 
-    /// Something that comes out; may be given many times. The job's folder `outputs` is kept without it.
+    /// Adds an output; can be called repeatedly. The folder `outputs` of the job is always kept.
     pub fn output(mut self, name: impl Into<String>, output: Output) -> Self {
         self.outputs.insert(name.into(), output);
         self
     }
 
-    /// Several processes that find each other.
+    /// Distributes the job to several processes.
     pub fn distribution(mut self, distribution: Distribution) -> Self {
         self.distribution = Some(distribution);
         self
     }
 
-    /// The number of nodes; one otherwise.
+    /// Sets the number of nodes; the default is one.
     pub fn node_count(mut self, nodes: u32) -> Self {
         self.node_count = Some(nodes);
         self
     }
 
-    /// The size of the machines, where the compute target is `serverless`: `Standard_NC6s_v3`.
+    /// Sets the machine size for the compute target `serverless`: `Standard_NC6s_v3`.
     pub fn instance_type(mut self, size: impl Into<String>) -> Self {
         self.instance_type = Some(size.into());
         self
     }
 
-    /// Shared memory of each node's container, as Docker writes it: `8g`. Data loaders with several processes need more than the 2 GB
-    /// that it has otherwise.
+    /// Sets the shared memory of each node's container in Docker's format: `8g`. The default is 2
+    /// GB, too little for data loaders with several processes.
     pub fn shared_memory(mut self, size: impl Into<String>) -> Self {
         self.shared_memory = Some(size.into());
         self
     }
 
-    /// More arguments for `docker run`: `--ipc=host`.
+    /// Sets further arguments for `docker run`: `--ipc=host`.
     pub fn docker_arguments(mut self, arguments: impl Into<String>) -> Self {
         self.docker_arguments = Some(arguments.into());
         self
     }
 
-    /// The job is ended after this many seconds of running.
+    /// Sets the time limit of the running job in seconds.
     pub fn max_run_duration_seconds(mut self, seconds: u64) -> Self {
         self.max_run_duration = Some(Duration::from_secs(seconds));
         self
     }
 
-    /// The name that people see.
+    /// Sets the display name.
     pub fn display_name(mut self, name: impl Into<String>) -> Self {
         self.display_name = Some(name.into());
         self
     }
 
-    /// What it is for.
+    /// Sets the description.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// A tag; may be given many times.
+    /// Adds a tag; can be called repeatedly.
     pub fn tag(mut self, name: impl Into<String>, value: impl Display) -> Self {
         self.tags.insert(name.into(), value.to_string());
         self
     }
 
-    /// Tags.
+    /// Adds tags.
     pub fn tags<K: Into<String>, V: Display>(
         mut self,
         tags: impl IntoIterator<Item = (K, V)>,
@@ -244,7 +248,7 @@ impl ScriptRunConfig {
         self
     }
 
-    /// What is to be started; finds all mistakes that can be found on this machine.
+    /// The program of the job, after all checks that are possible on this machine.
     pub(crate) fn program(&self) -> Result<Program<'_>> {
         if !self.source_directory.is_dir() {
             let here = std::env::current_dir().unwrap_or_default();
@@ -354,7 +358,7 @@ impl ScriptRunConfig {
         Ok(())
     }
 
-    /// That every `${{inputs.x}}` and `${{outputs.x}}` stands for something.
+    /// Checks that every `${{inputs.x}}` and `${{outputs.x}}` is defined.
     fn check_placeholders<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<()> {
         for text in texts {
             for part in text.split("${{").skip(1) {
@@ -496,7 +500,7 @@ mod tests {
         folder
     }
 
-    /// The error of a configuration, without the temporary folder's name.
+    /// The error of a configuration, without the name of the temporary folder.
     fn error(config: &ScriptRunConfig) -> String {
         let text = config.program().unwrap_err().to_string();
         text.replace(config.source_directory.to_str().unwrap(), "script")

@@ -1,4 +1,4 @@
-//! A folder as the files that are uploaded, and the hash by which an unchanged folder is found again.
+//! A snapshot of a folder: its files for upload, and a hash to find an unchanged folder again.
 
 use crate::error::{Error, Result};
 use crate::show;
@@ -9,30 +9,31 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The limits of the service's snapshots.
+/// The limits of the service for snapshots.
 const MAX_FILES: usize = 2000;
 const MAX_BYTES: u64 = 300_000_000;
 
 /// One file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the folder, with `/` between the parts.
+    /// The path relative to the folder, with `/` as the separator.
     pub name: String,
-    /// Where it is.
+    /// The path on this machine.
     pub path: PathBuf,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
 /// The files of a folder that are not ignored, in the order of the hash.
 ///
-/// `.amlignore` of the folder beats its `.gitignore`; ignored folders are never entered. A link stands for what it leads to, wherever
-/// that is, as for the official client. Nothing else is left out: what cannot be sent is an error.
+/// `.amlignore` of the folder replaces its `.gitignore`; ignored folders are never read. A link is
+/// replaced by its target, wherever that is, as in the official client. Nothing else is omitted: a
+/// file that cannot be sent is an error.
 pub fn files(folder: &Path) -> Result<Vec<Entry>> {
     files_without(folder, None)
 }
 
-/// As [`files`], without what one more pattern ignores.
+/// Like [`files`], with one more ignore pattern.
 pub fn files_without(folder: &Path, pattern: Option<&str>) -> Result<Vec<Entry>> {
     let root = folder
         .canonicalize()
@@ -42,10 +43,10 @@ pub fn files_without(folder: &Path, pattern: Option<&str>) -> Result<Vec<Entry>>
     Ok(files)
 }
 
-/// The patterns of what is not sent.
+/// The ignore patterns.
 fn rules(root: &Path, pattern: Option<&str>) -> Result<Gitignore> {
     let [aml, git] = [".amlignore", ".gitignore"].map(|name| root.join(name));
-    // One that leads nowhere is an error of the walk.
+    // A dangling link is reported as an error by the walk.
     let file = if aml.symlink_metadata().is_ok() {
         aml
     } else {
@@ -72,7 +73,7 @@ fn rules(root: &Path, pattern: Option<&str>) -> Result<Gitignore> {
     rules.build().map_err(wrong)
 }
 
-/// Refuses a folder of code that the service would refuse, before anything is sent.
+/// Rejects a folder of code that exceeds the limits of the service, before any request.
 pub fn check_size(folder: &Path, files: &[Entry]) -> Result<()> {
     let total: u64 = files.iter().map(|file| file.size).sum();
     if files.len() <= MAX_FILES && total <= MAX_BYTES {
@@ -98,7 +99,7 @@ pub fn check_size(folder: &Path, files: &[Entry]) -> Result<()> {
     ))
 }
 
-/// The hash of a folder's files, by the rule of the official client (version 202208).
+/// The hash of a folder's files, by the algorithm of the official client (version 202208).
 pub fn hash(files: &[Entry]) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(files.len().to_string());
@@ -121,7 +122,8 @@ pub fn hash(files: &[Entry]) -> Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// The name of the code asset with this hash: the same code has the same name, so that it can be found by it.
+/// The name of the code asset with this hash. The same code has the same name, by which it is found
+/// again.
 pub fn asset_name(hash: &str) -> String {
     let bytes: Vec<u8> = (0..16)
         .map(|index| {
@@ -223,7 +225,7 @@ mod tests {
             (".git/config", ""),
             ("main.py", ""),
         ]);
-        // A folder that may not be read would fail the walk, were it entered.
+        // A dangling link would fail the walk if the folder were read.
         symlink("nowhere", folder.path().join("data/broken")).unwrap();
         assert_eq!(names(&folder), [".gitignore", "main.py"]);
     }
@@ -284,7 +286,7 @@ mod tests {
             );
             assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
         }
-        // By way of a folder outside.
+        // A loop through a folder outside.
         let outside = folder(&[("x", "")]);
         let inside = folder(&[("main.py", "")]);
         symlink(inside.path(), outside.path().join("back")).unwrap();
@@ -336,7 +338,8 @@ mod tests {
 
     #[test]
     fn folders_and_patterns_that_cannot_be_read_are_named() {
-        // Root reads everything, so it is a folder in the place of a file here; one without permission is tried where it can be.
+        // Root can read everything, so the unreadable pattern file is a folder named `.gitignore`.
+        // The folder without permission is tested only if this user cannot read it.
         let folder = folder(&[("main.py", ""), ("closed/x", "")]);
         let closed = folder.path().join("closed");
         std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();

@@ -1,4 +1,4 @@
-//! What a sweep tries, in which order, and what is best.
+//! The configuration of a sweep: search space, sampling, objective and limits.
 
 use crate::duration;
 use crate::error::{Error, Result};
@@ -13,11 +13,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A job that is run many times with other values of its hyperparameters, each time as a run of its own; submitted by
-/// [`Experiment::submit`](crate::Experiment::submit).
+/// The configuration of a sweep: a job that runs many times with different hyperparameters, each
+/// time as a separate run. It is submitted by [`Experiment::submit`](crate::Experiment::submit).
 ///
-/// A value goes where `${{search_space.name}}` (or `${{inputs.name}}`) stands in the arguments or the command. A hyperparameter that
-/// stands nowhere in the arguments of a script is added to them, as SDK v1's `HyperDrive` does: `--name value`.
+/// A value replaces `${{search_space.name}}` (or `${{inputs.name}}`) in the arguments or the
+/// command. A hyperparameter without a placeholder in the arguments of a script is appended to them
+/// as `--name value`, as SDK v1's `HyperDrive` does.
 ///
 /// ```
 /// use azureml::prelude::*;
@@ -48,25 +49,25 @@ pub struct SweepConfig {
     trial_timeout: Option<Duration>,
 }
 
-/// How the values of trials are chosen.
+/// The sampling algorithm of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sampling {
-    /// Every combination, once; what is done where every hyperparameter has a choice.
+    /// Every combination once; the default if every hyperparameter is a choice.
     Grid,
-    /// By chance; what is done otherwise.
+    /// Random values; the default otherwise.
     Random,
-    /// By chance, spread more evenly than chance does it. The local workspace does not.
+    /// Quasi-random values, spread more evenly. Not supported by the local workspace.
     Sobol,
-    /// By what the trials before have shown. The local workspace does not.
+    /// Values based on the results of earlier trials. Not supported by the local workspace.
     Bayesian,
 }
 
-/// What an experiment takes: a job, or a sweep of jobs.
+/// A configuration that an experiment accepts: a job, or a sweep of jobs.
 #[derive(Debug, Clone, Copy)]
 pub enum JobConfig<'a> {
     /// One job.
     Script(&'a ScriptRunConfig),
-    /// Many, with other values each.
+    /// Many trials of one job.
     Sweep(&'a SweepConfig),
 }
 
@@ -99,7 +100,7 @@ impl SweepConfig {
         }
     }
 
-    /// A hyperparameter that has one of these values: numbers, texts or truth values.
+    /// Adds a hyperparameter with one of these values: numbers, texts or booleans.
     pub fn choice<V: Into<Value>>(
         self,
         name: impl Into<String>,
@@ -109,24 +110,25 @@ impl SweepConfig {
         self.values(name, Values::Choice(values))
     }
 
-    /// A hyperparameter that has a number from `min` to `max`, each as likely as any other.
+    /// Adds a hyperparameter with a uniform distribution from `min` to `max`.
     pub fn uniform(self, name: impl Into<String>, min: f64, max: f64) -> Self {
         self.number(name, Shape::Uniform { min, max }, false, None)
     }
 
-    /// As [`uniform`](Self::uniform), in multiples of `step`.
+    /// Like [`uniform`](Self::uniform), rounded to multiples of `step`.
     pub fn quniform(self, name: impl Into<String>, min: f64, max: f64, step: f64) -> Self {
         self.number(name, Shape::Uniform { min, max }, false, Some(step))
     }
 
-    /// A hyperparameter that has a number from `min` to `max`, whose logarithm is as likely as any other: as many from 0.001 to 0.01 as
-    /// from 0.01 to 0.1. (The service is told the logarithms of `min` and `max`.)
+    /// Adds a hyperparameter from `min` to `max` whose logarithm is uniformly distributed: as many
+    /// values from 0.001 to 0.01 as from 0.01 to 0.1. (The request contains the logarithms of `min`
+    /// and `max`.)
     pub fn log_uniform(self, name: impl Into<String>, min: f64, max: f64) -> Self {
         let (min, max) = (min.ln(), max.ln());
         self.number(name, Shape::Uniform { min, max }, true, None)
     }
 
-    /// A hyperparameter that has a number from a normal distribution.
+    /// Adds a hyperparameter with a normal distribution.
     pub fn normal(self, name: impl Into<String>, mean: f64, deviation: f64) -> Self {
         let shape = Shape::Normal {
             mu: mean,
@@ -135,7 +137,7 @@ impl SweepConfig {
         self.number(name, shape, false, None)
     }
 
-    /// A hyperparameter that has an integer from 0 up to, and without, `upper`.
+    /// Adds an integer hyperparameter from 0 to `upper`, exclusive.
     pub fn randint(self, name: impl Into<String>, upper: u64) -> Self {
         self.values(name, Values::Randint(upper))
     }
@@ -145,26 +147,27 @@ impl SweepConfig {
     }
 
     fn values(mut self, name: impl Into<String>, values: Values) -> Self {
-        // `--lr`, as SDK v1 writes it, is the same hyperparameter.
+        // `--lr`, as in SDK v1, is the same hyperparameter.
         let name: String = name.into();
         let name = name.trim_start_matches("--").to_owned();
         self.space.insert(name, values);
         self
     }
 
-    /// How the values of trials are chosen.
+    /// Sets the sampling algorithm.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = Some(sampling);
         self
     }
 
-    /// Chance draws the same values again with the same seed.
+    /// Sets the seed of random sampling; the same seed draws the same values.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The metric that the trials are compared by, as the script logs it, and which of its values are good. It has to be given.
+    /// Sets the metric by which the trials are compared, as the script logs it, and its goal.
+    /// Required.
     pub fn primary_metric(mut self, name: impl Into<String>, goal: Goal) -> Self {
         self.objective = Some(Objective {
             goal,
@@ -173,32 +176,36 @@ impl SweepConfig {
         self
     }
 
-    /// Trials in all. It has to be given where a hyperparameter has no end of values.
+    /// Sets the number of trials. Required if a hyperparameter has unlimited values.
     pub fn max_trials(mut self, trials: u32) -> Self {
         self.max_trials = Some(trials);
         self
     }
 
-    /// Trials at once; as many as the compute target has room for otherwise.
+    /// Sets the number of concurrent trials; by default, as many as the compute target has room
+    /// for.
     pub fn max_concurrent_trials(mut self, trials: u32) -> Self {
         self.max_concurrent = Some(trials);
         self
     }
 
-    /// The whole sweep is ended after this many seconds.
+    /// Sets the time limit of the whole sweep in seconds.
     pub fn timeout_seconds(mut self, seconds: u64) -> Self {
         self.timeout = Some(Duration::from_secs(seconds));
         self
     }
 
-    /// Each trial is ended after this many seconds of running; [`ScriptRunConfig::max_run_duration_seconds`] otherwise.
+    /// Sets the time limit of each running trial in seconds; the default is
+    /// [`ScriptRunConfig::max_run_duration_seconds`].
     pub fn trial_timeout_seconds(mut self, seconds: u64) -> Self {
         self.trial_timeout = Some(Duration::from_secs(seconds));
         self
     }
 
-    /// Ends a trial early whose best metric is behind the best of all by more than this part of it, looked at after every
-    /// `interval` values, `delay` of them at the least.
+    /// Sets the bandit policy: ends a trial early whose best metric is worse than that of the best
+    /// trial by more than the slack. With positive values, the limit is `best / (1 + slack_factor)`
+    /// for a metric to maximize and `best * (1 + slack_factor)` for one to minimize. The policy is
+    /// evaluated after every `interval` values, from `delay` values on.
     pub fn bandit_policy(mut self, slack_factor: f64, interval: u32, delay: u32) -> Self {
         self.early_termination = Some(EarlyTermination::Bandit {
             delay_evaluation: Some(delay),
@@ -209,8 +216,9 @@ impl SweepConfig {
         self
     }
 
-    /// Ends a trial early whose best metric is behind the median of the others' averages, looked at after every `interval` values,
-    /// `delay` of them at the least.
+    /// Sets the median stopping policy: ends a trial early whose best metric is worse than the
+    /// median of the averages of the other trials. The policy is evaluated after every `interval`
+    /// values, from `delay` values on.
     pub fn median_stopping_policy(mut self, interval: u32, delay: u32) -> Self {
         self.early_termination = Some(EarlyTermination::MedianStopping {
             delay_evaluation: Some(delay),
@@ -219,7 +227,8 @@ impl SweepConfig {
         self
     }
 
-    /// Ends the worst of a hundred trials early, looked at after every `interval` values, `delay` of them at the least.
+    /// Sets the truncation selection policy: ends the worst `percentage` percent of the trials
+    /// early. The policy is evaluated after every `interval` values, from `delay` values on.
     pub fn truncation_selection_policy(
         mut self,
         percentage: u32,
@@ -234,7 +243,7 @@ impl SweepConfig {
         self
     }
 
-    /// The number of combinations, where there is an end of them.
+    /// The number of combinations, if it is finite.
     fn combinations(&self) -> Option<u32> {
         self.space.values().try_fold(1_u32, |count, values| {
             let Values::Choice(values) = values else {
@@ -244,7 +253,8 @@ impl SweepConfig {
         })
     }
 
-    /// The job of a trial, with a place for each hyperparameter; finds all mistakes that can be found on this machine.
+    /// The job of a trial, with a placeholder for each hyperparameter, after all checks that are
+    /// possible on this machine.
     pub(crate) fn trial_script(&self) -> Result<ScriptRunConfig> {
         self.check()?;
         let mut script = self.script.clone();
@@ -347,7 +357,7 @@ impl SweepConfig {
         Ok(())
     }
 
-    /// As the wire has it; `trial` is the job of a trial.
+    /// Converts to the REST model; `trial` is the job of a trial.
     pub(crate) fn to_wire(&self, trial: CommandJob) -> SweepJob {
         let sampling = self.sampling.unwrap_or(if self.combinations().is_some() {
             Sampling::Grid
@@ -401,7 +411,7 @@ impl SweepConfig {
     }
 }
 
-/// What is wrong with a hyperparameter's values, and the way out.
+/// The mistake in the values of a hyperparameter, with its hint.
 fn wrong_with(values: &Values) -> Option<(&'static str, &'static str)> {
     match values {
         Values::Choice(values) if values.is_empty() => {
@@ -419,7 +429,7 @@ fn wrong_with(values: &Values) -> Option<(&'static str, &'static str)> {
         Values::Number { shape, step, .. } => {
             let (a, b) = match shape {
                 Shape::Uniform { min, max } => (*min, *max),
-                // A deviation above 0 is the same as an interval that is not empty.
+                // A deviation above 0 corresponds to an interval that is not empty.
                 Shape::Normal { sigma, .. } => (0.0, *sigma),
             };
             let fine =
@@ -432,7 +442,7 @@ fn wrong_with(values: &Values) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// `0.5, 1`, `0.1 to 1`.
+/// The values as text: `0.5, 1`, `0.1 to 1`.
 fn shown(values: &Values) -> String {
     match values {
         Values::Choice(values) => {
@@ -458,7 +468,7 @@ fn shown(values: &Values) -> String {
     }
 }
 
-/// A value as it stands in a command line.
+/// A value as text for a command line.
 pub(crate) fn plain(value: &Value) -> String {
     value
         .as_str()
@@ -531,7 +541,7 @@ mod tests {
             sweep(&command).trial_script().unwrap().command.as_deref(),
             Some("train ${{search_space.lr}}")
         );
-        // As SDK v1 names them.
+        // The format of SDK v1.
         let dashes = SweepConfig::new(&script())
             .choice("--lr", [1])
             .primary_metric("a", Goal::Minimize);

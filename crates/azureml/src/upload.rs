@@ -1,4 +1,4 @@
-//! Brings code and data to the workspace, each content once.
+//! Uploads code and data to the workspace, each content once.
 
 use crate::client::blob::Container;
 use crate::client::{Call, Client};
@@ -19,25 +19,25 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Files under way at once.
+/// Concurrent uploads.
 const PARALLEL: usize = 8;
-/// The version under which a snapshot's only content is registered.
+/// The version of a code asset; the name depends on the content, so no other version exists.
 const VERSION: &str = "1";
 /// The mark of a finished upload, as the official client sets it.
 const MARK: (&str, &str) = ("upload_status", "completed");
 
-/// A folder of code as it is now.
+/// A folder of code in its current state.
 pub struct Code {
     files: Vec<Entry>,
     hash: String,
-    /// What this content is called in the workspace.
+    /// The name of the asset for this content.
     asset: String,
-    /// Its id there, if somebody has brought it already.
+    /// The id of the asset, if the workspace already has it.
     id: Option<String>,
 }
 
 impl Code {
-    /// Reads a folder, and asks the workspace for its content.
+    /// Hashes a folder and searches the workspace for its content.
     pub async fn look_up(client: &Client, folder: &Path) -> Result<Self> {
         let (files, hash) = hashed(folder.to_owned(), true).await?;
         if files.is_empty() {
@@ -57,7 +57,8 @@ impl Code {
     }
 }
 
-/// Brings code to the workspace, unless it is there; gives its id. `name` is what the folder is called there.
+/// Uploads code unless the workspace has it, and returns its id. `name` is the name of the folder
+/// in the upload.
 pub async fn code(client: &Client, code: &Code, name: &str) -> Result<String> {
     let Code {
         files,
@@ -110,7 +111,7 @@ pub async fn code(client: &Client, code: &Code, name: &str) -> Result<String> {
         .json(&Resource::request(properties));
     match client.read::<Resource<Value>>(call).await {
         Ok(code) => id_of(code.id, "registering the code"),
-        // Somebody else has brought the same code at the same moment.
+        // Another client has registered the same code at the same time.
         Err(error) if matches!(error.status(), Some(400 | 409)) => {
             find_code(client, asset, hash).await?.ok_or(error)
         }
@@ -134,7 +135,7 @@ fn id_of(id: Option<String>, call: &str) -> Result<String> {
     })
 }
 
-/// A job's input for the wire; a local file or folder is uploaded first.
+/// Converts a job's input to the REST model; a local file or folder is uploaded first.
 pub async fn input(client: &Client, name: &str, input: &Input) -> Result<JobInput> {
     match &input.source {
         Source::Literal(_) => Ok(input.to_wire("")),
@@ -147,7 +148,7 @@ pub async fn input(client: &Client, name: &str, input: &Input) -> Result<JobInpu
     }
 }
 
-/// That a local input is there and of its kind.
+/// Checks that a local input exists and is of the right type.
 pub fn check_input(name: &str, input: &Input, path: &Path) -> Result<()> {
     let found = path.metadata().map_err(|error| {
         let folder = std::env::current_dir().unwrap_or_default();
@@ -175,20 +176,21 @@ pub fn check_input(name: &str, input: &Input, path: &Path) -> Result<()> {
     }
 }
 
-/// Where uploaded data is.
+/// The location of uploaded data.
 pub struct Uploaded {
     /// `azureml://datastores/…/paths/…`; ends with `/` for a folder.
     pub datastore_uri: String,
-    /// The blob's URL, without a signature.
+    /// The blob's URL, without the signature.
     pub blob_url: String,
 }
 
-/// Brings a file or folder to the default datastore, under a path that is made of its content.
+/// Uploads a file or folder to the default datastore, under a path that contains the hash of its
+/// content.
 pub async fn data(client: &Client, path: &Path, what: &str) -> Result<Uploaded> {
     let absolute = path
         .canonicalize()
         .map_err(Error::io("cannot read", path))?;
-    // A link's own name, not that of what it leads to: a program may look at how the name ends.
+    // The name of a link itself, not of its target: a program may depend on the extension.
     let name = path
         .file_name()
         .or_else(|| absolute.file_name())
@@ -246,7 +248,8 @@ pub async fn data(client: &Client, path: &Path, what: &str) -> Result<Uploaded> 
     })
 }
 
-/// Uploads files below `folder`; the mark on the first of them comes last, so that what was cut off is never taken for whole.
+/// Uploads files below `folder`. The mark on the first file is set last, so that an interrupted
+/// upload is never considered complete.
 async fn put_all(
     container: &Container,
     folder: &str,
@@ -263,7 +266,7 @@ async fn put_all(
     let progress = Progress::start(&format!("Uploading {what} ({all})"));
     let (done, sent) = (AtomicUsize::new(0), AtomicU64::new(0));
     let tell = |more: u64| {
-        // What was sent again because its first answer was lost counts once more.
+        // A retry after a lost response is counted twice, so the sum is limited to the total.
         let sent = (sent.fetch_add(more, Ordering::Relaxed) + more).min(total);
         progress.update(&format!(
             "Uploading {what}: {} of {}, {} of {}",
@@ -296,7 +299,7 @@ async fn put_all(
     Ok(())
 }
 
-/// Reading many files blocks, so it happens beside the runtime's own threads.
+/// Reading many files blocks, so it runs on a separate thread.
 async fn hashed(folder: std::path::PathBuf, is_code: bool) -> Result<(Vec<Entry>, String)> {
     blocking(move || {
         let files = snapshot::files(&folder)?;

@@ -1,4 +1,5 @@
-//! Walks a folder for the files that are to be sent. What cannot be sent is an error that names it, never left out in silence.
+//! Walks a folder for the files to upload. A file that cannot be uploaded is an error with its
+//! name; it is never omitted silently.
 
 use crate::error::{Error, Result};
 use crate::progress::say;
@@ -8,7 +9,7 @@ use std::fs::{self, DirEntry, FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// More files than this are an endless tree: links can make one of a few folders.
+/// The most files of a folder; a larger tree is considered endless, because links can form one.
 const MOST: usize = 2_000_000;
 
 const WAY_OUT: &str = "remove it, or list it in .amlignore";
@@ -18,13 +19,13 @@ pub struct Walk<'a> {
     root: &'a Path,
     rules: Gitignore,
     files: Vec<Entry>,
-    /// Folders that are still to be read, with how deep they lie.
+    /// Folders that are still to be read, with their depth.
     pending: Vec<(PathBuf, usize)>,
-    /// The folders from the root to the one that is read.
+    /// The folders from the root to the current one.
     above: Vec<Id>,
 }
 
-/// Tells one folder from all others, by whatever path it was reached.
+/// Identifies a folder independently of its path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Id {
     device: u64,
@@ -41,7 +42,7 @@ impl From<&Metadata> for Id {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk over `root`, without what the rules ignore.
+    /// A walk over `root`, without the files that the rules ignore.
     pub fn new(root: &'a Path, rules: Gitignore) -> Self {
         Self {
             root,
@@ -54,7 +55,7 @@ impl<'a> Walk<'a> {
 
     /// All files.
     pub fn files(mut self) -> Result<Vec<Entry>> {
-        // A list instead of calls within calls: a deep tree takes memory, not the stack.
+        // A list instead of recursion: a deep tree uses memory, not the stack.
         while let Some((folder, depth)) = self.pending.pop() {
             let cannot = || Error::io("cannot read", &folder);
             let found = folder.metadata().map_err(cannot())?;
@@ -71,7 +72,8 @@ impl<'a> Walk<'a> {
         let path = entry.path();
         let found = match path.metadata() {
             Ok(found) => found,
-            // It may be meant as a file or as a folder.
+            // The target is unknown, so the path is ignored if a file or a folder of this name
+            // would be.
             Err(_) if self.ignores(&path, false) || self.ignores(&path, true) => return Ok(()),
             Err(error) => return Err(unreadable(&path, error)),
         };
@@ -102,7 +104,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, path: PathBuf, found: &Metadata, depth: usize) -> Result<()> {
-        // The repository's own folder is never part of the code.
+        // The repository's `.git` folder is never part of the code.
         if path.file_name().is_some_and(|name| name == ".git") {
             say(&format!(
                 "{} is not sent: it is the repository's own",
@@ -125,7 +127,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The name below the folder, as the store has it.
+/// The name below the folder, as in the store.
 fn name(root: &Path, path: &Path) -> Result<String> {
     let wrong = |what: &str| {
         Error::invalid(
@@ -158,7 +160,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
     }
 }
 
-/// The error of something that has no content to be sent.
+/// The error of a special file, which has no content to upload.
 pub fn not_a_file(path: &Path, kind: FileType) -> Error {
     let kind = if kind.is_fifo() {
         "a named pipe"

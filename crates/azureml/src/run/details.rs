@@ -1,4 +1,4 @@
-//! Where a run stands, and when it came there.
+//! The status of a run with its history.
 
 use crate::duration;
 use crate::show::{Card, Cell};
@@ -8,29 +8,29 @@ use azureml_wire::run_history::{self, STATUS_HISTORY, StatusChange};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Where a run stands, and when it came there.
+/// The status of a run with its history.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunDetails {
-    /// The run.
+    /// The id of the run.
     pub id: String,
-    /// Where it stands.
+    /// The status.
     pub status: JobStatus,
     /// The compute target.
     pub target: Option<String>,
-    /// When its command began.
+    /// The start time of the command.
     pub start_time: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// The end time.
     pub end_time: Option<DateTime<Utc>>,
-    /// Why it failed.
+    /// The error, if the run failed.
     pub error: Option<String>,
-    /// What else the service has to say.
+    /// The warnings of the service.
     pub warnings: Vec<String>,
-    /// The names of its logs.
+    /// The names of the logs.
     pub log_files: Vec<String>,
-    /// Properties.
+    /// The properties.
     pub properties: Bag,
-    /// Its steps in order, where the service tells them.
+    /// The statuses in order, if the service reports them.
     pub status_history: Vec<StatusChange>,
 }
 
@@ -63,13 +63,13 @@ impl From<&run_history::RunDetails> for RunDetails {
 }
 
 impl RunDetails {
-    /// How long it was in each status, in order; the last one is where it stands.
+    /// The time in each past status, in order. The current status is not included.
     pub fn phases(&self) -> Vec<(JobStatus, Duration)> {
         phases(&self.status_history)
     }
 }
 
-/// How long a run was in each status but the last.
+/// The time in each status except the last one.
 pub fn phases(history: &[StatusChange]) -> Vec<(JobStatus, Duration)> {
     history
         .windows(2)
@@ -80,7 +80,7 @@ pub fn phases(history: &[StatusChange]) -> Vec<(JobStatus, Duration)> {
         .collect()
 }
 
-/// `Queued 1 s, Running 7 s, 8 s in all`.
+/// A summary such as `Queued 1 s, Running 7 s, 8 s in all`.
 pub fn summary(history: &[StatusChange]) -> Option<String> {
     let phases = phases(history);
     if phases.is_empty() {
@@ -98,7 +98,7 @@ pub fn summary(history: &[StatusChange]) -> Option<String> {
     ))
 }
 
-/// Rounded to whole seconds.
+/// Rounds to whole seconds.
 pub fn rounded(duration: Duration) -> Duration {
     Duration::from_secs((duration.as_millis() as u64 + 500) / 1000)
 }

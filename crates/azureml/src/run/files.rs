@@ -10,9 +10,9 @@ use std::ops::Deref;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunFile {
-    /// Its path in the run, e.g. `outputs/model/model.pt`.
+    /// The path in the run, e.g. `outputs/model/model.pt`.
     pub path: String,
-    /// In bytes, where the service tells it.
+    /// The size in bytes, if the service reports it.
     pub size: Option<u64>,
 }
 
@@ -28,7 +28,7 @@ impl AsRef<str> for RunFile {
     }
 }
 
-/// The files of a run, by path; shows as the tree *Outputs + logs*.
+/// The files of a run, sorted by path; displayed as the tree *Outputs + logs*.
 #[derive(Debug, Clone, Default)]
 pub struct FileList(Vec<RunFile>);
 
@@ -72,7 +72,7 @@ struct Folder<'a> {
     files: Vec<(&'a str, Option<u64>)>,
 }
 
-/// A line of the tree: how deep, its name, and a file's size.
+/// A line of the tree: the depth, the name, and the size of a file.
 type Line<'a> = (usize, String, Option<u64>);
 
 impl<'a> Folder<'a> {

@@ -1,9 +1,10 @@
-//! Which runs are wanted.
+//! Filters for runs.
 
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
 
-/// Which runs are wanted, for [`Run::find`](crate::Run::find). Without anything it is all that are not archived.
+/// A filter for [`Run::find`](crate::Run::find). By default it matches all runs that are not
+/// archived.
 ///
 /// ```
 /// use azureml::{RunFilter, RunStatus};
@@ -34,54 +35,54 @@ enum View {
 }
 
 impl RunFilter {
-    /// All runs that are not archived.
+    /// Matches all runs that are not archived.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Of this experiment.
+    /// Restricts the filter to an experiment.
     pub fn experiment(mut self, name: impl Into<String>) -> Self {
         self.experiment = Some(name.into());
         self
     }
 
-    /// That stand so; may be given many times, for those that stand in any of these ways.
+    /// Restricts the filter to a status; repeated calls match any of the statuses.
     pub fn status(mut self, status: JobStatus) -> Self {
         self.statuses.push(status);
         self
     }
 
-    /// With this value of this tag; may be given many times, for those that have them all.
+    /// Restricts the filter to a value of a tag; repeated calls must all match.
     pub fn tag(mut self, name: impl Into<String>, value: impl std::fmt::Display) -> Self {
         self.tags.insert(name.into(), value.to_string());
         self
     }
 
-    /// With this tag, whatever its value.
+    /// Restricts the filter to runs with a tag of any value.
     pub fn has_tag(mut self, name: impl Into<String>) -> Self {
         self.has_tags.push(name.into());
         self
     }
 
-    /// Archived ones alone.
+    /// Matches only archived runs.
     pub fn archived(mut self) -> Self {
         self.view = View::Archived;
         self
     }
 
-    /// Archived ones as well.
+    /// Matches archived runs, too.
     pub fn with_archived(mut self) -> Self {
         self.view = View::All;
         self
     }
 
-    /// The newest of them, at most so many; older ones are not even asked for.
+    /// Limits the result to the newest runs; older pages are not requested.
     pub fn limit(mut self, most: usize) -> Self {
         self.limit = Some(most);
         self
     }
 
-    /// The service's word for which of them are listed.
+    /// The value of the service's `listViewType`.
     pub(crate) fn view(&self) -> &'static str {
         match self.view {
             View::Active => "ActiveOnly",

@@ -1,4 +1,4 @@
-//! A log that grows, read in ranges.
+//! Reads a growing log in ranges.
 
 use crate::client::Client;
 use crate::client::blob::VERSION;
@@ -6,55 +6,56 @@ use crate::client::retry::Retry;
 use crate::error::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
-/// The most that is read of a log at once.
+/// The bytes of one range request.
 const CHUNK: u64 = 4 << 20;
-/// The longest line that is waited for.
+/// The longest line that is buffered until its end.
 const LINE: usize = 1 << 20;
-/// The largest log that is read whole into memory.
+/// The largest log that is read completely into memory.
 pub const WHOLE: u64 = 256 << 20;
 
 /// A growing log of which a part has been read.
 ///
-/// It gives whole lines. A line without an end is given when it has stopped growing, so that a question without a newline is seen and
-/// a line cut in two by the polls is not.
+/// It returns complete lines. A line without a newline is returned once the log stops growing: a
+/// prompt without a newline is then shown, and a line that a poll has split stays in one piece.
 #[derive(Debug, Default)]
 pub struct Tail {
-    /// Bytes of the file that have been read.
+    /// The number of bytes of the file that have been read.
     offset: u64,
-    /// What was read and not yet given.
+    /// Bytes that have been read but not returned.
     pending: Vec<u8>,
 }
 
 impl Tail {
-    /// Takes bytes in, gives the whole lines.
+    /// Adds bytes and returns the complete lines.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.offset = self.offset.saturating_add(bytes.len() as u64);
         self.pending.extend_from_slice(bytes);
-        // A progress bar returns to the start of its line instead of ending it.
+        // A progress bar ends with a carriage return instead of a newline.
         let end = self
             .pending
             .iter()
             .rposition(|byte| matches!(byte, b'\n' | b'\r'));
         match end {
             Some(end) => self.give(end + 1),
-            // Nobody reads a line of this length, and it is not kept until it ends.
+            // A longer line is not buffered until its end.
             None if self.pending.len() > LINE => self.idle(),
             None => String::new(),
         }
     }
 
-    /// Nothing new has come: gives the line that has no end yet, up to its last whole character.
+    /// No new bytes: returns the incomplete line up to its last complete character.
     pub fn idle(&mut self) -> String {
         let end = match std::str::from_utf8(&self.pending) {
             Ok(text) => text.len(),
-            // A character that is cut at the end may be completed; anything else never will.
+            // A character that is cut at the end may be completed later; other invalid bytes may
+            // not.
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
             Err(_) => self.pending.len(),
         };
         self.give(end)
     }
 
-    /// The log has ended: gives the rest.
+    /// The end of the log: returns the rest.
     pub fn finish(&mut self) -> String {
         self.give(self.pending.len())
     }
@@ -72,12 +73,13 @@ impl Tail {
         }
     }
 
-    /// Bytes of the file that have been read.
+    /// The number of bytes of the file that have been read.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Reads a part of what has been added to the log at `url`, all of it by and by. A log that is not there yet is empty.
+    /// Reads the next range of new content at `url`, at most 4 MiB. A log that does not exist yet
+    /// is empty.
     pub async fn read(&mut self, client: &Client, retry: Retry, url: &str) -> Result<Vec<u8>> {
         let last = self.offset.saturating_add(CHUNK - 1);
         let request = client
@@ -88,7 +90,7 @@ impl Tail {
             .header("x-ms-version", VERSION);
         let answer = match retry.send_copies(&request).await {
             Ok(answer) => answer,
-            // No log yet; or nothing beyond what was read.
+            // The log does not exist yet, or has no content beyond the offset.
             Err(error) if matches!(error.status(), Some(404 | 416)) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
@@ -102,7 +104,7 @@ impl Tail {
                 .parse()
                 .ok()
         });
-        // Where ranges are not honoured it is all of it.
+        // Without a `Content-Range` the response is the complete log.
         self.unseen(&answer.body, starts_at.unwrap_or(0))
             .ok_or_else(|| Error::Answer {
                 call: "reading a log".to_owned(),
@@ -110,14 +112,15 @@ impl Tail {
             })
     }
 
-    /// The part of `bytes`, which begin at `starts_at`, that has not been read.
+    /// The unread part of `bytes`, which begin at `starts_at`.
     fn unseen(&self, bytes: &[u8], starts_at: u64) -> Option<Vec<u8>> {
         let skip = self.offset.checked_sub(starts_at)?;
         Some(bytes.get(skip as usize..).unwrap_or_default().to_vec())
     }
 }
 
-/// The size in bytes of the log at `url` now. (Azure's blobs know no range that counts from the end.)
+/// The current size of the log at `url` in bytes. (Azure's blobs do not support ranges relative to
+/// the end.)
 pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
     let request = client
         .http_for(url)
@@ -138,18 +141,18 @@ pub async fn size(client: &Client, retry: Retry, url: &str) -> Result<u64> {
     }
 }
 
-/// Whether a file is a log of the job's own: `user_logs/std_log.txt`, or one for each process.
+/// Whether a file is a log of the job itself: `user_logs/std_log.txt`, or one of several processes.
 pub fn is_log(name: &str) -> bool {
     name.strip_suffix(".txt")
         .is_some_and(|name| name.starts_with("user_logs/std_log"))
 }
 
-/// Whether a log is that of a job's only or first process.
+/// Whether a log is that of the only or the first process of a job.
 pub fn is_first(name: &str) -> bool {
     is_log(name) && rank(name).is_none_or(|rank| rank == 0)
 }
 
-/// The number of the process that writes a log: 3 of `user_logs/std_log_process_03.txt`.
+/// The rank of the process of a log: 3 for `user_logs/std_log_process_03.txt`.
 pub fn rank(name: &str) -> Option<u32> {
     let digits = name.trim_end_matches(|c: char| !c.is_ascii_digit());
     let start = digits.trim_end_matches(|c: char| c.is_ascii_digit()).len();

@@ -1,4 +1,4 @@
-//! The metrics of a run: every value, as a table and as charts.
+//! The metrics of a run: all values, as a table and as charts.
 
 use crate::show::{self, Cell};
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ pub struct Point {
     pub step: i64,
     /// The value.
     pub value: f64,
-    /// When it was logged.
+    /// The time of logging.
     pub time: DateTime<Utc>,
 }
 
@@ -20,17 +20,17 @@ pub struct Point {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its values.
+    /// The values.
     pub points: Vec<Point>,
 }
 
 impl Metric {
-    /// The value with the greatest step; of several, that with the latest time, then the greatest value. So MLflow has it,
-    /// whatever was logged last.
+    /// The value with the greatest step; of several, the one with the latest time, then the
+    /// greatest value. MLflow uses this rule, independent of the order of logging.
     pub fn latest(&self) -> Option<f64> {
-        // MLflow takes NaN as zero there.
+        // MLflow treats NaN as zero here.
         let size = |value: f64| if value.is_nan() { 0.0 } else { value };
         let order = |a: &&Point, b: &&Point| {
             (a.step, a.time)
@@ -40,13 +40,13 @@ impl Metric {
         self.points.iter().max_by(order).map(|point| point.value)
     }
 
-    /// The values alone.
+    /// The values without steps and times.
     pub fn values(&self) -> Vec<f64> {
         self.points.iter().map(|point| point.value).collect()
     }
 }
 
-/// The metrics of a run; shows as a table and, where a metric has more than one value, as charts.
+/// The metrics of a run; displayed as a table and, for metrics with more than one value, as charts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     metrics: Vec<Metric>,
@@ -58,12 +58,12 @@ impl Metrics {
         Self { metrics }
     }
 
-    /// The latest value of a metric, as of [`Metric::latest`].
+    /// The latest value of a metric, as defined by [`Metric::latest`].
     pub fn latest(&self, name: &str) -> Option<f64> {
         self.get(name)?.latest()
     }
 
-    /// All values of a metric, in the order of logging; empty when there is no such metric.
+    /// All values of a metric, in the order of logging; empty for an unknown metric.
     pub fn history(&self, name: &str) -> &[Point] {
         self.get(name).map_or(&[], |metric| &metric.points)
     }
@@ -73,7 +73,7 @@ impl Metrics {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
-    /// The metrics, by name.
+    /// The metrics, sorted by name.
     pub fn iter(&self) -> std::slice::Iter<'_, Metric> {
         self.metrics.iter()
     }
@@ -86,7 +86,7 @@ impl Metrics {
             .collect()
     }
 
-    /// Whether nothing was logged.
+    /// Whether the run has no metrics.
     pub fn is_empty(&self) -> bool {
         self.metrics.is_empty()
     }
@@ -145,7 +145,7 @@ impl Display for Metrics {
 
 notebook::evcxr_display!(Metrics);
 
-/// A line chart of a metric; `None` when there is no line to draw.
+/// A line chart of a metric; `None` for fewer than two points.
 fn chart(metric: &Metric) -> Option<Chart> {
     let points = places(&metric.points);
     (points.len() > 1).then(|| {
@@ -156,7 +156,7 @@ fn chart(metric: &Metric) -> Option<Chart> {
     })
 }
 
-/// The points to draw: by step where steps tell them apart, else one after the other.
+/// The points to draw, by step if the steps are unique, else by index from 1.
 pub(super) fn places(points: &[Point]) -> Vec<(f64, f64)> {
     let mut steps: Vec<i64> = points.iter().map(|point| point.step).collect();
     steps.sort_unstable();

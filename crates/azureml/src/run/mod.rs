@@ -1,4 +1,4 @@
-//! What is known of a run: its details, its files, its metrics, its log.
+//! The data of a run: its details, files, metrics and log.
 
 mod details;
 mod files;

@@ -9,27 +9,27 @@ use notebook::{Chart, Display, MimeBundle};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Lines in one chart that can still be told apart.
+/// The most lines in one chart; more cannot be distinguished.
 const LINES: usize = 10;
 
 /// One trial of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Trial {
-    /// Its run's id.
+    /// The id of its run.
     pub id: String,
-    /// Where it stands.
+    /// The status.
     pub status: JobStatus,
-    /// Its hyperparameters.
+    /// The hyperparameters.
     pub parameters: BTreeMap<String, Value>,
     /// All values of the primary metric.
     pub values: Vec<Point>,
-    /// The best of them.
+    /// The best of these values.
     pub best: Option<f64>,
 }
 
 impl Trial {
-    /// `lr=0.5 gamma=0.7`.
+    /// The hyperparameters as text: `lr=0.5 gamma=0.7`.
     pub fn label(&self) -> String {
         let parameters: Vec<String> = self
             .parameters
@@ -40,7 +40,8 @@ impl Trial {
     }
 }
 
-/// The trials of a sweep in the order in which they were made; shows as a table, the best first, and as charts.
+/// The trials of a sweep in the order of creation; displayed as a table, the best first, and as
+/// charts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trials {
     pub(crate) objective: Objective,
@@ -48,17 +49,17 @@ pub struct Trials {
 }
 
 impl Trials {
-    /// The metric that they are compared by.
+    /// The metric by which the trials are compared.
     pub fn primary_metric(&self) -> &str {
         &self.objective.primary_metric
     }
 
-    /// Whether small or great values of it are good.
+    /// Whether the metric is minimized or maximized.
     pub fn goal(&self) -> Goal {
         self.objective.goal
     }
 
-    /// The best one so far; one that failed is never the best.
+    /// The best trial so far; a failed trial is never the best.
     pub fn best(&self) -> Option<&Trial> {
         self.ranked()
             .into_iter()
@@ -66,26 +67,26 @@ impl Trials {
             .filter(|trial| is_ranked(trial))
     }
 
-    /// In the order in which they were made.
+    /// The trials in the order of creation.
     pub fn iter(&self) -> std::slice::Iter<'_, Trial> {
         self.trials.iter()
     }
 
-    /// How many there are so far.
+    /// The number of trials so far.
     pub fn len(&self) -> usize {
         self.trials.len()
     }
 
-    /// Whether none was made yet.
+    /// Whether the sweep has no trials yet.
     pub fn is_empty(&self) -> bool {
         self.trials.is_empty()
     }
 
-    /// The best first; those without a place among them last.
+    /// The trials with the best first; trials without a rank are last.
     fn ranked(&self) -> Vec<&Trial> {
         let mut ranked: Vec<&Trial> = self.trials.iter().collect();
         let value = |trial: &Trial| trial.best.filter(|_| is_ranked(trial));
-        // The sort is stable: of equals, the earlier one is first.
+        // The sort is stable: of equal trials, the earlier one is first.
         ranked.sort_by(|a, b| match (value(a), value(b)) {
             (Some(a), Some(b)) => match self.objective.goal {
                 Goal::Minimize => a.total_cmp(&b),
@@ -96,7 +97,7 @@ impl Trials {
         ranked
     }
 
-    /// What the hyperparameters are called.
+    /// The names of the hyperparameters.
     fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for name in self.trials.iter().flat_map(|trial| trial.parameters.keys()) {
@@ -131,7 +132,8 @@ impl Trials {
         show::table(&headers, rows)
     }
 
-    /// The metric by its step, a line a trial; then by each hyperparameter that is a number and has several values.
+    /// A chart of the metric by step, with one line for each trial, and one chart for each numeric
+    /// hyperparameter with several values.
     fn charts(&self) -> Vec<Chart> {
         let metric = self.primary_metric();
         let mut charts = Vec::new();
@@ -264,7 +266,7 @@ mod tests {
         s_3    <b>   1.0         Queued
         ");
         let html = bundle.get("text/html").unwrap().as_str().unwrap();
-        // Lines of the two that have some, and points over the one hyperparameter that is a number.
+        // Lines of the two trials with values, and points over the only numeric hyperparameter.
         assert_eq!(html.matches("<svg").count(), 2);
         assert!(
             html.contains("loss by lr") && !html.contains("<b>"),

@@ -1,4 +1,4 @@
-//! What a wait for a sweep says of its trials.
+//! Prints the changes of a sweep's trials during a wait.
 
 use super::trials::Trials;
 use super::wait::pause;
@@ -8,14 +8,14 @@ use azureml_wire::job::JobStatus;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What is known of the trials of a sweep, and what was said of them.
+/// The state of the trials of a sweep, and the part of it that was printed.
 pub struct Watched {
     pub latest: Trials,
-    /// The last status of each that was printed.
+    /// The last printed status of each trial.
     said: BTreeMap<String, JobStatus>,
-    /// Whether the latest have been shown.
+    /// Whether the latest state has not been displayed yet.
     pub changed: bool,
-    /// When the metrics of running trials were last asked for.
+    /// The time of the last request for the metrics of running trials.
     asked: Instant,
     pause: Duration,
 }
@@ -31,10 +31,10 @@ impl Watched {
         })
     }
 
-    /// Looks at the trials; gives a line for each that began or ended since.
+    /// Polls the trials; returns a line for each that has started or ended since the last poll.
     pub async fn update(&mut self, run: &Run, ended: bool) -> Vec<String> {
         let all = ended || self.asked.elapsed() > self.pause;
-        // It is a help; the wait goes on without it.
+        // The trials are optional output: the wait goes on without them.
         let Ok(trials) = run.trials_since(&self.latest, all).await else {
             return Vec::new();
         };

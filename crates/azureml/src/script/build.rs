@@ -1,4 +1,4 @@
-//! `cargo build` of the binary target that a script is.
+//! Runs `cargo build` for the binary target of a script.
 
 use crate::env;
 use crate::error::{Error, Result};
@@ -13,11 +13,11 @@ use tokio::process::Command;
 /// A finished build.
 #[derive(Debug)]
 pub struct Built {
-    /// The binary.
+    /// The path of the binary.
     pub binary: PathBuf,
-    /// The version of `torch-sys` that it is linked with, if it is.
+    /// The version of `torch-sys` that the binary links, if any.
     pub torch_sys: Option<String>,
-    /// How long it took.
+    /// The duration of the build.
     pub duration: Duration,
 }
 
@@ -155,7 +155,7 @@ pub async fn run(folder: &Path, script: &str, target: &str, progress: &Progress)
         ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Whoever stops waiting for the submit does not want the build.
+        // If the caller drops the submit, the build is stopped.
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| no_cargo(&error))?;
@@ -188,7 +188,7 @@ async fn read_messages(
     };
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        // Build scripts may print lines of their own.
+        // Build scripts may print other lines.
         let Ok(message) = serde_json::from_str::<Message>(&line) else {
             continue;
         };
@@ -205,17 +205,19 @@ async fn read_messages(
     (binary, torch_sys)
 }
 
-/// The version in a package id such as `registry+https://…#torch-sys@0.24.0`, if it is that package's.
+/// The version in a package id such as `registry+https://…#torch-sys@0.24.0`, if the id is of
+/// `package`.
 fn version_of<'a>(package: &str, id: &'a str) -> Option<&'a str> {
     let (source, spec) = id.rsplit_once('#')?;
     match spec.split_once('@') {
         Some((name, version)) => (name == package).then_some(version),
-        // A package in a folder of its own name is not named twice.
+        // The id omits the name of a package whose folder has the same name.
         None => (source.rsplit('/').next() == Some(package)).then_some(spec),
     }
 }
 
-/// Follows what cargo says; gives what belongs into an error: rustc's words without cargo's progress.
+/// Reads cargo's output, updates the progress, and returns the diagnostics of rustc without cargo's
+/// progress lines.
 async fn read_talk(
     stderr: Option<impl AsyncRead + Unpin>,
     script: &str,
@@ -241,7 +243,7 @@ async fn read_talk(
     rendered.trim_matches('\n').to_owned() + "\n"
 }
 
-/// A line of cargo's progress: a verb that ends in column 12.
+/// A progress line of cargo: a verb that ends in column 12.
 fn progress_of(line: &str) -> Option<&str> {
     let verb = line.get(..12)?.trim_start();
     let is_verb = verb.len() > 3
@@ -250,8 +252,8 @@ fn progress_of(line: &str) -> Option<&str> {
     (is_verb && line.get(12..13) == Some(" ") && line.starts_with(' ')).then(|| line.trim_start())
 }
 
-/// How the variables begin that tell a program of its own package, when cargo has started it. Build scripts that ask for them
-/// would run again, and all that follows from them.
+/// Prefixes of the variables with which cargo describes a program's own package. Build scripts that
+/// depend on them would run again, and with them all dependent builds.
 const OF_PACKAGE: [&str; 5] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -264,7 +266,7 @@ fn cargo(folder: &Path) -> Command {
     let program = env::var(env::CARGO).unwrap_or_else(|| "cargo".to_owned());
     let mut command = Command::new(program);
     command
-        // Cargo looks for its configuration from here upward.
+        // Cargo searches its configuration from this folder upward.
         .current_dir(folder)
         .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_TERM_PROGRESS_WHEN", "never")

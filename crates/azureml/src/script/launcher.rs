@@ -1,12 +1,12 @@
 //! `launch.sh`: starts the binary with the libtorch of the job's environment.
 
-/// Its name beside the binary.
+/// The name of the file beside the binary.
 pub const NAME: &str = "launch.sh";
 
 const START: &str = include_str!("launch.sh");
 const TORCH: &str = include_str!("launch-torch.sh");
 
-/// The launcher of a program that is linked with this version of `torch-sys`, or with none.
+/// The launcher of a program that links this version of `torch-sys`, or none.
 pub fn text(torch_sys: Option<&str>) -> String {
     let Some(torch_sys) = torch_sys else {
         return START.replace("# {torch}\n", "");
@@ -17,7 +17,7 @@ pub fn text(torch_sys: Option<&str>) -> String {
     START.replace("# {torch}\n", &torch)
 }
 
-/// The libtorch that a version of `torch-sys` is made for; `None` when it is not known here, and then not checked.
+/// The libtorch version for a version of `torch-sys`; `None` if it is unknown and not checked.
 fn libtorch_of(torch_sys: &str) -> Option<&'static str> {
     match minor(torch_sys) {
         "0.22" => Some("2.9"),
@@ -28,7 +28,7 @@ fn libtorch_of(torch_sys: &str) -> Option<&'static str> {
     }
 }
 
-/// `0.24` of `0.24.0`.
+/// The minor version: `0.24` of `0.24.0`.
 fn minor(version: &str) -> &str {
     version.rsplit_once('.').map_or(version, |(minor, _)| minor)
 }
@@ -56,11 +56,11 @@ mod tests {
         );
     }
 
-    /// A folder with a launcher and a program that says what it was given.
+    /// A folder with a launcher and a program that prints its arguments.
     fn job(torch_sys: Option<&str>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(NAME), text(torch_sys)).unwrap();
-        // Not executable: a blob store keeps no permissions.
+        // Not executable: a blob store does not keep permissions.
         std::fs::write(
             folder.path().join("train"),
             "#!/bin/sh\nprintf '%s|' \"$LD_LIBRARY_PATH\" \"$@\"\n",
@@ -69,7 +69,7 @@ mod tests {
         folder
     }
 
-    /// Runs the launcher without any Python, with `libtorch` as the environment's.
+    /// Runs the launcher without any Python, with `libtorch` as that of the environment.
     fn launch(job: &Path, libtorch: Option<&Path>) -> Output {
         let tools = job.join("tools");
         std::fs::create_dir_all(&tools).unwrap();
@@ -100,7 +100,7 @@ mod tests {
         folder
     }
 
-    /// The error output, without the temporary folder's name.
+    /// The error output, without the name of the temporary folder.
     fn error(output: &Output, folder: &Path) -> String {
         assert_eq!(output.status.code(), Some(78));
         String::from_utf8_lossy(&output.stderr).replace(folder.to_str().unwrap(), "LIB")

@@ -1,4 +1,4 @@
-//! Rust scripts: built where they are submitted, shipped as a binary with a launcher.
+//! Rust scripts: built on the submitting machine, uploaded as a binary with a launcher.
 
 mod build;
 mod launcher;
@@ -9,15 +9,16 @@ use crate::progress::Progress;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A built script, ready to be uploaded.
+/// A built script, ready for upload.
 pub struct Staged {
-    /// The folder with the binary, the launcher and the folder's other small files; removed when dropped.
+    /// A temporary folder with the binary, the launcher and the folder's other small files; removed
+    /// on drop.
     pub folder: TempDir,
-    /// The binary's name.
+    /// The name of the binary.
     pub program: String,
 }
 
-/// Builds the script of the package in `folder` and stages what the job needs.
+/// Builds the script of the package in `folder` and stages the files of the job.
 pub async fn prepare(folder: &Path, script: &str) -> Result<Staged> {
     let target = build::find_target(folder, script).await?;
     let progress = Progress::start(&format!("Building {script}"));
@@ -37,5 +38,5 @@ pub async fn prepare(folder: &Path, script: &str) -> Result<Staged> {
     })
 }
 
-/// The launcher's name beside the binary.
+/// The name of the launcher beside the binary.
 pub const LAUNCHER: &str = launcher::NAME;

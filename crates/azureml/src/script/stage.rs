@@ -1,4 +1,4 @@
-//! What a built script's job gets: the binary, its launcher, and the folder's other small files.
+//! The files of a built script's job: the binary, its launcher, and the folder's other small files.
 
 use super::build::Built;
 use super::launcher;
@@ -9,12 +9,12 @@ use crate::snapshot;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// What cargo has built, whatever lies in there.
+/// The output folder of cargo, with any content.
 const BUILT: &str = "/target/";
-/// Larger files are data, which is given as an input.
+/// Larger files are data, which is passed as an input.
 const SMALL: u64 = 16 << 20;
 
-/// Stages into a temporary folder.
+/// Stages the files in a temporary folder.
 pub fn stage(source: &Path, program: &str, built: &Built) -> Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("azureml-script-")
@@ -41,7 +41,7 @@ pub fn stage(source: &Path, program: &str, built: &Built) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// Whether a file may be of use to the running program.
+/// Whether the running program may need a file.
 fn belongs(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let is_source = Path::new(file)

@@ -1,22 +1,22 @@
-//! Lists that show as tables.
+//! Lists that are displayed as tables.
 
 use super::{Cell, table};
 use notebook::{Display, MimeBundle};
 use std::ops::Deref;
 use std::path::PathBuf;
 
-/// A value that is a row of a table.
+/// A type whose values are rows of a table.
 pub trait Row {
-    /// What many of them are called.
+    /// The plural noun for the values.
     const NOUN: &'static str;
-    /// The columns.
+    /// The column headers.
     const HEADERS: &'static [&'static str];
 
-    /// The cells, in the columns' order.
+    /// The cells, in the order of the columns.
     fn cells(&self) -> Vec<Cell>;
 }
 
-/// A list that shows as a table; otherwise a slice.
+/// A list that is displayed as a table; otherwise it behaves like a slice.
 #[derive(Debug, Clone)]
 pub struct List<T>(Vec<T>);
 
@@ -58,7 +58,7 @@ impl<'a, T> IntoIterator for &'a List<T> {
     }
 }
 
-/// Downloaded files.
+/// A downloaded file.
 impl Row for PathBuf {
     const NOUN: &'static str = "files";
     const HEADERS: &'static [&'static str] = &["File", "Size"];

@@ -1,4 +1,4 @@
-//! How values look: HTML in a notebook, aligned text in a terminal.
+//! The display of values: HTML in a notebook, aligned text in a terminal.
 
 mod list;
 mod table;

@@ -5,7 +5,7 @@ use azureml_wire::job::JobStatus;
 use notebook::{Display, MimeBundle, Table};
 use std::fmt::Write;
 
-/// The colours and lines follow JupyterLab's theme, with fallbacks that are legible on light and dark.
+/// Colours and lines follow JupyterLab's theme, with fallbacks that are legible on light and dark.
 const STYLE: &str =
     "border-collapse:collapse;margin:0;font-size:var(--jp-ui-font-size1,13px);color:inherit";
 const EDGE: &str = "1px solid var(--jp-border-color2,rgba(128,128,128,.4))";
@@ -15,13 +15,13 @@ const EDGE: &str = "1px solid var(--jp-border-color2,rgba(128,128,128,.4))";
 pub enum Cell {
     /// Text.
     Text(String),
-    /// A number; stands to the right.
+    /// A number, which is right-aligned.
     Number(String),
-    /// A name that is copied into code, such as a run's id.
+    /// A name that is copied into code, such as the id of a run.
     Code(String),
     /// A link.
     Link(String),
-    /// Where a job stands.
+    /// The status of a job.
     Status(JobStatus),
 }
 
@@ -78,14 +78,14 @@ impl From<Cell> for notebook::table::Cell {
     }
 }
 
-/// Rows under headers, all of them; columns that are empty in every row are left out.
+/// A table of all rows; columns that are empty in every row are omitted.
 pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Table {
     Table::new(headers.iter().copied(), rows)
         .limit(usize::MAX)
         .without_empty_columns()
 }
 
-/// One thing and its properties.
+/// A resource and its properties.
 #[derive(Debug, Clone)]
 pub struct Card {
     kind: &'static str,
@@ -94,7 +94,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// A card for a `kind` of thing (`Workspace`) with a name.
+    /// A card for a resource with a name; `kind` is its type (`Workspace`).
     pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
         Self {
             kind,
@@ -110,7 +110,7 @@ impl Card {
         self
     }
 
-    /// Adds a property, if there is a value.
+    /// Adds a property if it has a value.
     #[must_use]
     pub fn optional(self, label: &'static str, text: Option<impl Into<String>>) -> Self {
         match text {
