@@ -1,19 +1,21 @@
-//! Checks that the libtorch to link to is the one that tch can use, and lets the built programs find it here: the build
-//! script of every training program (`build = "…"` in its `Cargo.toml`), and a part of this crate's own.
+//! Build script of every training program (`build = "…"` in its `Cargo.toml`) and part of this
+//! crate's own build script. It checks that tch supports the libtorch to link against, and sets the
+//! run path so that programs find that libtorch on this machine.
 //!
-//! torch-sys checks a libtorch archive's version, but not that of a PyTorch; with a wrong one it fails with hundreds of
-//! C++ errors. A program that was sent elsewhere finds libtorch by `LD_LIBRARY_PATH`, which goes before what is set here.
+//! torch-sys checks the version of a libtorch archive, but not that of a PyTorch installation; a
+//! wrong version fails there with hundreds of C++ errors. A program that runs on another machine
+//! finds libtorch through `LD_LIBRARY_PATH`, which takes precedence over the run path set here.
 
 use std::{env, fs, path::Path, process::ExitCode};
 
-/// What tch 0.24 compiles against.
+/// The libtorch version that tch 0.24 supports.
 const NEEDED: &str = "2.11.";
 
-/// The whole script.
+/// Runs the build script.
 pub fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     let Some(libtorch) = env::var_os("LIBTORCH") else {
-        // torch-sys then looks elsewhere, and says so when it finds nothing.
+        // torch-sys then searches elsewhere and reports an error when it finds no libtorch.
         return ExitCode::SUCCESS;
     };
     let libtorch = Path::new(&libtorch);
@@ -36,7 +38,8 @@ pub fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The version of the libtorch in `folder`: an archive says it in `build-version`, a PyTorch in `version.py`.
+/// Returns the version of the libtorch in `folder`: from `build-version` of an archive, or from
+/// `version.py` of a PyTorch installation.
 fn version(folder: &Path) -> Option<String> {
     if let Some(text) = read(&folder.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -48,7 +51,7 @@ fn version(folder: &Path) -> Option<String> {
 
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    // Only for files that are there: cargo would take a missing one for changed each time.
+    // Only for existing files: cargo considers a missing file changed at every build.
     println!("cargo::rerun-if-changed={}", path.display());
     Some(text)
 }

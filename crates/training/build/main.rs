@@ -1,7 +1,8 @@
-//! Builds the part of this crate that is C++: what records steps of training on a GPU (`src/graph/graph.cpp`).
+//! Builds the C++ part of this crate, which records training steps on a GPU
+//! (`src/graph/graph.cpp`).
 //!
-//! It becomes a library of its own inside the program, because it can only be linked where CUDA is: programs must run
-//! without it too.
+//! It is compiled to a separate shared library that is embedded in the program. It can only be
+//! linked where CUDA is installed, and programs must also run without CUDA.
 
 use std::{
     env, fs,
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     };
     let written = built.or_else(|problem| {
         println!("cargo::warning=on a GPU, steps will be launched one by one: {problem}");
-        // The program says the same when it finds nothing in here.
+        // The program reports the same reason when the embedded library is empty.
         fs::write(&library, [])
             .map_err(|error| format!("cannot write {}: {error}", library.display()))
     });
@@ -73,9 +74,10 @@ fn build(libtorch: &Path, library: &Path) -> Result<(), String> {
     ))
 }
 
-/// The folder of CUDA's headers: of the packages that PyTorch is installed with, or of CUDA's toolkit.
+/// Returns the folder of CUDA's headers: from the packages installed with PyTorch, or from the CUDA
+/// toolkit.
 fn cuda_headers(libtorch: &Path) -> Option<PathBuf> {
-    // `LIBTORCH` may be a link.
+    // `LIBTORCH` can be a symbolic link.
     let installed = libtorch.canonicalize().ok()?;
     let beside = installed.parent()?.join("nvidia/cu13/include");
     let home = env::var_os("CUDA_HOME").unwrap_or_else(|| "/usr/local/cuda".into());

@@ -1,4 +1,5 @@
-//! Where a training that was cut off goes on: the weights and the optimizer's memory after an epoch.
+//! Checkpoints for resuming an interrupted training: the weights and the optimizer's state after an
+//! epoch.
 
 use std::{
     collections::HashMap,
@@ -15,19 +16,19 @@ use crate::{
 };
 
 const NAME: &str = "checkpoint.safetensors";
-/// The tensor that says how many epochs are done.
+/// The tensor that contains the number of completed epochs.
 const EPOCH: &str = "epoch";
 
-/// A training's checkpoint: one safetensors file, replaced whole after each epoch.
+/// A training's checkpoint: one safetensors file, replaced atomically after each epoch.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    /// What a training must have in common with the one that is resumed.
+    /// The settings that a resumed training must share with the original one.
     fixed: Vec<(&'static str, f64)>,
 }
 
 impl Checkpoint {
-    /// The one in the output folder.
+    /// Returns the checkpoint in the output folder.
     pub fn of(settings: &Settings) -> Self {
         Self {
             path: settings.output.join(NAME),
@@ -35,19 +36,20 @@ impl Checkpoint {
         }
     }
 
-    /// The same, for a training whose numbers depend on another setting besides: its flag without the dashes, and its value.
+    /// Adds a setting on which the training's results depend: the flag without its dashes, and its
+    /// value.
     #[must_use]
     pub fn depending_on(mut self, name: &'static str, value: f64) -> Self {
         self.fixed.push((name, value));
         self
     }
 
-    /// Its file.
+    /// Path of the checkpoint file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Replaces it after an epoch, counted from 1.
+    /// Replaces the file after an epoch; `epoch` counts from 1.
     pub fn save(
         &self,
         epoch: i64,
@@ -65,7 +67,7 @@ impl Checkpoint {
         let sizes = tensors
             .iter()
             .map(|(_, tensor)| tensor.numel() * tensor.kind().elt_size_in_bytes());
-        // Names and shapes come on top.
+        // Names and shapes need additional space.
         let bytes = sizes.sum::<usize>() + 256 * tensors.len();
         file::write(&self.path, |partial| {
             file::try_room(&self.path, bytes)?;
@@ -73,7 +75,8 @@ impl Checkpoint {
         })
     }
 
-    /// Puts back what was saved, and gives the epochs that are done; `None` where there is no checkpoint.
+    /// Restores the saved state and returns the number of completed epochs; `None` when no
+    /// checkpoint exists.
     pub fn load(&self, variables: &VarStore, optimizer: &Adadelta) -> Result<Option<i64>, Error> {
         if !self.path.exists() {
             return Ok(None);
@@ -103,7 +106,7 @@ impl Checkpoint {
         }
         let epoch = number(EPOCH)? as i64;
         let parts = parts(variables, optimizer);
-        // All of it is looked at before anything is changed.
+        // All tensors are checked before any is changed.
         for (name, tensor) in &parts {
             match saved.get(name) {
                 Some(saved) if saved.size() == tensor.size() && saved.kind() == tensor.kind() => {}
@@ -127,7 +130,7 @@ impl Checkpoint {
     }
 }
 
-/// Why a file cannot be read.
+/// Returns the reason why a file cannot be read.
 fn damage(error: &TchError) -> String {
     match error {
         TchError::SafeTensorError { err, .. } => format!("it is damaged ({err})"),
@@ -135,7 +138,7 @@ fn damage(error: &TchError) -> String {
     }
 }
 
-/// All that an epoch changes.
+/// All tensors that change during an epoch.
 fn parts(variables: &VarStore, optimizer: &Adadelta) -> Vec<(String, Tensor)> {
     let weights = variables.variables().into_iter();
     let weights = weights.map(|(name, tensor)| (format!("model.{name}"), tensor.detach()));

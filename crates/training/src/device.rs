@@ -1,4 +1,5 @@
-//! Where the network is trained: a GPU where CUDA offers one, or the CPU, with a word on why.
+//! Selection of the training device: a GPU if CUDA provides one, otherwise the CPU, with the
+//! reason.
 
 use std::{env, thread};
 
@@ -12,31 +13,34 @@ use crate::{
     settings::{Precision, Settings},
 };
 
-/// The library that brings CUDA to libtorch. Programs are not linked to it, so that they run without a GPU too.
+/// The library that adds CUDA to libtorch. Programs are not linked against it, so that they also
+/// run on machines without a GPU.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
 /// The device of this run.
 #[derive(Debug)]
 pub struct Compute {
-    /// What tensors are sent to.
+    /// The device that tensors are moved to.
     pub device: Device,
-    /// What the network computes with.
+    /// The precision of the network's computations.
     pub precision: Precision,
-    /// Why it is not a GPU, or why steps on it are not recorded.
+    /// The reason why the device is not a GPU, or why steps on the GPU are not recorded.
     reason: Option<String>,
-    /// The GPU, where there is one that can be asked.
+    /// The GPU, if one exists and NVML can query it.
     gpu: Option<Gpu>,
 }
 
 impl Compute {
-    /// Chooses the device: the first GPU or, among several processes of a machine, to each its own as long as there are
-    /// enough; on the CPU, they share its processors, unless `OMP_NUM_THREADS` says how many threads each has. Must come before
-    /// anything else is asked of libtorch, without its CUDA library it would decide once and for all that there is no CUDA;
-    /// and in the thread that trains.
+    /// Chooses the device: the first GPU or, for several processes on one machine, a separate GPU
+    /// for each process while there are enough. On the CPU, the processes share the processors,
+    /// unless `OMP_NUM_THREADS` sets the number of threads of each.
+    ///
+    /// Must be called in the thread that trains, before any other use of libtorch: without its CUDA
+    /// library, libtorch would decide permanently that CUDA is not available.
     pub fn choose(settings: &Settings, processes: &Processes) -> Self {
         memory::keep();
         let no_cuda = settings.no_cuda;
-        // Both take time to open, CUDA much.
+        // NVML and CUDA are opened in parallel, because both are slow to open, CUDA especially.
         let number = processes.local_rank();
         let asked = (!no_cuda).then(|| thread::spawn(move || Gpu::of_cuda(number).ok()));
         let found = find_cuda(no_cuda);
@@ -49,7 +53,7 @@ impl Compute {
             Ok(gpus) => (
                 Device::Cuda(number % gpus),
                 graph::prepare(number % gpus),
-                // Two processes on one GPU cannot be joined on it.
+                // NCCL cannot join two processes on the same GPU.
                 processes.local_size() <= gpus,
             ),
             Err(reason) => (Device::Cpu, Err(reason), false),
@@ -62,14 +66,14 @@ impl Compute {
                 .unwrap_or_else(|| Precision::usual(device)),
             reason: joined.err(),
             gpu: match device {
-                // There may be fewer than processes.
+                // There can be fewer GPUs than processes.
                 Device::Cuda(number) => gpu.or_else(|| Gpu::of_cuda(number).ok()),
                 _ => None,
             },
         }
     }
 
-    /// The line to start with.
+    /// The line printed at the start of a training.
     pub fn announce(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or_default();
         let precision = self.precision;
@@ -92,37 +96,39 @@ impl Compute {
         }
     }
 
-    /// Whether what a step launches can be recorded: not what goes through the processor's memory.
+    /// Whether steps can be recorded. Steps that exchange gradients through the processor's memory
+    /// cannot.
     pub(crate) fn records_steps(&self) -> bool {
         self.device.is_cuda() && self.reason.is_none()
     }
 
-    /// What the GPU is doing, if there is one.
+    /// Current utilization of the GPU, if there is one.
     pub fn usage(&self) -> Option<Usage> {
         self.gpu.as_ref()?.usage().ok()
     }
 
-    /// The GPU, where there is one that can be asked.
+    /// The GPU, if one exists and NVML can query it.
     pub fn gpu(&self) -> Option<Gpu> {
         self.gpu.clone()
     }
 }
 
-/// How many GPUs CUDA offers: at least one.
+/// Returns the number of GPUs that CUDA provides, at least one, or the reason why there are none.
 fn find_cuda(no_cuda: bool) -> Result<usize, String> {
     if no_cuda {
         return Err("--no-cuda was given".to_owned());
     }
-    // SAFETY: this is PyTorch's own library, whose initialisers only register its kernels with libtorch; Python loads it
-    // in the same way. No other thread uses libtorch yet.
+    // SAFETY: this is PyTorch's own library, whose initialisers only register its kernels with
+    // libtorch; Python loads it in the same way. No other thread uses libtorch yet.
     #[expect(unsafe_code, reason = "loading a library runs its initialisers")]
     let loaded = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
     match loaded {
-        // Its kernels are registered in libtorch: it must stay until the process ends.
+        // Its kernels are registered in libtorch, so it must stay loaded until the process ends.
         Ok(cuda) => std::mem::forget(cuda),
         Err(error) => {
             let error = library::said(&error);
-            // Without a GPU the library is usually not installed; that it cannot load is worth telling.
+            // On machines without a GPU the library is usually not installed. If it exists but
+            // cannot be loaded, the reason is reported.
             let missing = error.starts_with(&format!("{CUDA_LIBRARY}: cannot open"));
             return Err(if missing {
                 "this libtorch comes without CUDA".to_owned()

@@ -1,8 +1,8 @@
-//! Training by several processes at once, each with its share of every batch (data parallelism), joined by MPI.
+//! Data-parallel training: several processes joined by MPI, each with its share of every batch.
 //!
-//! Programs are not linked to MPI, so that they run where there is none: one that Open MPI's `mpirun` has started opens its
-//! library. Where each process has a GPU of its own, the GPUs exchange gradients by NCCL; otherwise those go through the
-//! processor's memory.
+//! Programs are not linked against MPI, so that they also run on machines without it. A program
+//! that was started by Open MPI's `mpirun` opens MPI's library at run time. If each process has its
+//! own GPU, the GPUs exchange gradients through NCCL, otherwise through the processor's memory.
 
 use std::{
     array,
@@ -23,31 +23,32 @@ use crate::{
     optimizer::{floats_mut, gather},
 };
 
-/// Open MPI's library. Its binary interface has had this number since version 3.
+/// Open MPI's library. Its ABI has had this number since version 3.
 const LIBRARY: &str = "libmpi.so.40";
 
-/// Elements that go through one call at most, which counts them in a C `int`.
+/// Maximum number of elements of one call; MPI counts them in a C `int`.
 const MOST: usize = 1 << 30;
 
-// What Open MPI's `mpi.h` says.
+// Constants from Open MPI's `mpi.h`.
 const SUCCESS: c_int = 0;
 const THREAD_FUNNELED: c_int = 1;
 const MAX_ERROR_STRING: usize = 256;
 const IN_PLACE: *const c_void = ptr::without_provenance(1);
 
-/// A communicator, a type of elements or an operation: the address of an object in the library.
+/// A communicator, a data type or an operation: the address of an object in the library.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 struct Handle(*mut c_void);
 
-// SAFETY: these objects are the library's own, which are there, at the same place, until the process ends.
+// SAFETY: the objects belong to the library and stay at the same address until the process ends.
 #[expect(unsafe_code, reason = "the address of an object that stays")]
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 #[expect(unsafe_code, reason = "the address of an object that stays")]
 unsafe impl Sync for Handle {}
 
-/// What of Open MPI is used. Its functions are only called from the thread that has joined.
+/// The functions and objects of Open MPI that this module uses. The functions are only called from
+/// the thread that joined.
 #[derive(Debug)]
 struct Mpi {
     all_reduce:
@@ -69,42 +70,43 @@ type SetErrorHandler = unsafe extern "C" fn(Handle, Handle) -> c_int;
 
 static MPI: OnceLock<Mpi> = OnceLock::new();
 
-/// The processes of this training: often just this one.
+/// The processes of this training, often only one.
 #[derive(Debug)]
 pub struct Processes {
     place: Place,
-    /// `None` when it is alone.
+    /// `None` when there is only one process.
     mpi: Option<&'static Mpi>,
-    /// Where they exchange gradients among themselves.
+    /// Set when the GPUs exchange gradients directly.
     gpus: OnceCell<Gpus>,
 }
 
-/// Where a process stands among the others.
+/// The position of a process among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    /// Its number, from 0.
+    /// Rank of this process, from 0.
     rank: usize,
-    /// How many there are.
+    /// Number of processes.
     size: usize,
-    /// Its number among those of its machine.
+    /// Rank among the processes of the same machine, from 0.
     local_rank: usize,
-    /// How many there are on its machine.
+    /// Number of processes on the same machine.
     local_size: usize,
 }
 
-/// What a process does of a batch.
+/// A process's share of a batch.
 #[derive(Debug)]
 pub struct Share {
-    /// The numbers of its examples, at least one.
+    /// Indices of its examples, at least one.
     pub examples: Tensor,
-    /// How much they count: what part of the batch they are.
+    /// Weight of the share: its fraction of the batch.
     weight: f64,
 }
 
 impl Processes {
-    /// Joins the processes that were started together with this one; alone, that is all there is to do. Must be called once
-    /// at most, from the thread that trains, in a program that [`error::exit`](crate::error::exit) runs: that takes leave of
-    /// the others at the end, or ends them when this process fails.
+    /// Joins the processes that were started together with this one; with a single process it only
+    /// returns. Must be called at most once, from the thread that trains, in a program that is run
+    /// by [`error::exit`](crate::error::exit): that function finalizes MPI at the end, or aborts
+    /// the other processes when this one fails.
     pub fn join() -> Result<Self, Error> {
         let place = Place::told(|name| env::var(name).ok())?;
         if place.size == 1 {
@@ -133,9 +135,12 @@ impl Processes {
         })
     }
 
-    /// Lets the GPUs of all processes exchange gradients among themselves; `device` is this one's, `prepared` whether anything
-    /// can be launched on it that way, `has_own` whether no other process has the same. All processes must call it together,
-    /// and all of them get the same answer, or each its own reason for it. A process alone just gets `prepared` back.
+    /// Joins the GPUs of all processes so that they exchange gradients directly.
+    ///
+    /// `device` is the device of this process, `prepared` whether steps can be recorded on it,
+    /// `has_own` whether no other process uses the same GPU. All processes must call this function
+    /// together. Either all of them succeed or all of them fail, each possibly with its own reason.
+    /// A single process gets `prepared` back.
     pub(crate) fn join_gpus(
         &self,
         device: Device,
@@ -166,7 +171,7 @@ impl Processes {
         }
         let id = Id(numbers.map(|number| number as u8));
         let gpus = self.agree(nccl.join(id, self.rank(), self.size()))?;
-        // What cannot be seen before it is tried.
+        // A test exchange, because some failures only show at the first operation.
         let count = Tensor::ones([1], (Kind::Float, device));
         let tried = gpus.add(&count).map_err(|error| error.to_string());
         let tried = tried.and_then(|()| {
@@ -178,12 +183,12 @@ impl Processes {
             }
         });
         self.agree(tried)?;
-        // Nothing was there: this is called once.
+        // Cannot fail: this function is called once, so the cell is empty.
         let _ = self.gpus.set(gpus);
         Ok(())
     }
 
-    /// What this process has, if every process has got it.
+    /// Returns `own` if it is `Ok` in every process.
     fn agree<T>(&self, own: Result<T, String>) -> Result<T, String> {
         let [got] = self
             .sum([f64::from(u8::from(own.is_ok()))])
@@ -195,38 +200,39 @@ impl Processes {
         Ok(own)
     }
 
-    /// This process's number, from 0.
+    /// Rank of this process, from 0.
     pub fn rank(&self) -> usize {
         self.place.rank
     }
 
-    /// How many there are.
+    /// Number of processes.
     pub fn size(&self) -> usize {
         self.place.size
     }
 
-    /// This process's number among those of its machine, which may share its GPUs.
+    /// Rank of this process among those of its machine, with which it may share GPUs.
     pub fn local_rank(&self) -> usize {
         self.place.local_rank
     }
 
-    /// How many processes share this machine's processors.
+    /// Number of processes that share this machine's processors.
     pub fn local_size(&self) -> usize {
         self.place.local_size
     }
 
-    /// Whether this is the one that reports and writes files, for all.
+    /// Whether this is the process that reports and writes files on behalf of all.
     pub fn is_first(&self) -> bool {
         self.place.rank == 0
     }
 
-    /// Whether nothing is shared.
+    /// Whether there is only one process.
     pub fn is_alone(&self) -> bool {
         self.mpi.is_none()
     }
 
-    /// This process's share of a batch, `[n]`: all of them together do each example once. One for which no example is left
-    /// gets one that does not count, so that every process does the same.
+    /// Returns this process's share of a batch, `[n]`. Together, the shares contain each example
+    /// once. A process without an example gets one with weight 0, so that every process makes the
+    /// same calls.
     pub fn share(&self, batch: &Tensor) -> Share {
         if self.is_alone() {
             return Share {
@@ -242,8 +248,8 @@ impl Processes {
         }
     }
 
-    /// Makes the gradients of a whole batch, and its loss, of those that each process has of its share: 32-bit floats, a loss
-    /// that is a mean over examples.
+    /// Combines the gradients and the loss of each process's share to those of the whole batch.
+    /// They must be 32-bit floats, the loss a mean over examples.
     pub fn average(
         &self,
         share: &Share,
@@ -254,7 +260,7 @@ impl Processes {
             return Ok((gradients, loss));
         };
         gradients.push(loss);
-        // In one piece: each exchange has to wait for the slowest process.
+        // As one tensor: each exchange has to wait for the slowest process.
         let mut flat = gather(&gradients);
         if let Some(gpus) = self.gpus.get() {
             let _ = flat.multiply_scalar_(share.weight);
@@ -269,7 +275,8 @@ impl Processes {
         Ok((all, loss))
     }
 
-    /// Gives all processes the first one's values of these tensors of 32-bit floats, in place.
+    /// Copies the first process's values of these tensors to all processes, in place. They must be
+    /// 32-bit floats.
     pub fn broadcast(&self, tensors: &[Tensor]) -> Result<(), Error> {
         let Some(mpi) = self.mpi else {
             return Ok(());
@@ -284,7 +291,7 @@ impl Processes {
         Ok(())
     }
 
-    /// The sums, over all processes, of what each has; whole numbers stay exact up to 2⁵³.
+    /// Returns the element-wise sums over all processes; integers stay exact up to 2⁵³.
     pub fn sum<const N: usize>(&self, mut values: [f64; N]) -> Result<[f64; N], Error> {
         if let Some(mpi) = self.mpi {
             mpi.add(&mut values, mpi.double)?;
@@ -292,10 +299,11 @@ impl Processes {
         Ok(values)
     }
 
-    /// How many threads each process of this machine should compute with, of the `threads` that libtorch would take:
-    /// processes that a launcher has bound to some processors have been given their part already.
+    /// Returns the number of threads for each process of this machine, given the `threads` that
+    /// libtorch would use. libtorch's number is already limited in a process that a launcher has
+    /// bound to some processors.
     pub(crate) fn threads(&self, threads: usize) -> usize {
-        // SAFETY: it only asks.
+        // SAFETY: it only reads a system value.
         #[expect(unsafe_code, reason = "a function of the C library")]
         let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
         let part = usize::try_from(processors).unwrap_or(1) / self.local_size();
@@ -304,7 +312,7 @@ impl Processes {
 }
 
 impl Place {
-    /// What the launcher has told in the environment.
+    /// Reads the position that the launcher has set in the environment.
     fn told(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let number = |name: &str| variable(name).and_then(|value| value.trim().parse().ok());
         if let Some(size) = number("OMPI_COMM_WORLD_SIZE").filter(|size| *size > 0) {
@@ -315,7 +323,8 @@ impl Place {
                 local_size: number("OMPI_COMM_WORLD_LOCAL_SIZE").unwrap_or(1).max(1),
             });
         }
-        // What PyTorch's launcher says. Each would train by itself, and overwrite what the others write.
+        // Set by PyTorch's launcher, which this crate does not support. Each process would train
+        // alone and overwrite the files of the others.
         match number("WORLD_SIZE") {
             Some(processes) if processes > 1 => Err(Error::OtherLauncher { processes }),
             _ => Ok(Self {
@@ -327,39 +336,40 @@ impl Place {
         }
     }
 
-    /// Where this process's share of `count` examples starts, and how many there are: as many as each of the others has, or
-    /// one more or less.
+    /// Returns the start and the length of this process's share of `count` examples. The lengths of
+    /// any two shares differ by at most one.
     fn part(&self, count: i64) -> (i64, i64) {
         let start = |rank: usize| (i128::from(count) * rank as i128 / self.size as i128) as i64;
         (start(self.rank), start(self.rank + 1) - start(self.rank))
     }
 }
 
-/// Takes leave of the other processes, when all have come to their end.
+/// Leaves MPI when all processes have finished.
 pub(crate) fn finalize() {
     if let Some(mpi) = MPI.get() {
-        // SAFETY: it was initialised, and nothing is called after it.
+        // SAFETY: MPI was initialised, and nothing is called after this.
         #[expect(unsafe_code, reason = "a call of C")]
         let _ = unsafe { (mpi.finalize)() };
     }
 }
 
-/// Ends the other processes, which would otherwise wait for this one, and this one with them. Alone, it does nothing.
+/// Aborts the other processes, which would otherwise wait for this one, and this one with them.
+/// With a single process it does nothing.
 pub(crate) fn abort() {
     if let Some(mpi) = MPI.get() {
-        // SAFETY: it was initialised.
+        // SAFETY: MPI was initialised.
         #[expect(unsafe_code, reason = "a call of C")]
         let _ = unsafe { (mpi.abort)(mpi.world, 1) };
     }
 }
 
-/// Opens the library and joins; gives this process's rank and how many there are.
+/// Opens the library and joins; returns this process's rank and the number of processes.
 fn open() -> Result<(Mpi, [usize; 2]), String> {
-    // SAFETY: what its initialisers do is independent of what else runs.
+    // SAFETY: its initialisers do not depend on other running code.
     #[expect(unsafe_code, reason = "loading a library runs its initialisers")]
     let library = unsafe { Library::open(Some(LIBRARY), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|error| said(&error))?;
-    // Its functions are called until the process ends.
+    // Leaked, because its functions are called until the process ends.
     let library: &Library = Box::leak(Box::new(library));
     let object = |name: &CStr| -> Result<Handle, String> {
         // SAFETY: only its address is used.
@@ -392,7 +402,7 @@ fn open() -> Result<(Mpi, [usize; 2]), String> {
     let errors_return = object(c"ompi_mpi_errors_return")?;
     let mut given = 0;
     let mut place = [0; 2];
-    // SAFETY: it has not been initialised; each writes one number.
+    // SAFETY: MPI has not been initialised before; each call writes one number.
     #[expect(unsafe_code, reason = "calls of C")]
     unsafe {
         mpi.check(
@@ -404,7 +414,7 @@ fn open() -> Result<(Mpi, [usize; 2]), String> {
                 &raw mut given,
             ),
         )?;
-        // By default, it would end the process itself, with words of its own.
+        // By default, MPI would end the process itself, with its own message.
         mpi.check(
             "MPI_Comm_set_errhandler",
             set_error_handler(mpi.world, errors_return),
@@ -419,7 +429,7 @@ impl Mpi {
     /// Replaces each element by its sum over all processes.
     fn add<T>(&self, values: &mut [T], kind: Handle) -> Result<(), Error> {
         values.chunks_mut(MOST).try_for_each(|values| {
-            // SAFETY: so many elements of this kind lie there.
+            // SAFETY: the slice has this number of elements of this type.
             #[expect(unsafe_code, reason = "a call of C")]
             let code = unsafe {
                 (self.all_reduce)(
@@ -435,10 +445,10 @@ impl Mpi {
         })
     }
 
-    /// Replaces each element by the first process's.
+    /// Replaces each element by the first process's value.
     fn tell<T>(&self, values: &mut [T], kind: Handle) -> Result<(), Error> {
         values.chunks_mut(MOST).try_for_each(|values| {
-            // SAFETY: so many elements of this kind lie there.
+            // SAFETY: the slice has this number of elements of this type.
             #[expect(unsafe_code, reason = "a call of C")]
             let code = unsafe {
                 (self.broadcast)(
@@ -459,7 +469,7 @@ impl Mpi {
         }
         let mut text: [c_char; MAX_ERROR_STRING + 1] = array::from_fn(|_| 0);
         let mut length = 0;
-        // SAFETY: it writes as much at most, and the last byte stays NUL.
+        // SAFETY: at most `MAX_ERROR_STRING` bytes are written, so the last byte stays NUL.
         #[expect(unsafe_code, reason = "a call of C, and its string")]
         let text = unsafe {
             (self.error_string)(code, text.as_mut_ptr(), &raw mut length);
@@ -473,16 +483,16 @@ fn failed(problem: String) -> Error {
     Error::Mpi { problem }
 }
 
-/// The elements of what [`gather`] has made.
+/// The elements of a tensor made by [`gather`].
 ///
 /// # Panics
-/// When they are not floats of 32 bits.
+/// If they are not 32-bit floats.
 fn floats_of(flat: &mut Tensor) -> &mut [f32] {
     assert_eq!(flat.kind(), Kind::Float, "the kind of what is exchanged");
     floats_mut(flat)
 }
 
-/// What [`gather`] has put in one row, in the sizes and on the devices of these tensors.
+/// Splits a tensor made by [`gather`] into parts with the sizes and on the devices of `like`.
 fn parts(flat: &Tensor, like: &[Tensor]) -> Vec<Tensor> {
     let lengths: Vec<i64> = like.iter().map(|tensor| tensor.numel() as i64).collect();
     let parts = flat.split_with_sizes(&lengths, 0).into_iter().zip(like);

@@ -1,15 +1,17 @@
-//! Dropout as PyTorch means it, with random numbers that cost less.
+//! Dropout with PyTorch's semantics and cheaper random numbers.
 
 use tch::{Kind, Tensor};
 
-/// Sets each element to zero with this probability, from 0 to below 1, and scales the others so that the sum stays the same
-/// on average: `torch.nn.functional.dropout` while training.
+/// Sets each element to zero with this probability, from 0 (inclusive) to 1 (exclusive), and scales
+/// the others so that the expected sum stays the same, like `torch.nn.functional.dropout` in
+/// training mode.
 ///
-/// On the CPU, libtorch draws a number of 64 bits for each element, in one thread: an eighth of the time of a small network.
-/// Eight bits of it are enough for most probabilities, sixteen for all.
+/// On the CPU, libtorch draws a 64-bit number for each element in one thread, which takes an eighth
+/// of the run time of a small network. Eight random bits suffice for multiples of 1/256, sixteen
+/// for all other probabilities.
 ///
 /// # Panics
-/// When the probability is another.
+/// If the probability is outside this range.
 pub fn dropout(x: &Tensor, probability: f64) -> Tensor {
     assert!((0.0..1.0).contains(&probability), "a probability below 1");
     if x.device().is_cuda() {
@@ -49,14 +51,14 @@ mod tests {
                 .to_kind(Kind::Double)
                 .mean(Kind::Double)
                 .double_value(&[]);
-            // Six standard deviations of a million draws.
+            // Six standard deviations of a million samples.
             assert!(
                 (dropped - probability).abs() < 0.003,
                 "{probability}: {dropped}"
             );
             let mean = y.mean(Kind::Double).double_value(&[]);
             assert!((mean - 1.0).abs() < 0.02, "{probability}: {mean}");
-            // Neighbours are independent, also those that share a drawn word.
+            // Neighbours are independent, including those that come from the same random word.
             let zero = y.eq(0.0).to_kind(Kind::Double).view([-1]);
             let pairs = zero.narrow(0, 0, 1_000_999) * zero.narrow(0, 1, 1_000_999);
             let both = pairs.mean(Kind::Double).double_value(&[]);

@@ -1,4 +1,4 @@
-//! What can go wrong in a training program, each with a way out.
+//! The errors of training programs, each with a hint.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ use crate::distributed;
 /// An error that ends a training program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no model where one was named.
+    /// No model exists at the given path.
     #[error("there is no model in {}", path.display())]
     NoModel {
         /// The folder or file.
@@ -24,7 +24,7 @@ pub enum Error {
     BadModel {
         /// The file.
         path: PathBuf,
-        /// libtorch's reason.
+        /// The reason reported by libtorch.
         problem: String,
     },
     /// A checkpoint cannot be read.
@@ -32,22 +32,23 @@ pub enum Error {
     BadCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What was found, and what was expected.
+        /// The actual and the expected content.
         problem: String,
     },
-    /// A checkpoint belongs to a training with other settings, so going on would give the numbers of neither.
+    /// A checkpoint belongs to a training with other settings. A resumed training would match
+    /// neither.
     #[error("cannot go on from {}: it was written with --{name} {then}, now it is {now}", path.display())]
     OtherSettings {
         /// The file.
         path: PathBuf,
         /// The setting's flag.
         name: &'static str,
-        /// Its value then.
+        /// The value in the checkpoint.
         then: f64,
-        /// Its value now.
+        /// The current value.
         now: f64,
     },
-    /// Training went astray.
+    /// The training diverged.
     #[error("the loss became {loss} in epoch {epoch}: training diverged")]
     Diverged {
         /// The epoch.
@@ -60,15 +61,15 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// No room is left for an output.
+    /// No space is left for an output.
     #[error("cannot write {}: no room is left on the disk ({source})", path.display())]
     NoRoom {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// An output cannot be written.
@@ -76,46 +77,46 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Several processes were started, but this one cannot join the others.
     #[error("this is one of {processes} processes, and cannot join the others by MPI: {problem}")]
     NoMpi {
-        /// How many were started.
+        /// Number of started processes.
         processes: usize,
-        /// The dynamic linker's reason, or MPI's.
+        /// The reason reported by the dynamic linker or MPI.
         problem: String,
     },
     /// Several processes were started, but not by Open MPI.
     #[error("this is one of {processes} processes that were not started by Open MPI")]
     OtherLauncher {
-        /// How many were started.
+        /// Number of started processes.
         processes: usize,
     },
-    /// The processes could not exchange what they have.
+    /// An exchange between the processes failed.
     #[error("MPI failed: {problem}")]
     Mpi {
-        /// Its function and its reason.
+        /// The function and the reason.
         problem: String,
     },
-    /// The GPUs of the processes could not exchange what they have.
+    /// An exchange between the GPUs of the processes failed.
     #[error("NCCL failed: {problem}")]
     Nccl {
-        /// Its function and its reason.
+        /// The function and the reason.
         problem: String,
     },
     /// libtorch failed.
     #[error("libtorch failed: {problem}")]
     Torch {
-        /// Its reason.
+        /// The reason.
         problem: String,
     },
 }
 
-/// An error with a way out.
+/// An error with a hint.
 pub trait Hint: std::error::Error {
-    /// The way out, for the `hint:` line.
+    /// The text of the `hint:` line.
     fn hint(&self) -> String;
 }
 
@@ -164,7 +165,7 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// For `map_err` where a file is read.
+    /// Returns a function for `map_err` after reading a file.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read {
             path: path.to_path_buf(),
@@ -172,12 +173,12 @@ impl Error {
         }
     }
 
-    /// For `map_err` where a file is written.
+    /// Returns a function for `map_err` after writing a file.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             let path = path.to_path_buf();
             match source.kind() {
-                // The last is a limit on the size of files (`ulimit -f`), as some clusters set it.
+                // `FileTooLarge` is the limit on file sizes (`ulimit -f`), which some clusters set.
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                     Self::NoRoom { path, source }
                 }
@@ -195,7 +196,7 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// libtorch's reason: its first sentence, without advice and C++ frames.
+/// Returns libtorch's reason: the first sentence, without advice and C++ stack frames.
 pub fn reason(error: &tch::TchError) -> String {
     first_sentence(
         error
@@ -206,7 +207,7 @@ pub fn reason(error: &tch::TchError) -> String {
 
 fn first_sentence(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
-    // An assertion of C++ comes before what it means.
+    // A C++ assertion precedes its explanation.
     let line = line.map(|line| match line.strip_prefix("[enforce fail at ") {
         Some(assertion) => assertion
             .split_once(". ")
@@ -217,11 +218,11 @@ fn first_sentence(text: &str) -> String {
     sentence.unwrap_or("it gave no reason").trim().to_owned()
 }
 
-/// Runs a program to its end: an error goes to standard error with its way out, and ends the other
-/// [`Processes`](crate::Processes) that were started with it.
+/// Runs a program and returns its exit code. An error is printed to standard error with its hint,
+/// and aborts the other [`Processes`](crate::Processes) that were started with this one.
 ///
-/// tch's methods panic where libtorch fails (an operation that finds no memory, for one); here, such a panic is an
-/// error like the others. What else panics goes on as it would.
+/// tch's methods panic when libtorch fails, for example when an operation runs out of memory. This
+/// function reports such a panic like any other error. All other panics continue unchanged.
 pub fn exit<E: Hint + From<Error>>(program: impl FnOnce() -> Result<(), E>) -> ExitCode {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -229,7 +230,7 @@ pub fn exit<E: Hint + From<Error>>(program: impl FnOnce() -> Result<(), E>) -> E
             hook(panic);
         }
     }));
-    // The program is not looked at again after a panic, so nothing of it can be seen half-done.
+    // Unwind-safe: no state of the program is used after a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|payload| {
         if let Some(problem) = torch_problem(&*payload) {
             return Err(Error::Torch { problem }.into());
@@ -250,18 +251,19 @@ pub fn exit<E: Hint + From<Error>>(program: impl FnOnce() -> Result<(), E>) -> E
     }
 }
 
-/// libtorch's reason in the panic of a tch method, which unwraps a [`tch::TchError::Torch`].
+/// Extracts libtorch's reason from the panic of a tch method, which unwraps a
+/// [`tch::TchError::Torch`].
 fn torch_problem(payload: &(dyn Any + Send)) -> Option<String> {
     let message = payload.downcast_ref::<String>()?;
     let (_, problem) = message.split_once("on an `Err` value: Torch(\"")?;
     let problem = problem.trim_end_matches("\")");
-    // It is quoted there, line ends and all.
+    // The panic message contains it in `Debug` format, with escaped line ends.
     Some(first_sentence(
         &problem.replace("\\n", "\n").replace("\\\"", "\""),
     ))
 }
 
-/// In libtorch's words for a GPU's memory, for the machine's, and in those of C++.
+/// Matches the messages of libtorch for GPU memory and for main memory, and of C++.
 fn is_out_of_memory(problem: &str) -> bool {
     ["out of memory", "can't allocate memory", "bad_alloc"]
         .iter()
@@ -272,7 +274,7 @@ fn is_out_of_memory(problem: &str) -> bool {
 mod tests {
     use super::{AssertUnwindSafe, Error, Hint, panic, torch_problem};
 
-    /// What a tch method does where libtorch says this.
+    /// The panic message of a tch method when libtorch fails with `words`.
     fn panics(words: &str) -> Option<String> {
         let fails = |words: &str| Err::<(), _>(tch::TchError::Torch(words.to_owned()));
         let panic =

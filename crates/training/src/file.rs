@@ -1,4 +1,4 @@
-//! Files that are whole under their name, or not there.
+//! Atomic file writes: a file is either complete or absent.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::error::Error;
 
-/// Lets `save` write beside `path` and gives the file its name when it is complete.
+/// Lets `save` write a temporary file beside `path` and renames it when it is complete.
 pub fn write(path: &Path, save: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let partial = partial(path);
     let done = save(&partial).and_then(|()| {
@@ -18,33 +18,33 @@ pub fn write(path: &Path, save: impl FnOnce(&Path) -> Result<(), Error>) -> Resu
         named.map_err(Error::write(path))
     });
     if done.is_err() {
-        // A failed removal changes nothing about what went wrong.
+        // The original error matters more than a failed removal.
         let _ = fs::remove_file(&partial);
     }
     done
 }
 
-/// Writes a file of these bytes.
+/// Writes these bytes to a file.
 pub fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
     write(path, |partial| {
         fs::write(partial, bytes).map_err(Error::write(path))
     })
 }
 
-/// Whether so many bytes have room at `path`, which libtorch does not tell: where the disk is full it ends the whole
-/// process.
+/// Checks that this many bytes fit at `path`. libtorch does not report a full disk: it aborts the
+/// whole process.
 pub fn try_room(path: &Path, bytes: usize) -> Result<(), Error> {
     let partial = partial(path);
     let tried = File::create(&partial).and_then(|file| reserve(&file, bytes));
-    // Of no interest beside the answer.
+    // The result of the check matters more than a failed removal.
     let _ = fs::remove_file(&partial);
     tried.map_err(Error::write(path))
 }
 
-/// Takes room for so many bytes without writing them, where the file system can do that.
+/// Allocates this many bytes without writing them, if the file system supports it.
 fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
-    // SAFETY: the file is open for as long as it takes.
+    // SAFETY: the file stays open during the call.
     #[expect(unsafe_code, reason = "a function of the C library")]
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) } {
         0 => Ok(()),
@@ -52,7 +52,7 @@ fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Beside `path`, hidden, with the same extension, which tells the format.
+/// Returns a hidden path beside `path` with the same extension, which determines the format.
 fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".partial-{name}"))

@@ -1,4 +1,4 @@
-//! What the GPU in use is doing, from NVIDIA's own library (NVML).
+//! Utilization of the GPU in use, from NVIDIA's management library (NVML).
 
 use std::{
     env, fmt,
@@ -12,34 +12,35 @@ use std::{
 
 use nvml_wrapper::{Device, Nvml, error::NvmlError};
 
-/// The library's name where only the driver is installed.
+/// The library's name on machines with only the driver installed.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// One of the GPUs that CUDA sees.
+/// One of the GPUs visible to CUDA.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     nvml: Arc<Nvml>,
-    /// Its number, or its UUID.
+    /// The index or the UUID.
     which: String,
 }
 
-/// What it was doing at a moment.
+/// Utilization of a GPU at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usage {
-    /// Its model.
+    /// The model name.
     pub name: String,
-    /// How much of the last moment it had something to do, in percent.
+    /// Utilization during the last sample period, in percent.
     pub busy: u32,
-    /// Memory in use by all programs, in bytes.
+    /// Memory used by all programs, in bytes.
     pub memory: u64,
-    /// Memory that it has, in bytes.
+    /// Total memory, in bytes.
     pub memory_total: u64,
-    /// Power in watts, where it tells.
+    /// Power draw in watts, if the GPU reports it.
     pub power: Option<f64>,
 }
 
 impl Gpu {
-    /// The one that is CUDA's `number`th, from 0: among those that `CUDA_VISIBLE_DEVICES` names or, without it, the machine's.
+    /// Opens the GPU with CUDA's index `number`, from 0: among the GPUs in `CUDA_VISIBLE_DEVICES`
+    /// or, if that is not set, among those of the machine.
     pub fn of_cuda(number: usize) -> Result<Self, NvmlError> {
         let visible = env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
         let gpu = Self {
@@ -57,7 +58,7 @@ impl Gpu {
         }
     }
 
-    /// What it is doing now.
+    /// Returns the current utilization.
     pub fn usage(&self) -> Result<Usage, NvmlError> {
         let device = self.device()?;
         let memory = device.memory_info()?;
@@ -73,7 +74,7 @@ impl Gpu {
         })
     }
 
-    /// Reports what it is doing, at once and then at each interval, until the watch is dropped.
+    /// Reports the utilization immediately and then at each interval, until the watch is dropped.
     pub fn watch(self, interval: Duration, report: impl Fn(&Usage) + Send + 'static) -> Watch {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
@@ -94,7 +95,7 @@ impl Gpu {
 }
 
 impl Usage {
-    /// Under the names that MLflow gives such metrics.
+    /// Returns the metrics under the names that MLflow uses for system metrics.
     pub fn metrics(&self) -> Vec<(&'static str, f64)> {
         let memory = self.memory as f64;
         let mut metrics = vec![
@@ -127,7 +128,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// A thread that reports; dropping it ends the thread.
+/// A reporting thread; dropping the watch ends it.
 #[derive(Debug)]
 pub struct Watch {
     stop: Option<Sender<()>>,
@@ -138,13 +139,13 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // A panic in a report was printed already.
+            // A panic in a report was already printed.
             let _ = thread.join();
         }
     }
 }
 
-/// An entry of a list of GPUs; its number where the list names none.
+/// Returns the entry of a GPU list at an index, or the index if the list has no such entry.
 fn visible_gpu(visible: &str, number: usize) -> String {
     match visible.split(',').nth(number).unwrap_or_default().trim() {
         "" => number.to_string(),

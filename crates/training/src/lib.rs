@@ -1,10 +1,10 @@
-//! What a training program in `tch` needs besides its network and its data.
+//! Components of training programs in `tch`, besides the network and its data.
 //!
-//! A program reads [`Settings`] from its command line, lets [`Compute`] choose the device, moves weights by
-//! [`Adadelta`] and [`StepLr`] in a [`GraphedStep`], keeps a [`Checkpoint`] after each epoch, and leaves a model that others
-//! can open ([`export`]). Several [`Processes`] do the work of one. [`error::exit`] ends it with a word on what went wrong and
-//! the way out.
-//! `notebooks/02-train-model/script/train.rs` is such a program.
+//! A program reads [`Settings`] from its command line, chooses the device with [`Compute`], updates
+//! weights with [`Adadelta`] and [`StepLr`] in a [`GraphedStep`], saves a [`Checkpoint`] after each
+//! epoch, and exports a model that other programs can open ([`export`]). Several [`Processes`] can
+//! train together. [`error::exit`] runs the program and reports an error with a hint.
+//! `notebooks/02-train-model/script/train.rs` is an example.
 
 pub mod checkpoint;
 pub mod device;

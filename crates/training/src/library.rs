@@ -1,22 +1,22 @@
-//! Libraries that are opened while the program runs, because it must run without them too.
+//! Libraries opened at run time, because the program must also run without them.
 
 use std::{error::Error, ffi::CStr};
 
 use libloading::os::unix::Library;
 
-/// A function of a library, which must stay open as long as it is called.
+/// Looks up a function of a library, which must stay open as long as the function is used.
 ///
 /// # Safety
 /// The symbol must be a function of type `T`.
 #[expect(unsafe_code, reason = "symbols of a library have no types")]
 pub unsafe fn function<T: Copy>(library: &Library, name: &CStr) -> Result<T, String> {
-    // SAFETY: as for this function.
+    // SAFETY: guaranteed by the caller.
     unsafe { library.get::<T>(name.to_bytes_with_nul()) }
         .map(|symbol| *symbol)
         .map_err(|error| said(&error))
 }
 
-/// The dynamic linker's own words.
+/// Returns the dynamic linker's error message.
 pub fn said(error: &libloading::Error) -> String {
     error
         .source()

@@ -1,14 +1,16 @@
-//! Keeps glibc from giving memory back to the system between batches.
+//! Settings of glibc's allocator that keep memory between batches.
 
-/// So many tensors may have memory of their own from the system: whatever has is given back with it.
+/// Maximum number of allocations made by `mmap`, which are returned to the system when they are
+/// freed.
 const OWN: libc::c_int = 0;
-/// How much that is free at the heap's end may stay.
+/// Free bytes at the top of the heap above which memory is returned to the system.
 const FREE: libc::c_int = 1 << 30;
-/// How much is taken at a time.
+/// Bytes by which the heap grows at least.
 const TAKEN: libc::c_int = 64 << 20;
 
-/// Every batch needs the same memory as the one before it; without this, a quarter of a batch's time on the CPU can go into
-/// getting it from the system again, page by page. Whoever sets glibc's own environment variables is obeyed.
+/// Keeps freed memory for the next batch, which needs the same amount. Otherwise up to a quarter of
+/// a batch's time on the CPU is spent on page faults for memory that was just returned to the
+/// system. glibc's own environment variables take precedence.
 pub fn keep() {
     for (variable, setting, bytes) in [
         ("MALLOC_MMAP_MAX_", libc::M_MMAP_MAX, OWN),
@@ -16,7 +18,7 @@ pub fn keep() {
         ("MALLOC_TOP_PAD_", libc::M_TOP_PAD, TAKEN),
     ] {
         if std::env::var_os(variable).is_none() {
-            // SAFETY: it only changes how the allocator behaves; a value that it does not take is ignored.
+            // SAFETY: it only changes the allocator's settings; glibc ignores invalid values.
             #[expect(unsafe_code, reason = "a function of the C library")]
             let _ = unsafe { libc::mallopt(setting, bytes) };
         }

@@ -1,7 +1,8 @@
-//! The GPUs of several processes exchange gradients among themselves, by NVIDIA's NCCL: nothing passes through the
-//! processor's memory, and a recorded step repeats it.
+//! Gradient exchange between the GPUs of several processes through NVIDIA's NCCL. The data does not
+//! pass through the processor's memory, and a recorded step can repeat the exchange.
 //!
-//! PyTorch's CUDA library is linked to NCCL, so where that was loaded this is there too. Programs are not linked to it.
+//! PyTorch's CUDA library is linked against NCCL, so NCCL is available wherever that library was
+//! loaded. Programs are not linked against it.
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -17,23 +18,23 @@ use crate::{
     library::{function, said},
 };
 
-/// The library. Its binary interface has had this number since version 2.
+/// The library. Its ABI has had this number since version 2.
 const LIBRARY: &str = "libnccl.so.2";
 
-/// How long what joins processes is, in bytes.
+/// Size of NCCL's unique id, in bytes.
 const ID: usize = 128;
 
-// What `nccl.h` says.
+// Constants from `nccl.h`.
 const SUCCESS: c_int = 0;
 const FLOAT: c_int = 7;
 const SUM: c_int = 0;
 
-/// What one process makes and all others have to know to join it.
+/// NCCL's unique id: one process creates it, all others need it to join.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Id(pub [u8; ID]);
 
-/// NCCL, with what it takes to join.
+/// The functions of NCCL for joining.
 pub struct Nccl {
     make_id: unsafe extern "C" fn(*mut Id) -> c_int,
     join: unsafe extern "C" fn(*mut *mut c_void, c_int, Id, c_int) -> c_int,
@@ -52,7 +53,7 @@ type AllReduce = unsafe extern "C" fn(
 ) -> c_int;
 type ErrorString = unsafe extern "C" fn(c_int) -> *const c_char;
 
-/// The GPUs that have joined. Only the thread that trains calls it.
+/// The joined GPUs. Only used by the thread that trains.
 #[derive(Debug)]
 pub struct Gpus {
     all_reduce: AllReduce,
@@ -63,11 +64,11 @@ pub struct Gpus {
 impl Nccl {
     /// Opens the library.
     pub fn open() -> Result<Self, String> {
-        // SAFETY: it is loaded already, as a part of PyTorch's; its initialisers have run.
+        // SAFETY: it is already loaded as a dependency of PyTorch, so its initialisers have run.
         #[expect(unsafe_code, reason = "loading a library may run its initialisers")]
         let library = unsafe { Library::open(Some(LIBRARY), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| said(&error))?;
-        // SAFETY: these are the types that `nccl.h` has.
+        // SAFETY: the types match those in `nccl.h`.
         #[expect(unsafe_code, reason = "symbols of a library have no types")]
         let nccl = unsafe {
             Self {
@@ -77,12 +78,12 @@ impl Nccl {
                 error_string: function(&library, c"ncclGetErrorString")?,
             }
         };
-        // Its functions are called until the process ends.
+        // Leaked, because its functions are called until the process ends.
         std::mem::forget(library);
         Ok(nccl)
     }
 
-    /// What the first process makes for all.
+    /// Creates the unique id; called by the first process only.
     pub fn make_id(&self) -> Result<Id, String> {
         let mut id = Id([0; ID]);
         // SAFETY: it writes an id.
@@ -92,7 +93,8 @@ impl Nccl {
         Ok(id)
     }
 
-    /// Joins with this thread's current GPU, as number `rank` of `size`; waits until all have.
+    /// Joins with this thread's current GPU as rank `rank` of `size`; blocks until all processes
+    /// have joined.
     pub fn join(&self, id: Id, rank: usize, size: usize) -> Result<Gpus, String> {
         let mut communicator = ptr::null_mut();
         // SAFETY: it writes a pointer.
@@ -108,11 +110,11 @@ impl Nccl {
 }
 
 impl Gpus {
-    /// Replaces each element by its sum over all processes, when the GPU comes to it: 32-bit floats in a row in this
-    /// process's GPU.
+    /// Replaces each element by its sum over all processes, asynchronously on the GPU's stream. The
+    /// values must be contiguous 32-bit floats on this process's GPU.
     ///
     /// # Panics
-    /// When they are anything else.
+    /// If they are not.
     pub fn add(&self, values: &Tensor) -> Result<(), Error> {
         assert!(
             values.kind() == Kind::Float && values.device().is_cuda() && values.is_contiguous(),
@@ -121,7 +123,8 @@ impl Gpus {
         let failed = |problem| Error::Nccl { problem };
         let stream = graph::stream().map_err(failed)?;
         let address = values.data_ptr();
-        // SAFETY: so many floats lie there, and the stream is the one that all else of this thread is launched on.
+        // SAFETY: the tensor has this number of floats, and the stream is the one that this thread
+        // uses for all launches.
         #[expect(unsafe_code, reason = "a call of C")]
         let code = unsafe {
             (self.all_reduce)(
@@ -142,7 +145,7 @@ fn check(error_string: ErrorString, function: &str, code: c_int) -> Result<(), S
     if code == SUCCESS {
         return Ok(());
     }
-    // SAFETY: it gives a constant string for every number.
+    // SAFETY: the function returns a constant string for every number.
     #[expect(unsafe_code, reason = "a call of C, and its string")]
     let text = unsafe { CStr::from_ptr(error_string(code)) };
     Err(format!("{function}: {} ({code})", text.to_string_lossy()))

@@ -1,28 +1,30 @@
-//! Adadelta, which tch lacks, computed as PyTorch computes it, in as few passes over memory as each device allows.
+//! Adadelta, which tch lacks, with PyTorch's arithmetic and as few passes over memory as each
+//! device allows.
 
 use std::{cell::Cell, slice};
 
 use tch::{Kind, Tensor};
 
-/// How fast the running averages forget.
+/// Decay rate of the running averages.
 const RHO: f64 = 0.9;
 /// Keeps the quotient finite.
 const EPSILON: f64 = 1e-6;
 
 /// The Adadelta optimizer with PyTorch's defaults (ρ = 0.9, ε = 10⁻⁶, no weight decay).
 ///
-/// Everything changes in place, so that a step can be recorded and replayed (see [`graph`](crate::graph)).
+/// All state changes in place, so that a step can be recorded and replayed (see
+/// [`graph`](crate::graph)).
 #[derive(Debug)]
 pub struct Adadelta {
     lr: Cell<f64>,
-    /// What a step multiplies its direction with, `[1]`: −lr, where the parameters are.
+    /// The factor of a step, −lr, as a tensor `[1]` on the parameters' device.
     factor: Tensor,
     slots: Vec<Slot>,
-    /// All slots as one, where launching something costs more than what it does: on a GPU.
+    /// All slots as one. Used on a GPU, where launching a kernel costs more than its work.
     whole: Option<Slot>,
 }
 
-/// A parameter and what the optimizer remembers of it.
+/// A parameter and its optimizer state.
 #[derive(Debug)]
 struct Slot {
     parameter: Tensor,
@@ -33,11 +35,11 @@ struct Slot {
 }
 
 impl Adadelta {
-    /// Optimizes these parameters, at least one: floats of 32 bits, all on one device. On a GPU they move into one piece of
-    /// memory.
+    /// Creates an optimizer for these parameters: at least one, all 32-bit floats on one device. On
+    /// a GPU, they are moved into one contiguous buffer.
     ///
     /// # Panics
-    /// When a parameter is of another kind.
+    /// If a parameter is of another type.
     pub fn new(parameters: Vec<Tensor>, lr: f64) -> Self {
         for parameter in &parameters {
             assert_eq!(parameter.kind(), Kind::Float, "the kind of a parameter");
@@ -82,7 +84,7 @@ impl Adadelta {
         }
     }
 
-    /// The learning rate: what multiplies each step.
+    /// The learning rate, by which each step is multiplied.
     pub fn lr(&self) -> f64 {
         self.lr.get()
     }
@@ -93,16 +95,16 @@ impl Adadelta {
         let _ = self.factor.shallow_clone().fill_(-lr);
     }
 
-    /// The derivatives of a loss by the parameters, for [`step`](Self::step).
+    /// Returns the gradients of a loss with respect to the parameters, for [`step`](Self::step).
     pub fn gradients(&self, loss: &Tensor) -> Vec<Tensor> {
         let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
         Tensor::run_backward(&[loss], &parameters, false, false)
     }
 
-    /// Moves each parameter against its gradient.
+    /// Updates each parameter from its gradient.
     ///
     /// # Panics
-    /// When there is not one gradient of each parameter's size.
+    /// If there is not exactly one gradient of each parameter's size.
     pub fn step(&self, gradients: &[Tensor]) {
         assert_eq!(
             gradients.len(),
@@ -119,7 +121,7 @@ impl Adadelta {
         });
     }
 
-    /// What it remembers, under names that are the same in each run of a program.
+    /// Returns the optimizer's state, under names that are the same in each run of a program.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let slots = self.slots.iter().enumerate();
         let both = slots.flat_map(|(number, slot)| {
@@ -144,7 +146,7 @@ impl Slot {
         }
     }
 
-    /// On the CPU, where reading and writing memory is most of the work: in one pass.
+    /// Updates a parameter on the CPU in one pass, because memory access dominates there.
     fn step(&self, gradient: &Tensor, lr: f64) {
         assert_eq!(
             gradient.size(),
@@ -171,7 +173,8 @@ impl Slot {
         );
     }
 
-    /// On a GPU: few kernels, and nothing that depends on a number of the CPU's.
+    /// Updates all parameters on a GPU with few kernels. No kernel depends on a number in the CPU's
+    /// memory, so that the step can be replayed.
     fn step_whole(&self, gradient: &Tensor, factor: &Tensor) {
         let mut parameter = self.parameter.shallow_clone();
         let (mut gradients, mut steps) =
@@ -186,7 +189,7 @@ impl Slot {
     }
 }
 
-/// All in one row.
+/// Concatenates all elements in one row.
 pub(crate) fn gather(tensors: &[Tensor]) -> Tensor {
     let flat: Vec<Tensor> = tensors
         .iter()
@@ -195,7 +198,7 @@ pub(crate) fn gather(tensors: &[Tensor]) -> Tensor {
     Tensor::cat(&flat, 0)
 }
 
-/// A step on all elements, with the widest instructions that this processor has.
+/// Updates all elements, with the widest vector instructions that this processor has.
 fn advance(
     parameter: &mut [f32],
     gradients: &mut [f32],
@@ -205,7 +208,7 @@ fn advance(
 ) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has the instructions.
+        // SAFETY: the processor supports the instructions.
         #[expect(unsafe_code, reason = "instructions that not every processor has")]
         return unsafe { advance_wide(parameter, gradients, steps, gradient, lr) };
     }
@@ -245,19 +248,20 @@ fn advance_each(
     }
 }
 
-/// The elements of floats that lie in a row on the CPU.
+/// The elements of a contiguous tensor of floats on the CPU.
 fn floats(tensor: &Tensor) -> &[f32] {
-    // SAFETY: as many floats lie there, and nobody writes to them: they are a gradient, which only a step reads.
+    // SAFETY: the tensor has this number of floats. Nothing writes to them: they are a gradient,
+    // which only a step reads.
     #[expect(unsafe_code, reason = "a tensor's memory")]
     unsafe {
         slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel())
     }
 }
 
-/// The elements of floats that lie in a row on the CPU.
+/// The elements of a contiguous tensor of floats on the CPU, mutable.
 pub(crate) fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
-    // SAFETY: as many floats lie there. Other tensors may show the same memory, but it is only used by the thread that
-    // trains, which is in here.
+    // SAFETY: the tensor has this number of floats. Other tensors may share the memory, but only
+    // the thread that trains uses it, and that thread is in this call.
     #[expect(unsafe_code, reason = "a tensor's memory")]
     unsafe {
         slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel())

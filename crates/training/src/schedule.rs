@@ -1,4 +1,4 @@
-//! `StepLR`, which tch lacks.
+//! The learning rate schedule `StepLR`, which tch lacks.
 
 use crate::optimizer::Adadelta;
 
@@ -11,7 +11,7 @@ pub struct StepLr {
 }
 
 impl StepLr {
-    /// A schedule that starts at epoch 0.
+    /// Creates a schedule that starts at epoch 0.
     pub fn new(step_size: u64, gamma: f64) -> Self {
         Self {
             step_size: step_size.max(1),
@@ -20,7 +20,7 @@ impl StepLr {
         }
     }
 
-    /// To be called at the end of an epoch.
+    /// Advances the schedule; must be called at the end of each epoch.
     pub fn step(&mut self, optimizer: &Adadelta) {
         self.epoch += 1;
         if self.epoch.is_multiple_of(self.step_size) {

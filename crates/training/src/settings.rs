@@ -1,4 +1,4 @@
-//! The settings that training programs have in common, as flags of the command line.
+//! Command-line settings that all training programs share.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 use crate::distributed::Processes;
 
-/// How to train, and what to leave behind; `#[command(flatten)]` takes it into a program's own arguments.
+/// Training and output settings; add them to a program's own arguments with `#[command(flatten)]`.
 #[derive(Args, Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -59,17 +59,18 @@ pub struct Settings {
     pub output: PathBuf,
 }
 
-/// Floating-point numbers to compute with.
+/// Floating-point format of computations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// 32 bits: the numbers of the original.
+    /// 32 bits, as in the original PyTorch example.
     Float32,
-    /// 16 bits with the range of 32: about twice as fast on processors that have instructions for it.
+    /// 16 bits with the range of 32: about twice as fast on processors that have instructions for
+    /// it.
     Bfloat16,
 }
 
 impl Display for Precision {
-    /// As on the command line.
+    /// Formats the name as on the command line.
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Float32 => "float32",
@@ -79,7 +80,7 @@ impl Display for Precision {
 }
 
 impl Precision {
-    /// The kind of tensors in it.
+    /// Returns the data type of tensors in this precision.
     pub fn kind(self) -> Kind {
         match self {
             Self::Float32 => Kind::Float,
@@ -87,8 +88,9 @@ impl Precision {
         }
     }
 
-    /// What to compute with on `device` where nobody says so. On a CPU with instructions for 16 bits they halve a lesson's
-    /// longest wait, and cost no accuracy that could be told from a seed's; on a GPU either takes seconds.
+    /// Returns the default precision on `device`. On a CPU with bfloat16 instructions, 16 bits
+    /// halve the longest wait of a lesson, and the loss of accuracy is smaller than the variation
+    /// between seeds. On a GPU both take seconds.
     pub(crate) fn usual(device: Device) -> Self {
         #[cfg(target_arch = "x86_64")]
         let is_native = is_x86_feature_detected!("avx512bf16");
@@ -103,26 +105,27 @@ impl Precision {
 }
 
 impl Settings {
-    /// Seeds what is drawn for the network's first weights.
+    /// Seeds the random initialization of the network's weights.
     pub fn seed_weights(&self) {
         tch::manual_seed(self.seed);
     }
 
-    /// Seeds what is drawn in an epoch, counted from 1: the order of the examples, and dropout. So an epoch does not
-    /// depend on those before it having been in the same process.
+    /// Seeds the random numbers of an epoch, counted from 1: the order of the examples and dropout.
+    /// An epoch therefore does not depend on whether the earlier epochs ran in the same process.
     pub fn seed_epoch(&self, epoch: i64) {
         Self::seed_with(self.seed, epoch);
     }
 
     fn seed_with(seed: i64, epoch: i64) {
-        // An odd factor: neighbouring seeds and epochs never share their numbers.
+        // An odd factor, so that neighbouring seeds and epochs never share random numbers.
         let mixed = (seed as u64).wrapping_add((epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        // Python's torch takes seeds of 63 bits, too.
+        // Limited to 63 bits, as accepted by Python's torch.
         tch::manual_seed((mixed >> 1) as i64);
     }
 
-    /// Seeds what this process draws by itself in an epoch (dropout), once the order that it has in common with the others
-    /// is drawn: the first goes on as if it were alone.
+    /// Seeds the random numbers that this process draws alone in an epoch (dropout). Must be called
+    /// after the order of the examples, which all processes share, was drawn. The first process
+    /// continues with the sequence of a single process.
     pub fn seed_process(&self, epoch: i64, processes: &Processes) {
         if !processes.is_first() {
             let seed = self
@@ -132,8 +135,9 @@ impl Settings {
         }
     }
 
-    /// What the numbers of a training depend on, for its checkpoints: names as on the command line. The precision is not
-    /// among them: weights have 32 bits with either, and the node that goes on may have another processor.
+    /// The settings on which a training's results depend, for its checkpoints; names as on the
+    /// command line. The precision is not included: weights have 32 bits with either precision, and
+    /// a training may resume on a node with another processor.
     pub fn fixed(&self) -> [(&'static str, f64); 4] {
         [
             ("batch-size", self.batch_size as f64),

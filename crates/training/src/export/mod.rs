@@ -1,15 +1,16 @@
-//! Models that others open: TorchScript for PyTorch and Triton, safetensors, ONNX, and MLflow's description.
+//! Model export: TorchScript for PyTorch and Triton, safetensors, ONNX, and MLflow's model
+//! description.
 
 pub mod mlflow;
 pub mod onnx;
 pub mod torchscript;
 pub mod triton;
 
-/// What goes into a model and comes out of it, without the dimension that counts examples. All of it is 32-bit floats.
+/// Input and output shapes of a model, without the batch dimension. All values are 32-bit floats.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface {
-    /// The shape of an example.
+    /// Shape of the input for one example.
     pub input: &'static [i64],
-    /// The shape of the answer to it.
+    /// Shape of the output for one example.
     pub output: &'static [i64],
 }

@@ -1,6 +1,6 @@
-//! ONNX files. tch cannot export one, so a network says itself of which operators it consists.
+//! ONNX export. tch cannot export ONNX, so a network describes its own operators.
 //!
-//! The messages are those of `onnx.proto`, as far as a [`Graph`] needs them.
+//! The messages are the subset of `onnx.proto` that a [`Graph`] needs.
 
 use prost::Message;
 use tch::{Device, Kind, Tensor};
@@ -8,17 +8,17 @@ use tch::{Device, Kind, Tensor};
 use super::Interface;
 use crate::error::Error;
 
-/// Of the file format; 8 belongs to these operators.
+/// Version of the file format; 8 corresponds to this operator set.
 const IR_VERSION: i64 = 8;
-/// Of the operators: of 2022, which whatever runs ONNX today knows.
+/// Version of the operator set: from 2022, supported by all current ONNX runtimes.
 const OPERATORS: i64 = 17;
 /// ONNX's number for 32-bit floats.
 const FLOAT: i32 = 1;
-/// The name of the dimension that counts examples.
+/// Name of the batch dimension.
 const BATCH: &str = "batch";
-/// What goes in.
+/// Name of the input.
 pub const INPUT: &str = "input";
-/// What comes out.
+/// Name of the output.
 pub const OUTPUT: &str = "output";
 
 /// A network of operators, from [`INPUT`] to [`OUTPUT`].
@@ -26,7 +26,7 @@ pub const OUTPUT: &str = "output";
 pub struct Graph(GraphProto);
 
 impl Graph {
-    /// One without operators.
+    /// Creates a graph without operators.
     pub fn new(name: &str, interface: Interface) -> Self {
         Self(GraphProto {
             name: name.to_owned(),
@@ -36,7 +36,7 @@ impl Graph {
         })
     }
 
-    /// Adds weights, which operators then name.
+    /// Adds weights under a name that operators can refer to.
     pub fn weights(&mut self, name: &str, weights: &Tensor) -> Result<(), Error> {
         let weights = weights.detach().to_device(Device::Cpu).to_kind(Kind::Float);
         let values = Vec::<f32>::try_from(weights.flatten(0, -1))?;
@@ -49,7 +49,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Adds an operator: its type, what it takes, what it gives, and its attributes.
+    /// Adds an operator with its type, inputs, outputs and attributes.
     pub fn operator(
         &mut self,
         kind: &str,
@@ -69,7 +69,7 @@ impl Graph {
         });
     }
 
-    /// The file's content.
+    /// Returns the content of the file.
     pub fn to_bytes(self) -> Vec<u8> {
         ModelProto {
             ir_version: IR_VERSION,
@@ -82,12 +82,12 @@ impl Graph {
     }
 }
 
-/// The value of an operator's attribute.
+/// The value of an attribute of an operator.
 #[derive(Clone, Copy, Debug)]
 pub enum Attribute {
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// Several.
+    /// Several integers.
     Ints(&'static [i64]),
 }
 

@@ -1,4 +1,5 @@
-//! A network as TorchScript, with its weights: `torch.jit.load` opens it, and so does whatever else runs TorchScript.
+//! TorchScript export of a network with its weights, for `torch.jit.load` and other TorchScript
+//! runtimes.
 
 use std::path::Path;
 
@@ -9,11 +10,11 @@ use crate::{
     file,
 };
 
-/// How far answers of the same network may be apart.
+/// Allowed difference between the outputs of the network and of the exported model.
 const TOLERANCE: f64 = 1e-4;
 
-/// Traces `forward` and writes it, with weights that must be frozen and on the CPU: they become constants. `examples`
-/// are a batch of any size.
+/// Traces `forward` and writes it with its weights, which become constants. The weights must be
+/// frozen and on the CPU. `examples` is a batch of any size.
 pub fn save(
     path: &Path,
     name: &str,
@@ -26,11 +27,11 @@ pub fn save(
         let traced = CModule::create_by_tracing(name, "forward", &first, &mut |inputs| {
             vec![forward(&inputs[0])]
         })?;
-        // libtorch gives no reason when the disk is full: it ends the whole process.
+        // libtorch aborts the whole process when the disk is full, so free space is checked first.
         file::try_room(path, bytes)?;
         traced.save(partial)?;
-        // libtorch may be silent about a write that failed; and nobody should find out later that a model is unlike
-        // the network that was tested.
+        // Reads the model back: libtorch does not always report a failed write, and a model that
+        // differs from the tested network must be detected here.
         let opened = CModule::load(partial)?;
         let difference = opened.forward_ts(&[examples])? - forward(examples);
         if difference.abs().max().double_value(&[]) <= TOLERANCE {
@@ -43,7 +44,7 @@ pub fn save(
     })
 }
 
-/// The reason of a model that cannot be used.
+/// Returns a function for `map_err` that reports an unusable model.
 pub fn unusable(path: &Path) -> impl FnOnce(tch::TchError) -> Error {
     move |error| Error::BadModel {
         path: path.to_path_buf(),

@@ -1,14 +1,15 @@
-//! A folder that Triton, NVIDIA's inference server, serves models from.
+//! Export to a model repository of Triton, NVIDIA's inference server.
 
 use std::{fs, path::Path};
 
 use super::Interface;
 use crate::{error::Error, file};
 
-/// Examples that Triton may put together into one batch.
+/// Maximum number of examples that Triton combines into one batch.
 const MAX_BATCH_SIZE: i64 = 64;
 
-/// Puts the TorchScript file `script` into the model repository `folder`, as version 1 of the model `name`.
+/// Adds the TorchScript file `script` to the model repository `folder`, as version 1 of the model
+/// `name`.
 pub fn save(folder: &Path, name: &str, script: &Path, interface: Interface) -> Result<(), Error> {
     let model = folder.join(name);
     let version = model.join("1");
@@ -19,11 +20,12 @@ pub fn save(folder: &Path, name: &str, script: &Path, interface: Interface) -> R
             .map(drop)
             .map_err(Error::write(&copy))
     })?;
-    // Last, because Triton takes a folder with it for a complete model.
+    // Written last, because Triton considers a folder that contains this file a complete model.
     file::write_bytes(&model.join("config.pbtxt"), config(name, interface))
 }
 
-/// TorchScript does not name its inputs and outputs, so Triton wants names with a number.
+/// Returns `config.pbtxt`. TorchScript inputs and outputs have no names, so Triton requires names
+/// that end in an index.
 fn config(name: &str, interface: Interface) -> String {
     let Interface { input, output } = interface;
     format!(

@@ -1,7 +1,8 @@
-//! A step of training that a GPU repeats by itself.
+//! CUDA graphs: a recorded training step that the GPU replays.
 //!
-//! With small pictures, a GPU is done with a batch sooner than its kernels are launched one by one: some seventy of them,
-//! forwards, backwards and the optimizer's. CUDA can record what a step launches and replay it all at once.
+//! With small images, the GPU finishes a batch before all of its kernels are launched one by one:
+//! about seventy for the forward pass, the backward pass and the optimizer. A CUDA graph records
+//! the launches of a step and replays them all at once.
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -19,13 +20,14 @@ use tch::Tensor;
 
 use crate::{device::Compute, error::Error, library::function};
 
-/// `graph.cpp`, compiled; empty where it could not be.
+/// The compiled `graph.cpp`; empty if it could not be compiled.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/graph.so"));
 
-/// Steps that run before one is recorded: in the first ones, CUDA's libraries choose their kernels and take memory.
+/// Number of steps before one is recorded. During the first steps, CUDA's libraries choose their
+/// kernels and allocate memory.
 const WARM_UP: u32 = 3;
 
-/// What of `graph.cpp` is called. All of it says what went wrong, or nothing.
+/// The functions of `graph.cpp`. Each returns an error message or null.
 #[derive(Debug)]
 struct Functions {
     stream: unsafe extern "C" fn(*mut *mut c_void) -> *const c_char,
@@ -37,8 +39,8 @@ struct Functions {
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// Makes recording what is launched on a GPU possible in this thread, which must be the one that trains; or says why it is
-/// not. CUDA must be loaded, and no tensor be on the GPU yet.
+/// Prepares recording on a GPU in this thread, which must be the one that trains; returns the
+/// reason if recording is not possible. CUDA must be loaded, and no tensor may be on the GPU yet.
 pub(crate) fn prepare(gpu: usize) -> Result<(), String> {
     if LIBRARY.is_empty() {
         return Err("this program was built without CUDA's headers".to_owned());
@@ -58,16 +60,16 @@ pub(crate) fn prepare(gpu: usize) -> Result<(), String> {
         };
         (enter, functions)
     };
-    // Its functions are called until the process ends.
+    // Leaked, because its functions are called until the process ends.
     std::mem::forget(library);
-    // SAFETY: it catches what C++ throws.
+    // SAFETY: the function catches C++ exceptions.
     #[expect(unsafe_code, reason = "a call of C++")]
     said(unsafe { enter(gpu as c_int) })?;
     FUNCTIONS.get_or_init(|| functions);
     Ok(())
 }
 
-/// The CUDA stream that this thread launches on, once [`prepare`] has been called.
+/// Returns the CUDA stream on which this thread launches kernels. [`prepare`] must be called first.
 pub(crate) fn stream() -> Result<*mut c_void, String> {
     let functions = FUNCTIONS.get().ok_or("no stream was entered")?;
     let mut stream = ptr::null_mut();
@@ -77,32 +79,32 @@ pub(crate) fn stream() -> Result<*mut c_void, String> {
     Ok(stream)
 }
 
-/// Links the library to the CUDA that is loaded.
+/// Loads the library, which links to the loaded CUDA.
 fn load() -> Result<Library, Box<dyn std::error::Error>> {
-    // The dynamic linker reads files only; this one has no name, and goes with the process.
+    // The dynamic linker only reads files. This file has no name and disappears with the process.
     let file = fs::memfd_create("training-graph", MemfdFlags::CLOEXEC)?;
     let mut rest = LIBRARY;
     while !rest.is_empty() {
         rest = &rest[io::write(&file, rest)?..];
     }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: nothing in it runs before it is called.
+    // SAFETY: no code of the library runs before one of its functions is called.
     #[expect(unsafe_code, reason = "loading a library may run its initialisers")]
     Ok(unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }?)
 }
 
-/// What `graph.cpp` said.
+/// Converts an error message of `graph.cpp` to a result.
 fn said(problem: *const c_char) -> Result<(), String> {
     if problem.is_null() {
         return Ok(());
     }
-    // SAFETY: it is a string that ends in NUL, and lives until the next call.
+    // SAFETY: the string ends in NUL and is valid until the next call.
     #[expect(unsafe_code, reason = "a string of C++")]
     let text = unsafe { CStr::from_ptr(problem) };
     Err(text.to_string_lossy().into_owned())
 }
 
-/// A step's kernels as the GPU repeats them, on the tensors that they were recorded with.
+/// The recorded kernels of a step. They use the tensors with which they were recorded.
 #[derive(Debug)]
 struct Graph {
     functions: &'static Functions,
@@ -110,7 +112,7 @@ struct Graph {
 }
 
 impl Graph {
-    /// Records what `step` launches, without running it.
+    /// Records the kernels that `step` launches, without running them.
     fn record(
         functions: &'static Functions,
         step: impl FnOnce() -> Result<Tensor, Error>,
@@ -138,17 +140,20 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: nobody else has this pointer. What goes wrong here concerns nobody any more.
+        // SAFETY: nothing else has this pointer. The error is ignored, because the graph is not
+        // used again.
         #[expect(unsafe_code, reason = "a call of C++")]
         let _ = unsafe { (self.functions.free)(self.graph.as_ptr()) };
     }
 }
 
-/// A step of training, as PyTorch's graphed callables: launched kernel by kernel at first and for batches of an odd size,
-/// replayed otherwise. On the CPU it is just called.
+/// A training step with the semantics of PyTorch's graphed callables: the first steps and batches
+/// of another size are launched kernel by kernel, all others are replayed. On the CPU, the step is
+/// only called.
 ///
-/// The step gets the numbers of a batch's examples and returns its loss. All else that it reads must be tensors that stay
-/// where they are: whatever changes from step to step (weights, the optimizer's memory, the learning rate) changes in place.
+/// The step gets the indices of a batch's examples and returns its loss. All other tensors that it
+/// reads must stay at the same address: values that change between steps (weights, the optimizer's
+/// state, the learning rate) must change in place.
 #[derive(Debug)]
 pub struct GraphedStep<F> {
     step: F,
@@ -158,21 +163,22 @@ pub struct GraphedStep<F> {
 
 #[derive(Debug)]
 enum State {
-    /// It is called each time.
+    /// Each run calls the step.
     Called,
-    /// So many more steps are called before one is recorded.
+    /// The number of steps to call before one is recorded.
     WarmingUp(&'static Functions, u32),
     Recorded {
         graph: Graph,
-        /// Where the graph finds the batch.
+        /// The tensor from which the graph reads the batch's indices.
         chosen: Tensor,
-        /// Where it leaves the loss.
+        /// The tensor to which the graph writes the loss.
         loss: Tensor,
     },
 }
 
 impl<F: Fn(&Tensor) -> Result<Tensor, Error>> GraphedStep<F> {
-    /// A step for batches that are `batch_size` examples, but for the last of an epoch.
+    /// Creates a step for batches of `batch_size` examples; only the last batch of an epoch may
+    /// differ.
     pub fn new(compute: &Compute, batch_size: i64, step: F) -> Self {
         let state = match FUNCTIONS.get() {
             Some(functions) if compute.records_steps() => State::WarmingUp(functions, WARM_UP),
@@ -185,8 +191,9 @@ impl<F: Fn(&Tensor) -> Result<Tensor, Error>> GraphedStep<F> {
         }
     }
 
-    /// Does a step with these examples, `[n]`, and returns its loss. On a GPU the loss changes with the next step: copy it
-    /// to keep it, read it only when it is needed (reading waits for the GPU).
+    /// Runs a step with these examples, `[n]`, and returns its loss. On a GPU, the next step
+    /// overwrites the loss: copy it to keep it. Reading it waits for the GPU, so read it only when
+    /// it is needed.
     pub fn run(&mut self, chosen: &Tensor) -> Result<Tensor, Error> {
         if chosen.size() != [self.batch_size] {
             return (self.step)(chosen);
