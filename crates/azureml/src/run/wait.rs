@@ -92,7 +92,7 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
         let ended = details.status.ends_streaming();
         moved |= match &mut trials {
             Some(trials) => shown.update_sweep(run, &details, trials, ended).await,
-            None => shown.update(run, &details, ended).await,
+            None => shown.update(run, &details).await,
         };
         if let Some(view) = &mut view {
             view.update(run, trials.as_mut(), ended).await;
@@ -117,6 +117,27 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
         raise(run, &details, &wire).await?;
     }
     Ok(details)
+}
+
+/// How much of the logs one look at them reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The next part.
+    Part,
+    /// Everything written so far: the command has ended, and its last line is printed before the next status.
+    Written,
+    /// Everything, with retries: the run has ended, and no later look reads what this one misses.
+    Final,
+}
+
+impl Extent {
+    fn at(status: JobStatus) -> Self {
+        match status {
+            JobStatus::Finalizing => Self::Written,
+            status if status.ends_streaming() => Self::Final,
+            _ => Self::Part,
+        }
+    }
 }
 
 /// What has been printed so far.
@@ -155,11 +176,11 @@ impl Shown {
     }
 
     /// Prints what is new; says whether there was anything.
-    async fn update(&mut self, run: &Run, details: &run_history::RunDetails, ended: bool) -> bool {
+    async fn update(&mut self, run: &Run, details: &run_history::RunDetails) -> bool {
         self.remember(details);
         // The log belongs between the start and the end of the command.
         let before = self.statuses(|status| !is_after_running(status));
-        let log = self.logs(run, details, ended).await;
+        let log = self.logs(run, details, Extent::at(details.status)).await;
         let after = self.statuses(|_| true);
         before || log || after
     }
@@ -185,7 +206,7 @@ impl Shown {
 
     /// Prints what is new in the logs of a run that has not ended; says whether there was anything.
     async fn follow(&mut self, run: &Run, details: &run_history::RunDetails) -> bool {
-        self.logs(run, details, false).await
+        self.logs(run, details, Extent::Part).await
     }
 
     /// Takes in the path of statuses; where the service does not tell it, as it is seen from here.
@@ -226,7 +247,7 @@ impl Shown {
         any
     }
 
-    async fn logs(&mut self, run: &Run, details: &run_history::RunDetails, ended: bool) -> bool {
+    async fn logs(&mut self, run: &Run, details: &run_history::RunDetails, extent: Extent) -> bool {
         if !self.enabled || !has_begun(details.status) {
             return false;
         }
@@ -235,7 +256,7 @@ impl Shown {
         let mut any = false;
         let mut left: Vec<(&String, &String)> = logs().collect();
         // At the end nothing may be missed: what could not be read is tried a few times more.
-        let mut tries = if ended { 5 } else { 1 };
+        let mut tries = if extent == Extent::Final { 5 } else { 1 };
         // A log that goes on growing after the end is not followed for ever.
         let mut parts = 0;
         while !left.is_empty() && parts < PARTS {
@@ -267,7 +288,7 @@ impl Shown {
                 // A log that is read while it grows has its next part at the next look.
                 if read
                     .as_ref()
-                    .map_or(true, |bytes| ended && !bytes.is_empty())
+                    .map_or(true, |bytes| extent != Extent::Part && !bytes.is_empty())
                 {
                     again.push((name, url));
                 }
@@ -283,7 +304,7 @@ impl Shown {
                 tokio::time::sleep(LOGS).await;
             }
         }
-        if ended {
+        if extent == Extent::Final {
             for (name, _) in logs() {
                 let rest = self.tails.get_mut(name).map(Tail::finish);
                 any |= self.log(name, are_many, &rest.unwrap_or_default());
