@@ -30,21 +30,26 @@ impl Selection {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Main, Self::Training];
 
+    /// The arguments of cargo that select them.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Main => &[
+                "--workspace",
+                "--exclude",
+                "train-model",
+                "--exclude",
+                "training",
+            ],
+            Self::Training => &["--package", "train-model", "--package", "training"],
+        }
+    }
+
     /// `cargo {subcommand} --release` for these packages.
     pub fn cargo(self, subcommand: &str) -> Command {
         let mut cargo = process::cargo();
         cargo
             .args([subcommand, "--release"])
-            .args(match self {
-                Self::Main => &[
-                    "--workspace",
-                    "--exclude",
-                    "train-model",
-                    "--exclude",
-                    "training",
-                ][..],
-                Self::Training => &["--package", "train-model", "--package", "training"],
-            })
+            .args(self.packages())
             // Cargo says how far it is although it does not write to a terminal.
             .env("CARGO_TERM_PROGRESS_WHEN", "always")
             .env("CARGO_TERM_PROGRESS_WIDTH", "80")
@@ -167,4 +172,49 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         list(&entry.map_err(Error::io("read", path))?.path(), files)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The features that each package is built with, over dependencies of these kinds.
+    fn features(selection: Selection, kinds: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut cargo = process::cargo();
+        cargo
+            .arg("tree")
+            .args(selection.packages())
+            .args(["--edges", kinds, "--prefix", "none"])
+            .args(["--format", "{p} [{f}]"])
+            .current_dir(place::root());
+        let output = cargo.output().expect("cargo starts");
+        assert!(output.status.success(), "{output:?}");
+        let mut packages: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        // An empty line separates the trees of the selected packages.
+        for line in printed.lines().filter(|line| !line.is_empty()) {
+            let (package, features) = line.split_once(" [").expect("a package and its features");
+            let features = features.split_once(']').expect("the end of the features").0;
+            packages
+                .entry(package.to_owned())
+                .or_default()
+                .insert(features.to_owned());
+        }
+        packages
+    }
+
+    #[test]
+    fn tests_add_no_features_to_what_programs_are_built_with() {
+        for selection in Selection::ALL {
+            let with_tests = features(selection, "normal,build,dev");
+            for (package, features) in features(selection, "normal,build") {
+                let tested = &with_tests[&package];
+                assert!(
+                    features.is_subset(tested),
+                    "{package} is built twice: with {features:?} for programs and {tested:?} for tests"
+                );
+            }
+        }
+    }
 }
