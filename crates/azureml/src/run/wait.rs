@@ -1,4 +1,4 @@
-//! Waits for a run, shows its statuses in order, and streams its log.
+//! Waits for a run, prints its statuses in order, and streams its log.
 
 use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_log, last_lines, rank};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How to wait for a run.
+/// Options for the wait.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitOptions {
     /// Whether to print the statuses and the log.
@@ -34,18 +34,19 @@ impl Default for WaitOptions {
     }
 }
 
-/// The lines of the log that go into an error.
+/// The lines of the log that an error contains.
 const LAST_LINES: usize = 12;
-/// The part of the log that they are looked for in.
+/// The bytes at the end of the log in which these lines are searched.
 const LAST_BYTES: u64 = 16 << 10;
 
-/// The most parts of a log that are read at one look: 16 GiB.
+/// The most ranges of a log that are read in one poll: 16 GiB.
 const PARTS: usize = 4096;
 
-/// Between two looks at the logs: what is written is to be seen at once, and the store minds it less than the service does.
+/// The polling interval of logs. It is short, because output should appear immediately and the blob
+/// store allows more requests than the service.
 const LOGS: Duration = Duration::from_millis(300);
 
-/// Between two looks at the run: short while something moves, longer while nothing does.
+/// The polling interval of the run: short after a change, longer without changes.
 struct Pace {
     least: Duration,
     most: Duration,
@@ -54,7 +55,8 @@ struct Pace {
 
 impl Pace {
     fn new(is_local: bool) -> Self {
-        // A local workspace is asked often: it costs nothing. Azure's are asked as often as their own pages ask.
+        // The local workspace is polled often at no cost. Azure is polled as often as Studio polls
+        // it.
         let (least, most) = if is_local { (100, 500) } else { (1000, 5000) };
         Self {
             least: Duration::from_millis(least),
@@ -73,7 +75,7 @@ impl Pace {
     }
 }
 
-/// Waits until the run has ended, and gives its details.
+/// Waits until the run has ended and returns its details.
 ///
 /// Dropping the future is safe at any point: the run goes on.
 pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
@@ -119,14 +121,16 @@ pub async fn wait(run: &Run, options: WaitOptions) -> Result<RunDetails> {
     Ok(details)
 }
 
-/// How much of the logs one look at them reads.
+/// The part of the logs that one poll reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// The next part.
+    /// The next range.
     Part,
-    /// Everything written so far: the command has ended, and its last line is printed before the next status.
+    /// Everything written so far: the command has ended, and its last line is printed before the
+    /// next status.
     Written,
-    /// Everything, with retries: the run has ended, and no later look reads what this one misses.
+    /// Everything, with retries: the run has ended, and no later poll reads content that this one
+    /// misses.
     Final,
 }
 
@@ -140,17 +144,17 @@ impl Extent {
     }
 }
 
-/// What has been printed so far.
+/// The printed output so far.
 struct Shown {
     enabled: bool,
     history: Vec<StatusChange>,
     printed: usize,
     tails: BTreeMap<String, Tail>,
-    /// The log whose lines stand last.
+    /// The log of the last printed lines.
     current: Option<String>,
-    /// The process whose line stands last, of several.
+    /// The rank of the process of the last line, with several processes.
     speaker: Option<u32>,
-    /// Whether the last line has its end.
+    /// Whether the last line is complete.
     at_start: bool,
 }
 
@@ -175,17 +179,18 @@ impl Shown {
         ));
     }
 
-    /// Prints what is new; says whether there was anything.
+    /// Prints new output; returns whether there was any.
     async fn update(&mut self, run: &Run, details: &run_history::RunDetails) -> bool {
         self.remember(details);
-        // The log belongs between the start and the end of the command.
+        // The log is printed between the statuses before and after the command.
         let before = self.statuses(|status| !is_after_running(status));
         let log = self.logs(run, details, Extent::at(details.status)).await;
         let after = self.statuses(|_| true);
         before || log || after
     }
 
-    /// As [`update`](Self::update), for a sweep: where a job has its log, it has what becomes of its trials.
+    /// Like [`update`](Self::update), for a sweep: prints the changes of its trials in place of a
+    /// log.
     async fn update_sweep(
         &mut self,
         run: &Run,
@@ -204,12 +209,13 @@ impl Shown {
         before || moved || after
     }
 
-    /// Prints what is new in the logs of a run that has not ended; says whether there was anything.
+    /// Prints new log output of a run that has not ended; returns whether there was any.
     async fn follow(&mut self, run: &Run, details: &run_history::RunDetails) -> bool {
         self.logs(run, details, Extent::Part).await
     }
 
-    /// Takes in the path of statuses; where the service does not tell it, as it is seen from here.
+    /// Updates the status history. If the service does not report one, it is recorded from the
+    /// polls.
     fn remember(&mut self, details: &run_history::RunDetails) {
         let told = RunDetails::from(details).status_history;
         if told.len() > self.history.len() {
@@ -255,9 +261,9 @@ impl Shown {
         let are_many = logs().count() > 1;
         let mut any = false;
         let mut left: Vec<(&String, &String)> = logs().collect();
-        // At the end nothing may be missed: what could not be read is tried a few times more.
+        // After the end, the log must be complete: a failed read is repeated a few times.
         let mut tries = if extent == Extent::Final { 5 } else { 1 };
-        // A log that goes on growing after the end is not followed for ever.
+        // A log that grows after the end is not followed without limit.
         let mut parts = 0;
         while !left.is_empty() && parts < PARTS {
             parts += 1;
@@ -266,7 +272,7 @@ impl Shown {
                 .map(|(name, _)| self.tails.remove(*name).unwrap_or_default())
                 .collect();
             let reads = left.iter().zip(&mut tails).map(|((_, url), tail)| {
-                // Once: what cannot be read now is read at the next look.
+                // A single try: a failed read is repeated in the next poll.
                 tail.read(
                     run.workspace().client(),
                     Retry::once("reading the log"),
@@ -285,7 +291,7 @@ impl Shown {
                     };
                     any |= self.log(name, are_many, &text);
                 }
-                // A log that is read while it grows has its next part at the next look.
+                // The next part of a growing log is read in the next poll.
                 if read
                     .as_ref()
                     .map_or(true, |bytes| extent != Extent::Part && !bytes.is_empty())
@@ -313,7 +319,8 @@ impl Shown {
         any
     }
 
-    /// Prints what is new in a log; says whether there was anything. Of several, each line tells whose it is.
+    /// Prints new output of a log; returns whether there was any. With several logs, each line has
+    /// the rank of its process.
     fn log(&mut self, name: &str, is_one_of_many: bool, text: &str) -> bool {
         if text.is_empty() {
             return false;
@@ -344,7 +351,7 @@ impl Shown {
             self.speaker = Some(rank);
         }
         for line in text.split_inclusive(['\n', '\r']) {
-            // The second half of a line's end on Windows is no line.
+            // A newline after a carriage return is the end of a Windows line, not a line.
             if self.at_start && line != "\n" {
                 self.print(&format!("[rank {rank}] "));
             }
@@ -383,22 +390,22 @@ impl Shown {
         }
         self.at_start = text.ends_with(['\n', '\r']);
         print!("{text}");
-        // Where stdout is closed nobody wants to see it.
+        // If stdout is closed, the output has no reader.
         let _ = std::io::stdout().flush();
     }
 }
 
-/// Between two questions for metrics.
+/// The polling interval of metrics.
 pub(super) fn pause(run: &Run) -> Duration {
     Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 })
 }
 
-/// In a notebook: the run's card above its log, with its metrics as they come.
+/// In a notebook: the card of the run above its log, with live metrics.
 struct View {
     live: Live,
     status: JobStatus,
     metrics: Metrics,
-    /// When the metrics were last asked for.
+    /// The time of the last request for metrics.
     asked: Instant,
     pause: Duration,
 }
@@ -428,7 +435,7 @@ impl View {
             return;
         }
         if ended || self.asked.elapsed() > self.pause {
-            // A chart is a help; the wait goes on without it.
+            // The charts are optional: the wait goes on without them.
             if let Ok(metrics) = run.metrics().await
                 && metrics != self.metrics
             {
@@ -445,7 +452,8 @@ impl View {
     }
 }
 
-/// Whether the command may have begun: a log that is there a moment earlier waits for the word of it.
+/// Whether the command may have started. An earlier log is printed after the status reports the
+/// start.
 fn has_begun(status: JobStatus) -> bool {
     !matches!(
         status,
@@ -461,7 +469,7 @@ fn is_after_running(status: JobStatus) -> bool {
     matches!(status, JobStatus::Finalizing | JobStatus::CancelRequested) || status.ends_streaming()
 }
 
-/// A status with its time; the longest one still has a space behind it.
+/// A status with its time; even the longest status is followed by a space.
 fn status_line(status: JobStatus, elapsed: Duration) -> String {
     format!("{status:<11} {}\n", after(elapsed))
 }
@@ -478,7 +486,7 @@ fn failed(run_id: &str, reason: &str, log: &str) -> Error {
     } else {
         last_lines(log, LAST_LINES)
     };
-    // What names only the log is worth less than what the program says itself.
+    // A hint that refers only to the log is replaced by the hint that the program printed.
     let hint = hint
         .filter(|hint| !hint.starts_with("see user_logs/"))
         .or_else(|| {
@@ -496,7 +504,7 @@ fn failed(run_id: &str, reason: &str, log: &str) -> Error {
     }
 }
 
-/// The error of a run that did not end well.
+/// The error of a run that failed or was canceled.
 async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) -> Result<()> {
     match details.status {
         JobStatus::Canceled => Err(Error::RunCanceled {
@@ -505,7 +513,7 @@ async fn raise(run: &Run, details: &RunDetails, wire: &run_history::RunDetails) 
         JobStatus::Failed | JobStatus::NotResponding => {
             let ended = format!("it ended as {}", details.status);
             let reason = details.error.as_deref().unwrap_or(&ended);
-            // Without its log the reason is still worth to be told.
+            // Without the log, the reason is still useful.
             let log = run.log_ends(wire, LAST_BYTES).await;
             Err(failed(run.id(), reason, &log))
         }
