@@ -2,49 +2,50 @@
 
 use std::path::PathBuf;
 
-/// What is logged, in the syntax of `tracing_subscriber::EnvFilter`; `info` of the kernel's own parts when unset.
+/// The log filter, in the syntax of `tracing_subscriber::EnvFilter`; when unset, `info` for the
+/// kernel's own crates.
 pub const LOG: &str = "AZUREML_KERNEL_LOG";
 
-/// Set by Jupyter: the process without which the kernel ends.
+/// Set by Jupyter: the process whose end also ends the kernel.
 pub const PARENT_PID: &str = "JPY_PARENT_PID";
 
-/// Where state (logs, history) is kept; `~/.local/state` when unset.
+/// The folder for state (logs, history); `~/.local/state` when unset.
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 
-/// Where the user's data is kept; `~/.local/share` when unset.
+/// The folder for the user's data; `~/.local/share` when unset.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 
-/// Where Jupyter keeps the user's kernels, when it is not the default.
+/// The folder of Jupyter's user data, if it is not the default.
 pub const JUPYTER_DATA_DIR: &str = "JUPYTER_DATA_DIR";
 
-/// Further folders in which Jupyter looks for kernels.
+/// Additional folders that Jupyter searches for kernels.
 pub const JUPYTER_PATH: &str = "JUPYTER_PATH";
 
-/// The virtual environment that is active.
+/// The active virtual environment.
 pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
 
-/// The conda environment that is active.
+/// The active conda environment.
 pub const CONDA_PREFIX: &str = "CONDA_PREFIX";
 
-/// The sources of the standard library, when they are not a part of the toolchain.
+/// The sources of the standard library, if they are not part of the toolchain.
 pub const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 
-/// The toolchain that rustup's proxies run, when it is not the default one.
+/// The toolchain that rustup's proxies run, if it is not the default one.
 pub const RUSTUP_TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
-/// Where rustup keeps toolchains; `~/.rustup` when unset.
+/// The folder of rustup's toolchains; `~/.rustup` when unset.
 pub const RUSTUP_HOME: &str = "RUSTUP_HOME";
 
-/// Where cargo and rustup live; `~/.cargo` when unset.
+/// The folder of cargo and rustup; `~/.cargo` when unset.
 pub const CARGO_HOME: &str = "CARGO_HOME";
 
-/// Turns colours off when set, see <https://no-color.org>.
+/// Disables colours when set, see <https://no-color.org>.
 pub const NO_COLOR: &str = "NO_COLOR";
 
-/// Where libraries that are built ahead are kept; `azureml-kernel` in the user's cache when unset.
+/// The folder of prebuilt libraries; `azureml-kernel` in the user's cache when unset.
 pub const CACHE: &str = azureml_kernel_helpers::env::CACHE;
 
-/// The folder in a variable; `None` when it is unset, empty or relative.
+/// Returns the folder in a variable; `None` when it is unset, empty or relative.
 pub fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable)
         .map(PathBuf::from)
@@ -56,8 +57,8 @@ pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|path| path.is_absolute())
 }
 
-/// Where the kernel keeps its logs and its history; one temporary folder for each user when there is no
-/// home. Whoever uses it checks that it is the user's own.
+/// Returns the folder of the kernel's logs and history. Without a home folder it is a temporary
+/// folder for each user; the caller must check that it belongs to the user.
 pub fn state_folder() -> PathBuf {
     folder(XDG_STATE_HOME)
         .or_else(|| home().map(|home| home.join(".local/state")))

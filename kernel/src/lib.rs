@@ -1,13 +1,15 @@
-//! A Jupyter kernel for Rust: the Jupyter protocol in front of an evaluator.
+//! A Jupyter kernel for Rust: the Jupyter messaging protocol in front of an evaluator.
 //!
-//! - [`zmtp`] is `ZeroMQ`'s wire, with limits for those who do not know the key.
-//! - [`protocol`] is Jupyter's wire on it: messages, signatures, the five sockets.
-//! - [`server`] gives messages their meaning and drives the evaluator, which it knows only as
+//! - [`zmtp`] implements the wire protocol of `ZeroMQ`, with limits for peers that do not know the
+//!   key.
+//! - [`protocol`] implements Jupyter's wire protocol on top: messages, signatures, the five
+//!   sockets.
+//! - [`server`] handles the messages and drives the evaluator through the trait
 //!   [`Evaluator`](azureml_kernel_evaluator::Evaluator).
-//! - [`kernelspec`] is what Jupyter finds on disk.
-//! - [`cli`] holds the commands of the binary.
+//! - [`kernelspec`] installs the files that Jupyter reads from disk.
+//! - [`cli`] contains the commands of the binary.
 //!
-//! The library exists for the binary and for the tests; it promises nothing to others.
+//! The library exists for the binary and for the tests; it has no stable API.
 
 pub mod cli;
 pub mod env;

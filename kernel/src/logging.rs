@@ -1,4 +1,5 @@
-//! The log file of a kernel. Nothing is ever logged to the terminal, where a notebook server talks, or into a cell.
+//! The log file of a kernel. Nothing is logged to the terminal, which belongs to the notebook
+//! server, or to a cell.
 
 mod limit;
 
@@ -12,18 +13,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::env;
 use limit::{Limit, Log};
 
-/// The log files that are kept.
+/// Number of log files that are kept.
 const KEPT: usize = 20;
 
-/// What is logged when nobody asks for more. The libraries around the compiler are talkative.
+/// The default log filter. The libraries around the compiler log much at `info`.
 const DEFAULT_FILTER: &str = "warn,azureml_kernel=info,azureml_kernel_evaluator=info";
 
-/// The folder of the log files.
+/// Returns the folder of the log files.
 pub fn folder() -> PathBuf {
     env::state_folder().join("logs")
 }
 
-/// Starts logging into a file of this process and sends panics there too; returns the file.
+/// Starts logging to a file of this process, including panics; returns the file.
 pub fn start() -> std::io::Result<PathBuf> {
     let folder = folder();
     own::folder(&env::state_folder())?;
@@ -37,7 +38,7 @@ pub fn start() -> std::io::Result<PathBuf> {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(log.clone());
-    // Fails only when logging was started before, which is as good.
+    // Fails only when logging was already started, which is fine.
     let _ = tracing_subscriber::registry()
         .with(filter)
         .with(Limit::new(log))
@@ -49,7 +50,7 @@ pub fn start() -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The log files, newest first.
+/// Returns the log files, newest first.
 pub fn files() -> Vec<PathBuf> {
     list(&folder())
 }
@@ -72,7 +73,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
 
 fn prune(folder: &Path) {
     for old in list(folder).into_iter().skip(KEPT - 1) {
-        // Another kernel may have done it.
+        // Another kernel may have removed it already.
         let _ = std::fs::remove_file(old);
     }
 }

@@ -1,4 +1,4 @@
-//! The Rust toolchain of this machine: what is there, what is missing, and how to get it.
+//! Detection of this machine's Rust toolchain, with hints for missing parts.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,32 +11,32 @@ use azureml_kernel_evaluator::toolchain::Toolchain;
 
 use crate::env;
 
-/// How to get Rust.
+/// The hint for installing Rust.
 pub const RUST_HINT: &str =
     "install Rust from https://rustup.rs and restart Jupyter, so that it sees the new PATH";
 
-/// How to get the sources of the standard library.
+/// Returns the hint for installing the sources of the standard library.
 pub fn rust_src_hint() -> &'static str {
     rust_src::HINT.trim_start_matches("hint: ")
 }
 
-/// How to get a linker.
+/// The hint for installing a linker.
 pub const LINKER_HINT: &str = "install a C compiler: `apt install build-essential`, `dnf install gcc`, or `xcode-select --install` on macOS";
 
-/// The first executable file with this name on PATH.
+/// Returns the first executable file with this name on PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| is_executable(path))
 }
 
-/// Whether a file exists and may be run.
+/// Whether a file exists and is executable.
 pub fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// What `program --version` says, in one line; `None` when it cannot be run.
+/// Returns the output of `program --version` as one line; `None` when it cannot be run.
 pub fn version_line(program: &str) -> Option<String> {
     let output = Command::new(program)
         .arg("--version")
@@ -48,20 +48,21 @@ pub fn version_line(program: &str) -> Option<String> {
     text.lines().next().map(|line| line.trim().to_owned())
 }
 
-/// The version of the Rust that compiles cells, such as `1.95.0`.
+/// Returns the version of the Rust toolchain that compiles cells, such as `1.95.0`.
 pub fn rust_version() -> Option<String> {
     let toolchain = Toolchain::find().ok()?;
     let version = toolchain.short_version().split(' ').nth(1)?;
     Some(version.to_owned())
 }
 
-/// Where the sources of the standard library are; completion and documentation need them, and `evcxr` to know the types of variables.
+/// Returns the folder of the standard library's sources. Completion, documentation and the types of
+/// variables (in `evcxr`) need them.
 pub fn rust_src() -> Option<PathBuf> {
     let toolchain = Toolchain::find().ok()?;
     RustSrc::find(&toolchain).path().map(Path::to_owned)
 }
 
-/// Links an empty library, as each cell does. The error is what the compiler said.
+/// Links an empty library, as each cell does. The error is the compiler's output.
 pub fn try_linking() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut compiler = Command::new("rustc")
@@ -96,9 +97,10 @@ pub fn try_linking() -> Result<(), String> {
     Err(line.unwrap_or("rustc failed").to_owned())
 }
 
-/// PATH with the folder of cargo and rustc at its end; `None` when they are on it already, or nowhere.
+/// Returns PATH with the folder of cargo and rustc appended; `None` when both are already on PATH
+/// or cannot be found.
 ///
-/// Jupyter is often started from where the shell's profile, which puts that folder on PATH, was not read.
+/// Jupyter is often started without the shell's profile, which adds that folder to PATH.
 pub fn completed_path() -> Option<OsString> {
     if find("cargo").is_some() && find("rustc").is_some() {
         return None;

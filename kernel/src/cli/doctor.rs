@@ -1,4 +1,4 @@
-//! `azureml-kernel doctor`: checks what the kernel needs.
+//! `azureml-kernel doctor`: checks the prerequisites of the kernel.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use super::{helpers, trial};
 use crate::kernelspec::{DISPLAY_NAME, NAME, folder, locations};
 use crate::{env, logging, toolchain};
 
-/// What a check found.
+/// The result of a check.
 enum Finding {
-    /// All is well; what was found.
+    /// The check passed; describes what was found.
     Good(String),
-    /// Something is missing: what, and the way out.
+    /// A prerequisite is missing; the message and the hint.
     Missing(String, String),
 }
 
@@ -25,10 +25,10 @@ use Finding::{Good, Missing};
 /// A check and its name.
 type Check = (&'static str, fn() -> Finding);
 
-/// How to get what `install` brings.
+/// The hint for prerequisites that `install` provides.
 const INSTALL: &str = "run `azureml-kernel install`";
 
-/// Prints a line per check; fails when something that is needed is missing.
+/// Prints one line per check; fails when a prerequisite is missing.
 pub fn run() -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
     let checks: [Check; 10] = [
@@ -133,7 +133,7 @@ fn jupyter() -> Finding {
     }
 }
 
-/// The installed kernelspec that Jupyter uses, and its folder.
+/// Returns the installed kernelspec that Jupyter uses, and its folder.
 fn installed() -> Option<(JupyterKernelspec, PathBuf)> {
     locations::all_kernels_folders()
         .iter()
@@ -231,7 +231,7 @@ fn cell() -> Finding {
     }
 }
 
-/// What went wrong, in one line, and the way out.
+/// Splits a message into its first line and its hint.
 fn split_hint(text: &str) -> (&str, Option<&str>) {
     let what = text.lines().next().unwrap_or_default();
     (

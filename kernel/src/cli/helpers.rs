@@ -1,4 +1,4 @@
-//! The crates that cells use without `:dep`: which ones, building them ahead, and removing what was built.
+//! The prebuilt crates that cells use without `:dep`: their list, build and removal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
@@ -14,13 +14,14 @@ use crate::kernelspec::folder;
 /// The crates of this repository that every cell may use.
 const OWN_CRATES: [&str; 2] = ["crates/azureml", "crates/notebook"];
 
-/// The file beside finished crates that lists the kernelspecs which use them, a line each.
+/// The file in a prebuilt set that lists the kernelspecs which use it, one per line.
 const USERS: &str = "used-by";
 
-/// The widest line of progress on a terminal.
+/// Maximum width of a progress line on a terminal, in characters.
 const WIDTH: usize = 78;
 
-/// Builds this repository's crates and `further` ones; returns the variables by which kernels find them.
+/// Builds this repository's crates and `further` ones; returns the environment variables through
+/// which kernels find them.
 pub fn build(running: &Path, further: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
     let own = own_crates(running);
     if own.is_empty() {
@@ -52,19 +53,20 @@ pub fn build(running: &Path, further: &[PathBuf]) -> Result<BTreeMap<String, Str
     )]))
 }
 
-/// Shows what cargo is doing: on a terminal in one line, otherwise line by line.
+/// Shows cargo's progress: on a terminal in one line that is overwritten, otherwise line by line.
 fn show(terminal: bool, line: &str) {
     if terminal {
         let line: String = line.trim().chars().take(WIDTH).collect();
         eprint!("\r\u{1b}[2K{line}");
-        // Progress that cannot be shown is no reason to stop.
+        // A failure to show progress must not stop the build.
         let _ = std::io::stderr().flush();
     } else {
         eprintln!("{line}");
     }
 }
 
-/// The repository's crates: of the checkout that the binary lies in, or else of the one that the command is run in.
+/// Returns the repository's crates: from the checkout that contains the binary, otherwise from the
+/// one that contains the working directory.
 fn own_crates(running: &Path) -> Vec<PathBuf> {
     let here = std::env::current_dir().unwrap_or_default();
     running
@@ -76,13 +78,13 @@ fn own_crates(running: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// The folder of the crates that a kernelspec's kernels use.
+/// Returns the prebuilt set that a kernelspec's kernels use.
 pub fn set_of(spec: &JupyterKernelspec) -> Option<PathBuf> {
     let folder = spec.env.as_ref()?.get(helpers::env::HELPERS)?;
     Some(PathBuf::from(folder))
 }
 
-/// Checks that kernels can use the crates in a folder; returns their names.
+/// Checks that kernels can use the prebuilt crates in a folder; returns their names.
 pub fn check(set: &Path) -> Result<Vec<String>, Failure> {
     let names = |found: Helpers| {
         found
@@ -94,24 +96,25 @@ pub fn check(set: &Path) -> Result<Vec<String>, Failure> {
     Ok(names(Helpers::open(set, &Toolchain::find()?)?))
 }
 
-/// Writes down that the kernelspec in `place` uses the crates in a folder.
+/// Records that the kernelspec in `place` uses the crates in a folder.
 pub fn add_user(set: &Path, place: &Path) -> std::io::Result<()> {
     let mut users = users(set);
     users.insert(place.to_owned());
     write_users(set, &users)
 }
 
-/// Removes the sets that neither a kernelspec nor a process uses any more, but for the newest ones.
+/// Removes prebuilt sets that neither a kernelspec nor a process uses any more, except the newest
+/// ones.
 pub fn prune() {
     helpers::prune(&|set| users(set).iter().any(|user| uses(user, set)));
 }
 
-/// Removes the crates in a folder unless a kernelspec other than the one in `place` or a process uses them; returns whether they
-/// are gone.
+/// Removes the crates in a folder unless another kernelspec than the one in `place` or a process
+/// uses them; returns whether they were removed.
 pub fn remove_user(set: &Path, place: &Path) -> Result<bool, Failure> {
     let mut users = users(set);
     if !users.remove(place) {
-        // Not what this program has written.
+        // Not a set that this program has written.
         return Ok(false);
     }
     users.retain(|user| uses(user, set));
@@ -119,12 +122,12 @@ pub fn remove_user(set: &Path, place: &Path) -> Result<bool, Failure> {
     Ok(users.is_empty() && helpers::remove(set)?)
 }
 
-/// Whether the kernelspec in a folder still uses the crates in another.
+/// Whether the kernelspec in the folder `place` still uses the prebuilt set `set`.
 fn uses(place: &Path, set: &Path) -> bool {
     folder::read(place).is_some_and(|spec| set_of(&spec).as_deref() == Some(set))
 }
 
-/// The kernelspec folders that use the crates in a folder.
+/// Returns the kernelspec folders that use the crates in a folder.
 fn users(set: &Path) -> BTreeSet<PathBuf> {
     let text = std::fs::read_to_string(set.join(USERS)).unwrap_or_default();
     text.lines().map(PathBuf::from).collect()
@@ -160,7 +163,7 @@ mod tests {
         place
     }
 
-    /// A set as far as it matters here.
+    /// Creates a set with the files that these tests need.
     fn set_in(root: &Path) -> PathBuf {
         let set = root.join("set");
         std::fs::create_dir(&set).expect("a folder");

@@ -1,4 +1,4 @@
-//! `azureml-kernel install`: makes the kernel known to Jupyter and builds the crates that cells use.
+//! `azureml-kernel install`: installs the kernelspec and builds the crates that cells use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use crate::kernelspec::folder::{self, Binary};
 use crate::kernelspec::locations::{Location, kernels_folder};
 use crate::toolchain;
 
-/// The local workspace's binary, which cells start when it lies beside the kernel's.
+/// The local workspace's binary, which cells start if it is in the same folder as the kernel.
 const LOCAL_WORKSPACE: &str = "azureml-local";
 
-/// Installs.
+/// Runs the command.
 pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<ExitCode, Failure> {
     let kernels = kernels_folder(location)?;
     let running = std::env::current_exe()?.canonicalize()?;
@@ -32,7 +32,7 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     let set = variables.get(azureml_kernel_helpers::env::HELPERS);
     let set = set.map(Path::new);
     if let Some(set) = set {
-        // Without the note the crates may be removed too early or never, which is no reason to fail.
+        // Not fatal: without the record, the crates may be removed too early or never.
         if let Err(error) = helpers::add_user(set, &folder::path(&kernels)) {
             eprintln!(
                 "warning: cannot note in {} who uses it: {error}",
@@ -62,7 +62,8 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// A binary in a build folder is copied, because `cargo clean` and the next build take it away.
+/// Returns how to install the binary: one in a build folder is copied, because `cargo clean` and
+/// the next build remove it.
 fn binary(running: &Path) -> Binary {
     if !in_build_folder(running) {
         return Binary::InPlace(running.to_owned());
@@ -75,7 +76,7 @@ fn binary(running: &Path) -> Binary {
     Binary::Copied(binaries)
 }
 
-/// Whether cargo made the folder: it marks its build folders as caches.
+/// Whether the binary is in a build folder of cargo, which cargo marks as a cache.
 fn in_build_folder(binary: &Path) -> bool {
     binary
         .ancestors()

@@ -1,6 +1,6 @@
 //! The commands of the binary.
 //!
-//! Standard output is for what a command answers, standard error for progress and errors.
+//! Results go to standard output, progress and errors to standard error.
 
 mod doctor;
 mod helpers;
@@ -52,7 +52,7 @@ enum Command {
     Doctor,
 }
 
-/// Where the kernelspec goes.
+/// The location of the kernelspec.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Place {
@@ -77,10 +77,10 @@ impl Place {
     }
 }
 
-/// Why a command failed; the message and, on the next line, the way out.
+/// The error of a command: the message and, on the next line, the hint.
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs the command of the process's arguments.
+/// Runs the command given by the process's arguments.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { connection_file } => serve::run(&connection_file),

@@ -13,10 +13,10 @@ use crate::server::{self, Engine, Options, Parent};
 use crate::zmtp::{self, Limits};
 use crate::{env, logging, toolchain};
 
-/// Set for the process that replaces itself, so that it does so once.
+/// Set when the process has replaced itself, so that it does so only once.
 const COMPLETED: &str = "AZUREML_KERNEL_ENVIRONMENT_COMPLETED";
 
-/// Serves until the end.
+/// Runs the command until the kernel ends.
 pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
     complete_environment();
     let connection = connection::read(connection_file)?;
@@ -42,7 +42,7 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()?;
     let served = runtime.block_on(server::serve(&connection, engine(), options));
-    // A compiler or a cell that did not stop in time must not keep the process.
+    // A compiler or a cell that did not stop in time must not keep the process alive.
     runtime.shutdown_background();
     server::terminate_group();
     evaluator::end_programs();
@@ -53,7 +53,8 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the program anew in the same process when its environment lacks what cells need and what can be found.
+/// Replaces the process with a new run of the program if PATH lacks cargo or rustc and they can be
+/// found.
 fn complete_environment() {
     if std::env::var_os(COMPLETED).is_some() {
         return;
@@ -70,7 +71,7 @@ fn complete_environment() {
         .env("PATH", path)
         .env(COMPLETED, "1")
         .exec();
-    // Without it the kernel starts as well; its cells say what is missing.
+    // Not fatal: the kernel starts, and its cells report what is missing.
     eprintln!("warning: cannot complete PATH: {error}");
 }
 
@@ -90,7 +91,7 @@ fn engine() -> Engine {
     }
 }
 
-/// What every cell answers when the evaluator could not start.
+/// The error of every cell when the evaluator could not start.
 fn start_error(text: &str) -> CellError {
     let mut traceback: Vec<String> = text.lines().map(str::to_owned).collect();
     if !text.contains("hint:") {

@@ -1,4 +1,4 @@
-//! A cell on trial: shows that cells run on this machine, and leaves everything that kernels share in the cache.
+//! A trial cell: checks that cells run on this machine, and fills the cache that kernels share.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use azureml_kernel_helpers::Helpers;
 /// The cell.
 pub const CODE: &str = "1 + 1";
 
-/// Runs the cell, which uses all crates of `set` when there is one. The error says what went wrong and, where that is known, the way out.
+/// Runs the cell with all crates of `set`, if given. The error contains the message and, if known,
+/// a hint.
 pub fn run(set: Option<&Path>) -> Result<(), String> {
     let mut options = Options::default();
     options.helpers = set.map(Path::to_owned);
@@ -31,7 +32,8 @@ pub fn run(set: Option<&Path>) -> Result<(), String> {
         Outcome::Ok(_) => return Err(format!("`{code}` did not give 2")),
         Outcome::Error(error) => return Err(format!("`{code}` failed: {}", error.evalue)),
     }
-    // What most notebooks begin with: the evaluator learns what it brings. Not every crate has a prelude.
+    // Most notebooks begin with these imports, so the evaluator caches their contents. Not every
+    // crate has a prelude.
     for prelude in preludes {
         if let Outcome::Ok(_) = evaluator.execute(&prelude, &Discard) {
             evaluator.warm_up();

@@ -1,4 +1,4 @@
-//! `azureml-kernel uninstall`: removes the kernelspec, and the crates that were built for it.
+//! `azureml-kernel uninstall`: removes the kernelspec and the crates that were built for it.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use super::{Failure, helpers};
 use crate::kernelspec::folder;
 use crate::kernelspec::locations::{Location, kernels_folder};
 
-/// Removes what `install` has written.
+/// Removes the files that `install` has written.
 pub fn run(location: &Location) -> Result<ExitCode, Failure> {
     let kernels = kernels_folder(location)?;
     let place = folder::path(&kernels);

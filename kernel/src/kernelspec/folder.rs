@@ -1,8 +1,9 @@
 //! Writing, replacing and removing a kernelspec folder.
 //!
-//! A folder is made outside of where Jupyter looks and then takes its place in one step, so that Jupyter never sees half of one, nor
-//! two when the installation is killed. It lists its own files,
-//! so that removing it takes away what was installed and nothing else.
+//! A new folder is prepared outside of Jupyter's search path and then moved to its place in one
+//! step. Jupyter therefore never reads an incomplete folder, and never finds two when the
+//! installation is killed. The folder contains a list of its files, so that removal deletes exactly
+//! the installed files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LOGOS, NAME, spec};
 
-/// The file that lists what was installed.
+/// The file that lists the installed files.
 const MANIFEST: &str = "installed-files.json";
 
 /// The subfolder for binaries.
@@ -57,21 +58,21 @@ fn failed<'a>(
     }
 }
 
-/// Where the kernelspec is below a folder of kernelspecs.
+/// Returns the path of the kernelspec in a folder of kernelspecs.
 pub fn path(kernels: &Path) -> PathBuf {
     kernels.join(NAME)
 }
 
-/// Which binary an installed kernelspec starts.
+/// The binary that an installed kernelspec starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Binary {
-    /// One that stays where it is.
+    /// A binary that stays at its path.
     InPlace(PathBuf),
-    /// Copies of these, the first of which is started.
+    /// Binaries that are copied; the first one is started.
     Copied(Vec<PathBuf>),
 }
 
-/// Installs the kernelspec, in the place of an earlier one; returns the binary that it starts.
+/// Installs the kernelspec, replacing an earlier one; returns the binary that it starts.
 pub fn install(
     kernels: &Path,
     binary: &Binary,
@@ -79,7 +80,8 @@ pub fn install(
 ) -> Result<PathBuf, FolderError> {
     fs::create_dir_all(kernels).map_err(failed("create", kernels))?;
     let place = path(kernels);
-    // One folder up, on the same file system also where the folder of kernelspecs is a link.
+    // The parent folder is on the same file system. The path is resolved first, because the folder
+    // of kernelspecs can be a symbolic link.
     let kernels = &kernels.canonicalize().map_err(failed("read", kernels))?;
     let staging = kernels.parent().unwrap_or(kernels);
     let new = tempfile::Builder::new()
@@ -137,11 +139,11 @@ fn fill(
     Ok(started)
 }
 
-/// Puts the new folder into its place, and the old one, if any, away.
+/// Moves the new folder to its place and removes the old one, if any.
 fn swap(new: tempfile::TempDir, place: &Path) -> Result<(), FolderError> {
     if fs::symlink_metadata(place).is_err() {
         fs::rename(new.path(), place).map_err(failed("write", place))?;
-        // It has moved: nothing is left to remove.
+        // It was moved, so nothing is left to remove.
         let _ = new.keep();
         return Ok(());
     }
@@ -157,7 +159,7 @@ fn swap(new: tempfile::TempDir, place: &Path) -> Result<(), FolderError> {
         });
     }
     exchange(new.path(), place).map_err(failed("replace", place))
-    // Dropping `new` removes the old folder, or the link to it, which is there now.
+    // Dropping `new` removes the old folder or link, which is now at the path of `new`.
 }
 
 #[cfg(target_os = "linux")]
@@ -165,7 +167,7 @@ fn exchange(new: &Path, place: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, new, CWD, place, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
-        // Some network file systems cannot.
+        // Some network file systems do not support the exchange.
         Err(_) => exchange_in_steps(new, place),
     }
 }
@@ -182,13 +184,13 @@ fn exchange_in_steps(new: &Path, place: &Path) -> io::Result<()> {
     fs::rename(&aside, new)
 }
 
-/// Reads the kernelspec in a folder; `None` when there is none.
+/// Reads the kernelspec in a folder; `None` when the folder has none.
 pub fn read(folder: &Path) -> Option<JupyterKernelspec> {
     let text = fs::read(folder.join("kernel.json")).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-/// Removes what [`install`] wrote; says whether there was something.
+/// Removes the files that [`install`] wrote; returns whether any existed.
 pub fn remove(kernels: &Path) -> Result<bool, FolderError> {
     let place = path(kernels);
     let manifest = match fs::read(place.join(MANIFEST)) {
@@ -215,7 +217,7 @@ pub fn remove(kernels: &Path) -> Result<bool, FolderError> {
             _ => {}
         }
     }
-    // A folder that holds something else stays.
+    // A folder that contains other files stays.
     let _ = fs::remove_dir(place.join(BINARIES));
     let _ = fs::remove_dir(&place);
     Ok(true)

@@ -1,25 +1,25 @@
-//! Where kernelspecs live.
+//! The locations of kernelspecs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::env;
 
-/// Where to install to.
+/// The location to install to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// For the user, in every environment.
     User,
-    /// In the Python environment that is active.
+    /// In the active Python environment.
     SysPrefix,
-    /// Below a folder, as `share/jupyter/kernels`.
+    /// In `share/jupyter/kernels` below a folder.
     Prefix(PathBuf),
 }
 
 /// A location that cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// There is no home folder.
+    /// No home folder exists.
     #[error(
         "there is no home folder to install to\nhint: set HOME, or name a folder with `--prefix`"
     )]
@@ -31,7 +31,7 @@ pub enum LocationError {
     NoPython,
 }
 
-/// The folder that holds the kernelspec folders of a location.
+/// Returns the folder that contains the kernelspec folders of a location.
 pub fn kernels_folder(location: &Location) -> Result<PathBuf, LocationError> {
     match location {
         Location::User => user_data_folder()
@@ -46,7 +46,8 @@ pub fn kernels_folder(location: &Location) -> Result<PathBuf, LocationError> {
     }
 }
 
-/// Every folder in which Jupyter looks for kernelspecs, in its order; some may not exist.
+/// Returns all folders that Jupyter searches for kernelspecs, in Jupyter's order; some may not
+/// exist.
 pub fn all_kernels_folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(paths) = std::env::var_os(env::JUPYTER_PATH) {
@@ -66,7 +67,7 @@ fn below_prefix(prefix: &Path) -> PathBuf {
     prefix.join("share/jupyter/kernels")
 }
 
-/// Where Jupyter keeps the user's data.
+/// Returns the folder of Jupyter's user data.
 fn user_data_folder() -> Option<PathBuf> {
     if let Some(named) = env::folder(env::JUPYTER_DATA_DIR) {
         return Some(named);
@@ -79,7 +80,7 @@ fn user_data_folder() -> Option<PathBuf> {
         .map(|data| data.join("jupyter"))
 }
 
-/// The Python environment that is active.
+/// Returns the active Python environment.
 fn active_prefix() -> Option<PathBuf> {
     env::folder(env::VIRTUAL_ENV)
         .or_else(|| env::folder(env::CONDA_PREFIX))

@@ -1,4 +1,5 @@
-//! What Jupyter finds on disk: a folder with `kernel.json`, logos and, where it has no other stable place, the binary.
+//! The kernelspec: a folder with `kernel.json`, logos and, if it has no other stable path, the
+//! binary.
 
 pub mod folder;
 pub mod locations;
@@ -11,13 +12,14 @@ use serde_json::json;
 
 use crate::env;
 
-/// The name of the folder, by which notebooks refer to the kernel.
+/// The name of the folder; notebooks refer to the kernel by this name.
 pub const NAME: &str = "rust-azureml";
 
-/// What people read in Jupyter's launcher.
+/// The name shown in Jupyter's launcher.
 pub const DISPLAY_NAME: &str = "Rust (Azure ML)";
 
-/// The variables of the installing shell that the kernel needs as well, when they are set: Jupyter may be started from elsewhere.
+/// Variables of the installing shell that are copied into the kernelspec if they are set, because
+/// Jupyter may be started from another environment.
 const KEPT_VARIABLES: [&str; 4] = [
     env::RUST_SRC_PATH,
     env::RUSTUP_TOOLCHAIN,
@@ -32,7 +34,7 @@ pub const LOGOS: [(&str, &[u8]); 3] = [
     ("logo-svg.svg", include_bytes!("logo/logo-svg.svg")),
 ];
 
-/// The kernelspec that starts `binary`, with `extra` in its environment.
+/// Returns the kernelspec that starts `binary` with `extra` in its environment.
 pub fn spec(binary: &Path, extra: &BTreeMap<String, String>) -> JupyterKernelspec {
     let mut variables: HashMap<String, String> = KEPT_VARIABLES
         .iter()
@@ -50,9 +52,10 @@ pub fn spec(binary: &Path, extra: &BTreeMap<String, String>) -> JupyterKernelspe
         .to_vec(),
         display_name: DISPLAY_NAME.to_owned(),
         language: "rust".to_owned(),
-        // Front ends offer their panel of variables to kernels that say so.
+        // Front ends offer their variable inspector only to kernels with this metadata.
         metadata: Some(HashMap::from([("debugger".to_owned(), json!(true))])),
-        // A signal would reach the compiler and the cell at once; a message leaves the choice to the kernel.
+        // A signal would also reach the compiler and the cell process. With a message, the kernel
+        // decides what to interrupt.
         interrupt_mode: Some("message".to_owned()),
         env: Some(variables),
     }

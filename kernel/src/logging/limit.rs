@@ -1,4 +1,5 @@
-//! Limits on a log that others can fill: on the length of a line, and on the lines of one kind.
+//! Rate limits for a log that peers can fill: on the length of a line and on the number of lines
+//! from one place in the code.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,10 +12,10 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines of one kind that are logged at once; then one a second.
+/// Number of lines from one place that are logged in a burst; after that, one per second.
 const BURST: f64 = 100.0;
 
-/// The bytes of one line.
+/// Maximum length of one line, in bytes.
 const LONGEST: usize = 8 << 10;
 
 /// The log file; cheap to clone.
@@ -28,7 +29,7 @@ impl Log {
 }
 
 impl Write for Log {
-    /// Writes a line, which is cut where it is too long.
+    /// Writes a line, truncated if it is too long.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if line.len() <= LONGEST {
@@ -53,7 +54,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Leaves out lines of a kind (a place in the code) that come too often, and counts them.
+/// Suppresses and counts lines that one place in the code logs too often.
 #[derive(Debug)]
 pub(super) struct Limit {
     log: Log,
@@ -62,7 +63,7 @@ pub(super) struct Limit {
 
 #[derive(Debug)]
 struct Kind {
-    /// Lines that may be logged at once.
+    /// Number of lines that may be logged now.
     allowed: f64,
     since: Instant,
     left_out: u64,
@@ -77,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// Whether a line is logged; if so, with the number of those that were left out before it.
+    /// Decides whether a line is logged; returns the number of lines suppressed before it if so.
     fn take(&mut self, now: Instant) -> Option<u64> {
         let passed = now.duration_since(self.since).as_secs_f64();
         self.since = now;
@@ -104,7 +105,7 @@ impl<S: Subscriber> Layer<S> for Limit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO {
-            // Somebody has asked for all of it.
+            // Debug and trace lines are only enabled on purpose, so they are not limited.
             return true;
         }
         let now = Instant::now();
@@ -117,7 +118,7 @@ impl<S: Subscriber> Layer<S> for Limit {
             .take(now);
         if let Some(left_out) = taken.filter(|left_out| *left_out > 0) {
             let line = format!("{left_out} lines like the next one were left out\n");
-            // As for other lines, there is no place to say that the log cannot be written.
+            // A failure to write the log cannot be reported anywhere.
             let _ = self.log.clone().write_all(line.as_bytes());
         }
         taken.is_some()

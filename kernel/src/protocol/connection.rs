@@ -1,29 +1,29 @@
-//! The connection file: where to listen and which key signs.
+//! The connection file: the addresses of the sockets and the signature key.
 
 use std::path::{Path, PathBuf};
 
 use jupyter_protocol::ConnectionInfo;
 
-/// Why a connection file is of no use.
+/// An error while reading a connection file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionFileError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("cannot read the connection file {}: {source}\nhint: Jupyter writes this file and starts the kernel; choose \"Rust (Azure ML)\" in Jupyter instead of running `serve` by hand", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is not a connection file.
+    /// The file is not a connection file.
     #[error("the connection file {} is not valid: {source}\nhint: it must be JSON with `ip`, `transport`, `key`, `signature_scheme` and five ports, as Jupyter writes it", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
-    /// It asks for a signature that this kernel does not know.
+    /// The file requests an unsupported signature scheme.
     #[error(
         "the connection file asks for the signature scheme `{0}`, which is not supported\nhint: use `hmac-sha256`, Jupyter's default"
     )]
@@ -45,7 +45,7 @@ pub fn read(path: &Path) -> Result<ConnectionInfo, ConnectionFileError> {
         return Err(ConnectionFileError::SignatureScheme(info.signature_scheme));
     }
     if info.ip == "*" {
-        // ZeroMQ's word for every interface, which the Rust implementation does not know.
+        // `*` is ZeroMQ's notation for all interfaces; the listener needs an address.
         "0.0.0.0".clone_into(&mut info.ip);
     }
     Ok(info)

@@ -1,4 +1,4 @@
-//! The contents of the requests that the kernel reads, with the defaults of the specification.
+//! The contents of requests, with the defaults of the Jupyter messaging specification.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,22 @@ use serde_json::Value;
 /// `execute_request`.
 #[derive(Debug, Deserialize)]
 pub struct ExecuteRequest {
-    /// The cell.
+    /// The code of the cell.
     pub code: String,
-    /// Run without telling anyone.
+    /// Whether to run without broadcasting output.
     #[serde(default)]
     pub silent: bool,
-    /// Whether the cell counts and is remembered; `None` means: unless it is silent.
+    /// Whether to increment the execution count and store the cell in the history; `None` means:
+    /// unless it is silent.
     #[serde(default)]
     pub store_history: Option<bool>,
-    /// Expressions to evaluate afterwards, by name.
+    /// Expressions to evaluate after the cell, by name.
     #[serde(default)]
     pub user_expressions: Option<BTreeMap<String, String>>,
-    /// Whether the front end answers questions.
+    /// Whether the front end supports input requests.
     #[serde(default = "yes")]
     pub allow_stdin: bool,
-    /// Whether an error aborts the cells that wait.
+    /// Whether an error aborts the waiting cells.
     #[serde(default = "yes")]
     pub stop_on_error: bool,
 }
@@ -30,15 +31,15 @@ pub struct ExecuteRequest {
 /// `complete_request` and `inspect_request`.
 #[derive(Debug, Deserialize)]
 pub struct CursorRequest {
-    /// The cell.
+    /// The code of the cell.
     pub code: String,
-    /// The cursor, in code points; `None` means at the end.
+    /// The cursor position in code points; `None` means the end of the code.
     #[serde(default)]
     pub cursor_pos: Option<usize>,
 }
 
 impl CursorRequest {
-    /// The cursor, inside of the code.
+    /// Returns the cursor position, limited to the length of the code.
     pub fn cursor(&self) -> usize {
         let length = self.code.chars().count();
         self.cursor_pos.map_or(length, |cursor| cursor.min(length))
@@ -55,7 +56,7 @@ pub struct IsCompleteRequest {
 /// `history_request`.
 #[derive(Debug, Deserialize)]
 pub struct HistoryRequest {
-    /// Which entries.
+    /// Which entries to return.
     #[serde(flatten)]
     pub access: HistoryAccess,
     /// Whether to return the outputs as well.
@@ -63,37 +64,37 @@ pub struct HistoryRequest {
     pub output: bool,
 }
 
-/// Which entries of the history.
+/// The access type of a history request.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "hist_access_type", rename_all = "lowercase")]
 pub enum HistoryAccess {
-    /// Lines of one session.
+    /// Cells of one session.
     Range {
-        /// The session: 0 is this one, a negative number counts back from it.
+        /// The session: 0 is the current one, a negative number counts backwards from it.
         #[serde(default)]
         session: i64,
-        /// The first line.
+        /// The number of the first cell.
         #[serde(default)]
         start: Option<i64>,
-        /// The line after the last one.
+        /// The number of the cell after the last one.
         #[serde(default)]
         stop: Option<i64>,
     },
-    /// The last lines.
+    /// The last cells.
     Tail {
-        /// How many.
+        /// Maximum number of entries.
         #[serde(default)]
         n: Option<usize>,
     },
-    /// The last lines that match a pattern.
+    /// The last cells that match a pattern.
     Search {
-        /// How many.
+        /// Maximum number of entries.
         #[serde(default)]
         n: Option<usize>,
-        /// The pattern, with `*` and `?`.
+        /// A glob pattern with `*` and `?`.
         #[serde(default)]
         pattern: Option<String>,
-        /// Whether to return the same text once only.
+        /// Whether to return equal texts only once.
         #[serde(default)]
         unique: bool,
     },
@@ -102,7 +103,7 @@ pub enum HistoryAccess {
 /// `shutdown_request`.
 #[derive(Debug, Deserialize)]
 pub struct ShutdownRequest {
-    /// Whether the front end starts the kernel again.
+    /// Whether the front end restarts the kernel.
     #[serde(default)]
     pub restart: bool,
 }
@@ -110,19 +111,19 @@ pub struct ShutdownRequest {
 /// `input_reply`.
 #[derive(Debug, Deserialize)]
 pub struct InputReply {
-    /// What was typed.
+    /// The user's input.
     pub value: String,
 }
 
 /// `comm_open`, `comm_msg`, `comm_close`.
 #[derive(Debug, Deserialize)]
 pub struct CommMessage {
-    /// The comm.
+    /// The id of the comm.
     pub comm_id: String,
-    /// Whom the new comm is for; of `comm_open` only.
+    /// The target of the new comm; only in `comm_open`.
     #[serde(default)]
     pub target_name: String,
-    /// The message itself.
+    /// The data of the message.
     #[serde(default)]
     pub data: Value,
 }
@@ -130,7 +131,7 @@ pub struct CommMessage {
 /// `comm_info_request`.
 #[derive(Debug, Deserialize)]
 pub struct CommInfoRequest {
-    /// Whose comms are asked for; `None` means all.
+    /// The target whose comms are listed; `None` means all.
     #[serde(default)]
     pub target_name: Option<String>,
 }
@@ -138,13 +139,13 @@ pub struct CommInfoRequest {
 /// `debug_request`.
 #[derive(Debug, Deserialize)]
 pub struct DebugRequest {
-    /// What is asked; part of the debug adapter protocol.
+    /// The command, as defined by the debug adapter protocol.
     #[serde(default)]
     pub command: Value,
-    /// The number of the request.
+    /// The sequence number of the request.
     #[serde(default)]
     pub seq: Value,
-    /// What the command needs to know.
+    /// The arguments of the command.
     #[serde(default)]
     pub arguments: Value,
 }
@@ -152,7 +153,7 @@ pub struct DebugRequest {
 /// `delete_subshell_request`.
 #[derive(Debug, Deserialize)]
 pub struct SubshellRequest {
-    /// The subshell.
+    /// The id of the subshell.
     pub subshell_id: String,
 }
 

@@ -1,8 +1,9 @@
-//! The broadcast channel: a queue that anyone may put messages into, and a task for each front end that sends them on.
+//! The IOPub channel: a queue to which any component can publish, and a task for each front end
+//! that sends the messages.
 //!
-//! Nothing is sent before the first front end has subscribed (or a short while has passed), so that the first outputs of a kernel
-//! are not lost. Each subscription is answered with `iopub_welcome`. A front end that reads nothing is cut off after a
-//! while, and keeps no other waiting.
+//! No message is sent before the first front end has subscribed or a timeout has passed, so that
+//! the first outputs of a kernel are not lost. Each subscription is answered with `iopub_welcome`.
+//! A front end that stops reading is disconnected after a timeout and does not delay the others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +18,17 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-/// How long messages wait for the first subscriber.
+/// Maximum time that messages wait for the first subscriber.
 const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 enum Item {
     Message(Arc<Frames>),
-    /// Dropped once everything before it has been sent.
+    /// Dropped when all earlier messages have been sent.
     Flush(mpsc::UnboundedSender<()>),
 }
 
-/// Puts messages into the broadcast queue; cheap to clone, never blocks.
+/// Publishes messages to the IOPub queue; cheap to clone, never blocks.
 #[derive(Clone)]
 pub struct IoPub {
     session: Arc<Session>,
@@ -35,23 +36,23 @@ pub struct IoPub {
     shared: Arc<Shared>,
 }
 
-/// What the queue and the tasks know.
+/// The state that the queue and the tasks share.
 #[derive(Default)]
 struct Shared {
-    /// The bytes that wait for all front ends.
+    /// Number of bytes queued for all front ends.
     waiting: AtomicUsize,
     front_ends: Mutex<Vec<FrontEnd>>,
 }
 
-/// A front end that is connected.
+/// A connected front end.
 struct FrontEnd {
     queue: mpsc::UnboundedSender<Item>,
-    /// The bytes that wait for this one.
+    /// Number of bytes queued for this front end.
     waiting: Arc<AtomicUsize>,
 }
 
 impl IoPub {
-    /// Starts the tasks that send to whoever connects to `listener`.
+    /// Starts the tasks that send to the front ends that connect to `listener`.
     pub fn start(session: Arc<Session>, listener: Listener, context: &Context) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         let shared = Arc::<Shared>::default();
@@ -76,7 +77,7 @@ impl IoPub {
         self.publish_with(parent, msg_type, &metadata, content, &[]);
     }
 
-    /// The same with metadata and with bytes beside the content.
+    /// Like [`publish`](Self::publish), with metadata and binary buffers.
     pub fn publish_with(
         &self,
         parent: Option<&Parent>,
@@ -91,7 +92,7 @@ impl IoPub {
                 .encode_with(&[topic], msg_type, parent, metadata, content, buffers);
         let size = size(&message);
         self.shared.waiting.fetch_add(size, Ordering::Relaxed);
-        // The task only ends with the process.
+        // Cannot fail: the task ends only with the process.
         let _ = self.queue.send(Item::Message(Arc::new(message)));
     }
 
@@ -100,7 +101,7 @@ impl IoPub {
         self.publish(parent, "status", &json!({ "execution_state": state }));
     }
 
-    /// The bytes that wait to be sent to the slowest front end.
+    /// Returns the number of bytes queued for the slowest front end.
     pub fn waiting(&self) -> usize {
         let front_ends = self.shared.front_ends();
         let each = front_ends
@@ -109,7 +110,7 @@ impl IoPub {
         self.shared.waiting.load(Ordering::Relaxed) + each.max().unwrap_or(0)
     }
 
-    /// Waits until all that was published so far has been sent, but no longer than `limit`.
+    /// Waits until all messages published so far have been sent, at most for `limit`.
     pub async fn flush(&self, limit: Duration) {
         let (sending, mut sent) = mpsc::unbounded_channel();
         if self.queue.send(Item::Flush(sending)).is_ok()
@@ -132,7 +133,7 @@ fn size(message: &Frames) -> usize {
     message.iter().map(Bytes::len).sum()
 }
 
-/// Gives each message to every front end, once there is one that listens.
+/// Distributes each message to all front ends, once the first one has subscribed.
 async fn distribute(
     mut items: mpsc::UnboundedReceiver<Item>,
     shared: Arc<Shared>,
@@ -155,7 +156,7 @@ async fn distribute(
     }
 }
 
-/// Starts a task for each front end that connects.
+/// Starts a task for each connecting front end.
 async fn accept(
     session: Arc<Session>,
     mut subscribers: mpsc::Receiver<Subscriber>,
@@ -171,13 +172,13 @@ async fn accept(
         });
         let (session, opened) = (session.clone(), opened.clone());
         tokio::spawn(async move {
-            // However it leaves.
+            // The reason for the disconnection does not matter.
             let _ = send_all(&session, subscriber, items, &waiting, &opened).await;
         });
     }
 }
 
-/// Sends to one front end until it leaves, or is cut off.
+/// Sends to one front end until it disconnects or is disconnected.
 async fn send_all(
     session: &Session,
     mut subscriber: Subscriber,
@@ -186,7 +187,7 @@ async fn send_all(
     opened: &watch::Sender<bool>,
 ) -> Result<(), Gone> {
     loop {
-        // Cancelling any of these loses nothing.
+        // All branches are cancellation-safe.
         tokio::select! {
             biased;
             event = subscriber.next() => {
@@ -219,7 +220,7 @@ mod tests {
     use crate::zmtp::Limits;
     use zeromq::{Socket, SocketRecv, SubSocket};
 
-    /// After so long something hangs.
+    /// The time after which the test reports a hang.
     const HANGS: Duration = Duration::from_mins(1);
 
     async fn subscriber(path: &std::path::Path) -> SubSocket {
@@ -242,13 +243,13 @@ mod tests {
         });
         let iopub = IoPub::start(session, listener, &limits);
         let silent = subscriber(&path).await;
-        // More than fits into what lies between.
+        // Larger than the buffers between the sockets.
         let large = json!({ "text": "x".repeat(16 << 20) });
         let cut_off = async {
             loop {
                 iopub.publish(None, "stream", &large);
                 iopub.flush(HANGS).await;
-                // One that has gone is noticed by the next message.
+                // A disconnected front end is only detected by the next message.
                 iopub.status(None, "idle");
                 iopub.flush(HANGS).await;
                 if iopub.shared.front_ends().is_empty() {

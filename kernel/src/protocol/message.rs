@@ -1,4 +1,4 @@
-//! One message: its frames, its signature, its place in a conversation.
+//! Messages: frames, signature and parent header.
 
 use bytes::Bytes;
 use ring::hmac;
@@ -12,24 +12,24 @@ use crate::zmtp::Frames;
 /// The frame between `ZeroMQ`'s routing identities and Jupyter's own frames.
 const DELIMITER: &[u8] = b"<IDS|MSG>";
 
-/// Why what arrived is not a message.
+/// An error while decoding a message.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// There is no delimiter frame.
+    /// The delimiter frame is missing.
     #[error("the delimiter frame is missing ({0} frames)")]
     NoDelimiter(usize),
-    /// There are too few frames after the delimiter.
+    /// Too few frames follow the delimiter.
     #[error("{0} frames after the delimiter instead of at least 5")]
     TooFewFrames(usize),
-    /// The signature does not fit the key.
+    /// The signature does not match the key.
     #[error("the signature is wrong")]
     Signature,
-    /// A frame is not JSON, or not of the expected shape.
+    /// A frame is not JSON or has another structure than expected.
     #[error("the {frame} is not valid: {source}")]
     Json {
-        /// Which frame.
+        /// The name of the frame.
         frame: &'static str,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
 }
@@ -37,40 +37,40 @@ pub enum DecodeError {
 /// The part of a header that the kernel reads.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Header {
-    /// Identifies the message.
+    /// The id of the message.
     pub msg_id: String,
-    /// What the message is.
+    /// The message type.
     pub msg_type: String,
-    /// The subshell that it is for; `None` is the main shell.
+    /// The addressed subshell; `None` is the main shell.
     #[serde(default)]
     pub subshell_id: Option<String>,
 }
 
-/// What an answer needs of the message that it answers.
+/// The parts of a request that its reply needs.
 #[derive(Debug, Clone)]
 pub struct Parent {
     /// `ZeroMQ`'s routing identities of the sender.
     pub identities: Vec<Bytes>,
-    /// The header, byte for byte.
+    /// The exact bytes of the header.
     pub header: Bytes,
 }
 
-/// A message that arrived, with a signature that fits.
+/// A received message with a valid signature.
 #[derive(Debug)]
 pub struct Message {
-    /// Its header.
+    /// The header.
     pub header: Header,
-    /// What an answer needs.
+    /// The parts that a reply needs.
     pub parent: Parent,
-    /// What a front end says beside it.
+    /// The metadata.
     pub metadata: Value,
-    /// Its content; always an object.
+    /// The content; always an object.
     pub content: Value,
-    /// Bytes beside the content.
+    /// Binary buffers.
     pub buffers: Vec<Bytes>,
 }
 
-/// The kernel's side of a conversation: signs what goes out and verifies what comes in.
+/// The kernel's session: signs outgoing messages and verifies incoming ones.
 pub struct Session {
     id: String,
     key: Option<hmac::Key>,
@@ -78,7 +78,7 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the key.
+        // Omits the key.
         formatter
             .debug_struct("Session")
             .field("id", &self.id)
@@ -97,7 +97,7 @@ struct OwnHeader<'a> {
 }
 
 impl Session {
-    /// A new session that signs with `key`; an empty key means no signatures.
+    /// Creates a session that signs with `key`; an empty key disables signatures.
     pub fn new(key: &str) -> Self {
         Self {
             id: Uuid::new_v4().to_string(),
@@ -105,12 +105,13 @@ impl Session {
         }
     }
 
-    /// The session's identifier.
+    /// Returns the session id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Builds the frames of a message. `route` goes before the delimiter: identities of the receiver, or a topic.
+    /// Encodes the frames of a message. `route` precedes the delimiter: identities of the receiver,
+    /// or a topic.
     pub fn encode(
         &self,
         route: &[Bytes],
@@ -128,7 +129,7 @@ impl Session {
         )
     }
 
-    /// The same with metadata and with bytes beside the content.
+    /// Like [`encode`](Self::encode), with metadata and binary buffers.
     pub fn encode_with(
         &self,
         route: &[Bytes],
@@ -148,7 +149,7 @@ impl Session {
         };
         let empty = Bytes::from_static(b"{}");
         let frames = [
-            // Strings and JSON values always serialize.
+            // Cannot fail: strings and JSON values always serialize.
             serde_json::to_vec(&header).map_or_else(|_| empty.clone(), Bytes::from),
             parent.map_or_else(|| empty.clone(), |parent| parent.header.clone()),
             serde_json::to_vec(metadata).map_or_else(|_| empty.clone(), Bytes::from),
@@ -161,7 +162,7 @@ impl Session {
         message
     }
 
-    /// Verifies the signature of a message and reads its frames.
+    /// Verifies the signature of a message and decodes its frames.
     pub fn decode(&self, message: Frames) -> Result<Message, DecodeError> {
         let mut identities = message;
         let delimiter = identities
@@ -184,7 +185,7 @@ impl Session {
         self.verify(signature, [header, parent_header, metadata, content])?;
         let json = |frame| move |source| DecodeError::Json { frame, source };
         let read: Header = serde_json::from_slice(header).map_err(json("header"))?;
-        // Not used, but a sender whose JSON is broken is not to be trusted with the rest.
+        // The parent header is not used, but a message with invalid JSON is rejected as a whole.
         serde_json::from_slice::<Value>(parent_header).map_err(json("parent header"))?;
         let metadata = serde_json::from_slice(metadata).map_err(json("metadata"))?;
         let content: serde_json::Map<String, Value> =
@@ -201,7 +202,8 @@ impl Session {
         })
     }
 
-    /// Whether the first frames of a message are signed: the key is known to its sender, whatever follows.
+    /// Whether the first frames of a message are signed, which proves that the sender knows the key
+    /// regardless of the frames that follow.
     pub fn is_signed(&self, frames: &[Bytes]) -> bool {
         let signed = frames
             .iter()
@@ -236,7 +238,7 @@ impl Session {
             return Ok(());
         };
         let expected = self.sign(&frames.map(Clone::clone));
-        // Both are signed once more, so that comparing them takes the same time wherever they differ.
+        // Both are signed once more, which makes the comparison constant-time.
         let tag = hmac::sign(key, &expected);
         hmac::verify(key, signature, tag.as_ref()).map_err(|_| DecodeError::Signature)
     }

@@ -1,8 +1,9 @@
-//! Jupyter's wire: what a message is, how it is signed, and the five sockets it travels on.
+//! Jupyter's wire protocol: messages, their signatures, and the five sockets.
 //!
-//! Messages are handled as raw JSON rather than as closed types, because a kernel must live with what front ends send: unknown message
-//! types, missing members and members that newer versions of the protocol add (the parent header of a reply is the very
-//! bytes of the request's header). Nothing here knows what the messages mean.
+//! Messages are handled as raw JSON rather than as closed types, because a kernel must accept what
+//! front ends send: unknown message types, missing members, and members of newer protocol versions.
+//! The parent header of a reply contains the exact bytes of the request's header. This module does
+//! not interpret the messages.
 
 pub mod connection;
 pub mod content;
@@ -10,5 +11,5 @@ pub mod iopub;
 pub mod message;
 pub mod sockets;
 
-/// The version of the messaging protocol that this kernel speaks.
+/// The version of the Jupyter messaging protocol that this kernel implements.
 pub const VERSION: &str = "5.5";

@@ -1,4 +1,4 @@
-//! The five sockets, bound as the connection file says.
+//! The five sockets, bound to the addresses of the connection file.
 
 use std::io;
 use std::path::Path;
@@ -22,13 +22,13 @@ pub struct BindError {
 pub struct Sockets {
     /// Requests for the evaluator.
     pub shell: Listener,
-    /// Requests that must not wait behind a running cell.
+    /// Requests that must not wait for the running cell.
     pub control: Listener,
-    /// The kernel's questions to the front end.
+    /// The kernel's input requests to the front end.
     pub stdin: Listener,
-    /// Echoes.
+    /// The heartbeat, which echoes all messages.
     pub heartbeat: Listener,
-    /// Broadcasts.
+    /// Broadcasts to all front ends.
     pub iopub: Listener,
 }
 

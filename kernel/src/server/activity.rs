@@ -1,23 +1,24 @@
-//! Whether a cell runs, as front ends see it.
+//! The execution state (`busy` or `idle`) as front ends see it.
 //!
-//! Requests that need no evaluator are answered while a cell runs. Their `idle` would make a front end believe that the cell has
-//! ended, so `busy` of the running cell is said once more after it.
+//! Requests that do not need the evaluator are answered while a cell runs. Their `idle` would tell
+//! a front end that the cell has ended, so the `busy` status of the running cell is repeated after
+//! it.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Parent;
 
-/// The request that the evaluator works on.
+/// The request that the evaluator is processing.
 #[derive(Default)]
 pub struct Activity {
     running: Mutex<Option<Parent>>,
-    /// The last request, also when it is done.
+    /// The last request, even if it is done.
     last: Mutex<Option<Parent>>,
 }
 
 impl Activity {
-    /// The evaluator starts on a request.
+    /// Records that the evaluator starts a request, and publishes `busy`.
     pub fn begin(&self, iopub: &IoPub, parent: &Parent) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         iopub.status(Some(parent), "busy");
@@ -25,7 +26,7 @@ impl Activity {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(parent.clone());
     }
 
-    /// The request that the evaluator works on, or has worked on last.
+    /// Returns the current or else the last request of the evaluator.
     pub fn last(&self) -> Option<Parent> {
         self.last
             .lock()
@@ -33,7 +34,7 @@ impl Activity {
             .clone()
     }
 
-    /// The evaluator is done with its request.
+    /// Records that the evaluator has finished its request, and publishes `idle`.
     pub fn end(&self, iopub: &IoPub) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(parent) = running.take() {
@@ -41,7 +42,7 @@ impl Activity {
         }
     }
 
-    /// A request that was answered beside the evaluator is done.
+    /// Publishes `idle` for a request that was answered without the evaluator.
     pub fn end_beside(&self, iopub: &IoPub, parent: &Parent) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         iopub.status(Some(parent), "idle");

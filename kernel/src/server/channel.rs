@@ -1,4 +1,4 @@
-//! The shell and control channels: reads requests, sends replies.
+//! The shell and control channels: receive requests and send replies.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::zmtp::listener::Listener;
 use crate::zmtp::router::{self, Receiver, Sender};
 use crate::zmtp::{Context, Frames};
 
-/// Which of the two channels.
+/// One of the two channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
-    /// Takes everything; what needs the evaluator waits for the running cell.
+    /// Accepts all requests; those for the evaluator wait for the running cell.
     Shell,
-    /// Takes what must not wait.
+    /// Accepts requests that must not wait.
     Control,
 }
 
-/// A request and the way back to who sent it.
+/// A request and the route to its sender.
 #[derive(Debug)]
 pub struct Request {
     /// The request.
@@ -47,10 +47,10 @@ impl Request {
         }
     }
 
-    /// Replies that the request failed.
+    /// Sends an error reply.
     pub fn reply_error(&self, ename: &str, evalue: &str) {
         if self.message.header.msg_type == "is_complete_request" {
-            // Has a status of its own for it.
+            // `is_complete_reply` has a separate status for this case.
             return self.reply(&json!({ "status": "unknown" }));
         }
         self.reply(&json!({
@@ -62,9 +62,9 @@ impl Request {
     }
 }
 
-/// Reads Jupyter's messages from a socket.
+/// Decodes and verifies Jupyter messages from a socket.
 pub struct Verifier {
-    /// Who verifies.
+    /// The session that verifies signatures.
     pub session: Arc<Session>,
     /// The channel's name, for the log.
     pub channel: &'static str,
@@ -87,7 +87,8 @@ impl router::Verify for Verifier {
     }
 }
 
-/// Starts the task that reads requests from a channel for ever. Nothing that arrives ends it.
+/// Starts the task that reads requests from a channel until the process ends. No message can end
+/// it.
 pub fn start(kernel: Arc<Kernel>, name: Name, listener: Listener, context: &Context) {
     let verifier = Verifier {
         session: kernel.session.clone(),

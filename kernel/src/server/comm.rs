@@ -1,8 +1,8 @@
 //! Comms between front ends and user code.
 //!
-//! A message for a comm does not wait for the running cell: it is passed on to the cell process, whose callbacks deal with it. What
-//! they show belongs to the message, between its `busy` and its `idle`. Without user code that listens, whoever opens a comm is
-//! answered by closing it.
+//! A comm message does not wait for the running cell: it is forwarded to the cell process, whose
+//! callbacks handle it. Their output belongs to the message, between its `busy` and its `idle`.
+//! Without user code that handles the target, `comm_open` is answered with `comm_close`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,20 +21,20 @@ use super::output::CellOutput;
 use crate::protocol::content::{self, CommInfoRequest};
 use crate::protocol::message::Parent;
 
-/// What is known of comms.
+/// The state of comms.
 #[derive(Default)]
 pub struct CommState {
-    /// The way to user code, once there is an evaluator.
+    /// The connection to user code, set when the evaluator has started.
     comms: OnceLock<Comms>,
     /// The targets of the open comms.
     open: Mutex<BTreeMap<String, String>>,
-    /// The messages that user code deals with.
+    /// The messages that user code is handling.
     pending: Mutex<HashMap<u64, Arc<Pending>>>,
     next: AtomicU64,
 }
 
 impl CommState {
-    /// Stops the callback that runs, if one does; returns at once.
+    /// Interrupts the running callback, if any; returns at once.
     pub fn interrupt(&self) {
         if let Some(comms) = self.comms.get() {
             comms.interrupt();
@@ -51,19 +51,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hears what user code does with comms, once there is an evaluator.
+/// Forwards the comm messages of user code to front ends; called when the evaluator has started.
 pub fn listen(kernel: &Arc<Kernel>, runtime: &Handle, comms: Option<Comms>) {
     if let Some(comms) = comms {
         comms.listen(Arc::new(Listener {
             kernel: Arc::downgrade(kernel),
             runtime: runtime.clone(),
         }));
-        // Set here only.
+        // Cannot fail: set only here.
         let _ = kernel.comms.comms.set(comms);
     }
 }
 
-/// `comm_info_request`.
+/// Handles `comm_info_request`.
 pub fn info(kernel: &Kernel, request: &Request, asked: &CommInfoRequest) {
     let open = lock(&kernel.comms.open);
     let of_target = open.iter().filter(|(_, target)| {
@@ -78,7 +78,8 @@ pub fn info(kernel: &Kernel, request: &Request, asked: &CommInfoRequest) {
     request.reply(&json!({ "status": "ok", "comms": comms }));
 }
 
-/// `comm_open`, `comm_msg` and `comm_close`; `idle` follows when user code has dealt with it.
+/// Handles `comm_open`, `comm_msg` and `comm_close`; `idle` follows when user code has handled the
+/// message.
 pub fn message(kernel: &Kernel, request: &Request, content: content::CommMessage) {
     let state = &kernel.comms;
     let parent = &request.message.parent;
@@ -111,7 +112,7 @@ pub fn message(kernel: &Kernel, request: &Request, content: content::CommMessage
             .collect(),
     };
     let token = state.next.fetch_add(1, Ordering::Relaxed);
-    // Before it is sent: the answer may be here at once.
+    // Registered before the message is sent, because its result can arrive immediately.
     let pending = Arc::new(Pending {
         parent: parent.clone(),
         output: CellOutput::new(
@@ -140,7 +141,7 @@ pub fn message(kernel: &Kernel, request: &Request, content: content::CommMessage
     done(kernel, token);
 }
 
-/// All that belongs to the message was shown.
+/// Publishes `idle` when all output of a message was shown.
 fn done(kernel: &Kernel, token: u64) {
     let pending = lock(&kernel.comms.pending).remove(&token);
     if let Some(pending) = pending {
@@ -150,7 +151,7 @@ fn done(kernel: &Kernel, token: u64) {
 }
 
 struct Listener {
-    /// The kernel owns, by its evaluator, who owns this.
+    /// Weak, because the kernel owns this listener through its evaluator.
     kernel: Weak<Kernel>,
     runtime: Handle,
 }
@@ -160,7 +161,7 @@ impl CommListener for Listener {
         let Some(kernel) = self.kernel.upgrade() else {
             return;
         };
-        // Flushing text takes the runtime.
+        // Flushing text needs the runtime.
         let _runtime = self.runtime.enter();
         let pending = token.and_then(|token| lock(&kernel.comms.pending).get(&token).cloned());
         match (event, pending) {
@@ -204,7 +205,7 @@ impl CommListener for Listener {
     }
 }
 
-/// Broadcasts what user code says on a comm.
+/// Publishes a comm message of user code.
 fn publish(kernel: &Kernel, parent: Option<&Parent>, message: CommMessage) {
     let mut content = json!({ "comm_id": message.comm_id, "data": message.data });
     let mut open = lock(&kernel.comms.open);

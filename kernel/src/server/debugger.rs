@@ -1,4 +1,5 @@
-//! The panel of variables. Front ends fill it by requests of the debug adapter protocol; of a debugger there is no more than that.
+//! The variable inspector. Front ends fill it through requests of the debug adapter protocol. No
+//! other function of a debugger is implemented.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,31 +14,32 @@ use super::kernel::Kernel;
 use super::queue::Work;
 use crate::protocol::content::DebugRequest;
 
-/// How much of a value the list shows, in characters.
+/// Maximum length of a value in the list, in characters.
 const IN_LIST: usize = 200;
 
-/// How much of a value is shown when it is looked at alone.
+/// Maximum length of a value that is shown alone, in characters.
 const ALONE: usize = 20_000;
 
-/// The seed of front ends' names for cells; any number will do.
+/// The seed from which front ends compute file names of cells; any number is valid.
 const HASH_SEED: u32 = 0xc70f_6907;
 
-/// What is known without asking the evaluator.
+/// The state that is available without the evaluator.
 #[derive(Default)]
 pub struct Debugger {
     started: AtomicBool,
-    /// The values as they were last seen, by name, with the type that the variable had.
+    /// The last known types and values of variables, by name.
     values: Mutex<BTreeMap<String, (String, String)>>,
 }
 
 /// A request for variables.
 pub struct Asked {
     command: DebugRequest,
-    /// The one that is looked at alone; all otherwise.
+    /// The variable that is shown alone; `None` for all variables.
     name: Option<String>,
 }
 
-/// Answers a `debug_request`: at once, but for values while no cell runs, which the evaluator is asked for.
+/// Handles a `debug_request`. Replies at once, except to requests for values while no cell runs,
+/// which go to the evaluator.
 pub fn handle(kernel: &Arc<Kernel>, request: Request, command: DebugRequest) {
     let name = match command.command.as_str() {
         Some("inspectVariables") => None,
@@ -50,7 +52,7 @@ pub fn handle(kernel: &Arc<Kernel>, request: Request, command: DebugRequest) {
         _ => return beside(kernel, &request, || answer(kernel, &request, &command)),
     };
     let asked = Asked { command, name };
-    // The user's code shows a value, and it must not run beside a cell.
+    // Formatting a value runs user code, which must not run concurrently with a cell.
     if kernel.queue.has_cells() || kernel.analyst.get().is_none() {
         beside(kernel, &request, || asked.reply(kernel, &request));
     } else {
@@ -59,7 +61,7 @@ pub fn handle(kernel: &Arc<Kernel>, request: Request, command: DebugRequest) {
 }
 
 impl Asked {
-    /// Asks the evaluator for the values.
+    /// Reads the values from the evaluator.
     pub fn look(&self, debugger: &Debugger, evaluator: &mut dyn Evaluator) {
         let limit = if self.name.is_some() { ALONE } else { IN_LIST };
         let wanted = evaluator
@@ -83,7 +85,7 @@ impl Asked {
         }
     }
 
-    /// Replies with what is known.
+    /// Replies with the last known values.
     pub fn reply(&self, kernel: &Kernel, request: &Request) {
         let variables = kernel
             .analyst
@@ -112,7 +114,7 @@ impl Asked {
                         "value": text,
                         "type": variable.type_name,
                         "evaluateName": variable.name,
-                        // There is nothing below it to ask for.
+                        // The variable has no children.
                         "variablesReference": 0,
                     })
                 })
@@ -193,7 +195,7 @@ fn answer(kernel: &Kernel, request: &Request, command: &DebugRequest) {
                 .collect();
             json!({ "breakpoints": refused })
         }
-        // A front end asks for a name of the cell, by which it would set breakpoints.
+        // Front ends need a file name of the cell only for breakpoints.
         "dumpCell" => json!({ "sourcePath": "" }),
         "threads" => json!({ "threads": [] }),
         "stackTrace" => json!({ "stackFrames": [] }),

@@ -1,4 +1,5 @@
-//! The evaluator as the worker sees it: one that could not start answers every cell with the reason.
+//! The start of the evaluator, with a fallback that fails every cell with the reason if it could
+//! not start.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use azureml_kernel_evaluator::{
 
 use super::StartEvaluator;
 
-/// Starts the evaluator, or the one that says why it could not.
+/// Starts the evaluator, or the fallback that reports why it could not start.
 pub fn start(start: StartEvaluator) -> Box<dyn Evaluator> {
     let error = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(start)) {
         Ok(Ok(evaluator)) => return evaluator,
@@ -23,7 +24,7 @@ pub fn start(start: StartEvaluator) -> Box<dyn Evaluator> {
     Box::new(Unavailable(error))
 }
 
-/// The error of a panic inside of the kernel.
+/// Returns the error for a panic inside the kernel.
 pub fn panicked(panic: &(dyn std::any::Any + Send)) -> CellError {
     let text = panic
         .downcast_ref::<&str>()

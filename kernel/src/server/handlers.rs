@@ -1,4 +1,5 @@
-//! What each request does. A request that fails, in whatever way, is an error reply and a line in the log, never the end of the kernel.
+//! Request handlers. A failed request results in an error reply and a line in the log; it never
+//! ends the kernel.
 
 use std::sync::{Arc, PoisonError};
 
@@ -18,10 +19,10 @@ use super::queue::Work;
 use super::unrun;
 use crate::protocol::content::{IsCompleteRequest, ShutdownRequest, SubshellRequest};
 
-/// The largest cell that is looked at, in bytes. Compilers take long for less.
+/// Maximum size of a cell, in bytes. Even smaller cells take long to compile.
 pub const LARGEST_CELL: usize = 8 << 20;
 
-/// Why a request cannot be answered.
+/// The reason why a request is refused.
 #[derive(Debug, thiserror::Error)]
 enum BadRequest {
     #[error("the content of {msg_type} is not valid: {source}")]
@@ -56,7 +57,7 @@ impl From<BadRequest> for CellError {
     }
 }
 
-/// Handles one request; returns when it is answered or waits for the evaluator.
+/// Handles one request; returns when it is answered or queued for the evaluator.
 pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
     if channel == Name::Shell
         && let Some(id) = &request.message.header.subshell_id
@@ -72,7 +73,7 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
         },
         "execute_request" | "history_request" => {
             match work(channel, &request) {
-                // A subshell waits for no cell.
+                // A subshell does not wait for the running cell.
                 Ok(Work::History(asked)) if request.message.header.subshell_id.is_some() => {
                     beside(kernel, &request, || {
                         let history = kernel.history.lock();
@@ -102,7 +103,8 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
             if known {
                 answer.await;
             } else {
-                // It waits for the version, for which nothing else must wait.
+                // Replies in the background: the reply waits for the language's version, other
+                // requests must not.
                 tokio::spawn(answer);
             }
         }
@@ -118,7 +120,8 @@ pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
     }
 }
 
-/// Answers between `busy` and `idle`, beside the evaluator; a panic is an error reply.
+/// Runs `answer` between `busy` and `idle` without the evaluator; a panic results in an error
+/// reply.
 pub fn beside(kernel: &Kernel, request: &Request, answer: impl FnOnce()) {
     let parent = &request.message.parent;
     kernel.iopub.status(Some(parent), "busy");
@@ -131,7 +134,7 @@ pub fn beside(kernel: &Kernel, request: &Request, answer: impl FnOnce()) {
     kernel.activity.end_beside(&kernel.iopub, parent);
 }
 
-/// Logs a request that cannot be answered and, when an answer is expected, says so.
+/// Logs a refused request and sends an error reply if a reply is expected.
 fn refuse(request: &Request, error: &BadRequest) {
     tracing::warn!(%error, "refused a request");
     if request.message.header.msg_type.ends_with("_request") {
@@ -139,7 +142,7 @@ fn refuse(request: &Request, error: &BadRequest) {
     }
 }
 
-/// The work for the evaluator that a request asks for.
+/// Returns the work for the evaluator that a request contains.
 fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
     on_shell(channel, request)?;
     match request.message.header.msg_type.as_str() {
@@ -148,7 +151,7 @@ fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
     }
 }
 
-/// What a request asks about code.
+/// Returns the code query that a request contains.
 fn question(channel: Name, request: &Request) -> Result<Question, BadRequest> {
     on_shell(channel, request)?;
     match request.message.header.msg_type.as_str() {
@@ -157,7 +160,8 @@ fn question(channel: Name, request: &Request) -> Result<Question, BadRequest> {
     }
 }
 
-/// That a request about a cell came over the right channel, and that the cell is not too large.
+/// Checks that a request about a cell came over the shell channel and that the cell is not too
+/// large.
 fn on_shell(channel: Name, request: &Request) -> Result<(), BadRequest> {
     let msg_type = request.message.header.msg_type.as_str();
     if channel == Name::Control {

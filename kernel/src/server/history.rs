@@ -1,4 +1,5 @@
-//! Earlier cells: those of this session with their outputs, and those of earlier sessions from a file.
+//! The history: cells of this session with their outputs, and cells of earlier sessions from a
+//! file.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::protocol::content::{HistoryAccess, HistoryRequest};
 
-/// How much of the file is read, from its end; a file that is four times as large is cut down to this.
+/// Number of bytes read from the end of the file; a file four times as large is truncated to this
+/// size.
 const REMEMBERED: u64 = 1 << 20;
 
-/// The entries that `tail` and `search` return when the front end names no number.
+/// Number of entries that `tail` and `search` return by default.
 const DEFAULT_COUNT: usize = 100;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +37,8 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the history in `path`; without one, or when it is of no use, history is what this session remembers.
+    /// Opens the history in `path`. Without a path, or if the file cannot be used, the history is
+    /// kept in memory.
     pub fn open(path: Option<PathBuf>) -> Self {
         let mut store = path.map(|path| Store { path });
         let entries = store.as_ref().map_or_else(|| Ok(Vec::new()), Store::open);
@@ -45,14 +48,14 @@ impl History {
             Vec::new()
         });
         Self {
-            // Grows from kernel to kernel, and two kernels at once do not share it.
+            // Increases from kernel to kernel and differs between concurrent kernels.
             session: chrono::Utc::now().timestamp_millis(),
             entries,
             store,
         }
     }
 
-    /// Remembers a cell.
+    /// Adds a cell.
     pub fn add(&mut self, line: u64, input: &str) {
         let entry = Entry {
             session: self.session,
@@ -69,7 +72,7 @@ impl History {
         self.entries.push(entry);
     }
 
-    /// Remembers the value of the last cell.
+    /// Sets the output of the last cell.
     pub fn set_output(&mut self, line: u64, data: &MimeBundle) {
         if let Some(entry) = self.entries.last_mut()
             && u64::try_from(entry.line) == Ok(line)
@@ -81,7 +84,7 @@ impl History {
         }
     }
 
-    /// The content of `history_reply`.
+    /// Returns the content of `history_reply`.
     pub fn reply(&self, asked: &HistoryRequest) -> Value {
         let entries: Vec<Value> = self
             .select(&asked.access)
@@ -141,7 +144,8 @@ impl History {
         }
     }
 
-    /// The number of a session: 0 is this one, a negative number counts back from it.
+    /// Resolves a session number: 0 is the current session, a negative number counts backwards from
+    /// it.
     fn session_number(&self, asked: i64) -> Option<i64> {
         if asked > 0 {
             return Some(asked);
@@ -164,13 +168,14 @@ fn last(mut entries: Vec<&Entry>, count: usize) -> Vec<&Entry> {
     entries.split_off(entries.len().saturating_sub(count))
 }
 
-/// The file that kernels share. It is opened anew for each entry, because another kernel may have put a shorter one in its place.
+/// The file that kernels share. It is reopened for each entry, because another kernel may have
+/// replaced it with a truncated one.
 struct Store {
     path: PathBuf,
 }
 
 impl Store {
-    /// Reads the newest entries, and cuts the file down when it has grown large.
+    /// Reads the latest entries, and truncates the file if it is too large.
     fn open(&self) -> io::Result<Vec<Entry>> {
         own::folder(self.folder())?;
         let _turn = self.lock();
@@ -179,7 +184,8 @@ impl Store {
         file.seek(SeekFrom::Start(length.saturating_sub(REMEMBERED)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        // The first line may be cut, and a line of a killed kernel may be too: those are left out.
+        // The first line, and the last line of a killed kernel, can be incomplete; such lines are
+        // skipped.
         let entries: Vec<Entry> = bytes
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice(line).ok())
@@ -194,7 +200,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// Writes an entry at the end.
+    /// Appends an entry.
     fn append(&self, entry: &Entry) -> io::Result<()> {
         let _turn = self.lock();
         let mut file = self.file()?;
@@ -204,7 +210,8 @@ impl Store {
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
             if last != *b"\n" {
-                // A kernel was killed, or the disk was full, in the middle of a line, which must not take this one with it.
+                // The last line is incomplete because a kernel was killed or the disk was full; it
+                // must not corrupt this one.
                 text.insert(0, b'\n');
             }
         }
@@ -215,7 +222,8 @@ impl Store {
         own::append(&self.path)
     }
 
-    /// Kernels take turns until the answer is dropped. Where nothing can be locked they do without.
+    /// Locks the file against other kernels until the result is dropped. On file systems without
+    /// locks, kernels continue without one.
     fn lock(&self) -> Option<File> {
         let path = self.path.with_extension("lock");
         let file = own::create(&path).ok()?;
@@ -234,7 +242,7 @@ fn line(entry: &Entry) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character.
+/// Whether `text` matches the glob `pattern`: `*` matches any text, `?` one character.
 fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
@@ -274,7 +282,7 @@ mod tests {
         for blocked in ["history.lock", "history.jsonl"] {
             let place = folder.path().join(blocked);
             mknodat(CWD, &place, FileType::Fifo, Mode::RWXU, 0).expect("the folder is ours");
-            // Returns at once; what cannot be kept is remembered by the kernel.
+            // Returns at once: entries that cannot be written are kept in memory.
             let mut history = History::open(Some(folder.path().join("history.jsonl")));
             history.add(1, "1");
             for file in ["history.lock", "history.jsonl"] {
@@ -350,7 +358,7 @@ mod tests {
         assert_eq!(history.entries[0].input, "kept");
     }
 
-    /// The inputs that a new kernel finds.
+    /// Returns the inputs that a new kernel reads.
     fn inputs(path: &Path) -> Vec<String> {
         let history = History::open(Some(path.to_owned()));
         let inputs = history.entries.iter();

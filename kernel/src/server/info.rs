@@ -1,4 +1,4 @@
-//! What the kernel says about itself.
+//! The content of `kernel_info_reply`.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tokio::sync::watch;
 use crate::kernelspec;
 use crate::protocol;
 
-/// How long an answer waits for the language's version; asking `rustc` takes a tenth of this.
+/// Maximum time that a reply waits for the language's version; `rustc` needs a tenth of it.
 const VERSION_LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether [`content`] gives its answer at once.
+/// Whether [`content`] resolves at once.
 pub fn is_known(language_version: &watch::Receiver<Option<String>>) -> bool {
     language_version.borrow().is_some()
 }
 
-/// The content of `kernel_info_reply`.
+/// Returns the content of `kernel_info_reply`.
 pub async fn content(mut language_version: watch::Receiver<Option<String>>) -> Value {
     let version =
         tokio::time::timeout(VERSION_LIMIT, language_version.wait_for(Option::is_some)).await;
     let version = match version {
         Ok(Ok(version)) => version.clone().unwrap_or_default(),
-        // Not known in time, or there is no rustc, about which each cell complains.
+        // Not known in time, or rustc is missing, which each cell reports.
         _ => String::new(),
     };
     let own = env!("CARGO_PKG_VERSION");

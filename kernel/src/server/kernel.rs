@@ -1,4 +1,4 @@
-//! What the channels share.
+//! The state that the channels share.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -19,45 +19,45 @@ use super::unrun;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Session;
 
-/// What the channels share.
+/// The state that the channels share.
 pub struct Kernel {
-    /// Signs and verifies.
+    /// Signs and verifies messages.
     pub session: Arc<Session>,
-    /// Broadcasts.
+    /// Broadcasts messages.
     pub iopub: IoPub,
-    /// Asks the front end.
+    /// Requests input from the front end.
     pub stdin: Stdin,
-    /// Leads to the evaluator.
+    /// The queue of the evaluator.
     pub queue: Queue,
-    /// Leads to the thread that answers questions about code.
+    /// The queue of the thread that answers code queries.
     pub questions: Questions,
-    /// The shells beside the main one.
+    /// The subshells.
     pub subshells: Subshells,
-    /// Earlier cells.
+    /// The history of cells.
     pub history: Mutex<History>,
-    /// What the panel of variables knows.
+    /// The state of the variable inspector.
     pub debugger: Debugger,
-    /// What the evaluator works on.
+    /// The request that the evaluator is processing.
     pub activity: Activity,
     /// The comms between front ends and user code.
     pub comms: CommState,
-    /// The number of the last cell that counted; only the evaluator's thread changes it.
+    /// The execution count; only the evaluator's thread changes it.
     pub executed: AtomicU64,
-    /// Stops the running cell, once there is an evaluator.
+    /// Interrupts the running cell; set when the evaluator has started.
     pub interrupter: OnceLock<Interrupter>,
-    /// Answers questions about code, once there is an evaluator.
+    /// Answers code queries; set when the evaluator has started.
     pub analyst: OnceLock<Arc<dyn Analyst>>,
-    /// Judges whether a cell is complete.
+    /// Decides whether a cell is complete.
     pub is_complete: fn(&str) -> Completeness,
-    /// The version of the language, once it is known.
+    /// The version of the language; `None` until it is known.
     pub language_version: watch::Receiver<Option<String>>,
     /// Set when a front end ends the kernel.
     pub ended: watch::Sender<Option<End>>,
 }
 
 impl Kernel {
-    /// Stops the running cell or, when the evaluator is not ready for one yet, those that wait. Where there are no cells, stops what runs between
-    /// them: the callback of a comm. Returns at once.
+    /// Interrupts the running cell or, while the evaluator is still starting, the waiting cells.
+    /// Without cells, interrupts the running comm callback, if there is one. Returns at once.
     pub fn interrupt(&self) {
         self.stdin.cancel();
         if let Some(waiting) = self.queue.take_cells_unless_one_runs() {
@@ -66,7 +66,8 @@ impl Kernel {
             }
             unrun::interrupt(self, &waiting);
         } else if let Some(interrupter) = self.interrupter.get().cloned() {
-            // Stopping a process may take a moment, in which control must answer.
+            // In the background: an interrupt can take time, during which the control channel must
+            // respond.
             tokio::task::spawn_blocking(move || interrupter());
         }
     }

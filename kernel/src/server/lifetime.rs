@@ -1,4 +1,4 @@
-//! What ends the kernel from outside: signals and the death of the process that started it.
+//! External reasons for the kernel's end: signals and the death of the process that started it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::kernel::Kernel;
 
-/// How often the parent is looked at.
+/// Interval between checks of the parent process.
 const PARENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why the kernel ended.
+/// The reason for the kernel's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// A front end asked for it.
+    /// A front end requested a shutdown.
     Shutdown,
-    /// A front end asked for it and starts the kernel again.
+    /// A front end requested a shutdown and restarts the kernel.
     Restart,
     /// SIGTERM or SIGHUP.
     Signal,
-    /// The process that started the kernel is gone.
+    /// The process that started the kernel has ended.
     ParentDied,
 }
 
@@ -30,12 +30,12 @@ pub enum End {
 #[derive(Debug, Clone, Copy)]
 pub struct Parent {
     pid: Pid,
-    /// Whether it is the parent in the system's sense, of which the system tells more reliably.
+    /// Whether it is the parent process, whose end the system reports more reliably.
     direct: bool,
 }
 
 impl Parent {
-    /// The parent by the text of its process id, as Jupyter gives it; `None` when that is not one.
+    /// Parses the process id of the parent as set by Jupyter; `None` if it is not one.
     pub fn from_text(pid: &str) -> Option<Self> {
         let pid = Pid::from_raw(pid.trim().parse().ok()?).filter(|pid| !pid.is_init())?;
         Some(Self {
@@ -53,9 +53,10 @@ impl Parent {
     }
 }
 
-/// Returns when a signal or the parent's death ends the kernel. SIGINT interrupts the running cell.
+/// Resolves when a signal or the parent's death ends the kernel. SIGINT interrupts the running
+/// cell.
 ///
-/// Signals are handled from the call on, not only once the future is waited for.
+/// Signals are handled from the call on, even before the future is polled.
 pub fn ended_from_outside(
     kernel: Arc<Kernel>,
     parent: Option<Parent>,
@@ -94,10 +95,11 @@ async fn wait_for_death(parent: Option<Parent>) -> End {
     End::ParentDied
 }
 
-/// Terminates the processes that the kernel started, where it leads a process group of its own, as Jupyter sets it up.
+/// Terminates the processes that the kernel started, if the kernel leads a separate process group,
+/// as Jupyter sets it up.
 pub fn terminate_group() {
     if getpgrp() == getpid() {
-        // The kernel itself handles this signal, see `ended_from_outside`.
+        // The kernel handles this signal itself, see `ended_from_outside`.
         if let Err(error) = kill_process_group(getpgrp(), Signal::TERM) {
             tracing::warn!(%error, "cannot end the processes that the kernel started");
         }

@@ -1,8 +1,9 @@
 //! Serves one Jupyter connection.
 //!
-//! Each channel has a task of its own; whatever needs the evaluator goes through a queue to the one thread that owns it
-//! ([`worker`]), and what is asked about code to another thread ([`questions`]). So everything but cells is answered while a cell
-//! runs, and everything that needs no evaluator while it still starts.
+//! Each channel has a separate task. Work for the evaluator goes through a queue to the thread that
+//! owns it ([`worker`]); requests about code (completion, inspection) go to another thread
+//! ([`questions`]). The kernel therefore answers all requests other than cells while a cell runs,
+//! and all requests that do not need the evaluator while it is starting.
 
 mod activity;
 mod channel;
@@ -40,40 +41,41 @@ use kernel::Kernel;
 
 pub use lifetime::{End, Parent, terminate_group};
 
-/// How long the evaluator gets to stop after it was interrupted.
+/// Timeout for the evaluator to stop after an interrupt.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the last broadcasts get to be sent.
+/// Timeout for sending the last broadcasts.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the sockets stay open after the last message, which goes out in the background.
+/// Time that the sockets stay open after the last message, which is sent in the background.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Starts an evaluator; called once, on the evaluator's thread, and may take seconds.
+/// Starts an evaluator. Called once, on the evaluator's thread; can take seconds.
 pub type StartEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, CellError> + Send>;
 
-/// What the server serves.
+/// The language-specific parts of the kernel.
 pub struct Engine {
     /// Starts the evaluator.
     pub start: StartEvaluator,
-    /// Judges whether a cell is complete.
+    /// Decides whether a cell is complete.
     pub is_complete: fn(&str) -> Completeness,
-    /// The version of the language, once it is known.
+    /// The version of the language; `None` until it is known.
     pub language_version: watch::Receiver<Option<String>>,
 }
 
-/// How to serve.
+/// Options of the server.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Where the history of all sessions is kept; `None` keeps it in memory.
+    /// The file of the history of all sessions; `None` keeps it in memory.
     pub history: Option<PathBuf>,
-    /// The process without which the kernel ends.
+    /// The process whose end also ends the kernel.
     pub parent: Option<Parent>,
-    /// What peers may make the kernel hold or wait for.
+    /// Limits on the memory and the time that peers can use.
     pub limits: Limits,
 }
 
-/// Serves until the front end, a signal or the death of the parent ends it; says what did.
+/// Serves until the front end, a signal or the death of the parent ends the kernel; returns the
+/// reason.
 pub async fn serve(
     connection: &ConnectionInfo,
     engine: Engine,
@@ -131,7 +133,7 @@ pub async fn serve(
     Ok(end)
 }
 
-/// Stops the running cell, lets the evaluator clean up after itself, and lets the last messages out.
+/// Interrupts the running cell, lets the evaluator clean up, and sends the last messages.
 async fn stop(kernel: &Arc<Kernel>, mut stopped: worker::Stopped) {
     kernel.queue.close();
     kernel.questions.close();
@@ -140,7 +142,7 @@ async fn stop(kernel: &Arc<Kernel>, mut stopped: worker::Stopped) {
         .await
         .is_err()
     {
-        // A compiler that runs does not hear the interrupt.
+        // A running compiler does not react to the interrupt.
         lifetime::terminate_group();
         if tokio::time::timeout(STOP_LIMIT, &mut stopped)
             .await

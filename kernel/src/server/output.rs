@@ -1,7 +1,8 @@
-//! What a running cell shows, on its way to the broadcast channel.
+//! The output of a running cell, on its way to the IOPub channel.
 //!
-//! Text is collected and sent as one message every 50 ms, or when the stream changes, or when something else is to be shown: in
-//! order, and in few messages. All of it goes out under one lock, so nothing of a cell can come after its end.
+//! Text is buffered and sent as one message every 50 ms, when the stream changes, or before another
+//! output. This keeps the order and the number of messages small. All output is sent under one
+//! lock, so no output of a cell can follow its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,16 +17,16 @@ use super::stdin::Stdin;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Parent;
 
-/// How long text is collected.
+/// Maximum time that text is buffered.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The text that is collected before it goes out early, in bytes.
+/// Number of buffered bytes after which text is sent early.
 const LARGEST_TEXT: usize = 256 << 10;
 
-/// The bytes that may wait for front ends to read them before further text is left out.
+/// Number of bytes queued for front ends after which further text is dropped.
 const LARGEST_BACKLOG: usize = 256 << 20;
 
-/// Takes the events of one cell.
+/// Receives the events of one cell.
 pub struct CellOutput {
     shared: Arc<Shared>,
     stdin: Option<Stdin>,
@@ -48,7 +49,7 @@ struct Buffer {
 }
 
 impl CellOutput {
-    /// The output of the cell of `parent`. Without `stdin` there is nobody to ask.
+    /// Creates the output of the cell of `parent`. Without `stdin`, the cell cannot request input.
     pub fn new(
         runtime: &Handle,
         iopub: IoPub,
@@ -80,7 +81,7 @@ impl CellOutput {
         }
     }
 
-    /// Broadcasts a message of the cell, after all that the cell has shown so far.
+    /// Publishes a message of the cell, after all of its earlier output.
     pub fn publish(&self, msg_type: &str, content: &serde_json::Value) {
         let mut buffer = self.shared.lock();
         self.shared.flush(&mut buffer);
@@ -91,12 +92,12 @@ impl CellOutput {
         }
     }
 
-    /// Ends the output; all of it is on its way when this returns.
+    /// Ends the output; all of it is queued when this returns.
     pub fn finish(self) {
         self.flush();
     }
 
-    /// Sends the text that waits.
+    /// Sends the buffered text.
     pub fn flush(&self) {
         self.shared.flush(&mut self.shared.lock());
     }
@@ -138,7 +139,7 @@ impl Events for CellOutput {
                 self.publish("update_display_data", &display(&data, Some(&id)));
             }
             Event::ClearOutput { wait } => self.publish("clear_output", &json!({ "wait": wait })),
-            // Those go to the listener of comms, whatever runs.
+            // Comm messages go to the comm listener, independent of the running cell.
             Event::Comm(_) => {}
             Event::Input {
                 prompt,
@@ -146,7 +147,7 @@ impl Events for CellOutput {
                 reply,
             } => {
                 self.shared.flush(&mut self.shared.lock());
-                // Without an answer, the reply says by being dropped that there is nobody to ask.
+                // Otherwise dropping `reply` reports that no front end can provide input.
                 if let Some(stdin) = &self.stdin {
                     stdin.ask(&self.shared.parent, prompt, password, reply);
                 }

@@ -1,24 +1,26 @@
-//! `?name`: a cell that asks what a name is. It is answered as an inspection, on a page of its own.
+//! `?name`: a cell that requests documentation. It is answered like an inspection, in the front
+//! end's pager.
 
 use azureml_kernel_evaluator::{CellError, MimeBundle};
 use serde_json::{Value, json};
 
-/// What a cell asks about; `None` when it is code. No Rust begins with a question mark.
+/// Returns the name in a documentation cell; `None` if the cell is code. No Rust code begins with a
+/// question mark.
 pub fn asked(code: &str) -> Option<&str> {
     code.trim().strip_prefix('?').map(str::trim)
 }
 
-/// The cursor position, in code points, that stands for a name: its last character.
+/// Returns the cursor position of a name in code points: its last character.
 pub fn cursor(name: &str) -> usize {
     name.chars().count().saturating_sub(1)
 }
 
-/// The payload that shows an answer.
+/// Returns the payload that shows documentation in the pager.
 pub fn page(data: &MimeBundle) -> Value {
     json!({ "source": "page", "data": data, "start": 0 })
 }
 
-/// There is no answer.
+/// Returns the error for an unknown name.
 pub fn unknown(name: &str) -> CellError {
     let evalue = format!("nothing is known about `{name}`");
     CellError {

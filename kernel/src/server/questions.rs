@@ -1,4 +1,5 @@
-//! The thread that answers what is asked about code, beside the one that runs cells.
+//! The thread that answers code queries (completion, inspection) in parallel to the thread that
+//! runs cells.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +10,19 @@ use super::kernel::Kernel;
 use super::replies;
 use crate::protocol::content::CursorRequest;
 
-/// What parsers of deeply nested code may use. It is address space; memory it becomes only when it is used.
+/// Stack size for parsing deeply nested code, in bytes. It reserves address space; memory is only
+/// used on demand.
 const STACK: usize = 256 << 20;
 
-/// What is asked.
+/// A code query.
 pub enum Question {
-    /// Complete at a cursor.
+    /// Completion at a cursor.
     Complete(CursorRequest),
-    /// Describe what stands at a cursor.
+    /// Documentation of the item at a cursor.
     Inspect(CursorRequest),
 }
 
-/// The way to the thread.
+/// The queue of the thread.
 pub struct Questions {
     ask: Mutex<Option<Sender<(Request, Question)>>>,
     asked: Mutex<Option<Receiver<(Request, Question)>>>,
@@ -37,10 +39,10 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// Lets the thread answer.
+    /// Queues a query.
     pub fn ask(&self, request: Request, question: Question) {
         if let Some(ask) = &*lock(&self.ask) {
-            // The thread ends with the kernel.
+            // Fails only when the thread has ended with the kernel.
             let _ = ask.send((request, question));
         }
     }
@@ -62,7 +64,7 @@ pub fn start(kernel: Arc<Kernel>) {
         .spawn(move || {
             for (request, question) in asked {
                 beside(&kernel, &request, || {
-                    // There is one as soon as the evaluator has started, or could not.
+                    // Set as soon as the evaluator has started or failed to start.
                     let analyst = kernel.analyst.wait();
                     request.reply(&match &question {
                         Question::Complete(asked) => {

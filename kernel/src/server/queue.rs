@@ -1,4 +1,4 @@
-//! The queue to the evaluator: what waits, and whether a cell runs.
+//! The queue of the evaluator: waiting work, and whether a cell is running.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,18 @@ use crate::protocol::content::{ExecuteRequest, HistoryRequest};
 
 /// Work for the evaluator's thread.
 pub enum Work {
-    /// Run a cell.
+    /// Runs a cell.
     Execute(ExecuteRequest),
-    /// Fail a cell that cannot be run, in its turn.
+    /// Fails a cell that cannot be run, in the order of the queue.
     Refuse(CellError),
-    /// List earlier cells; waits in the queue so that it knows the cells before it.
+    /// Lists earlier cells; queued so that the reply includes the cells before it.
     History(HistoryRequest),
-    /// Show the variables with their values.
+    /// Returns the variables with their values.
     Variables(Asked),
 }
 
 impl Work {
-    /// Whether it runs the user's code, and so may have to be stopped.
+    /// Whether it runs user code and can therefore require an interrupt.
     fn runs_code(&self) -> bool {
         self.is_cell() || matches!(self, Self::Variables(_))
     }
@@ -34,13 +34,13 @@ impl Work {
 
 /// One entry of the queue.
 pub struct Job {
-    /// Who asked.
+    /// The request.
     pub request: Request,
-    /// What for.
+    /// The work.
     pub work: Work,
 }
 
-/// The queue.
+/// The queue of the evaluator.
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -55,13 +55,14 @@ struct State {
 }
 
 impl Queue {
-    /// Puts work at the end.
+    /// Appends work.
     pub fn push(&self, request: Request, work: Work) {
         self.lock().waiting.push_back(Job { request, work });
         self.changed.notify_one();
     }
 
-    /// Waits for the next job and takes it; `None` once the queue is closed. A cell runs until [`cell_ended`](Self::cell_ended).
+    /// Waits for the next job and removes it; `None` when the queue is closed. A cell counts as
+    /// running until [`cell_ended`](Self::cell_ended).
     pub fn next(&self) -> Option<Job> {
         let mut state = self
             .changed
@@ -77,31 +78,31 @@ impl Queue {
         Some(job)
     }
 
-    /// The cell that was taken is over.
+    /// Records that the running cell has ended.
     pub fn cell_ended(&self) {
         self.lock().cell_runs = false;
     }
 
-    /// Whether a cell runs or waits.
+    /// Whether a cell is running or waiting.
     pub fn has_cells(&self) -> bool {
         let state = self.lock();
         state.cell_runs || state.waiting.iter().any(|job| job.work.is_cell())
     }
 
-    /// Takes the cells of one shell that wait; what else waits goes on waiting.
+    /// Removes the waiting cells of one shell; other work stays in the queue.
     pub fn take_cells_of(&self, shell: Option<&str>) -> Vec<Request> {
         take(&mut self.lock(), |job| {
             job.work.is_cell() && job.request.message.header.subshell_id.as_deref() == shell
         })
     }
 
-    /// Takes the cells of all shells that wait, unless one runs: then `None`.
+    /// Removes the waiting cells of all shells; `None` if a cell is running.
     pub fn take_cells_unless_one_runs(&self) -> Option<Vec<Request>> {
         let mut state = self.lock();
         (!state.cell_runs).then(|| take_cells(&mut state))
     }
 
-    /// Ends the queue: what waits is not worked on any more.
+    /// Closes the queue: waiting work is no longer processed.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();

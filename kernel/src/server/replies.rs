@@ -1,9 +1,9 @@
-//! The contents of replies that more than one place gives.
+//! The contents of replies that several modules send.
 
 use azureml_kernel_evaluator::{CellError, Completions, MimeBundle};
 use serde_json::{Value, json};
 
-/// `complete_reply`.
+/// Returns the content of `complete_reply`.
 pub fn complete(found: &Completions) -> Value {
     let types: Vec<Value> = found
         .matches
@@ -32,7 +32,7 @@ pub fn complete(found: &Completions) -> Value {
     })
 }
 
-/// `inspect_reply`.
+/// Returns the content of `inspect_reply`.
 pub fn inspect(found: Option<MimeBundle>) -> Value {
     json!({
         "status": "ok",
@@ -42,7 +42,7 @@ pub fn inspect(found: Option<MimeBundle>) -> Value {
     })
 }
 
-/// `execute_reply` of a cell that failed.
+/// Returns the content of `execute_reply` for a failed cell.
 pub fn execute_error(failed: &CellError, count: u64) -> Value {
     let mut reply = error(failed);
     reply["status"] = json!("error");
@@ -52,7 +52,7 @@ pub fn execute_error(failed: &CellError, count: u64) -> Value {
     reply
 }
 
-/// `error`, and what an error adds to an `execute_reply`.
+/// Returns the content of `error`, which is also a part of `execute_reply`.
 pub fn error(error: &CellError) -> Value {
     json!({
         "ename": error.ename,

@@ -1,4 +1,5 @@
-//! The stdin channel: carries a cell's question to the front end that runs it, and the answer back.
+//! The stdin channel: sends input requests of a cell to the front end that runs it, and receives
+//! the replies.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -14,7 +15,7 @@ use crate::zmtp::Context;
 use crate::zmtp::listener::Listener;
 use crate::zmtp::router::{self, Receiver, Sender as FrontEnds};
 
-/// What a terminal sends for the end of the input (Ctrl-D).
+/// The character that a terminal sends for the end of input (Ctrl-D).
 const END_OF_INPUT: &str = "\u{4}";
 
 enum Command {
@@ -27,16 +28,16 @@ enum Command {
     Cancel,
 }
 
-/// Asks the front end; cheap to clone, never blocks.
+/// Sends input requests; cheap to clone, never blocks.
 #[derive(Clone)]
 pub struct Stdin {
     commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Stdin {
-    /// Asks the front end that sent `parent`.
+    /// Requests input from the front end that sent `parent`.
     pub fn ask(&self, parent: &Parent, prompt: String, password: bool, reply: Sender<InputAnswer>) {
-        // The task that reads only ends with the process.
+        // Cannot fail: the receiving task ends only with the process.
         let _ = self.commands.send(Command::Ask {
             parent: parent.clone(),
             prompt,
@@ -45,7 +46,7 @@ impl Stdin {
         });
     }
 
-    /// Gives up the question that waits for an answer.
+    /// Cancels the pending input request.
     pub fn cancel(&self) {
         let _ = self.commands.send(Command::Cancel);
     }
@@ -97,10 +98,10 @@ async fn run(
     }
 }
 
-/// Answers the question that waits, if any; says whether there was one.
+/// Completes the pending input request, if any; returns whether there was one.
 fn finish(waiting: &mut Option<Sender<InputAnswer>>, answer: InputAnswer) -> bool {
     waiting.take().is_some_and(|sender| {
-        // The cell may have ended in the meantime.
+        // Fails if the cell has ended in the meantime.
         let _ = sender.send(answer);
         true
     })

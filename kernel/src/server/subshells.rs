@@ -1,5 +1,5 @@
-//! Shells beside the main one (JEP 91): what is sent to one is answered while a cell of another runs. There is one evaluator, so cells
-//! take turns in whichever shell they are.
+//! Subshells (JEP 91): requests to one are answered while a cell of another runs. There is one
+//! evaluator, so cells of all shells run one after the other.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,14 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Subshells(Mutex<Vec<String>>);
 
 impl Subshells {
-    /// Makes one; gives its identifier.
+    /// Creates a subshell; returns its id.
     pub fn create(&self) -> String {
         let id = uuid::Uuid::new_v4().to_string();
         self.lock().push(id.clone());
         id
     }
 
-    /// Ends one; false when there is none of the name.
+    /// Deletes a subshell; returns false if it does not exist.
     pub fn delete(&self, id: &str) -> bool {
         let mut all = self.lock();
         let before = all.len();
@@ -23,12 +23,12 @@ impl Subshells {
         all.len() < before
     }
 
-    /// Their identifiers.
+    /// Returns the ids of all subshells.
     pub fn list(&self) -> Vec<String> {
         self.lock().clone()
     }
 
-    /// Whether there is one of the name.
+    /// Whether a subshell with this id exists.
     pub fn knows(&self, id: &str) -> bool {
         self.lock().iter().any(|known| known == id)
     }

@@ -1,4 +1,5 @@
-//! Cells that end without having run: refused, stopped while they waited, aborted because one before them failed.
+//! Aborted executions: cells that were refused, interrupted while they waited, or aborted because
+//! an earlier one failed.
 
 use std::sync::atomic::Ordering;
 
@@ -9,10 +10,10 @@ use super::channel::Request;
 use super::kernel::Kernel;
 use super::replies;
 
-/// Answers a cell with an error, which the notebook shows.
+/// Replies to a cell with an error, which the notebook shows.
 pub fn fail(kernel: &Kernel, request: &Request, error: &CellError) {
     let content = replies::error(error);
-    // Read by hand: the request may be one that is refused because it cannot be read.
+    // Read from the raw content, because the request may be refused as invalid.
     if request.message.content["silent"] != true {
         kernel
             .iopub
@@ -22,7 +23,8 @@ pub fn fail(kernel: &Kernel, request: &Request, error: &CellError) {
     request.reply(&replies::execute_error(error, count));
 }
 
-/// Answers cells that waited behind one that failed. They get no number: JupyterLab would show it as if they had run.
+/// Replies `aborted` to cells that waited behind a failed one. The replies have no execution count,
+/// because JupyterLab would show the cells as executed.
 pub fn abort(kernel: &Kernel, requests: &[Request]) {
     for request in requests {
         beside(kernel, request, || {
@@ -31,7 +33,8 @@ pub fn abort(kernel: &Kernel, requests: &[Request]) {
     }
 }
 
-/// Answers cells that were stopped while they waited: the first as a cell that is stopped while it runs, those behind it as aborted.
+/// Replies to cells that were interrupted while they waited: to the first like a cell that is
+/// interrupted while it runs, to the others with `aborted`.
 pub fn interrupt(kernel: &Kernel, requests: &[Request]) {
     let Some((first, others)) = requests.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! The thread that owns the evaluator: takes work from the queue, one job after the other.
+//! The thread that owns the evaluator and processes the jobs of its queue one after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -23,16 +23,16 @@ use super::unrun;
 use crate::protocol::content::ExecuteRequest;
 use crate::protocol::message::Parent;
 
-/// Resolves when the thread has ended and the evaluator is gone.
+/// Resolves when the thread has ended and the evaluator was dropped.
 pub type Stopped = oneshot::Receiver<()>;
 
-/// Starts the thread, which starts the evaluator.
+/// Starts the thread, which then starts the evaluator.
 pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
     let (stopping, stopped) = oneshot::channel();
     let runtime = Handle::current();
     std::thread::spawn(move || {
         let evaluator = evaluator::start(start);
-        // Set here only.
+        // Cannot fail: set only here.
         let _ = kernel.interrupter.set(evaluator.interrupter());
         let _ = kernel.analyst.set(evaluator.analyst());
         comm::listen(&kernel, &runtime, evaluator.comms());
@@ -46,7 +46,7 @@ pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
             worker.work(job);
         }
         drop(worker);
-        // Nobody waits any more when the evaluator took too long.
+        // Fails if the server stopped waiting because the evaluator took too long.
         let _ = stopping.send(());
     });
     stopped
@@ -91,7 +91,8 @@ impl Worker {
         unrun::abort(&kernel, &aborted);
     }
 
-    /// Lets the evaluator read the standard library while nobody waits, which the first completion or variable would do otherwise.
+    /// Lets the evaluator load the standard library's sources while the kernel is idle. Otherwise
+    /// the first completion or variable would wait for that.
     fn warm_up(&mut self) {
         if self.kernel.queue.has_cells() {
             return;
@@ -106,11 +107,11 @@ impl Worker {
         }
     }
 
-    /// Runs a cell; returns the cells that it aborts.
+    /// Runs a cell; returns the waiting cells that its failure aborts.
     fn execute(&mut self, request: &Request, cell: &ExecuteRequest) -> Vec<Request> {
         let code = cell.code.as_str();
         let counts = !cell.silent && cell.store_history.unwrap_or(true);
-        // A cell that does not count shows the number that the next one will have.
+        // A cell that does not increment the execution count shows the number of the next cell.
         let count = self.kernel.executed.load(Ordering::SeqCst) + 1;
         let blank = code.trim().is_empty();
         let output = self.output(&request.message.parent, cell);
@@ -131,7 +132,7 @@ impl Worker {
             }
         } else {
             if counts {
-                // What JupyterLab sends.
+                // JupyterLab sends the cell's id here.
                 let id = request.message.metadata["cellId"].as_str();
                 self.evaluator.name_cell(CellName {
                     id: id.map(str::to_owned),
@@ -158,7 +159,7 @@ impl Worker {
                 }
                 output.finish();
                 let expressions = self.user_expressions(cell);
-                // Before the reply, after which a front end may ask for completions.
+                // Before the reply, because a front end may request completions after it.
                 self.kernel.queue.cell_ended();
                 request.reply(&json!({
                     "status": "ok",
@@ -195,7 +196,7 @@ impl Worker {
         )
     }
 
-    /// Runs code; a panic of the evaluator is an error like any other.
+    /// Runs code; a panic of the evaluator is reported like other errors.
     fn evaluate(&mut self, code: &str, events: &dyn Events) -> Outcome {
         let evaluator = &mut self.evaluator;
         catch_unwind(AssertUnwindSafe(|| evaluator.execute(code, events)))

@@ -1,4 +1,4 @@
-//! Memory for messages of peers that have not proved yet that they know the key.
+//! The memory budget for messages of peers that have not yet proved that they know the key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::wire::Broken;
 use super::{Context, Limits};
 
-/// What each connection may hold beside the budget, so that ordinary messages pass although others
-/// have used up the budget.
+/// Bytes that each connection may use in addition to the budget, so that ordinary messages pass
+/// even when other connections have used up the budget.
 const FREE: usize = 64 << 10;
 
-/// The bytes that all unverified messages may hold together.
+/// The maximum number of bytes of all unverified messages together.
 #[derive(Debug)]
 pub struct Budget {
     left: AtomicUsize,
@@ -36,14 +36,14 @@ impl Budget {
     }
 }
 
-/// What the message that arrives on one connection holds.
+/// The memory of the message that is being received on one connection.
 #[derive(Debug)]
 pub(super) struct Account {
     budget: Arc<Budget>,
     pub(super) limits: Arc<Limits>,
     verified: bool,
     held: usize,
-    /// The part of `held` that the budget has given.
+    /// The part of `held` that was taken from the budget.
     taken: usize,
 }
 
@@ -62,13 +62,14 @@ impl Account {
         self.verified
     }
 
-    /// The peer knows the key: what it holds is its own affair, within the size of a message.
+    /// Marks the peer as verified: its messages are no longer charged to the budget, only their
+    /// size is limited.
     pub(super) fn verify(&mut self) {
         self.verified = true;
         self.budget.give_back(std::mem::take(&mut self.taken));
     }
 
-    /// Charges further bytes of the message.
+    /// Charges additional bytes of the message.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Broken> {
         let held = self.held.saturating_add(bytes);
         let most = if self.verified {
@@ -90,7 +91,7 @@ impl Account {
         Ok(())
     }
 
-    /// The message has been dealt with.
+    /// Releases the memory of a processed message.
     pub(super) fn settle(&mut self) {
         self.held = 0;
         self.budget.give_back(std::mem::take(&mut self.taken));

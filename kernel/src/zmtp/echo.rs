@@ -1,4 +1,4 @@
-//! An echo: returns what arrives, byte for byte, whoever connected.
+//! The heartbeat socket: echoes each message byte for byte to its sender.
 
 use super::Context;
 use super::budget::Account;
@@ -7,7 +7,8 @@ use super::peers::{Peers, Seat, Standing};
 use super::router::{accept, until_evicted};
 use super::wire::{self, Broken, Incoming, SocketType};
 
-/// Echoes for ever. A peer's next message is read once its last one is returned.
+/// Echoes until the process ends. A peer's next message is read after the previous one was
+/// returned.
 pub async fn run(listener: Listener, context: Context) {
     let peers = Peers::new(context.limits.connections);
     accept(listener, peers, move |stream, seat, evicted| {

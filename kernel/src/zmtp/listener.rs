@@ -1,4 +1,4 @@
-//! Listening for peers, on a port or on a file.
+//! Listeners on TCP ports and Unix sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,40 +8,40 @@ use rustix::fs::{Mode, fchmod};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 
-/// The connections that wait to be accepted.
+/// Maximum number of connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens for peers.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// On a port.
+    /// On a TCP port.
     Tcp(TcpListener),
-    /// On a file, which is removed in the end.
+    /// On a Unix socket, whose file is removed on drop.
     Ipc(UnixListener, PathBuf),
 }
 
-/// The two directions of a connection.
+/// The two halves of a connection.
 pub(super) struct Stream {
     pub(super) read: Box<dyn AsyncRead + Send + Unpin>,
     pub(super) write: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl Listener {
-    /// Listens on a port.
+    /// Listens on a TCP port.
     pub async fn tcp(host: &str, port: u16) -> io::Result<Self> {
         Ok(Self::Tcp(TcpListener::bind((host, port)).await?))
     }
 
-    /// Listens on a file that only its owner may connect to.
+    /// Listens on a Unix socket that only its owner can connect to.
     pub fn ipc(path: &Path) -> io::Result<Self> {
         let socket = UnixSocket::new_stream()?;
-        // The file has these permissions from its first moment on.
+        // Set before `bind`, so that the file is created with these permissions.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         socket.bind(path)?;
         Ok(Self::Ipc(socket.listen(BACKLOG)?, path.to_owned()))
     }
 
-    /// Where it listens, when that is a port.
+    /// Returns the address of a TCP listener.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -53,7 +53,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Small messages must not wait for more of them.
+                // Disables Nagle's algorithm, so that small messages are sent at once.
                 stream.set_nodelay(true)?;
                 let (read, write) = stream.into_split();
                 Ok(Stream {
@@ -79,7 +79,7 @@ impl From<UnixStream> for Stream {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Ipc(_, path) = self {
-            // Somebody may have cleaned up before.
+            // The file may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }

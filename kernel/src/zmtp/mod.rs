@@ -1,9 +1,10 @@
 //! The server side of ZMTP 3, `ZeroMQ`'s wire protocol (<https://rfc.zeromq.org/spec/23/>), with
-//! limits on everything that a peer without the key can make the kernel hold or wait for.
+//! limits on the memory and the time that a peer without the key can use.
 //!
-//! A kernel needs little of `ZeroMQ`: it listens, on TCP or Unix sockets, as a ROUTER, an XPUB or an
-//! echo, with the NULL mechanism. Nothing is allocated because a peer announces it: memory grows with
-//! the bytes that arrive, within a [`Budget`](budget::Budget) until a message of the peer is verified.
+//! A kernel needs a small part of `ZeroMQ`: it listens on TCP or Unix sockets as a ROUTER, an XPUB
+//! or an echo, with the NULL mechanism. No memory is allocated for announced sizes: memory grows
+//! with the bytes that arrive, within a [`Budget`](budget::Budget) until one message of the peer is
+//! verified.
 
 pub mod budget;
 pub mod echo;
@@ -20,25 +21,25 @@ use budget::Budget;
 
 pub use wire::Frames;
 
-/// What peers may make the kernel hold or wait for.
+/// Limits on the memory and the time that peers can use.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long the greeting and the handshake may take together.
+    /// Timeout of the greeting and the handshake together.
     pub handshake: Duration,
-    /// How long a message of an unverified peer may take from its first byte to its last.
+    /// Timeout for receiving a message of an unverified peer, from the first byte to the last.
     pub message: Duration,
-    /// How long one message may take to be written to a peer; one that reads nothing for so long is
-    /// cut off.
+    /// Timeout for writing one message to a peer; a peer that reads nothing for this time is
+    /// disconnected.
     pub send: Duration,
-    /// Connections of each socket.
+    /// Maximum number of connections of each socket.
     pub connections: usize,
-    /// Frames of one message.
+    /// Maximum number of frames in a message.
     pub frames: usize,
-    /// Bytes of one message of a verified peer.
+    /// Maximum size in bytes of a message of a verified peer.
     pub message_size: usize,
-    /// Bytes of one message of a peer that has not sent a verified message yet.
+    /// Maximum size in bytes of a message of a peer that has not yet sent a verified message.
     pub unverified_size: usize,
-    /// Bytes that all such messages of all sockets may hold together.
+    /// Maximum size in bytes of all unverified messages of all sockets together.
     pub unverified_total: usize,
 }
 
@@ -57,18 +58,19 @@ impl Default for Limits {
     }
 }
 
-/// The descriptors that the kernel asks for: a thousand connections for each socket, and its own files.
+/// Number of file descriptors that the kernel requests: a thousand connections for each socket, and
+/// the kernel's files.
 const DESCRIPTORS: u64 = 8 << 10;
 
-/// The share of a process's descriptors that one of the five sockets may take, so that cells can always
-/// be compiled and run, however many connect.
+/// The maximum number of connections of one of the five sockets. It is a share of the process's
+/// file descriptors, so that cells can be compiled and run regardless of the number of connections.
 fn connections() -> usize {
     use rustix::process::{Resource, getrlimit};
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS);
     usize::try_from(allowed / 8).map_or(1024, |share| share.clamp(16, 1024))
 }
 
-/// Raises the number of descriptors that this process may open as far as it is allowed to.
+/// Raises the soft limit on open files up to the hard limit, at most to `DESCRIPTORS`.
 pub fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -89,7 +91,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with these limits.
+    /// Creates a context with these limits.
     pub fn new(limits: Limits) -> Self {
         Self {
             budget: Arc::new(Budget::new(limits.unverified_total)),

@@ -1,5 +1,5 @@
-//! The connections of one socket: how many there may be, which one leaves when there are too many,
-//! and which one an identity means.
+//! The connections of one socket: their maximum number, the choice of the connection to close when
+//! there are too many, and the mapping of identities to connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -10,14 +10,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::wire::Frames;
 
-/// What a peer has shown of itself.
+/// The trust level of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// It has connected.
+    /// The peer has connected.
     Connected,
-    /// It speaks the protocol.
+    /// The peer has completed the handshake.
     Greeted,
-    /// It has proved that it is a front end, as far as its socket asks for that.
+    /// The peer has proved that it is a front end, if its socket requires a proof.
     Trusted,
 }
 
@@ -26,14 +26,14 @@ pub(super) enum Standing {
 pub(super) struct Peers {
     most: usize,
     state: Mutex<State>,
-    /// Somebody has left.
+    /// Notified when a peer disconnects.
     left: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they came.
+    /// The peers in the order of their connection.
     all: BTreeMap<u64, Peer>,
     identities: HashMap<Bytes, mpsc::UnboundedSender<Frames>>,
 }
@@ -42,18 +42,18 @@ struct State {
 struct Peer {
     standing: Standing,
     identity: Option<Bytes>,
-    /// Dropped when the peer has to leave.
+    /// Dropped to disconnect the peer.
     _stay: oneshot::Sender<Infallible>,
 }
 
-/// A place among the connections; given up when dropped.
+/// The registration of a connection, which ends on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     peers: Arc<Peers>,
     number: u64,
 }
 
-/// Resolves when the peer has to leave.
+/// Resolves when the peer must be disconnected.
 pub(super) type Evicted = oneshot::Receiver<Infallible>;
 
 impl Peers {
@@ -65,8 +65,8 @@ impl Peers {
         })
     }
 
-    /// Takes in a connection. When there are too many, the one that has shown least of itself leaves, the
-    /// oldest first; `None` when all are trusted.
+    /// Admits a connection. When there are too many, the connection with the lowest standing is
+    /// closed, the oldest first; `None` when all are trusted.
     pub(super) fn admit(self: &Arc<Self>) -> Option<(Seat, Evicted)> {
         let mut state = self.lock();
         if state.all.len() >= self.most && !state.evict() {
@@ -85,12 +85,12 @@ impl Peers {
         Some((Seat { peers, number }, evicted))
     }
 
-    /// Makes room in a process that has no descriptors left.
+    /// Closes a connection in a process that has no file descriptors left.
     pub(super) fn evict(&self) {
         self.lock().evict();
     }
 
-    /// Queues a message for the peer of this identity; false when there is none.
+    /// Queues a message for the peer with this identity; returns false when no such peer exists.
     pub(super) fn send(&self, identity: &[u8], frames: Frames) -> bool {
         self.lock()
             .identities
@@ -126,16 +126,18 @@ impl State {
 }
 
 impl Seat {
-    /// Notes what the peer has shown of itself.
+    /// Raises the trust level of the peer.
     pub(super) fn rise(&self, to: Standing) {
         if let Some(peer) = self.peers.lock().all.get_mut(&self.number) {
             peer.standing = peer.standing.max(to);
         }
     }
 
-    /// Takes messages for an identity, an own one where the peer has chosen none; gives the identity.
+    /// Registers an identity whose messages go to `queue`: the one that the peer chose, or a
+    /// generated one. Returns the identity.
     ///
-    /// Whoever has an identity keeps it, so that nobody gets another's replies: a newcomer waits.
+    /// An identity stays with its connection, so that no peer receives the replies of another: a
+    /// new connection with the same identity waits until it is free.
     pub(super) async fn identify(
         &self,
         chosen: &Bytes,
@@ -144,7 +146,7 @@ impl Seat {
         loop {
             let left = self.peers.left.notified();
             tokio::pin!(left);
-            // From here on, nobody leaves unseen.
+            // From here on, no disconnection is missed.
             left.as_mut().enable();
             if let Some(identity) = self.try_identify(chosen, queue) {
                 return identity;
@@ -155,7 +157,7 @@ impl Seat {
 
     fn try_identify(&self, chosen: &Bytes, queue: &mpsc::UnboundedSender<Frames>) -> Option<Bytes> {
         let identity = if chosen.is_empty() {
-            // No peer may choose one that begins so.
+            // Peers cannot choose an identity that begins with 0.
             let random = uuid::Uuid::new_v4();
             Bytes::from([&[0][..], random.as_bytes()].concat())
         } else {

@@ -1,4 +1,5 @@
-//! An XPUB whose subscribers do not wait for each other: each is handed out by itself.
+//! An XPUB socket whose subscribers are independent: each one is returned separately, so that none
+//! delays another.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -11,26 +12,27 @@ use super::peers::{Evicted, Peers, Seat, Standing};
 use super::router::{accept, until_evicted};
 use super::wire::{self, Broken, Frames, Incoming, Reader, SocketType, Writer};
 
-/// The bytes that the topics of one subscriber may have together, and what each costs beside them.
+/// Maximum number of bytes of one subscriber's topics, and the overhead counted for each topic.
 const TOPICS: usize = 64 << 10;
 const TOPIC_OVERHEAD: usize = 64;
 
-/// No topic is longer.
+/// Maximum length of a topic, in bytes.
 const LARGEST_TOPIC: usize = 4 << 10;
 
-/// Subscriptions that wait to be answered; whoever sends more waits, too.
+/// Number of subscriptions that can wait for an answer; further ones cause backpressure on the
+/// peer.
 const WAITING: usize = 16;
 
-/// A front end that has connected.
+/// A connected front end.
 pub struct Subscriber {
     writer: Writer,
     topics: Vec<Bytes>,
     events: mpsc::Receiver<Event>,
-    /// Reads what the front end sends.
+    /// The task that reads from the front end.
     _reading: JoinSet<()>,
 }
 
-/// What a front end asks of the publisher.
+/// A request of a front end to the publisher.
 pub struct Event(Asked);
 
 enum Asked {
@@ -39,11 +41,11 @@ enum Asked {
     Pinged(Vec<u8>),
 }
 
-/// The front end has left, reads nothing, or was cut off.
+/// The front end has disconnected, reads nothing, or was disconnected.
 #[derive(Debug)]
 pub struct Gone;
 
-/// Accepts subscribers on a listener for ever.
+/// Accepts subscribers on a listener until the process ends.
 pub fn start(listener: Listener, context: &Context) -> mpsc::Receiver<Subscriber> {
     let (subscribers, receiver) = mpsc::channel(1);
     let peers = Peers::new(context.limits.connections);
@@ -87,7 +89,7 @@ async fn welcome(
         events,
         _reading: reading,
     };
-    // Nobody takes any more when the kernel ends.
+    // Fails only when the kernel ends and the receiver is gone.
     let _ = subscribers.send(subscriber).await;
 }
 
@@ -113,8 +115,8 @@ async fn read(mut reader: Reader, seat: Seat, events: mpsc::Sender<Event>) -> Re
     }
 }
 
-/// A subscription is a message that begins with 1, and its end one that begins with 0; or they are the
-/// commands of ZMTP 3.1.
+/// Parses a subscription: a message that begins with 1 subscribes, one that begins with 0
+/// unsubscribes. ZMTP 3.1 uses commands instead.
 fn asked(incoming: Incoming) -> Option<Asked> {
     match incoming {
         Incoming::Message(frames) => match frames.first()?.split_first()? {
@@ -135,12 +137,13 @@ fn asked(incoming: Incoming) -> Option<Asked> {
 }
 
 impl Subscriber {
-    /// What the front end sends next; `None` when it has left. Cancelling this loses nothing.
+    /// Returns the next request of the front end; `None` when it has disconnected.
+    /// Cancellation-safe.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }
 
-    /// Does what the front end asks for; gives the topic when it has subscribed to one.
+    /// Applies a request of the front end; returns the topic if it is a subscription.
     pub async fn apply(&mut self, event: Event) -> Result<Option<Bytes>, Gone> {
         match event.0 {
             Asked::Subscribed(topic) => {

@@ -1,4 +1,4 @@
-//! A ROUTER: messages from many peers, each with its way back.
+//! A ROUTER socket: receives messages from many peers and routes replies by identity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +13,30 @@ use super::listener::{Listener, Stream};
 use super::peers::{Evicted, Peers, Seat, Standing};
 use super::wire::{self, Broken, Frames, Incoming, Reader, SocketType, Writer};
 
-/// How long to wait after a connection that could not be accepted: mostly a lack of descriptors.
+/// Delay after a failure to accept a connection, usually because of a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Messages that wait to be handled; whoever sends more waits, too.
+/// Number of messages that can wait to be handled; further ones cause backpressure on the peer.
 const WAITING: usize = 64;
 
-/// Answers to PING that may wait to be written.
+/// Number of PONG commands that can wait to be written.
 const PONGS: usize = 8;
 
-/// Decides what a message is worth.
+/// Decodes and verifies messages.
 pub trait Verify: Send + Sync + 'static {
-    /// What a message becomes.
+    /// The decoded message.
     type Message: Send;
 
-    /// Reads a message whose first frame is the peer's identity. `None` when it is none: it is dropped.
+    /// Decodes a message whose first frame is the peer's identity. `None` if it is not valid; the
+    /// message is then dropped.
     fn read(&self, frames: Frames) -> Option<Self::Message>;
 
-    /// Whether the first frames of a message, without the identity, prove that the peer knows the key.
+    /// Whether the first frames of a message (without the identity) prove that the peer knows the
+    /// key.
     fn proves(&self, frames: &[Bytes]) -> bool;
 }
 
-/// The messages that arrive.
+/// The received messages.
 pub type Receiver<M> = mpsc::Receiver<M>;
 
 /// Sends messages to peers; cheap to clone, never blocks.
@@ -44,7 +46,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends a message whose first frame is the peer's identity; false when there is no such peer.
+    /// Sends a message whose first frame is the peer's identity; returns false when no such peer
+    /// exists.
     #[must_use]
     pub fn send(&self, mut frames: Frames) -> bool {
         if frames.is_empty() {
@@ -55,7 +58,7 @@ impl Sender {
     }
 }
 
-/// Starts a ROUTER on a listener.
+/// Starts a ROUTER socket on a listener.
 pub fn start<V: Verify>(
     listener: Listener,
     context: &Context,
@@ -80,7 +83,7 @@ pub fn start<V: Verify>(
     (sender, receiver)
 }
 
-/// Accepts connections for ever; `serve` starts a task for each.
+/// Accepts connections until the process ends; `serve` starts a task for each.
 pub(super) async fn accept(
     listener: Listener,
     peers: Arc<Peers>,
@@ -104,7 +107,7 @@ pub(super) async fn accept(
     }
 }
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends or must be closed.
 pub(super) async fn until_evicted(
     evicted: Evicted,
     served: impl Future<Output = Result<(), Broken>>,
@@ -112,14 +115,14 @@ pub(super) async fn until_evicted(
     tokio::select! {
         _ = evicted => tracing::debug!("a connection made room for another"),
         served = served => match served {
-            // However a peer leaves, it leaves.
+            // A normal disconnection, which needs no warning.
             Ok(()) | Err(Broken::Io(_)) => {}
             Err(error) => tracing::warn!(%error, "cut off a connection"),
         },
     }
 }
 
-/// One peer of a ROUTER.
+/// One connection of a ROUTER socket.
 struct Connection<V: Verify> {
     seat: Seat,
     context: Context,
@@ -158,7 +161,7 @@ impl<V: Verify> Connection<V> {
                 Incoming::Message(frames) => frames,
                 Incoming::Command(command) => {
                     if let Some(pong) = wire::pong(&command) {
-                        // One that does not read its answers gets no more.
+                        // A peer that does not read its PONGs gets no more of them.
                         let _ = pongs.try_send(pong);
                     }
                     continue;
@@ -180,7 +183,7 @@ impl<V: Verify> Connection<V> {
     }
 }
 
-/// Writes what is queued for a peer.
+/// Writes the messages queued for a peer.
 async fn write(
     mut writer: Writer,
     mut messages: mpsc::UnboundedReceiver<Frames>,

@@ -1,4 +1,4 @@
-//! Greetings, commands and frames: what is written and how it is read.
+//! Reading and writing of greetings, commands and frames.
 
 use std::io;
 
@@ -13,41 +13,41 @@ use super::listener::Stream;
 /// The frames of a message.
 pub type Frames = Vec<Bytes>;
 
-/// The bytes of a greeting.
+/// Size of a greeting, in bytes.
 const GREETING: usize = 64;
 
-/// Where the mechanism is in a greeting.
+/// Position of the mechanism in a greeting.
 const MECHANISM: std::ops::Range<usize> = 12..32;
 
-/// No command is longer: the longest one that is accepted is a subscription.
+/// Maximum length of a command, in bytes; the longest accepted command is a subscription.
 const LARGEST_COMMAND: usize = 4 << 10;
 
-/// No identity is longer.
+/// Maximum length of an identity, in bytes.
 const LARGEST_IDENTITY: usize = 255;
 
-/// What a frame costs beside its bytes.
+/// Overhead counted for each frame, in bytes.
 const FRAME_OVERHEAD: usize = 64;
 
-/// The bytes of a frame that are asked for at first; then as many as have arrived.
+/// Number of bytes allocated for a frame at first; after that, the buffer doubles as bytes arrive.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// Frames that are shorter are written together.
+/// Shorter frames are combined in one write.
 const SMALL_FRAME: usize = 16 << 10;
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// Why a connection is given up.
+/// The reason for closing a connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     /// The connection failed or ended.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The peer speaks something else.
+    /// The peer violates the protocol.
     #[error("not ZMTP 3 with the mechanism NULL: {0}")]
     Protocol(&'static str),
-    /// The peer has a socket that does not fit to ours.
+    /// The peer's socket type is not compatible with this one.
     #[error("a peer's socket of the type `{0}` does not fit")]
     SocketType(String),
     /// A message is larger than the limit.
@@ -56,15 +56,15 @@ pub(super) enum Broken {
     /// A message has too many frames.
     #[error("a message has more than {0} frames")]
     TooManyFrames(usize),
-    /// Other unverified messages hold all the memory there is for them.
+    /// The memory budget for unverified messages is exhausted.
     #[error("no room is left for unverified messages")]
     NoRoom,
-    /// The peer took too long.
+    /// A timeout expired.
     #[error("a peer took too long to {0}")]
     Slow(&'static str),
 }
 
-/// What a socket of ours is, and which ones it speaks with.
+/// The type of this kernel's socket, which determines the compatible peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketType {
     Router,
@@ -87,19 +87,19 @@ impl SocketType {
     }
 }
 
-/// The reading side of a connection after its handshake.
+/// The reading half of a connection after its handshake.
 pub(super) struct Reader<R = BufReader<Box<dyn AsyncRead + Send + Unpin>>> {
     stream: R,
     pub(super) account: Account,
 }
 
-/// The writing side.
+/// The writing half.
 pub(super) struct Writer {
     stream: Box<dyn AsyncWrite + Send + Unpin>,
     limits: std::sync::Arc<Limits>,
 }
 
-/// What arrives after the handshake.
+/// A received message or command.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Message(Frames),
@@ -107,7 +107,8 @@ pub(super) enum Incoming {
     Command(Bytes),
 }
 
-/// Greets a peer and exchanges READY; gives the identity that the peer chose, which may be empty.
+/// Exchanges greetings and READY with a peer; returns the identity that the peer chose, which may
+/// be empty.
 pub(super) async fn handshake(
     stream: Stream,
     socket: SocketType,
@@ -136,7 +137,7 @@ pub(super) async fn handshake(
         match read_ready(&command, socket) {
             Ok(identity) => Ok((reader, writer, identity)),
             Err(broken) => {
-                // So that the peer knows why; it is given up either way.
+                // Reports the reason to the peer. The connection is closed even if the write fails.
                 let reason = b"\x05ERROR\x13Invalid socket type";
                 let _ = writer.write_command(reason).await;
                 Err(broken)
@@ -178,7 +179,7 @@ fn ready(socket: SocketType) -> Vec<u8> {
     command
 }
 
-/// Checks a peer's READY; gives its identity.
+/// Checks a peer's READY command; returns its identity.
 fn read_ready(command: &Bytes, socket: SocketType) -> Result<Bytes, Broken> {
     const CUT_OFF: Broken = Broken::Protocol("the handshake is cut off");
     let Some(mut rest) = command.strip_prefix(b"\x05READY") else {
@@ -198,7 +199,7 @@ fn read_ready(command: &Bytes, socket: SocketType) -> Result<Bytes, Broken> {
                 return Err(Broken::SocketType(name.into_owned()));
             }
         } else if name.eq_ignore_ascii_case(b"Identity") {
-            // Those that begin with 0 are ours to give.
+            // Identities that begin with 0 are reserved for generated ones.
             if value.len() > LARGEST_IDENTITY || value.first() == Some(&0) {
                 return Err(Broken::Protocol("an identity that may not be"));
             }
@@ -229,13 +230,13 @@ impl Header {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// The next message or command. `verified` is asked about an unverified message that finds no room:
-    /// what has arrived of it may prove that the peer knows the key.
+    /// Reads the next message or command. When an unverified message exceeds the budget, `verified`
+    /// decides whether the frames received so far prove that the peer knows the key.
     pub(super) async fn next_verified(
         &mut self,
         verified: &(dyn Fn(&[Bytes]) -> bool + Sync),
     ) -> Result<Incoming, Broken> {
-        // A peer may be silent for as long as it likes between messages.
+        // No timeout: a peer may be idle between messages.
         let flags = self.stream.read_u8().await?;
         if self.account.verified() {
             return self.rest(flags, verified).await;
@@ -246,7 +247,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             .unwrap_or(Err(Broken::Slow("send a message")))
     }
 
-    /// The next message or command of a peer that proves nothing.
+    /// Reads the next message or command of a peer that cannot be verified.
     pub(super) async fn next(&mut self) -> Result<Incoming, Broken> {
         self.next_verified(&|_| false).await
     }
@@ -304,8 +305,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Header { flags, length })
     }
 
-    /// Reads the bytes of a frame. Room is made for as many bytes as have arrived, however many are
-    /// announced.
+    /// Reads the bytes of a frame. The buffer grows with the bytes that arrive, regardless of the
+    /// announced size.
     async fn body(
         &mut self,
         length: usize,
@@ -346,7 +347,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 impl Writer {
-    /// Writes a message; fails when the peer does not read it in time.
+    /// Writes a message; fails when the peer does not read it within the timeout.
     pub(super) async fn write(&mut self, frames: &[Bytes]) -> Result<(), Broken> {
         let limit = self.limits.send;
         let mut together = Vec::new();
@@ -391,11 +392,11 @@ fn put_header(to: &mut Vec<u8>, flags: u8, length: usize) {
     }
 }
 
-/// The answer to a PING, if the command is one: PONG with its context.
+/// Returns the PONG command for a PING, with its context; `None` for other commands.
 pub(super) fn pong(command: &[u8]) -> Option<Vec<u8>> {
-    // Two bytes say how long the peer waits.
+    // The first two bytes are the peer's timeout.
     let context = command.strip_prefix(b"\x04PING")?.get(2..)?;
-    // The protocol allows no more.
+    // The protocol limits the context to 16 bytes.
     (context.len() <= 16).then(|| [b"\x04PONG", context].concat())
 }
 

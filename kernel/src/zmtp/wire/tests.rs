@@ -106,7 +106,7 @@ proptest! {
     fn any_bytes_are_messages_or_errors(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let mut reader = reader(&bytes);
-        // Ends at the latest when the bytes do.
+        // Ends at the latest with the bytes.
         while runtime.block_on(reader.next()).is_ok() {}
         let _ = read_ready(&Bytes::from(bytes), SocketType::XPub);
     }
