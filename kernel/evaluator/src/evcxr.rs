@@ -20,9 +20,10 @@ use crate::position;
 use crate::rust_src::RustSrc;
 use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
+use crate::tag::Tag;
 use crate::{
     Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
-    Outcome, Variable, interrupt, programs, report,
+    Outcome, Variable, interrupt, report,
 };
 
 /// How cells are optimised unless the user says otherwise with `:opt`.
@@ -64,9 +65,9 @@ impl EvcxrEvaluator {
             .env(env::ROLE, env::ROLE_CELL)
             .env(env::LINK, folder.socket())
             .env(env::CELL_RUNTIME, runtime)
-            .env(env::STARTED_BY, programs::cell_tag(&folder.socket()))
             // Signals to the kernel's group are the kernel's affair.
             .process_group(0);
+        Tag::of_cells(&folder.socket()).put_on(&mut command);
 
         let context = {
             /// Two evaluators of one process must not read each other's variables.

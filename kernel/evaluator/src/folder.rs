@@ -1,12 +1,18 @@
 //! The folder of one kernel: the cells' crate, its build, and the socket. Two kernels never share one.
+//!
+//! A kernel that was killed leaves its folder, and with its cell process killed as well the programs of its cells.
+//! The next kernel ends those and removes the folder.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use azureml_kernel_helpers::own;
 
+use crate::programs;
+
 const PREFIX: &str = "azureml-kernel-";
 const LOCK: &str = "lock";
+const SOCKET: &str = "cell.sock";
 
 /// The folder; removed when dropped, for this process has made it.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ impl Folder {
     fn new_in(parent: &Path) -> std::io::Result<Self> {
         // Others may be able to rename what is in a folder that they can write into.
         own::check_temporary(parent)?;
+        // Programs are known by the path of the socket, whichever links lead to it.
+        let parent = &parent.canonicalize()?;
         remove_stale(parent);
         // Its name cannot be foreseen, and nobody else may look into it.
         let folder = own::staging(PREFIX, parent)?;
@@ -50,7 +58,7 @@ impl Folder {
 
     /// Where the cell process finds the kernel.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("cell.sock")
+        self.folder.path().join(SOCKET)
     }
 
     /// A place for sources that holds none.
@@ -60,10 +68,7 @@ impl Folder {
 }
 
 fn remove_stale(parent: &Path) {
-    let Ok(parent) = parent.canonicalize() else {
-        return;
-    };
-    let names = std::fs::read_dir(&parent)
+    let names = std::fs::read_dir(parent)
         .into_iter()
         .flatten()
         .flatten()
@@ -74,7 +79,12 @@ fn remove_stale(parent: &Path) {
         let folder = parent.join(&name);
         let stale = own::check(&folder, &folder).is_ok()
             && own::open(&folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if stale && let Err(error) = own::remove(&parent, &name) {
+        if !stale {
+            continue;
+        }
+        // The folder says which programs they are: it goes after them.
+        programs::end_left(&folder.join(SOCKET));
+        if let Err(error) = own::remove(parent, &name) {
             tracing::debug!(%error, folder = %folder.display(), "a killed kernel's folder stays");
         }
     }

@@ -21,6 +21,7 @@ pub mod rust_src;
 mod rustc;
 mod start;
 mod stream;
+mod tag;
 
 pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook};

@@ -2,8 +2,9 @@
 //!
 //! A program that leaves its group, its session and its parent is still found. The kernel and the cell
 //! process adopt what loses its parent ([`adopt`]), so it stays below one of them while they live; what
-//! they leave behind when they are killed has a tag in its environment. Whoever of the two is left ends
-//! it: the kernel when the cell process dies, the cell process when the kernel dies.
+//! they leave behind when they are killed has a [tag](crate::tag). Whoever of the two is left ends it: the
+//! kernel when the cell process dies, the cell process when the kernel dies. When both are killed at once, the
+//! next kernel of this user does it ([`end_left`]).
 //!
 //! The local workspace is spared, with all it runs: jobs outlive the kernel.
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::process::{Pid, Signal};
 
-use crate::env;
+use crate::tag::{self, Meant, Tag};
 
 /// How long programs may take to end by themselves.
 const GRACE: Duration = Duration::from_millis(300);
@@ -38,22 +39,23 @@ pub(crate) fn adopt() {
     }
 }
 
-/// The tag of what the cell process starts, whose kernel listens on this socket.
-pub(crate) fn cell_tag(socket: &Path) -> String {
-    format!("cell:{}", socket.display())
-}
-
-/// The tag of what the kernel itself starts for a `!` line.
-pub(crate) fn line_tag(socket: &Path) -> String {
-    format!("line:{}", socket.display())
-}
-
 /// Ends what this process has started and what has one of the tags, and whatever those have started.
-pub(crate) fn end(own: bool, tags: &[String]) {
+pub(crate) fn end(own: bool, tags: &[Tag]) {
+    end_each(|table| table.started(own, tags, Meant::Programs));
+}
+
+/// Ends what a kernel and its cell process, killed together, have left; `socket` was the kernel's.
+pub(crate) fn end_left(socket: &Path) {
+    let tags = [Tag::of_cells(socket), Tag::of_lines(socket)];
+    end_each(|table| table.started(false, &tags, Meant::All));
+}
+
+/// Asks what `find` finds to end, and kills what does not.
+fn end_each(find: impl Fn(&Table) -> Vec<Pid>) {
     let begun = Instant::now();
     let mut asked = HashSet::new();
     loop {
-        let left = Table::read().started(own, tags);
+        let left = find(&Table::read());
         if left.is_empty() {
             return;
         }
@@ -144,10 +146,10 @@ impl Table {
     }
 
     /// What is to end: below this process, or tagged, or below what is; but not what is spared.
-    fn started(&self, own: bool, tags: &[String]) -> Vec<Pid> {
+    fn started(&self, own: bool, tags: &[Tag], meant: Meant) -> Vec<Pid> {
         let this = rustix::process::getpid().as_raw_nonzero().get();
         let is_root = |id: &i32, process: &Process| {
-            (own && process.parent == this) || (!tags.is_empty() && has_tag(*id, tags))
+            (own && process.parent == this) || (!tags.is_empty() && tag::is_on(*id, tags, meant))
         };
         let roots = self
             .0
@@ -178,20 +180,6 @@ impl Table {
         }
         found
     }
-}
-
-/// Whether a process was started with one of the tags. A cell process is not what cells start.
-fn has_tag(id: i32, tags: &[String]) -> bool {
-    // Empty for programs of other users.
-    let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-    let value = |name: &str| {
-        environment
-            .split(|byte| *byte == 0)
-            .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-    };
-    value(env::ROLE).is_none()
-        && value(env::STARTED_BY)
-            .is_some_and(|tag| tags.iter().any(|known| known.as_bytes() == tag))
 }
 
 fn is_spared(id: i32) -> bool {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use jupyter_protocol::connection_info::{ConnectionInfo, Transport};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -19,7 +20,7 @@ use crate::raw::Channel;
 pub struct Process {
     pub connection: ConnectionInfo,
     child: Child,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Process {
@@ -46,16 +47,23 @@ impl Process {
             ..connection_in(folder.path())
         };
         drop(listeners);
-        Self::start_with(folder, connection)
+        Self::start_with(folder.into(), connection)
     }
 
     /// The same in a folder whose `tmp` and `state` a test has prepared.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
         let connection = connection_in(folder.path());
-        Self::start_with(folder, connection)
+        Self::start_with(folder.into(), connection)
     }
 
-    fn start_with(folder: tempfile::TempDir, connection: ConnectionInfo) -> Self {
+    /// The next one of the same user; a killed one leaves its sockets.
+    fn start_next(&self) -> Self {
+        let sockets = self.folder.path().join("next");
+        std::fs::create_dir(&sockets).expect("the folder is ours");
+        Self::start_with(Arc::clone(&self.folder), connection_in(&sockets))
+    }
+
+    fn start_with(folder: Arc<tempfile::TempDir>, connection: ConnectionInfo) -> Self {
         let file = folder.path().join("connection.json");
         std::fs::write(&file, json!(connection).to_string()).expect("a file");
         let temporary = folder.path().join("tmp");
@@ -305,17 +313,32 @@ async fn detached_programs_of_cells_end_with_a_killed_kernel() {
 
 #[tokio::test]
 async fn detached_programs_of_cells_end_with_a_killed_cell_process() {
-    let (mut process, mut client, pids) = with_detached_programs().await;
+    let (_process, mut client, pids) = with_detached_programs().await;
     let cell = run_for_ever(&mut client).await;
     kill_process(cell, Signal::KILL).expect("it runs");
     assert_eq!(client.reply().await.content["ename"], "ProcessDied");
-    // What had cleared its environment is found at the kernel's end.
-    for pid in &pids[..3] {
-        wait_until_gone(*pid).await;
+    for pid in pids {
+        wait_until_gone(pid).await;
     }
     client.assert_alive().await;
-    process.signal(Signal::TERM);
+}
+
+#[tokio::test]
+async fn detached_programs_of_cells_end_with_the_next_kernel_when_all_were_killed() {
+    let (mut process, mut client, pids) = with_detached_programs().await;
+    let cell = run_for_ever(&mut client).await;
+    // Neither sees the other's end when both are stopped first.
+    for signal in [Signal::STOP, Signal::KILL] {
+        kill_process(cell, signal).expect("it runs");
+        process.signal(signal);
+    }
     process.ended().await;
+    wait_until_gone(cell).await;
+    assert!(pids.iter().all(|pid| runs(*pid)), "nobody is left for them");
+    let mut next = process.start_next();
+    let mut client = next.connect().await;
+    let (reply, _) = client.run("20 + 1").await;
+    assert_eq!(reply["status"], "ok", "{reply}");
     assert!(pids.iter().all(|pid| !runs(*pid)));
 }
 

@@ -1,5 +1,6 @@
 //! Where a job's things lie.
 
+use super::mark::Mark;
 use crate::blob;
 use crate::dir::{Dir, part};
 use crate::error::Result;
@@ -101,9 +102,9 @@ impl Folder {
         self.root.join("supervisor")
     }
 
-    /// What all processes of the job have in their environment, and those of no other job.
-    pub fn mark(&self) -> String {
-        self.root.to_string_lossy().into_owned()
+    /// What all processes of the job have, and those of no other job.
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.root)
     }
 
     /// A run's artifacts.

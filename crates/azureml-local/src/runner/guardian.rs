@@ -5,6 +5,7 @@
 //! kills whatever the job has started. Both hold the lock of the supervisor's folder, which the server took before it
 //! started the guardian: no server ever sees a job between two states. The guardian also keeps the job's port.
 
+use super::mark::Mark;
 use super::processes::{adopt_orphans, end_descendants, reap};
 use super::supervisor::{self, shell};
 use crate::port;
@@ -80,6 +81,8 @@ pub fn hold(supervisor: u32, command: &str) -> ExitCode {
     if !is_released {
         return ExitCode::FAILURE;
     }
+    // Where the limit is refused, the job's processes have the mark in their environment alone.
+    let _ = Mark::own().map(|mark| mark.set_limit());
     let error = Command::new(shell())
         .arg("-c")
         .arg(command)

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod folder;
 pub mod guardian;
 pub mod input;
+pub mod mark;
 pub mod mpi;
 pub mod output;
 pub mod prepare;
@@ -28,7 +29,6 @@ use azureml_wire::local;
 use collect::LeftOut;
 use failure::Failure;
 use folder::Folder;
-use processes::Process;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -379,13 +379,7 @@ async fn clean_up_after_lost(name: &str, folder: Folder) {
         if started.boot != supervisor::boot() {
             return Ok(());
         }
-        for leader in started.leaders {
-            // Its number may belong to another process now.
-            if Process::of(leader.pid).is_some_and(|now| now.start == leader.start) {
-                supervisor::signal_group(leader.pid, rustix::process::Signal::KILL);
-            }
-        }
-        processes::end_marked(local::env::JOB, &folder.mark());
+        processes::end_marked(&folder.mark());
         Ok(())
     });
     if let Err(error) = cleaned.await {

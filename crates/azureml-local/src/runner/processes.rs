@@ -3,6 +3,7 @@
 //! A child subreaper (`PR_SET_CHILD_SUBREAPER`) stays the ancestor of all that is started below it: orphans become its
 //! children. When it has no children left, it has no descendants left.
 
+use super::mark::Mark;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getuid, kill_process, pidfd_open,
@@ -35,10 +36,9 @@ pub struct Process {
 
 impl Process {
     /// The process that has a number now.
-    pub fn of(pid: u32) -> Option<Self> {
-        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pub fn of(pid: Pid) -> Self {
         let start = Stat::of(pid).map_or(0, |stat| stat.start);
-        Some(Self { pid, start })
+        Self { pid, start }
     }
 
     /// Sends a signal to this process and to no other that has its number since.
@@ -145,24 +145,17 @@ pub async fn end_descendants(mut ended: impl FnMut(Pid, WaitStatus)) -> io::Resu
     Ok(())
 }
 
-/// Kills every process whose environment has this variable with this value, of this user and from now on.
-pub fn end_marked(name: &str, value: &str) {
-    let mark = format!("{name}={value}");
+/// Kills every process of this user that has a mark, and what those start from now on.
+pub fn end_marked(mark: &Mark) {
     let own = getpid();
-    let has_mark = |pid: Pid| {
-        let folder = format!("/proc/{}", pid.as_raw_nonzero());
-        // Another user's environment is closed, and its processes cannot be signalled.
-        fs::metadata(&folder).is_ok_and(|folder| folder.uid() == getuid().as_raw())
-            && fs::read(format!("{folder}/environ")).is_ok_and(|environment| {
-                environment
-                    .split(|byte| *byte == 0)
-                    .any(|variable| variable == mark.as_bytes())
-            })
+    let is_own_users = |pid: &Pid| {
+        fs::metadata(format!("/proc/{}", pid.as_raw_nonzero()))
+            .is_ok_and(|folder| folder.uid() == getuid().as_raw())
     };
     kill_all(|| {
         all()
-            .filter(|pid| *pid != own && has_mark(*pid))
-            .filter_map(|pid| Process::of(pid.as_raw_nonzero().get().unsigned_abs()))
+            .filter(|pid| *pid != own && is_own_users(pid) && mark.is_on(*pid))
+            .map(Process::of)
             .collect()
     });
 }

@@ -1,8 +1,8 @@
 //! The supervisor of a job: starts its processes, ends them when it has to, and records how they ended.
 
 use super::guardian::{end_with_parent, own_program};
-use super::processes::{Process as Started, adopt_orphans, descendants, end_descendants, reap};
-use super::supervisor::{self, Ended, Leader, Process, READY, Records, Spec};
+use super::processes::{adopt_orphans, descendants, end_descendants, reap};
+use super::supervisor::{self, Ended, Process, READY, Records, Spec};
 use rustix::process::{Pid, Signal, WaitStatus};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -59,7 +59,6 @@ async fn supervise(folder: &Path, guardian: u32) -> io::Result<()> {
     records.start(&supervisor::Started {
         supervisor: id(),
         boot: supervisor::boot(),
-        leaders: ranks.iter().map(Rank::leader).collect(),
     })?;
     for rank in &mut ranks {
         rank.release();
@@ -101,7 +100,7 @@ impl Events {
 
 /// One of a job's processes.
 struct Rank {
-    process: Started,
+    pid: Pid,
     /// What holds it back.
     hold: Option<ChildStdin>,
 }
@@ -127,22 +126,16 @@ impl Rank {
             .process_group(0)
             .spawn()?;
         let hold = child.stdin.take();
-        let process = Started::of(child.id())
-            .ok_or_else(|| io::Error::other("the system gave it no number"))?;
-        Ok(Self { process, hold })
+        Ok(Self {
+            pid: Pid::from_child(&child),
+            hold,
+        })
     }
 
     fn release(&mut self) {
         if let Some(mut hold) = self.hold.take() {
             // When it has been killed meanwhile, its end says so.
             let _ = hold.write_all(b"\n");
-        }
-    }
-
-    fn leader(&self) -> Leader {
-        Leader {
-            pid: self.process.pid.as_raw_nonzero().get().unsigned_abs(),
-            start: self.process.start,
         }
     }
 }
@@ -226,7 +219,7 @@ impl Watch {
 
     /// Takes note of a process that has ended; the first that fails takes the others with it.
     fn note(&mut self, pid: Pid, status: WaitStatus) {
-        let is_it = |rank: &Rank| rank.process.pid == pid;
+        let is_it = |rank: &Rank| rank.pid == pid;
         let Some(rank) = self.ranks.iter().position(is_it) else {
             return;
         };

@@ -1,11 +1,10 @@
 //! What passes between a server and the supervisor of a job: files in a folder of its own.
 //!
 //! A supervisor belongs to no server: it has a session of its own, so a server may be ended, killed and started again
-//! while the job runs. In its folder it holds a lock as long as it lives, says what it started before that runs, and at
-//! last how it ended.
+//! while the job runs. In its folder it holds a lock as long as it lives, records that the job's processes have started
+//! before they run, and at last how they ended.
 
 use crate::home::private;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -47,17 +46,6 @@ pub struct Started {
     pub supervisor: u32,
     /// Which start of the machine they belong to.
     pub boot: String,
-    /// The leaders of the processes' groups.
-    pub leaders: Vec<Leader>,
-}
-
-/// The leader of a process group; its number may have gone to another process since.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Leader {
-    /// Its process.
-    pub pid: u32,
-    /// When it began, in the kernel's clock ticks.
-    pub start: u64,
 }
 
 /// How a job's processes ended.
@@ -81,7 +69,7 @@ const LOCK: &str = "lock";
 const STARTED: &str = "started.json";
 const ENDED: &str = "ended.json";
 
-/// Room for an [`Ended`], and for a [`Started`] with one process. It is taken ahead of time: a full disk must hide
+/// Room for an [`Ended`] and for a [`Started`]. It is taken ahead of time: a full disk must hide
 /// neither that a job runs nor how it ended.
 const ROOM: usize = 256;
 
@@ -95,10 +83,9 @@ pub fn set_up(folder: &Path, spec: &Spec) -> io::Result<File> {
     lock.try_lock()?;
     // It holds the run's token.
     private(&folder.join(SPEC))?.write_all(&serde_json::to_vec(spec)?)?;
-    let started = vec![b' '; ROOM + 64 * spec.processes.len()];
-    for (name, room) in [(STARTED, started), (ENDED, vec![b' '; ROOM])] {
+    for name in [STARTED, ENDED] {
         let mut file = File::create(folder.join(name))?;
-        file.write_all(&room)?;
+        file.write_all(&[b' '; ROOM])?;
         file.sync_all()?;
     }
     // A machine that loses its power forgets no job that it has run.
@@ -167,14 +154,6 @@ pub fn boot() -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
-}
-
-/// Sends a signal to every process of a leader's group.
-pub fn signal_group(leader: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
-        // They may have ended meanwhile.
-        let _ = kill_process_group(pid, signal);
-    }
 }
 
 /// The shell that runs commands.

@@ -147,7 +147,9 @@ pub fn of_job(
         }
     }
     // What is left of a job is found by it, so it is the job's own in any case.
-    variables.insert(local::env::JOB.to_owned(), folder.mark());
+    let mark = folder.mark();
+    let (name, value) = mark.variable();
+    variables.insert(name.to_owned(), value.to_owned());
     variables
 }
 

@@ -5,23 +5,19 @@ use azureml_wire::local::scope;
 use end_to_end::{kill, wait_for};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// A command that leaves processes in sessions of their own, orphaned and with an `empty` environment, before it goes on
-/// with `then`. Their command lines hold `mark`.
-fn daemons(mark: &str, empty: &str, then: &str) -> String {
+/// A command that leaves processes in sessions of their own, orphaned, with an empty environment, without an open file
+/// and in another folder, before it goes on with `then`. Their command lines hold `mark`.
+fn daemons(mark: &str, then: &str) -> String {
     format!(
         "setsid sh -c '(setsid sleep 1000.{mark} & ) ; sleep 1001.{mark}' & \
-         ({empty} setsid sleep 1002.{mark} & ) ; \
+         (cd /; env -i setsid sleep 1002.{mark} < /dev/null > /dev/null 2>&1 & ) ; \
          sleep 1003.{mark} & {then}"
     )
 }
-
-/// Leaves nothing in the environment by which a process could be known.
-const EMPTY: &str = "env -i";
 
 /// A number that no other test has in a command line.
 fn mark() -> String {
@@ -30,6 +26,14 @@ fn mark() -> String {
         std::process::id(),
         fastrand::u32(..1_000_000_000)
     )
+}
+
+fn all_there(mark: &str) {
+    wait_for("all of its processes", || {
+        (1000..1004)
+            .all(|number| !running(&format!("sleep\0{number}.{mark}")).is_empty())
+            .then_some(())
+    });
 }
 
 fn none_left(mark: &str) {
@@ -42,17 +46,9 @@ fn none_left(mark: &str) {
 fn processes_in_other_sessions_end_with_their_job() {
     let workspace = Workspace::start();
     let serverless = json!({ "computeId": null });
-    let all_there = |mark: &str| {
-        wait_for("all of its processes", || {
-            (1000..1004)
-                .all(|number| !running(&format!("sleep\0{number}.{mark}")).is_empty())
-                .then_some(())
-        });
-    };
-
     let ends = mark();
     let gate = workspace.gate("ends");
-    workspace.submit("ends", &daemons(&ends, EMPTY, &until(&gate)), &serverless);
+    workspace.submit("ends", &daemons(&ends, &until(&gate)), &serverless);
     all_there(&ends);
     fs::write(&gate, "").expect("the folder is ours");
     workspace.complete("ends");
@@ -60,11 +56,7 @@ fn processes_in_other_sessions_end_with_their_job() {
 
     let canceled = mark();
     let gate = workspace.gate("never");
-    workspace.submit(
-        "canceled",
-        &daemons(&canceled, EMPTY, &until(&gate)),
-        &serverless,
-    );
+    workspace.submit("canceled", &daemons(&canceled, &until(&gate)), &serverless);
     all_there(&canceled);
     workspace
         .arm("POST", "/jobs/canceled/cancel", &Value::Null)
@@ -76,7 +68,7 @@ fn processes_in_other_sessions_end_with_their_job() {
     let late = mark();
     workspace.submit(
         "late",
-        &format!("trap '' TERM; {}", daemons(&late, EMPTY, &until(&gate))),
+        &format!("trap '' TERM; {}", daemons(&late, &until(&gate))),
         &json!({ "computeId": null, "limits": { "jobLimitsType": "Command", "timeout": "PT1S" } }),
     );
     let message = workspace.fail("late");
@@ -161,9 +153,7 @@ fn kills_at_any_moment_leave_no_process_and_run_no_job_twice() {
         let runs = workspace.gate(&name);
         let then = format!("echo run >> '{}'; sleep 1004.{mark}", runs.display());
         let roles = random.choice(ROLES).expect("some");
-        // When both that watch over a job are killed at once, its processes are known by their environment alone.
-        let both = roles.contains(&"run-job") && roles.contains(&"supervise-job");
-        let command = daemons(&mark, if both { "" } else { EMPTY }, &then);
+        let command = daemons(&mark, &then);
         workspace.submit(&name, &command, &json!({ "computeId": null }));
         // A job is prepared, recorded and released within this time.
         thread::sleep(Duration::from_micros(random.u64(..120_000)));
@@ -229,15 +219,27 @@ fn finish(workspace: &Workspace, name: &str) -> String {
 #[test]
 fn a_job_whose_supervisor_was_killed_has_failed_when_the_server_sees_it() {
     let workspace = Workspace::start();
-    for (name, role) in [("first", "run-job"), ("second", "supervise-job")] {
+    let both: &[&str] = &["run-job", "supervise-job"];
+    for (name, roles) in [
+        ("first", &both[..1]),
+        ("second", &both[1..]),
+        ("third", both),
+    ] {
         let mark = mark();
         let gate = workspace.gate("never");
-        workspace.submit(name, &daemons(&mark, EMPTY, &until(&gate)), &json!({}));
+        workspace.submit(name, &daemons(&mark, &until(&gate)), &json!({}));
         workspace.reach(name, "Running");
+        all_there(&mark);
         let folder = workspace.home().join("jobs").join(name);
-        let found = running_all(&[role, &folder.display().to_string()]);
-        assert_eq!(found.len(), 1, "{found:?}");
-        kill(found[0]);
+        let of = |role: &&str| running_all(&[role, &folder.display().to_string()]);
+        let found: Vec<u32> = roles.iter().flat_map(of).collect();
+        assert_eq!(found.len(), roles.len(), "{found:?}");
+        // Neither sees the other's end when both are stopped first.
+        for signal in ["-STOP", "-KILL"] {
+            let mut kill = Command::new("kill");
+            kill.arg(signal).args(found.iter().map(u32::to_string));
+            assert!(kill.status().expect("it runs").success());
+        }
         let message = workspace.fail(name);
         assert!(
             message.contains("watched over the job was killed"),
@@ -245,6 +247,6 @@ fn a_job_whose_supervisor_was_killed_has_failed_when_the_server_sees_it() {
         );
         assert!(message.contains("\nhint: "), "{message}");
         none_left(&mark);
-        assert!(!Path::new(&folder).exists());
+        wait_for("the end of its folder", || (!folder.exists()).then_some(()));
     }
 }

@@ -28,6 +28,7 @@ use rustix::process::Signal;
 use super::interpose::{self, Identity, Streams};
 use super::{runtime, stop};
 use crate::link::{self, Frame};
+use crate::tag::Tag;
 use crate::{env, programs};
 
 /// Says to `evcxr` that the function has returned.
@@ -123,8 +124,8 @@ fn run_cells(
 }
 
 /// What this kernel's cells and lines have started.
-fn tags(socket: &Path) -> [String; 2] {
-    [programs::cell_tag(socket), programs::line_tag(socket)]
+fn tags(socket: &Path) -> [Tag; 2] {
+    [Tag::of_cells(socket), Tag::of_lines(socket)]
 }
 
 /// Ends this process because the kernel is gone, with all programs that cells have started, wherever those

@@ -7,7 +7,8 @@ use super::RustcEvaluator;
 use super::cell::Command;
 use super::plan::Format;
 use super::types::short;
-use crate::{MimeBundle, env, programs};
+use crate::MimeBundle;
+use crate::tag::Tag;
 
 /// What a command is called and what it does.
 const COMMANDS: &[(&str, &str)] = &[
@@ -197,9 +198,8 @@ fn unknown(name: &str) -> String {
 }
 
 fn shell(script: &str, socket: &Path) -> Result<MimeBundle, String> {
-    let output = Program::new("sh")
-        .args(["-c", script])
-        .env(env::STARTED_BY, programs::line_tag(socket))
+    let output = Tag::of_lines(socket)
+        .put_on(Program::new("sh").args(["-c", script]))
         .output()
         .map_err(|error| format!("the shell cannot be started: {error}"))?;
     let printed = String::from_utf8_lossy(&output.stdout);

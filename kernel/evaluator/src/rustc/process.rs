@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use crate::{env, programs};
+use crate::env;
+use crate::tag::Tag;
 
 /// What the process says when a function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
@@ -38,19 +39,19 @@ pub(super) struct Ended(pub(super) String);
 
 impl Process {
     pub(super) fn start(recipe: &Recipe) -> std::io::Result<Self> {
-        let mut child = Command::new(&recipe.program)
+        let mut command = Command::new(&recipe.program);
+        command
             .env_clear()
             .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
             .env(env::ROLE, env::ROLE_CELL)
             .env(env::EVCXR_IS_RUNTIME, "1")
             .env(env::LINK, &recipe.socket)
             .env(env::CELL_RUNTIME, &recipe.runtime)
-            .env(env::STARTED_BY, programs::cell_tag(&recipe.socket))
             // Signals to the kernel's group are the kernel's affair.
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        let mut child = Tag::of_cells(&recipe.socket).put_on(&mut command).spawn()?;
         let missing = || std::io::Error::other("the cell process has no pipes");
         Ok(Self {
             commands: child.stdin.take().ok_or_else(missing)?,

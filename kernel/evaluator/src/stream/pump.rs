@@ -21,6 +21,7 @@ use super::assembler::{Assembler, RunEnd};
 use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
 use crate::link::{self, Frame};
+use crate::tag::Tag;
 use crate::{Event, Events, InputAnswer, MimeBundle, programs};
 
 /// How long text that may be the error of a failed `?` waits for the word that it is.
@@ -176,7 +177,7 @@ impl Pump {
             buffer: vec![0; link::MAX_PAYLOAD + 2],
             written: 0,
             kept: 0,
-            tag: programs::cell_tag(path),
+            tag: Tag::of_cells(path),
         };
         let thread = std::thread::Builder::new()
             .name("cell-output".to_owned())
@@ -280,7 +281,7 @@ struct Worker {
     /// How many events have come since the last cell ended.
     kept: usize,
     /// What the programs have that cells start.
-    tag: String,
+    tag: Tag,
 }
 
 impl Worker {

@@ -1,0 +1,74 @@
+//! The mark of a job's processes: what each of them inherits, and those of no other job.
+//!
+//! It is in two places. The environment shows it to people and to `ps`, but a process can clear its environment
+//! (`env -i`). So it is in a resource limit as well: Linux passes limits on through each fork and exec, and has not used
+//! the limit of file locks (`RLIMIT_LOCKS`) since 2.4.25. No program sets that one.
+
+use azureml_wire::local::env;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// The line of `/proc/<pid>/limits` that shows the limit.
+const LINE: &str = "Max file locks ";
+
+/// The mark of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(String);
+
+impl Mark {
+    /// The mark of the job that has this folder.
+    pub fn of(folder: &Path) -> Self {
+        Self(folder.to_string_lossy().into_owned())
+    }
+
+    /// The mark that this process has in its environment.
+    pub fn own() -> Option<Self> {
+        std::env::var(env::JOB).ok().map(Self)
+    }
+
+    /// The environment variable with it.
+    pub fn variable(&self) -> (&'static str, &str) {
+        (env::JOB, &self.0)
+    }
+
+    /// Sets the limit of this process and of all that it starts from now on. A lower maximum refuses it.
+    pub fn set_limit(&self) -> io::Result<()> {
+        let limit = Rlimit {
+            current: Some(self.limit()),
+            maximum: getrlimit(Resource::Locks).maximum,
+        };
+        Ok(setrlimit(Resource::Locks, limit)?)
+    }
+
+    /// Whether a process has the mark. The environments of other users' processes are closed.
+    pub fn is_on(&self, pid: Pid) -> bool {
+        let file = |name: &str| fs::read(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
+        let (name, value) = self.variable();
+        let variable = format!("{name}={value}");
+        file("environ").is_ok_and(|environment| {
+            environment
+                .split(|byte| *byte == 0)
+                .any(|known| known == variable.as_bytes())
+        }) || file("limits").is_ok_and(|limits| limit_in(&limits) == Some(self.limit()))
+    }
+
+    /// The value of the limit. Its size keeps it far from a limit that somebody has set, and from "unlimited".
+    fn limit(&self) -> u64 {
+        let hash: [u8; 32] = Sha256::digest(&self.0).into();
+        let first = hash
+            .into_iter()
+            .take(8)
+            .fold(0, |value, byte| value << 8 | u64::from(byte));
+        first >> 2
+    }
+}
+
+fn limit_in(limits: &[u8]) -> Option<u64> {
+    let line = String::from_utf8_lossy(limits)
+        .lines()
+        .find_map(|line| line.strip_prefix(LINE).map(str::to_owned))?;
+    line.split_whitespace().next()?.parse().ok()
+}
