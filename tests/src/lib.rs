@@ -31,6 +31,8 @@ pub mod env {
     pub const PYTHON_AZURE_AI_ML: &str = "AZUREML_TEST_PYTHON_AZURE_AI_ML";
     /// Python with azureml-core.
     pub const PYTHON_AZUREML_CORE: &str = "AZUREML_TEST_PYTHON_AZUREML_CORE";
+    /// Python with azureml-fsspec, mltable and pandas.
+    pub const PYTHON_AZUREML_FSSPEC: &str = "AZUREML_TEST_PYTHON_AZUREML_FSSPEC";
     /// Azurite's blob service.
     pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.

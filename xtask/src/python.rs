@@ -53,6 +53,11 @@ pub const AZUREML_CORE: Environment = Environment {
     name: "azureml-core",
     why: "Azure ML's SDK v1, which training scripts use",
 };
+/// What training scripts read data with.
+pub const AZUREML_FSSPEC: Environment = Environment {
+    name: "azureml-fsspec",
+    why: "Azure ML's file system and tables of data, which training scripts use",
+};
 /// The judge of models.
 pub const TORCH: Environment = Environment {
     name: "torch",
@@ -68,6 +73,14 @@ impl Environment {
     /// Its folder.
     pub fn folder(&self) -> PathBuf {
         place::target().join("venv").join(self.name)
+    }
+
+    /// Whether its packages have files for this Python.
+    pub fn is_for(&self, tools: &Tools) -> bool {
+        // `Python 3.12.1`
+        let minor = tools.python_version.split('.').nth(1);
+        let minor = minor.and_then(|minor| minor.parse::<u32>().ok());
+        self.name != AZUREML_FSSPEC.name || minor.is_none_or(|minor| minor < 14)
     }
 
     /// A program in it.

@@ -25,12 +25,13 @@ const LONG: &str = "AZUREML_TEST_LONG";
 const MOST_AT_ONCE: usize = 4;
 
 /// What the tests under `tests/` are told; `tests/src/lib.rs` reads these variables.
-const JUDGES: [(&str, Environment); 7] = [
+const JUDGES: [(&str, Environment); 8] = [
     ("AZUREML_TEST_PYTHON_LAB", python::LAB),
     ("AZUREML_TEST_PYTHON_FRONT_ENDS", python::FRONT_ENDS),
     ("AZUREML_TEST_PYTHON_MLFLOW", python::MLFLOW),
     ("AZUREML_TEST_PYTHON_AZURE_AI_ML", python::AZURE_AI_ML),
     ("AZUREML_TEST_PYTHON_AZUREML_CORE", python::AZUREML_CORE),
+    ("AZUREML_TEST_PYTHON_AZUREML_FSSPEC", python::AZUREML_FSSPEC),
     ("AZUREML_TEST_PYTHON_TORCH", python::TORCH),
     ("AZUREML_TEST_PYTHON_MPI", python::MPI),
 ];
@@ -134,7 +135,9 @@ fn provide_azurite(report: &Report) -> Result<PathBuf> {
 
 fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
     for (_, environment) in &JUDGES[1..] {
-        lab::provide_environment(report, *environment, tools)?;
+        if environment.is_for(tools) {
+            lab::provide_environment(report, *environment, tools)?;
+        }
     }
     Ok(())
 }
@@ -191,7 +194,11 @@ fn tests(
             );
         }
         for (variable, environment) in JUDGES {
-            cargo.env(variable, environment.program("python"));
+            // One that this Python has no packages for is not there.
+            let python = environment.program("python");
+            if python.exists() {
+                cargo.env(variable, python);
+            }
         }
         let step = report.step_now(title, "");
         let before = tally.failed;

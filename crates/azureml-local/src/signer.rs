@@ -18,6 +18,8 @@ pub struct Signer {
 pub enum Access {
     /// Reading.
     Read,
+    /// Reading and listing.
+    Browse,
     /// Reading, writing and listing.
     All,
 }
@@ -26,6 +28,7 @@ impl Access {
     fn letters(self) -> &'static str {
         match self {
             Self::Read => "r",
+            Self::Browse => "rl",
             Self::All => "rcwdl",
         }
     }

@@ -13,6 +13,7 @@ use crate::server::body::{Json as Body, lenient};
 use crate::signer::Access;
 use crate::store::mlflow;
 use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::local::scope;
@@ -32,8 +33,16 @@ pub fn router() -> Router<Shared> {
             get(info),
         )
         .route(
+            "/artifacts/contentinfo/ExperimentRun/{container}/{*path}",
+            get(info_at),
+        )
+        .route(
             "/artifacts/prefix/contentinfo/ExperimentRun/{container}",
             get(infos),
+        )
+        .route(
+            "/artifacts/prefix/contentinfo/ExperimentRun/{container}/{*path}",
+            get(infos_at),
         )
         .route(
             "/artifacts/batch/metadata/ExperimentRun/{container}",
@@ -279,6 +288,23 @@ pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
     answer
 }
 
+/// Refuses what SDK v1 cannot do: of the URL that it is given it takes the host apart, and uploads to `https` at
+/// `ACCOUNT.blob.SUFFIX` whatever the URL says. It would fail much later, by the name of a host that does not exist.
+pub fn refuse_sdk_v1(headers: &HeaderMap) -> Result<()> {
+    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    let agent = String::from_utf8_lossy(agent.unwrap_or_default()).into_owned();
+    if !agent.contains("azureml._restclient/") {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        code: "UploadNeedsHttps",
+        message: "SDK v1 (azureml-core) uploads files by https alone, and the local workspace speaks http\n\
+                  hint: write the file to the folder `outputs` or `logs` of the job, whose files are kept, \
+                  or call `mlflow.log_artifact`"
+            .to_owned(),
+    })
+}
+
 fn run_of(container: &str) -> Result<&str> {
     container
         .strip_prefix("dcid.")
@@ -314,8 +340,10 @@ async fn upload(
     State(app): State<Shared>,
     caller: Caller,
     Path(container): Path<String>,
+    headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<Value>> {
+    refuse_sdk_v1(&headers)?;
     let run = check(&app, caller, run_of(&container)?).await?;
     let paths: ArtifactPaths = lenient(&body)?;
     Ok(Json(places(&app, &run, &paths)))
@@ -329,4 +357,31 @@ async fn infos(
 ) -> Result<Json<Value>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     contents(&app, &run, &page).await.map(Json)
+}
+
+/// As [`info`], with the path in the address: so SDK v1 asks.
+async fn info_at(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path((container, path)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    let run = check(&app, caller, run_of(&container)?).await?;
+    content(&app, &run, &at(path)).await.map(Json)
+}
+
+/// As [`infos`], with the path in the address.
+async fn infos_at(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path((container, path)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    let run = check(&app, caller, run_of(&container)?).await?;
+    contents(&app, &run, &at(path)).await.map(Json)
+}
+
+fn at(path: String) -> Page {
+    Page {
+        path: Some(path),
+        continuation_token: None,
+    }
 }

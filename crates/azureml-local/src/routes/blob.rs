@@ -47,6 +47,7 @@ const VERSION: &str = "2024-11-04";
 /// The calls of the blob store.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route("/", any(on_account))
         .route("/{container}", any(on_container))
         .route("/{container}/{*blob}", any(on_blob))
 }
@@ -64,6 +65,29 @@ struct Call {
     blockid: Option<String>,
 }
 
+/// A listing by a client that takes the account for a container, and the container for a folder in it:
+/// see [`crate::routes::datastore::data_plane`].
+async fn on_account(
+    State(app): State<Shared>,
+    Query(mut call): Query<Call>,
+    method: Method,
+) -> Result<Response> {
+    let is_list =
+        call.restype.as_deref() == Some("container") && call.comp.as_deref() == Some("list");
+    if !is_list || method != Method::GET {
+        return Err(not_supported());
+    }
+    let whole = call.prefix.take().unwrap_or_default();
+    let (container, prefix) = whole.split_once('/').unwrap_or((&whole, ""));
+    let container = ContainerName::parse(container).map_err(|error| reading(&method, error))?;
+    call.prefix = Some(prefix.to_owned());
+    let above = format!("{container}/");
+    call.marker = call
+        .marker
+        .map(|marker| marker.strip_prefix(&above).unwrap_or(&marker).to_owned());
+    list(&app, container, call, above).await
+}
+
 async fn on_container(
     State(app): State<Shared>,
     Path(container): Path<String>,
@@ -75,7 +99,7 @@ async fn on_container(
     }
     let container = ContainerName::parse(&container).map_err(|error| reading(&method, error))?;
     match (&method, call.comp.as_deref()) {
-        (&Method::GET, Some("list")) => list(&app, container, call).await,
+        (&Method::GET, Some("list")) => list(&app, container, call, String::new()).await,
         (&Method::GET | &Method::HEAD, None | Some("metadata")) => {
             let home = app.home.clone();
             blocking(move || blob::container(&home, &container)).await?;
@@ -152,6 +176,33 @@ pub async fn store(app: &Shared, name: BlobName, body: Body) -> Result<()> {
 /// Reads a blob of the default datastore for another service.
 pub async fn load(app: &Shared, name: BlobName, headers: &HeaderMap) -> Result<Response> {
     target(app, name).get(headers).await
+}
+
+/// Deletes a blob of the default datastore, or all in the folder of that name, for another service.
+pub async fn remove(app: &Shared, name: BlobName) -> Result<()> {
+    let app = app.clone();
+    blocking(move || {
+        let _alone = app.alone_with_blobs();
+        let container = ContainerName::default_datastore();
+        let names = match blob::find(&app.home, &container, &name) {
+            Ok(_) => vec![name],
+            Err(missing) => {
+                let below = blob::list(&app.home, &container, &format!("{name}/"))?;
+                if below.is_empty() {
+                    return Err(missing);
+                }
+                let names = below.iter().filter_map(|found| BlobName::of(&found.name));
+                names.collect()
+            }
+        };
+        for name in names {
+            blob::delete(&app.home, &container, &name)?;
+            app.store
+                .transaction(|store| info::delete(store, container.as_str(), name.as_str()))?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 fn target(app: &Shared, name: BlobName) -> Target {
@@ -585,7 +636,13 @@ fn answer(status: StatusCode, found: Option<&Found>) -> Response {
     response
 }
 
-async fn list(app: &Shared, container: ContainerName, call: Call) -> Result<Response> {
+/// The blobs of a container; `above` comes before each name.
+async fn list(
+    app: &Shared,
+    container: ContainerName,
+    call: Call,
+    above: String,
+) -> Result<Response> {
     let shared = app.clone();
     let text = blocking(move || {
         let prefix = call.prefix.as_deref().unwrap_or_default();
@@ -621,22 +678,22 @@ async fn list(app: &Shared, container: ContainerName, call: Call) -> Result<Resp
             let info = shared
                 .store
                 .transaction(|store| info::get(store, container.as_str(), &found.name))?;
-            write_blob(&mut blobs, &found, &info, metadata);
+            write_blob(&mut blobs, &above, &found, &info, metadata);
         }
         for folder in folders {
             // Writing to a String cannot fail.
             let _ = write!(
                 blobs,
-                "<BlobPrefix><Name>{}</Name></BlobPrefix>",
+                "<BlobPrefix><Name>{above}{}</Name></BlobPrefix>",
                 escape(&folder)
             );
         }
         Ok(format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}/{ACCOUNT}/\" ContainerName=\"{}\"><Prefix>{}</Prefix><MaxResults>{most}</MaxResults><Blobs>{blobs}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}/{ACCOUNT}/\" ContainerName=\"{}\"><Prefix>{above}{}</Prefix><MaxResults>{most}</MaxResults><Blobs>{blobs}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
             shared.url(),
             escape(container.as_str()),
             escape(prefix),
-            escape(&next),
+            escape(&if next.is_empty() { next } else { format!("{above}{next}") }),
         ))
     })
     .await?;
@@ -650,12 +707,12 @@ async fn list(app: &Shared, container: ContainerName, call: Call) -> Result<Resp
     Ok(response)
 }
 
-fn write_blob(xml: &mut String, found: &Found, info: &Info, metadata: bool) {
+fn write_blob(xml: &mut String, above: &str, found: &Found, info: &Info, metadata: bool) {
     let date = http_date(found.modified);
     // Writing to a String cannot fail.
     let _ = write!(
         xml,
-        "<Blob><Name>{}</Name><Properties><Creation-Time>{date}</Creation-Time><Last-Modified>{date}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length>",
+        "<Blob><Name>{above}{}</Name><Properties><Creation-Time>{date}</Creation-Time><Last-Modified>{date}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length>",
         escape(&found.name),
         escape(found.etag().trim_matches('"')),
         found.length,

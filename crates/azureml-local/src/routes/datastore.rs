@@ -4,7 +4,8 @@ use super::resource;
 use crate::app::Shared;
 use crate::blob::DEFAULT_CONTAINER;
 use crate::error::{Error, Result};
-use crate::server::address::ACCOUNT;
+use crate::server::address::{ACCOUNT, SUFFIX};
+use crate::server::auth::Caller;
 use crate::signer::Access;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
@@ -32,12 +33,29 @@ pub fn exists(name: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn datastore(app: &Shared, name: &str) -> Result<Value> {
-    if !exists(name) {
-        return Err(Error::not_found(format!(
-            "there is no datastore {name:?} in this workspace; there are: {NAME}, {ARTIFACTS}"
-        )));
+/// The data plane of datastores, as SDK v1, azureml-fsspec and mltable use it.
+///
+/// These clients make the address of a container themselves, `{protocol}://{accountName}.blob.{endpoint}/{container}`. So that
+/// it leads here, the account's name begins with this server's host. Their address of a blob is then that of a blob store
+/// whose paths begin with `/ACCOUNT.blob.local`; in their listings that part takes the place of the container.
+pub fn data_plane() -> Router<Shared> {
+    Router::new()
+        .route("/datastores", get(listed))
+        .route("/datastores/{name}", get(with_secrets))
+        .route("/default", get(default))
+}
+
+fn check(name: &str) -> Result<()> {
+    if exists(name) {
+        return Ok(());
     }
+    Err(Error::not_found(format!(
+        "there is no datastore {name:?} in this workspace; there are: {NAME}, {ARTIFACTS}"
+    )))
+}
+
+fn datastore(app: &Shared, name: &str) -> Result<Value> {
+    check(name)?;
     let properties = json!({
         "datastoreType": "AzureBlob",
         "description": "Files in the local workspace's folder",
@@ -79,4 +97,46 @@ async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<
         "secretsType": "Sas",
         "sasToken": app.signer.sas(DEFAULT_CONTAINER, None, Access::All),
     })))
+}
+
+/// A datastore with what opens it: to a run for reading, because its token opens nothing but the run to be changed.
+fn opened(app: &Shared, caller: &Caller, name: &str) -> Result<Value> {
+    check(name)?;
+    let access = match caller {
+        Caller::Owner => Access::All,
+        Caller::Run(_) | Caller::Signed => Access::Browse,
+    };
+    let signature = app.signer.sas(DEFAULT_CONTAINER, None, access);
+    Ok(json!({
+        "name": name,
+        "dataStoreType": "AzureBlob",
+        "hasBeenValidated": true,
+        "tags": {},
+        "azureStorageSection": {
+            "accountName": format!("127.0.0.1:{}/{ACCOUNT}", app.port),
+            "containerName": DEFAULT_CONTAINER,
+            "endpoint": SUFFIX,
+            "protocol": "http",
+            "credentialType": "Sas",
+            "credential": signature,
+            "isSas": true,
+            "sasToken": signature,
+        },
+    }))
+}
+
+async fn with_secrets(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
+    opened(&app, &caller, &name).map(Json)
+}
+
+async fn default(State(app): State<Shared>, caller: Caller) -> Result<Json<Value>> {
+    opened(&app, &caller, NAME).map(Json)
+}
+
+async fn listed(State(app): State<Shared>, caller: Caller) -> Result<Json<Value>> {
+    Ok(Json(json!({ "value": [opened(&app, &caller, NAME)?] })))
 }

@@ -1,10 +1,12 @@
-//! The metric service of SDK v1 (`Run.log`): its values are MLflow's metrics. A row has one for each of its columns.
+//! The metric service of SDK v1 (`Run.log`). Values are kept as they are logged; the numbers among them are MLflow's
+//! metrics as well, a row's under `row/column`.
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::server::auth::Caller;
 use crate::server::body::{Json as Body, lenient};
 use crate::store::mlflow;
+use crate::store::sdk_metric::{self, Definition};
 use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -13,6 +15,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The metric service's calls.
 pub fn router() -> Router<Shared> {
@@ -25,6 +28,9 @@ pub fn router() -> Router<Shared> {
 /// The type of a metric whose values are single numbers.
 const SCALAR: &str = "azureml.v1.scalar";
 
+/// The type of a metric whose values are rows.
+const TABLE: &str = "azureml.v1.table";
+
 /// All values of a metric.
 const EVERY: usize = i64::MAX as usize;
 
@@ -36,21 +42,61 @@ struct Batch {
 
 /// A metric with some of its values.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Logged {
     name: String,
     #[serde(default)]
+    columns: BTreeMap<String, String>,
+    #[serde(default)]
     value: Vec<LoggedValue>,
+    #[serde(default)]
+    properties: Option<Properties>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    ux_metric_type: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LoggedValue {
+    metric_id: Option<String>,
     #[serde(rename = "createdUtc")]
     created: Option<DateTime<Utc>>,
     step: Option<i64>,
     #[serde(default)]
     data: Map<String, Value>,
+}
+
+impl Logged {
+    fn definition(&self) -> Definition {
+        let kind = self
+            .properties
+            .as_ref()
+            .and_then(|properties| properties.ux_metric_type.clone());
+        let is_scalar = self.columns.len() < 2 && !self.columns.keys().any(|c| *c != self.name);
+        Definition {
+            name: self.name.clone(),
+            kind: kind.unwrap_or_else(|| if is_scalar { SCALAR } else { TABLE }.to_owned()),
+            columns: self.columns.clone(),
+        }
+    }
+}
+
+impl LoggedValue {
+    fn stored(&self) -> sdk_metric::Logged {
+        let created = self.created.unwrap_or_else(Utc::now).timestamp_millis();
+        let id = self.metric_id.clone();
+        sdk_metric::Logged {
+            // One that is sent again without an id is the same one when all of it is.
+            id: id.unwrap_or_else(|| format!("{created} {}", json!(self.data))),
+            created,
+            step: self.step,
+            data: self.data.clone(),
+            metric: None,
+        }
+    }
 }
 
 async fn log(
@@ -60,63 +106,55 @@ async fn log(
     Body(body): Body,
 ) -> Result<Json<Value>> {
     let batch: Batch = lenient(&body)?;
-    let errors = app
-        .db(move |store| {
-            check(store, &caller, &run)?;
-            let mut errors = Vec::new();
-            for logged in &batch.values {
-                for value in &logged.value {
-                    errors.extend(log_value(store, &run, logged, value)?);
-                }
+    app.db(move |store| {
+        check(store, &caller, &run)?;
+        for logged in &batch.values {
+            sdk_metric::define(store, &run, &logged.definition())?;
+            for value in &logged.value {
+                log_value(store, &run, &logged.name, &value.stored())?;
             }
-            Ok(errors)
-        })
-        .await?;
-    Ok(Json(json!({ "errors": errors })))
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({ "errors": [] })))
 }
 
-/// Logs the columns of one value. Gives those that are no numbers, as errors.
-fn log_value(
-    store: &Connection,
-    run: &str,
-    logged: &Logged,
-    value: &LoggedValue,
-) -> Result<Vec<Value>> {
-    let timestamp = value.created.unwrap_or_else(Utc::now).timestamp_millis();
-    let mut errors = Vec::new();
+/// Keeps a value, and the numbers in it as MLflow's metrics. One that is sent again changes nothing.
+fn log_value(store: &Connection, run: &str, name: &str, value: &sdk_metric::Logged) -> Result<()> {
+    if !sdk_metric::log(store, run, name, value)? {
+        return Ok(());
+    }
     for (column, cell) in &value.data {
-        let key = if *column == logged.name {
-            logged.name.clone()
-        } else {
-            format!("{}/{column}", logged.name)
-        };
         let Some(number) = number(cell) else {
-            let error = Error::invalid(format!(
-                "the metric {key:?} was not logged: {cell} is no number"
-            ));
-            errors.push(json!({
-                "metric": { "name": logged.name },
-                "errorResponse": crate::server::render::body(&error),
-            }));
             continue;
         };
-        let history = mlflow::metric_history(store, run, &key, 0, EVERY)?;
-        // A batch that is sent again changes nothing.
-        let is_same = |(_, metric): &(i64, Metric)| {
-            metric.timestamp == timestamp && metric.value.to_bits() == number.to_bits()
+        let key = key(name, column);
+        let step = match value.step {
+            Some(step) => step,
+            None => mlflow::count(store, run, &key)?,
         };
-        if value.step.is_none() && history.iter().any(is_same) {
-            continue;
-        }
         let metric = Metric {
             key,
             value: number,
-            timestamp,
-            step: value.step.unwrap_or(history.len() as i64),
+            timestamp: value.created,
+            step,
         };
         mlflow::log_metrics(store, run, &[metric])?;
+        if column == name {
+            sdk_metric::link(store, run, name, &value.id)?;
+        }
     }
-    Ok(errors)
+    Ok(())
+}
+
+/// What MLflow calls the numbers of a column.
+fn key(name: &str, column: &str) -> String {
+    if column == name {
+        name.to_owned()
+    } else {
+        format!("{name}/{column}")
+    }
 }
 
 /// A number, or its text: JSON has none for what is no finite number.
@@ -137,20 +175,43 @@ async fn names(
     let metrics = app
         .db(move |store| {
             check(store, &caller, &run)?;
-            mlflow::latest_metrics(store, &run)
+            let mut metrics = sdk_metric::all(store, &run)?;
+            let known: BTreeSet<String> = metrics
+                .iter()
+                .flat_map(|metric| {
+                    metric
+                        .columns
+                        .keys()
+                        .map(|column| key(&metric.name, column))
+                })
+                .collect();
+            // What MLflow's clients have logged, too.
+            let others = mlflow::latest_metrics(store, &run)?;
+            let others = others.into_iter().map(|metric| metric.key);
+            metrics.extend(others.filter(|key| !known.contains(key)).map(single));
+            Ok(metrics)
         })
         .await?;
     let value: Vec<Value> = metrics
         .into_iter()
         .map(|metric| {
             json!({
-                "metricKey": { "name": metric.key },
-                "columns": { metric.key.clone(): "Double" },
-                "properties": { "uxMetricType": SCALAR },
+                "metricKey": { "name": metric.name },
+                "columns": metric.columns,
+                "properties": { "uxMetricType": metric.kind },
             })
         })
         .collect();
     Ok(Json(json!({ "value": value })))
+}
+
+/// A metric of MLflow.
+fn single(name: String) -> Definition {
+    Definition {
+        columns: [(name.clone(), "Double".to_owned())].into(),
+        kind: SCALAR.to_owned(),
+        name,
+    }
 }
 
 #[derive(Deserialize)]
@@ -166,43 +227,75 @@ async fn full(
     Body(body): Body,
 ) -> Result<Json<Value>> {
     let Full { metric_name: name } = lenient(&body)?;
-    let (of, key) = (run.clone(), name.clone());
-    let history = app
+    let of = run.clone();
+    let (metric, values) = app
         .db(move |store| {
             check(store, &caller, &of)?;
-            mlflow::metric_history(store, &of, &key, 0, EVERY)
+            values(store, &of, name)
         })
         .await?;
-    if history.is_empty() {
+    if values.is_empty() {
         return Err(Error::not_found(format!(
-            "run {run} has no metric {name:?}"
+            "run {run} has no metric {:?}",
+            metric.name
         )));
     }
-    let value: Vec<Value> = history
+    let values: Vec<Value> = values
         .into_iter()
-        .map(|(seq, metric)| {
-            let created = DateTime::from_timestamp_millis(metric.timestamp).unwrap_or_default();
-            // A value that JSON has no number for goes as its text.
-            let shown = if metric.value.is_finite() {
-                json!(metric.value)
-            } else {
-                json!(metric.value.to_string())
-            };
+        .map(|value| {
+            let created = DateTime::from_timestamp_millis(value.created).unwrap_or_default();
             json!({
-                "metricId": seq.to_string(),
+                "metricId": value.id,
                 "createdUtc": created.to_rfc3339_opts(SecondsFormat::Millis, true),
-                "step": metric.step,
-                "data": { name.clone(): shown },
+                "step": value.step,
+                "data": value.data,
             })
         })
         .collect();
     Ok(Json(json!({
         "dataContainerId": format!("dcid.{run}"),
-        "name": name,
-        "columns": { name.clone(): "Double" },
-        "properties": { "uxMetricType": SCALAR },
-        "value": value,
+        "name": metric.name,
+        "columns": metric.columns,
+        "properties": { "uxMetricType": metric.kind },
+        "value": values,
     })))
+}
+
+/// A metric with its values: those of SDK v1 as they were logged, and MLflow's of that name.
+fn values(
+    store: &Connection,
+    run: &str,
+    name: String,
+) -> Result<(Definition, Vec<sdk_metric::Logged>)> {
+    let known = sdk_metric::get(store, run, &name)?;
+    let mut metric = known.unwrap_or_else(|| single(name));
+    let mut values = sdk_metric::values(store, run, &mut metric)?;
+    let name = &metric.name;
+    if metric.columns.keys().ne([name]) {
+        return Ok((metric, values));
+    }
+    let linked: BTreeSet<i64> = values.iter().filter_map(|value| value.metric).collect();
+    let others = mlflow::metric_history(store, run, name, 0, EVERY)?;
+    for (place, other) in others {
+        if linked.contains(&place) {
+            continue;
+        }
+        // A value that JSON has no number for goes as its text.
+        let shown = if other.value.is_finite() {
+            json!(other.value)
+        } else {
+            json!(other.value.to_string())
+        };
+        values.push(sdk_metric::Logged {
+            id: place.to_string(),
+            created: other.timestamp,
+            step: Some(other.step),
+            data: [(name.clone(), shown)].into_iter().collect(),
+            metric: Some(place),
+        });
+    }
+    values.sort_by_key(|value| value.created);
+    Ok((metric, values))
 }
 
 /// Refuses a run that is not there or that the caller may not use.

@@ -4,12 +4,14 @@
 use super::datastore;
 use crate::app::{App, Shared, blocking};
 use crate::error::{Error, Result};
-use crate::name::ContainerName;
+use crate::name::{ContainerName, Relative};
 use crate::runner::input::{self, Source};
 use crate::server::address::ACCOUNT;
 use crate::server::body::{Json as Body, lenient};
-use axum::extract::State;
-use axum::routing::post;
+use crate::signer::Access;
+use crate::store::asset::{self, Kind};
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
 use serde::Deserialize;
@@ -20,7 +22,9 @@ const MOST: usize = 1000;
 
 /// The data plane of data.
 pub fn data() -> Router<Shared> {
-    Router::new().route("/dataversion/batchGetResolvedUris", post(data_uris))
+    Router::new()
+        .route("/dataversion/batchGetResolvedUris", post(data_uris))
+        .route("/dataversion/{name}/versions/{version}", get(data_version))
 }
 
 /// The data plane of models.
@@ -47,6 +51,43 @@ async fn model_uris(State(app): State<Shared>, Body(body): Body) -> Result<Json<
         &body,
         |uri, _| json!({ "path": uri, "type": "azureml" }),
     )
+    .await
+}
+
+/// Registered data, and where azureml-fsspec and mltable read it.
+async fn data_version(
+    State(app): State<Shared>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let found = app
+            .store
+            .transaction(|store| asset::get(store, Kind::Data, &name, &version))?
+            .ok_or_else(|| {
+                Error::not_found(format!(
+                    "there is no version {version:?} of the data {name:?}"
+                ))
+            })?;
+        let place = source(&app, &format!("azureml:{name}:{version}"))?;
+        let (mut uri, is_file) = address(&app, &place);
+        if is_file && place.container != ContainerName::default_datastore() {
+            let path = place.path.as_ref().map(AsRef::as_ref);
+            let signature = app.signer.sas(place.container.as_str(), path, Access::Read);
+            uri = format!("{uri}?{signature}");
+        }
+        let kind = match found.properties.get("dataType").and_then(Value::as_str) {
+            Some("uri_file") => "UriFile",
+            Some("mltable") => "MLTable",
+            _ => "UriFolder",
+        };
+        Ok(Json(json!({ "dataVersion": {
+            "dataContainerName": name,
+            "versionId": version,
+            "dataType": kind,
+            "dataUri": uri,
+            "isArchived": false,
+        }})))
+    })
     .await
 }
 

@@ -12,6 +12,7 @@ use crate::server::body::{Json as Body, lenient};
 use crate::store::job::{self, Job};
 use crate::store::mlflow;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
@@ -364,8 +365,10 @@ async fn upload(
     State(app): State<Shared>,
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
+    headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<Value>> {
+    artifact::refuse_sdk_v1(&headers)?;
     let run = artifact::check(&app, caller, &run).await?;
     let paths: ArtifactPaths = lenient(&body)?;
     Ok(Json(artifact::places(&app, &run, &paths)))

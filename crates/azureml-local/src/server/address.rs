@@ -11,6 +11,15 @@ use std::borrow::Cow;
 /// The storage account of the local workspace.
 pub const ACCOUNT: &str = "azuremllocal";
 
+/// What follows the account's name in the addresses of clients that make them from it alone, as `ACCOUNT.blob.local`.
+pub const SUFFIX: &str = "local";
+
+/// The first part of a path in the blob store: the account, or what clients make of it.
+fn is_account(part: &str) -> bool {
+    part.strip_prefix(ACCOUNT)
+        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(".blob.") == Some(SUFFIX))
+}
+
 /// A service of the local workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
@@ -28,6 +37,8 @@ pub enum Area {
     Blob,
     /// The data plane of data: `/data/v1.0{WS}/…`.
     Data,
+    /// The data plane of datastores: `/datastore/v1.0{WS}/…`.
+    Datastore,
     /// The data plane of models: `/modelregistry/v1.0{WS}/…`.
     Models,
     /// What lies above the workspace: `/subscriptions/{id}/…`.
@@ -49,6 +60,7 @@ impl Area {
             Self::Mlflow => "/-/mlflow",
             Self::Blob => "/-/blob",
             Self::Data => "/-/data",
+            Self::Datastore => "/-/datastore",
             Self::Models => "/-/models",
             Self::Account => "/-/account",
             Self::Discovery => "/-/discovery",
@@ -85,8 +97,9 @@ pub fn area(path: &str) -> Area {
         Some("mlflow") => Area::Mlflow,
         Some("discovery") => Area::Discovery,
         Some("" | "runs" | "studio") => Area::Page,
-        Some(ACCOUNT) => Area::Blob,
+        Some(account) if is_account(account) => Area::Blob,
         Some("data") => Area::Data,
+        Some("datastore") => Area::Datastore,
         Some("modelregistry") => Area::Models,
         Some(_) if workspace(path).is_none() && account(path).is_some() => Area::Account,
         _ => Area::Arm,
@@ -107,10 +120,8 @@ fn below(area: Area, path: &str) -> Result<&str> {
     let rest = match area {
         Area::Discovery => return Ok(""),
         Area::Blob => {
-            return Ok(path
-                .strip_prefix('/')
-                .and_then(|path| path.strip_prefix(ACCOUNT))
-                .unwrap_or(""));
+            let path = path.strip_prefix('/').unwrap_or(path);
+            return Ok(path.find('/').map_or("", |end| &path[end..]));
         }
         Area::Page if is_user_interface(path) => return Ok(TRACKING),
         Area::Page => return Ok(path),
@@ -122,6 +133,7 @@ fn below(area: Area, path: &str) -> Result<&str> {
         | Area::Metric
         | Area::Mlflow
         | Area::Data
+        | Area::Datastore
         | Area::Models => behind_version(path).ok_or_else(|| nothing(path))?,
     };
     let rest = workspace(rest).ok_or_else(|| nothing(path))?;
@@ -204,6 +216,13 @@ mod tests {
             (format!("/mlflow/v2.0{ws}"), Area::Page, TRACKING),
             (format!("/mlflow/v2.0{ws}/"), Area::Page, TRACKING),
             (format!("/{ACCOUNT}/c/n"), Area::Blob, "/c/n"),
+            (format!("/{ACCOUNT}.blob.local/c/n"), Area::Blob, "/c/n"),
+            (format!("/{ACCOUNT}.blob.local"), Area::Blob, ""),
+            (
+                format!("/datastore/v1.0{ws}/default"),
+                Area::Datastore,
+                "/default",
+            ),
         ] {
             assert_eq!(area(&path), expected, "{path}");
             assert_eq!(within(expected, &path).unwrap(), inner, "{path}");

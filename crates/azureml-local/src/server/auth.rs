@@ -9,6 +9,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use rusqlite::Connection;
+use serde::Deserialize;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +96,12 @@ pub async fn authenticate(
         area,
         Area::Mlflow | Area::Metric | Area::History | Area::Artifact
     );
-    if !is_workspace && !is_runs {
+    // azureml-fsspec and mltable ask where data is, to read it.
+    let is_data = matches!(area, Area::Data | Area::Datastore) && method == Method::GET;
+    if !is_workspace && !is_runs && !is_data {
         return Err(Error::Denied(
-            "the token of a run opens its metrics and artifacts alone".to_owned(),
+            "the token of a run opens its metrics and artifacts, and data to be read, alone"
+                .to_owned(),
         ));
     }
     let name = run.clone();
@@ -113,6 +117,13 @@ pub async fn authenticate(
     }
 }
 
+/// What a listing of blobs asks for.
+#[derive(Deserialize)]
+struct Listing {
+    #[serde(default)]
+    prefix: String,
+}
+
 /// A caller with a signature in the query; `None` when there is no signature.
 fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<Option<Caller>> {
     let query = parts.uri.query().unwrap_or_default();
@@ -123,11 +134,22 @@ fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<O
     let Query(query): Query<SignedQuery> =
         Query::try_from_uri(&parts.uri).map_err(|_| refused())?;
     let path = crate::blob::decode(inner).ok_or_else(refused)?;
-    let path = path.trim_start_matches('/');
+    let path = match path.trim_start_matches('/') {
+        // A listing of the account names the container in its prefix.
+        "" => Query::<Listing>::try_from_uri(&parts.uri)
+            .map_err(|_| refused())?
+            .0
+            .prefix
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        path => path.to_owned(),
+    };
     let (container, blob) = match path.split_once('/') {
         Some((container, blob)) if !blob.is_empty() => (container, Some(blob)),
         Some((container, _)) => (container, None),
-        None => (path, None),
+        None => (path.as_str(), None),
     };
     let letters = match (method, blob) {
         (&Method::GET | &Method::HEAD, Some(_)) => "r",

@@ -36,6 +36,7 @@ pub fn router(app: Shared) -> Router {
         .nest(Area::Mlflow.inner(), routes::mlflow::router())
         .nest(Area::Blob.inner(), routes::blob::router())
         .nest(Area::Data.inner(), routes::resolve::data())
+        .nest(Area::Datastore.inner(), routes::datastore::data_plane())
         .nest(Area::Models.inner(), routes::resolve::models())
         .nest(Area::Account.inner(), routes::account::router())
         .nest(Area::Discovery.inner(), routes::workspace::discovery())

@@ -64,6 +64,7 @@ pub async fn asked(
         | Area::Metric
         | Area::Blob
         | Area::Data
+        | Area::Datastore
         | Area::Models
         | Area::Account
         | Area::Discovery
@@ -127,7 +128,7 @@ fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                if matches!(name.as_str(), "sasToken" | "key") && value.is_string() {
+                if matches!(name.as_str(), "sasToken" | "credential" | "key") && value.is_string() {
                     *value = json!("REDACTED");
                 } else {
                     redact(value);

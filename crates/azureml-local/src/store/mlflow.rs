@@ -207,6 +207,13 @@ pub fn metric_history(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// How many values a run has logged of a metric.
+pub fn count(store: &Connection, run: &str, key: &str) -> Result<i64> {
+    Ok(store
+        .prepare_cached("SELECT count(*) FROM metric WHERE run = ?1 AND key = ?2")?
+        .query_row(params![run, key], |row| row.get(0))?)
+}
+
 /// The best value that a run has logged of a metric; what is no number is never the best.
 pub fn best(store: &Connection, run: &str, key: &str, goal: Goal) -> Result<Option<f64>> {
     let best = match goal {

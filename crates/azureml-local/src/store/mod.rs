@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod experiment;
 pub mod job;
 pub mod mlflow;
+pub mod sdk_metric;
 pub mod search;
 pub mod series;
 
@@ -107,6 +108,7 @@ fn extend(connection: &Connection) -> Result<()> {
              kind TEXT NOT NULL, name TEXT NOT NULL, properties TEXT NOT NULL, PRIMARY KEY (kind, name)
          ) WITHOUT ROWID;",
     )?;
+    connection.execute_batch(sdk_metric::TABLES)?;
     // A program that does not know of the column replaces whole rows: with a new content, it is empty again.
     let has_headers: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM pragma_table_info('blob') WHERE name = 'headers')",
