@@ -27,7 +27,9 @@ os.environ["MLFLOW_TRACKING_TOKEN"] = token
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
 
 import mlflow  # noqa: E402  (reads the environment)
+import mlflow.experiments  # noqa: E402
 import requests  # noqa: E402
+from click.testing import CliRunner  # noqa: E402
 from mlflow.entities import (  # noqa: E402
     Dataset,
     DatasetInput,
@@ -40,6 +42,7 @@ from mlflow.entities import (  # noqa: E402
     ViewType,
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 from mlflow.store.tracking.rest_store import RestStore  # noqa: E402
 from mlflow.utils.rest_utils import MlflowHostCreds  # noqa: E402
 
@@ -1023,6 +1026,140 @@ def artifacts_stay_below_their_run():
         )
         assert answer.status_code == 400, answer.text
         assert answer.json() == {"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid path"}
+
+
+# What MLflow's fluent calls and its command line do with a tracking server
+
+
+@case
+def the_default_experiment_is_there():
+    found = client.get_experiment_by_name("Default")
+    assert client.get_experiment(found.experiment_id).name == "Default" and found.lifecycle_stage == "active"
+    assert "Default" in {one.name for one in client.search_experiments()}
+    with mlflow.start_run() as run:
+        assert run.info.experiment_id == found.experiment_id
+
+
+@case
+def experiments_by_the_command_line():
+    name = f"cli-{uuid.uuid4().hex}"
+
+    def call(*arguments):
+        done = CliRunner().invoke(mlflow.experiments.commands, list(arguments))
+        assert done.exit_code == 0, (arguments, done.output, done.exception)
+        return done.output
+
+    call("create", "--experiment-name", name)
+    made = client.get_experiment_by_name(name).experiment_id
+    call("delete", "-x", made)
+    assert client.get_experiment(made).lifecycle_stage == "deleted"
+    assert name in call("search", "--view", "deleted_only")
+    call("restore", "-x", made)
+    assert client.get_experiment(made).lifecycle_stage == "active"
+    call("rename", "--experiment-id", made, "--new-name", f"{name}-new")
+    assert client.get_experiment(made).name == f"{name}-new"
+
+
+@case
+def a_run_ends_as_it_is_told():
+    experiment = fresh()
+    for status, config in [("FINISHED", {}), ("FAILED", {"status": "FAILED"}), ("KILLED", {"status": "KILLED", "end_time": 7})]:
+        run = client.create_run(experiment).info.run_id
+        info = client.get_run(run).info
+        assert info.status == "RUNNING" and info.end_time is None
+        client.set_terminated(run, **config)
+        client.update_run(run, name="another name")
+        info = client.get_run(run).info
+        assert (info.status, info.run_name) == (status, "another name")
+        assert info.end_time == config.get("end_time", info.end_time) and 0 < info.end_time <= time.time() * 1000
+
+
+@case
+def a_failing_block_fails_its_run():
+    try:
+        with mlflow.start_run(experiment_id=fresh()) as run:
+            raise KeyError("the block's own")
+    except KeyError:
+        pass
+    assert client.get_run(run.info.run_id).info.status == "FAILED"
+    with mlflow.start_run(run_id=run.info.run_id):
+        mlflow.log_metric("again", 1)
+    found = client.get_run(run.info.run_id)
+    assert found.info.status == "FINISHED" and found.data.metrics == {"again": 1.0}
+
+
+@case
+def runs_within_runs():
+    experiment = fresh()
+    with mlflow.start_run(experiment_id=experiment, run_name="parent") as parent:
+        for number in range(2):
+            with mlflow.start_run(experiment_id=experiment, run_name=f"child {number}", nested=True) as child:
+                with mlflow.start_run(experiment_id=experiment, nested=True) as grandchild:
+                    pass
+    assert mlflow.get_parent_run(child.info.run_id).info.run_id == parent.info.run_id
+    assert mlflow.get_parent_run(grandchild.info.run_id).info.run_id == child.info.run_id
+    assert mlflow.get_parent_run(parent.info.run_id) is None
+    children = search(experiment, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(children) == 2 and child.info.run_id in children
+
+
+@case
+def texts_that_are_empty():
+    run = run_of()
+    client.log_batch(run, params=[Param("p", "")], tags=[RunTag("t", "")])
+    client.log_param(run, "q", "")
+    client.set_tag(run, "multiline", "one\ntwo\n")
+    data = client.get_run(run).data
+    assert data.params == {"p": "", "q": ""}
+    assert data.tags["t"] == "" and data.tags["multiline"] == "one\ntwo\n"
+
+
+@case
+def what_is_logged_without_waiting_arrives():
+    with mlflow.start_run(experiment_id=fresh()) as run:
+        for step in range(20):
+            mlflow.log_metric("m", step, step=step, synchronous=False)
+        mlflow.log_params({f"p{number}": number for number in range(20)}, synchronous=False)
+        mlflow.set_tags({"t": "v"}, synchronous=False)
+        mlflow.flush_async_logging()
+    data = client.get_run(run.info.run_id).data
+    assert data.metrics == {"m": 19.0} and len(data.params) == 20 and data.tags["t"] == "v"
+    history = client.get_metric_history(run.info.run_id, "m")
+    # Batches are sent at once, and arrive in any order.
+    assert sorted((one.step, one.value) for one in history) == [(step, float(step)) for step in range(20)]
+
+
+@case
+def artifacts_by_the_fluent_calls():
+    with mlflow.start_run(experiment_id=fresh()) as run, tempfile.TemporaryDirectory() as folder:
+        write(folder, "a.txt", "a")
+        write(folder, "deep/b.txt", "b")
+        mlflow.log_artifacts(folder, "all")
+        mlflow.log_dict({"x": [1, 2]}, "made/dict.json")
+        mlflow.log_text("<p>é</p>", "page.html")
+        # Written again, it is the new one.
+        mlflow.log_text("<p>new</p>", "page.html")
+    root = run.info.artifact_uri
+    assert mlflow.artifacts.load_dict(f"{root}/made/dict.json") == {"x": [1, 2]}
+    assert mlflow.artifacts.load_text(f"{root}/page.html") == "<p>new</p>"
+    listed = {(one.path, one.is_dir, one.file_size) for one in mlflow.artifacts.list_artifacts(run_id=run.info.run_id)}
+    assert listed == {("all", True, None), ("made", True, None), ("page.html", False, 10)}
+    with tempfile.TemporaryDirectory() as folder:
+        place = mlflow.artifacts.download_artifacts(artifact_uri=f"runs:/{run.info.run_id}/all", dst_path=folder)
+        assert read_all(place) == {"a.txt": "a", "deep/b.txt": "b"}
+
+
+@case
+def artifacts_are_deleted():
+    run = run_of()
+    for path in ["dir/a.txt", "dir/deep/b.txt", "stays.txt"]:
+        client.log_text(run, "text", path)
+    repository = get_artifact_repository(store.get_run(run).info.artifact_uri)
+    repository.delete_artifacts("dir")
+    assert {one.path for one in client.list_artifacts(run)} == {"stays.txt"}
+    assert client.list_artifacts(run, "dir") == []
+    repository.delete_artifacts("stays.txt")
+    assert client.list_artifacts(run) == []
 
 
 passed, failed = [], {}

@@ -2,10 +2,9 @@
 
 use super::find;
 use super::request::Fields;
-use crate::app::{Shared, blocking};
-use crate::blob;
+use crate::app::Shared;
 use crate::error::{Error, Result};
-use crate::name::{BlobName, ContainerName, RunName};
+use crate::name::{BlobName, RunName};
 use crate::routes::artifact::{self, Artifacts};
 use crate::server::auth::Caller;
 use crate::store::mlflow;
@@ -183,9 +182,7 @@ async fn delete_artifact(
     Path(path): Path<String>,
 ) -> Result<Response> {
     let name = blob_of(&app, caller, &path).await?;
-    let home = app.home.clone();
-    let container = ContainerName::default_datastore();
-    blocking(move || blob::delete(&home, &container, &name)).await?;
+    crate::routes::blob::remove(&app, name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
