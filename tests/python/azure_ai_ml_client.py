@@ -3,26 +3,13 @@
 Usage: azure_ai_ml_client.py URL TOKEN. Prints one JSON object of what the client saw.
 """
 
-import contextlib
-import io
 import json
-import sys
-import tempfile
-import time
-from pathlib import Path
 
-import azure_loopback
+from azure_session import client, ended, printed, quietly, report, root, url  # first: it silences the client
+
 from azure.ai.ml import Input, Output, command
 from azure.ai.ml.entities import AmlCompute, Environment, Model
 from azure.core.exceptions import ResourceNotFoundError
-
-url, token = sys.argv[1:3]
-# Only the result goes to standard output; what the client says is not part of it.
-result, sys.stdout = sys.stdout, sys.stderr
-
-folder = tempfile.TemporaryDirectory()
-root = Path(folder.name)
-client = azure_loopback.connect(url, token, root)
 
 seen = {}
 workspace = client.workspaces.get("local")
@@ -77,22 +64,9 @@ def submit(line, **more):
     )
 
 
-def ended(name):
-    """The status of a job at its end, which comes within two minutes."""
-    deadline = time.monotonic() + 120
-    while (status := client.jobs.get(name).status) not in ("Completed", "Failed", "Canceled"):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{name} is still {status}")
-        time.sleep(0.2)
-    return status
-
-
 def streamed(name):
     """What the client prints while it streams a job."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        client.jobs.stream(name)
-    return printed.getvalue()
+    return printed(client.jobs.stream, name)
 
 
 job = submit(
@@ -141,8 +115,7 @@ client.jobs.archive(failing.name)
 seen["archived_is_hidden"] = failing.name not in [listed.name for listed in client.jobs.list()]
 
 target = root / "download"
-with contextlib.redirect_stdout(io.StringIO()):
-    client.jobs.download(job.name, download_path=str(target))
+quietly(client.jobs.download, job.name, download_path=str(target))
 seen["downloaded"] = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
 seen["weights"] = (target / "artifacts" / "outputs" / "model" / "weights.txt").read_text()
 
@@ -193,8 +166,7 @@ def sweeps():
     done = client.jobs.get(sweep.name)
     children = list(client.jobs.list(parent_job_name=sweep.name))
     child = client.jobs.get(f"{sweep.name}_1")
-    with contextlib.redirect_stdout(io.StringIO()):
-        client.jobs.download(child.name, download_path=str(root / "trial"))
+    quietly(client.jobs.download, child.name, download_path=str(root / "trial"))
     names = [listed.name for listed in client.jobs.list()]
     refused = None
     try:
@@ -249,4 +221,4 @@ def data_assets():
 seen["sweep"] = sweeps()
 seen["data"] = data_assets()
 
-print(json.dumps(seen), file=result)
+report(seen)

@@ -3,39 +3,14 @@
 Usage: azure_ai_ml_downloads.py URL TOKEN. Prints one JSON object of what the client saw.
 """
 
-import contextlib
-import io
-import json
-import sys
-import tempfile
-import time
-from pathlib import Path
+from azure_session import client, ended, files, quietly, report, root, url  # first: it silences the client
 
-import azure_loopback
 from azure.ai.ml import Output, command
 from azure.ai.ml.entities import AzureBlobDatastore, Data, Environment, Model
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient, ContentSettings
 
-url, token = sys.argv[1:3]
-# Only the result goes to standard output; what the client says is not part of it.
-result, sys.stdout = sys.stdout, sys.stderr
-
-folder = tempfile.TemporaryDirectory()
-root = Path(folder.name)
-client = azure_loopback.connect(url, token, root)
 seen = {}
-
-
-def files(path):
-    """The files below a folder, with their text."""
-    return {str(file.relative_to(path)): file.read_text() for file in sorted(path.rglob("*")) if file.is_file()}
-
-
-def quietly(call, *arguments, **named):
-    with contextlib.redirect_stdout(io.StringIO()):
-        return call(*arguments, **named)
-
 
 job = client.jobs.create_or_update(
     command(
@@ -50,12 +25,7 @@ job = client.jobs.create_or_update(
         outputs={"table": Output(type="uri_folder"), "net": Output(type="custom_model")},
     )
 )
-deadline = time.monotonic() + 120
-while (status := client.jobs.get(job.name).status) not in ("Completed", "Failed", "Canceled"):
-    if time.monotonic() > deadline:
-        raise TimeoutError(f"{job.name} is still {status}")
-    time.sleep(0.2)
-seen["job"] = status
+seen["job"] = ended(job.name)
 
 for name, named in {"table": {"output_name": "table"}, "net": {"output_name": "net"}, "all": {"all": True}}.items():
     target = root / "jobs" / name
@@ -143,4 +113,4 @@ copy = BlobClient(f"{url}/{place.account_name}", place.container_name, "copy.csv
 copy.start_copy_from_url(blob.url)
 seen["copy"] = [copy.download_blob().readall().decode(), copy.get_blob_properties().content_settings.content_type]
 
-print(json.dumps(seen), file=result)
+report(seen)

@@ -4,21 +4,14 @@ Usage: azure_ai_ml_submits.py URL TOKEN, in a folder that holds `source`, `datas
 workspace records what is sent; nothing is printed but an empty JSON object.
 """
 
-import json
-import sys
-import tempfile
 from pathlib import Path
 
-import azure_loopback
+from azure_session import client, report  # first: it silences the client
+
 from azure.ai.ml import Input, Output, PyTorchDistribution, command
 from azure.ai.ml.entities import BuildContext, Environment
 
-url, token = sys.argv[1:]
-# Only the result goes to standard output; what the client says is not part of it.
-result, sys.stdout = sys.stdout, sys.stderr
 folder = Path.cwd()
-own = tempfile.TemporaryDirectory()
-client = azure_loopback.connect(url, token, Path(own.name))
 
 image = Environment(name="image", version="1", image="ubuntu:24.04", description="an image")
 client.environments.create_or_update(image)
@@ -60,4 +53,4 @@ job = command(
     timeout=300,
 )
 client.jobs.create_or_update(job)
-print(json.dumps({}), file=result)
+report({})

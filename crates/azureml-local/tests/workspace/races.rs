@@ -1,6 +1,6 @@
 //! Reads while others write: every answer is one content, whole.
 
-use crate::support::{Workspace, ask, put_blob, try_ask, until};
+use crate::support::{Workspace, ask, cookie, put_blob, try_ask, until};
 use azureml_wire::local::scope;
 use serde_json::json;
 use std::fs;
@@ -116,13 +116,7 @@ fn race_an_artifact_that_is_overwritten_is_saved_whole() {
     let workspace = Workspace::start();
     let gate = workspace.gate("gate");
     workspace.submit("job", &until(&gate), &json!({}));
-    let link = workspace.get("/jobs/job")["properties"]["services"]["Studio"]["endpoint"]
-        .as_str()
-        .expect("a link")
-        .to_owned();
-    let entered = ask("GET", &link, &[], &[]).expect(200);
-    let cookie = entered.header("set-cookie").expect("a cookie");
-    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    let cookie = cookie(&workspace, "job");
     let bearer = format!("Bearer {}", workspace.token());
     let url = workspace.url();
     let artifact = format!(

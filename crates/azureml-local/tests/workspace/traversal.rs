@@ -1,6 +1,6 @@
 //! Names that lead out of the folder that they are looked up in, and links that do: nothing outside is ever read or written.
 
-use crate::support::{Answer, Workspace, ask, put_blob, until};
+use crate::support::{Answer, Workspace, ask, cookie, put_blob, until};
 use azureml_wire::local::scope;
 use end_to_end::wait_for;
 use serde_json::{Value, json};
@@ -70,13 +70,7 @@ impl Attack {
             outside.path(),
         );
         symlink(outside.path(), store.join("linked")).expect("a link");
-        let link = workspace.get("/jobs/own")["properties"]["services"]["Studio"]["endpoint"]
-            .as_str()
-            .expect("a link")
-            .to_owned();
-        let entered = ask("GET", &link, &[], &[]).expect(200);
-        let cookie = entered.header("set-cookie").expect("a cookie");
-        let cookie = cookie.split(';').next().expect("a pair").to_owned();
+        let cookie = cookie(&workspace, "own");
         Self {
             workspace,
             outside,
