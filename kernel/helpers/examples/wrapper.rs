@@ -1,4 +1,4 @@
-//! The smallest program that can stand in for the compiler.
+//! A minimal program that can replace the compiler in cargo.
 
 fn main() {
     azureml_kernel_helpers::rustc_wrapper_hook(None);

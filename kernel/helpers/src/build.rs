@@ -1,4 +1,4 @@
-//! Building a set.
+//! Building of prebuilt sets.
 
 use crate::error::{Error, io};
 use crate::facade::{self, Package};
@@ -15,39 +15,42 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The file in the cache that is locked by who changes what is in it.
+/// The lock file of the cache, held by a process that changes the cache.
 pub(crate) const LOCK: &str = "lock";
 
-/// The folder of cargo's build, which makes the next set in less time.
+/// Cargo's build folder, kept because it makes the next build faster.
 pub(crate) const TARGET: &str = "target";
 
-/// The folder of the package that depends on all helper crates.
+/// The folder of the bundle crate, which depends on all helper crates.
 pub(crate) const UMBRELLA_FOLDER: &str = "umbrella";
 
-/// What is in a set; another word for every other content, so that no set of an older kernel is taken for one.
+/// The layout version of sets, a part of the hash. It must change with the layout, so that sets of
+/// older kernels are not reused.
 const CONTENT: &str = "sources with their manifests";
 
-/// How the folder of a set is called that is not finished.
+/// Prefix of the folder of an unfinished set.
 pub(crate) const UNFINISHED: &str = "unfinished-";
 
-/// Lines of cargo's output that an error shows.
+/// Number of lines of cargo's output in an error message.
 const SHOWN: usize = 40;
 
-/// Builds the crates in these folders into a set by the compiler that is in force here, unless the same set is there already.
+/// Builds the crates in these folders into a prebuilt set with the active compiler, unless the same
+/// set already exists.
 ///
-/// `progress` is told what cargo is doing, a line at a time. Two that build at once wait for each other; one that is
-/// killed half-way leaves nothing that anyone would use.
+/// `progress` is called with each line of cargo's output. Concurrent builds wait for each other. A
+/// killed build leaves only an unfinished folder that is never used.
 ///
 /// # Errors
-/// When a crate is not there or does not build, when there is no toolchain, and when the cache cannot be written.
+/// If a crate is missing or does not compile, if no toolchain is found, or if the cache cannot be
+/// written.
 pub fn build(crates: &[PathBuf], progress: &dyn Fn(&str)) -> Result<Helpers, Error> {
     build_in(&set::cache()?, &Toolchain::find()?, crates, progress)
 }
 
-/// As [`build`], with the sets in a folder of one's own and by a compiler of one's own.
+/// Like [`build`], with another cache folder and compiler.
 ///
 /// # Errors
-/// As [`build`].
+/// The same as for [`build`].
 pub fn build_in(
     cache: &Path,
     toolchain: &Toolchain,
@@ -100,23 +103,23 @@ pub fn build_in(
     };
     set::finish(unfinished.path(), &manifest)?;
     if let Some(name) = folder.file_name().filter(|_| folder.exists()) {
-        // A set of the same name that could not be opened: damaged.
+        // A set with the same name that could not be opened is damaged.
         own::remove(cache, name).map_err(io("remove", &folder))?;
     }
     own::publish(unfinished.path(), &folder).map_err(io("create", &folder))?;
     Helpers::open(&folder, toolchain)
 }
 
-/// The package that depends on all helper crates and becomes the one dynamic library.
+/// The bundle crate: it depends on all helper crates and is compiled to the dynamic library.
 struct Umbrella<'a> {
     folder: PathBuf,
     toolchain: &'a Toolchain,
     names: Vec<String>,
-    /// The manifests of the workspaces that the helper crates are members of: they inherit from these.
+    /// The manifests of the helper crates' workspaces, from which the crates inherit.
     workspaces: BTreeSet<PathBuf>,
 }
 
-/// What `cargo metadata` answers.
+/// The output of `cargo metadata`.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -143,9 +146,9 @@ impl<'a> Umbrella<'a> {
             names.push(package.name);
         }
         facade::write(&folder.join("Cargo.toml"), &manifest)?;
-        // Cargo wants a root to be there before it says anything about the package.
+        // `cargo metadata` requires an existing crate root.
         facade::write(&folder.join("src/lib.rs"), "")?;
-        // The versions that the helper crates were tested with.
+        // Pins the versions that the helper crates were tested with.
         let lock = folder.join("Cargo.lock");
         if let Some(tested) = crates.iter().find_map(|folder| lock_above(folder)) {
             fs::copy(&tested, &lock).map_err(io("write", &lock))?;
@@ -158,7 +161,7 @@ impl<'a> Umbrella<'a> {
         })
     }
 
-    /// All packages behind the helper crates.
+    /// Returns the helper crates and all their dependencies.
     fn packages(&self) -> Result<Vec<Package>, Error> {
         let mut cargo = cargo(&self.folder, self.toolchain);
         cargo.args(["metadata", "--format-version=1"]);
@@ -185,7 +188,7 @@ impl<'a> Umbrella<'a> {
         facade::write(&self.folder.join("src/lib.rs"), &root)
     }
 
-    /// The name of the set: a hash of all that goes into it.
+    /// Returns the name of the set: a hash of all its inputs.
     fn hash(&self, facades: &[&Package]) -> Result<String, Error> {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
@@ -218,7 +221,8 @@ impl<'a> Umbrella<'a> {
         Ok(name)
     }
 
-    /// Compiles everything; gives the files that cells need: the library, metadata, procedural macros.
+    /// Compiles the bundle crate; returns the files that cells need: the library, metadata,
+    /// procedural macros.
     fn compile(&self, cache: &Path, progress: &dyn Fn(&str)) -> Result<Vec<PathBuf>, Error> {
         let mut child = cargo(&self.folder, self.toolchain)
             .args([
@@ -228,8 +232,8 @@ impl<'a> Umbrella<'a> {
             ])
             .args(["--target", &self.toolchain.host])
             .env("CARGO_TARGET_DIR", cache.join(TARGET))
-            // Cells share the toolchain's own standard library. The metadata keeps these crates apart from
-            // the same ones that a cell adds by `:dep`.
+            // Cells share the toolchain's own standard library. The metadata separates these crates
+            // from copies of the same crates that a cell adds with `:dep`.
             .env(
                 "CARGO_ENCODED_RUSTFLAGS",
                 "-Cprefer-dynamic\u{1f}-Cmetadata=azureml-kernel-helpers",
@@ -248,7 +252,7 @@ impl<'a> Umbrella<'a> {
             }
         }
         let status = child.wait().map_err(|source| self.no_cargo(source))?;
-        // The thread only reads lines; it has nothing to panic about, and no files are found if it did.
+        // The thread only reads lines and does not panic. If it did, no files would be found.
         let files = artifacts.join().unwrap_or_default();
         if status.success() {
             return Ok(files);
@@ -267,7 +271,8 @@ impl<'a> Umbrella<'a> {
     }
 }
 
-/// The files that cargo says it has made, or found made: libraries and metadata, without archives.
+/// Returns the files that cargo reports as built or up to date: libraries and metadata, without
+/// archives.
 fn artifacts(messages: impl Read) -> Vec<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
@@ -286,7 +291,7 @@ fn artifacts(messages: impl Read) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Brings the finished files into a set.
+/// Copies the finished files into a set.
 fn collect(files: &[PathBuf], set: &Path) -> Result<(), Error> {
     let deps = set::deps_folder(set);
     fs::create_dir_all(&deps).map_err(io("create", &deps))?;
@@ -296,7 +301,7 @@ fn collect(files: &[PathBuf], set: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The package in `folder`, and the root of its workspace.
+/// Returns the package in `folder` and the root of its workspace.
 fn own_package(folder: &Path, toolchain: &Toolchain) -> Result<(Package, PathBuf), Error> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
@@ -328,8 +333,8 @@ fn metadata(mut cargo: Command) -> Result<Metadata, Error> {
     })
 }
 
-/// Cargo with this compiler, whatever a toolchain file in `folder` says, and without anything that the person's environment says
-/// about other builds.
+/// Creates a cargo command that uses this compiler even if a toolchain file in `folder` selects
+/// another, and that ignores the user's environment variables for other builds.
 fn cargo(folder: &Path, toolchain: &Toolchain) -> Command {
     let mut cargo = Command::new(&toolchain.cargo);
     cargo.current_dir(folder).stdin(Stdio::null());
@@ -350,7 +355,7 @@ fn cargo(folder: &Path, toolchain: &Toolchain) -> Command {
     cargo
 }
 
-/// The Cargo.lock that `folder` is built with.
+/// Returns the Cargo.lock that applies to `folder`.
 fn lock_above(folder: &Path) -> Option<PathBuf> {
     let folder = fs::canonicalize(folder).ok()?;
     folder
@@ -359,7 +364,7 @@ fn lock_above(folder: &Path) -> Option<PathBuf> {
         .find(|lock| lock.is_file())
 }
 
-/// All files below `folder`, in order.
+/// Lists all files below `folder`, sorted.
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let mut entries = fs::read_dir(folder)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -375,7 +380,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A second name for a file, or a copy where there can be none.
+/// Creates a hard link to a file, or a copy if the file system does not allow one.
 fn link(from: &Path, to: &Path) -> Result<(), Error> {
     if to.exists() {
         return Ok(());

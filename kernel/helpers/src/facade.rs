@@ -1,5 +1,5 @@
-//! Facades: the packages that stand for helper crates in a cell's Cargo.toml, and beside each the manifest with which its sources are a
-//! package that builds.
+//! Facades: the stub crates that represent helper crates in a cell's Cargo.toml. Each folder also
+//! contains the real manifest, which turns the stub's sources into a package that builds.
 
 use crate::error::{Error, io};
 use crate::{UMBRELLA, set};
@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A package, as `cargo metadata` tells it.
+/// A package as reported by `cargo metadata`.
 #[derive(Deserialize)]
 pub struct Package {
-    /// Its name.
+    /// The name.
     pub name: String,
     version: String,
     edition: String,
@@ -40,39 +40,40 @@ struct Dependency {
     optional: bool,
     uses_default_features: bool,
     features: Vec<String>,
-    /// The machines that it is for, as `cfg(unix)`.
+    /// The target platform, e.g. `cfg(unix)`.
     target: Option<String>,
 }
 
-/// The real manifest of a facade's sources, in the facade's folder.
+/// File name of the real manifest in the folder of a stub crate.
 pub(crate) const REAL_MANIFEST: &str = "package.toml";
 
-/// The build script of a facade's sources, under a name that cargo does not look for: a facade has none.
+/// File name of the build script in the folder of a stub crate. Cargo does not detect this name: a
+/// stub crate has no build script.
 pub(crate) const BUILD_SCRIPT: &str = "build-script.rs";
 
-/// What a path begins with that leads from one package of a set to another.
+/// Prefix of a path dependency from one package of a set to another.
 pub(crate) const BESIDE: &str = "path = \"../";
 
 impl Package {
-    /// Whether it lies in a folder of this machine, and is a library that a cell could use.
+    /// Whether the package is a local one with a library that cells can use.
     pub fn is_local_library(&self) -> bool {
         self.source.is_none() && self.library().is_some()
     }
 
-    /// The name that code uses.
+    /// The crate name used in code.
     pub fn crate_name(&self) -> String {
         self.library()
             .map_or(&self.name, |library| &library.name)
             .replace('-', "_")
     }
 
-    /// The folder of its Cargo.toml.
+    /// The folder of the Cargo.toml.
     pub fn folder(&self) -> &Path {
-        // A manifest's path ends in Cargo.toml.
+        // The path always has a parent, because it ends in Cargo.toml.
         self.manifest_path.parent().unwrap_or(&self.manifest_path)
     }
 
-    /// The folder that holds its sources.
+    /// Returns the folder of the library's sources.
     pub fn sources(&self) -> Option<&Path> {
         self.library()?.src_path.parent()
     }
@@ -83,7 +84,7 @@ impl Package {
             .find(|target| target.kind.iter().any(|kind| kind == "lib"))
     }
 
-    /// Writes its facade and its thin stand-in into `set`; `facades` are all packages that get one.
+    /// Writes the stub crate and the shim to `set`; `facades` are all packages with a stub crate.
     pub fn write_facade(&self, set: &Path, facades: &[&Package]) -> Result<(), Error> {
         let Some(library) = self.library() else {
             return Ok(());
@@ -133,7 +134,8 @@ impl Package {
 }
 
 impl Package {
-    /// The package's manifest with nothing inherited from a workspace, for a folder beside those of the other packages.
+    /// Returns the real manifest without values inherited from a workspace, for a folder next to
+    /// those of the other packages.
     fn real_manifest(&self, root: &str, has_script: bool, facades: &[&Package]) -> String {
         let mut manifest = format!(
             "[package]\nname = {:?}\nversion = {:?}\nedition = {:?}\nautobins = false\n",
@@ -176,7 +178,7 @@ impl Package {
 }
 
 impl Dependency {
-    /// As a line of a manifest.
+    /// Formats the dependency as a line of a manifest.
     fn line(&self, facades: &[&Package]) -> String {
         let mut parts = Vec::new();
         match &self.path {
@@ -203,20 +205,20 @@ impl Dependency {
     }
 }
 
-/// Strings and lists of them: JSON's are TOML's, too.
+/// Serializes strings and lists of strings; their JSON is valid TOML.
 fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
-    // These always serialize.
+    // Cannot fail: strings always serialize.
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// A dependency by path, as a line of a Cargo.toml.
+/// Returns a path dependency as a line of a Cargo.toml.
 pub fn dependency(name: &str, folder: &Path) -> String {
-    // JSON's strings are TOML's, too.
+    // A JSON string is valid TOML.
     let path = serde_json::json!(folder.to_string_lossy());
     format!("{name} = {{ path = {path} }}")
 }
 
-/// Writes a file and the folders above it.
+/// Writes a file and creates its parent folders.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(io("create", folder))?;
@@ -224,7 +226,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(io("write", path))
 }
 
-/// Copies a folder of sources.
+/// Copies a source folder recursively.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(io("create", to))?;
     for entry in fs::read_dir(from).map_err(io("read", from))? {

@@ -1,8 +1,8 @@
-//! Files and folders that are the user's own: nobody else can have put into them what is loaded, locked
-//! or removed later.
+//! Files and folders that only the user can write: no other user can have changed the files that
+//! are loaded, locked or removed later.
 //!
-//! What is below a folder of ours is opened through handles, without following links and without waiting
-//! for the other end of a FIFO. Only folders with [`MARK`] in them are ever removed with what they hold.
+//! Files below the kernel's folders are opened through handles, without following symbolic links
+//! and without blocking on a FIFO. Only folders that contain [`MARK`] are ever removed recursively.
 
 mod removal;
 
@@ -17,26 +17,26 @@ use rustix::process::geteuid;
 
 pub use removal::remove;
 
-/// The file that says that a folder is the kernel's, to be removed by it with all it holds.
+/// The file that marks a folder as the kernel's; the kernel may remove such a folder recursively.
 pub const MARK: &str = ".azureml-kernel";
 
-/// Makes a folder, and those above it that are missing, and checks that it is the user's own.
+/// Creates a folder and its missing parents, and checks that the folder belongs to the user.
 ///
 /// # Errors
-/// When it cannot be made, or when somebody else owns it or may write into it.
+/// If it cannot be created, or if another user owns it or can write to it.
 pub fn folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(path)?;
-    // The folder may be a link that the user has made; what matters is where it leads.
+    // The folder may be a symbolic link of the user; its target is checked.
     check_one(path, &fs::metadata(path)?)
 }
 
-/// Makes a folder with a random name that nobody else may look into, with [`MARK`] in it.
+/// Creates a folder with a random name that no other user can read, with [`MARK`] in it.
 ///
 /// # Errors
-/// When the folder cannot be made.
+/// If the folder cannot be created.
 pub fn staging(prefix: &str, parent: &Path) -> io::Result<tempfile::TempDir> {
     let made = tempfile::Builder::new()
         .prefix(prefix)
@@ -46,25 +46,25 @@ pub fn staging(prefix: &str, parent: &Path) -> io::Result<tempfile::TempDir> {
     Ok(made)
 }
 
-/// Marks a folder that was just made as one that may be removed.
+/// Marks a new folder as removable.
 ///
 /// # Errors
-/// When the mark cannot be written.
+/// If the mark cannot be written.
 pub fn mark(folder: &Path) -> io::Result<()> {
     options(true).open(folder.join(MARK)).map(drop)
 }
 
-/// Makes a folder of a known name that may be removed, or takes the one that is there.
+/// Creates a removable folder with a known name, or uses the existing one.
 ///
 /// # Errors
-/// As [`folder`], and when it is a link.
+/// The same as for [`folder`], and if the path is a symbolic link.
 pub fn marked_folder(path: &Path, root: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             folder(path)?;
             mark(path)?;
         }
-        // Made by cargo for a kernel that left no marks.
+        // Created by cargo for an older kernel that did not write marks.
         Ok(_) if path.join(".rustc_info.json").is_file() => {
             check(path, root)?;
             mark(path)?;
@@ -74,11 +74,11 @@ pub fn marked_folder(path: &Path, root: &Path) -> io::Result<()> {
     check(path, root)
 }
 
-/// Checks that a path and all folders above it, up to `root`, are the user's own and no links. What is
-/// in a folder that others cannot even enter may have any mode.
+/// Checks that a path and all folders above it, up to `root`, belong to the user and are not
+/// symbolic links. The mode of files in a folder that other users cannot enter does not matter.
 ///
 /// # Errors
-/// Names the first one, from above, that is not.
+/// Names the first path, from the top, that fails the check.
 pub fn check(path: &Path, root: &Path) -> io::Result<()> {
     let mut chain: Vec<&Path> = path
         .ancestors()
@@ -107,41 +107,43 @@ fn is_closed(about: &Metadata) -> bool {
     about.is_dir() && others == 0
 }
 
-/// Opens a file of the user's own for reading.
+/// Opens a file of the user for reading.
 ///
 /// # Errors
-/// When there is none, and when it is a link, no regular file, or somebody else's.
+/// If the file does not exist, is a symbolic link, is not a regular file, or belongs to another
+/// user.
 pub fn open(path: &Path) -> io::Result<File> {
     regular(path, options(false).open(path)?)
 }
 
-/// Opens a file of the user's own for reading and writing, or makes it; what it holds stays.
+/// Opens a file of the user for reading and writing, or creates it; the existing content is kept.
 ///
 /// # Errors
-/// As [`open`].
+/// The same as for [`open`].
 pub fn create(path: &Path) -> io::Result<File> {
     regular(path, options(true).open(path)?)
 }
 
-/// Opens a file of the user's own for writing at its end and for reading, or makes it.
+/// Opens a file of the user for appending and reading, or creates it.
 ///
 /// # Errors
-/// As [`open`].
+/// The same as for [`open`].
 pub fn append(path: &Path) -> io::Result<File> {
     regular(path, options(true).append(true).open(path)?)
 }
 
-/// Reads a file of the user's own.
+/// Reads a file of the user.
 ///
 /// # Errors
-/// As [`open`].
+/// The same as for [`open`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// How files are opened here. Without `NONBLOCK`, opening a FIFO waits for somebody at its other end.
+/// Options for opening files. Without `NONBLOCK`, opening a FIFO blocks until another process opens
+/// it.
 fn options(write: bool) -> OpenOptions {
     let mut options = OpenOptions::new();
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -163,7 +165,7 @@ fn regular(path: &Path, file: File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Checks that nobody but the user, or root, can have written it.
+/// Checks that only the user or root can have written the file.
 fn check_one(path: &Path, about: &Metadata) -> io::Result<()> {
     check_owner(path, about)?;
     check_mode(path, about)
@@ -198,14 +200,13 @@ fn refused(path: &Path, why: &str) -> io::Error {
     )
 }
 
-/// Checks that a folder for temporary files can be shared with other users: they cannot rename what
-/// is in it.
+/// Checks that other users cannot rename files in a folder for temporary files.
 ///
 /// # Errors
-/// When they can.
+/// If they can.
 pub fn check_temporary(path: &Path) -> io::Result<()> {
     let about = fs::metadata(path)?;
-    // In a sticky folder, only its owner and the owner of an entry can rename that.
+    // In a sticky folder, only the owners of the folder and of an entry can rename the entry.
     let sticky = about.mode() & 0o1000 != 0;
     let owner = about.uid();
     if sticky && (owner == 0 || owner == geteuid().as_raw()) {
@@ -214,7 +215,7 @@ pub fn check_temporary(path: &Path) -> io::Result<()> {
     check_one(path, &about)
 }
 
-/// The steps in which something is published; a seam for the test of their order.
+/// The file operations of publishing; a trait, so that a test can check their order.
 trait Disk {
     fn sync(&mut self, path: &Path) -> io::Result<()>;
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
@@ -232,18 +233,19 @@ impl Disk for RealDisk {
     }
 }
 
-/// Gives a finished file or folder its name, at once and whole, even if the power fails: all of it is
-/// on the disk before it has the name, and the name is before this returns.
+/// Renames a finished file or folder to its final name, atomically and durably, even on a power
+/// failure: all content is fsynced before the rename, and the rename is durable before this
+/// function returns.
 ///
 /// # Errors
-/// When that fails; `to` is then what it was, or whole.
+/// If a step fails; `to` is then either unchanged or complete.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     publish_on(&mut RealDisk, from, to)
 }
 
 fn publish_on(disk: &mut impl Disk, from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
-        // While it was made, nobody else might look into it.
+        // Until now, other users could not read the folder.
         fs::set_permissions(from, fs::Permissions::from_mode(0o755))?;
     }
     sync_tree(disk, from)?;
@@ -251,8 +253,8 @@ fn publish_on(disk: &mut impl Disk, from: &Path, to: &Path) -> io::Result<()> {
     disk.sync(to.parent().unwrap_or(Path::new(".")))
 }
 
-/// Brings a file, or a folder with all it holds, to the disk, and takes from others the right to write
-/// into it that the user's umask may have given them.
+/// Fsyncs a file or a folder with all its content, and removes the write permission of other users
+/// that the user's umask may have granted.
 fn sync_tree(disk: &mut impl Disk, path: &Path) -> io::Result<()> {
     let about = fs::symlink_metadata(path)?;
     if about.is_dir() {
@@ -273,7 +275,7 @@ fn sync_tree(disk: &mut impl Disk, path: &Path) -> io::Result<()> {
     disk.sync(path)
 }
 
-/// Whether a name is one of the kernel's own marks in a folder.
+/// Whether a file name is one of the kernel's marks in a folder.
 fn is_mark(name: &OsStr) -> bool {
     name == MARK || name == crate::set::MANIFEST
 }

@@ -1,7 +1,7 @@
-//! Removing sets that nobody needs any more.
+//! Removal of sets that are no longer used.
 //!
-//! A set is needed while a process holds it (its manifest is locked then) and while something names it that starts processes
-//! later, which only the caller can know.
+//! A set is used while a process holds it, which locks its manifest, and while a kernelspec refers
+//! to it. Only the caller knows the kernelspecs.
 
 use crate::build::{LOCK, TARGET, UMBRELLA_FOLDER, UNFINISHED};
 use crate::error::{Error, io};
@@ -10,13 +10,15 @@ use crate::set::{self, MANIFEST};
 use std::fs;
 use std::path::Path;
 
-/// The newest sets are kept although nobody needs them: going back to one takes no time. Each is some ten megabytes.
+/// Number of newest sets that are kept even if unused, so that switching back to one takes no time.
+/// Each has some ten megabytes.
 const KEPT: usize = 4;
 
-/// Removes all but the newest sets and those that are needed, and what builds left that were killed; when no set is left, the
-/// folders of the build as well. `named` tells whether something names the set in a folder.
+/// Removes all sets except the newest ones and those in use, and the remains of killed builds. When
+/// no set is left, also removes the build folders. `named` returns whether a kernelspec refers to
+/// the set in a folder.
 ///
-/// Does nothing while something is built. What cannot be removed stays; it is only room.
+/// Does nothing during a build. Files that cannot be removed are kept; they only use disk space.
 pub fn prune(named: &dyn Fn(&Path) -> bool) {
     if let Ok(cache) = set::cache() {
         prune_in(&cache, named);
@@ -38,7 +40,7 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
                 sets.push((modified, folder));
             }
         } else if unfinished || set::facades_folder(&folder).is_dir() {
-            // Whoever made or removed it was killed.
+            // Left by a build or a removal that was killed.
             let _ = own::remove(cache, &name);
         }
     }
@@ -46,7 +48,7 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
     let surplus = sets.len().saturating_sub(KEPT);
     for (_, folder) in &sets[..surplus] {
         if !named(folder) {
-            // What stays is tried again the next time.
+            // Sets that cannot be removed are tried again the next time.
             let _ = remove(folder);
         }
     }
@@ -57,10 +59,10 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
     }
 }
 
-/// Removes the set in a folder unless a process holds it; returns whether it is gone.
+/// Removes the set in a folder unless a process holds it; returns whether it was removed.
 ///
 /// # Errors
-/// When a file cannot be removed.
+/// If a file cannot be removed.
 pub fn remove(folder: &Path) -> Result<bool, Error> {
     let manifest = folder.join(MANIFEST);
     let file = own::open(&manifest).map_err(io("read", &manifest))?;
@@ -70,7 +72,7 @@ pub fn remove(folder: &Path) -> Result<bool, Error> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
         return Ok(false);
     };
-    // Without its library nobody uses it any more, should this be killed half-way.
+    // The library is removed first: if this process is killed, no kernel uses the incomplete set.
     let library = set::library(folder);
     match fs::remove_file(&library) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -100,7 +102,7 @@ mod tests {
         }
     }
 
-    /// A cache with so many sets, the first of which is the oldest.
+    /// Creates a cache with this number of sets, the oldest first.
     fn cache_with(count: u64) -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
         let cache = tempfile::tempdir().expect("a folder");
         fs::write(cache.path().join(LOCK), "").expect("a file");
@@ -187,7 +189,7 @@ mod tests {
             let _ = fs::remove_dir_all(&link);
             std::os::unix::fs::symlink(scratch.path(), link).expect("the folder is ours");
         }
-        // A folder of the user's that has the name of one of ours.
+        // A folder of the user with the name of one of the kernel's folders.
         let users = cache.path().join(UMBRELLA_FOLDER);
         fs::remove_file(users.join(own::MARK)).expect("it is there");
         fs::write(users.join("precious"), "data").expect("the folder is ours");

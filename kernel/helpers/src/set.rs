@@ -1,4 +1,4 @@
-//! A finished set of helper crates, and where sets are kept.
+//! Finished sets of helper crates, and their location.
 
 use crate::error::{Error, io};
 use crate::facade::{self, BESIDE, BUILD_SCRIPT, REAL_MANIFEST};
@@ -11,10 +11,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The file in a set's folder that says what is in it; written last.
+/// The file in a set's folder that describes its content; written last.
 pub(crate) const MANIFEST: &str = "set.json";
 
-/// A finished set of helper crates. It is not removed as long as a process holds this.
+/// A finished set of helper crates. The set is not removed while a process holds this value.
 #[derive(Debug, Clone)]
 pub struct Helpers {
     folder: PathBuf,
@@ -23,40 +23,42 @@ pub struct Helpers {
     _in_use: Arc<File>,
 }
 
-/// A helper crate, as a cell's crate depends on it.
+/// A stub crate, on which a cell's crate depends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facade {
-    /// The package's name.
+    /// The package name.
     pub name: String,
-    /// The name that code uses.
+    /// The crate name used in code.
     pub crate_name: String,
-    /// The folder of its Cargo.toml.
+    /// The folder of the Cargo.toml.
     pub path: PathBuf,
 }
 
-/// What [`MANIFEST`] holds.
+/// The content of [`MANIFEST`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// The label of the compiler that built the set.
     pub(crate) rustc: String,
-    /// The crates that were asked for; what they depend on by path has a facade, too, but is not named to cells.
+    /// The requested crates. Their path dependencies have stub crates too, but are not offered to
+    /// cells.
     pub(crate) crates: Vec<Named>,
 }
 
-/// A helper crate by its names.
+/// The names of a helper crate.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Named {
-    /// The package's.
+    /// The package name.
     pub(crate) package: String,
-    /// The one that code uses.
+    /// The crate name used in code.
     pub(crate) library: String,
 }
 
 impl Helpers {
-    /// The set that the environment names ([`env::HELPERS`]), when `toolchain` can use it.
+    /// Opens the set that the environment variable [`env::HELPERS`] names, if `toolchain` can use
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Stale`], each with the way out.
+    /// [`Error::Missing`] or [`Error::Stale`], each with a hint.
     pub fn current(toolchain: &Toolchain) -> Result<Self, Error> {
         match std::env::var_os(env::HELPERS) {
             Some(folder) if !folder.is_empty() => Self::open(Path::new(&folder), toolchain),
@@ -64,10 +66,10 @@ impl Helpers {
         }
     }
 
-    /// The set in `folder`, when `toolchain` can use it.
+    /// Opens the set in `folder`, if `toolchain` can use it.
     ///
     /// # Errors
-    /// As [`Helpers::current`].
+    /// The same as for [`Helpers::current`].
     pub fn open(folder: &Path, toolchain: &Toolchain) -> Result<Self, Error> {
         let missing = || Error::Missing {
             folder: Some(folder.to_owned()),
@@ -80,7 +82,8 @@ impl Helpers {
             opened => opened.map_err(|_| missing())?,
         };
         if let Err(fs::TryLockError::WouldBlock) = file.try_lock_shared() {
-            // It is being removed. Any other error: a file system without locks, where nothing is removed.
+            // The set is being removed. Other errors mean a file system without locks, on which no
+            // set is removed.
             return Err(missing());
         }
         let mut manifest = String::new();
@@ -93,7 +96,7 @@ impl Helpers {
                 current,
             });
         }
-        // All of it is loaded into cells and into the compiler.
+        // Checked because cells and the compiler load these files.
         let root = root_of(folder).or_else(|| folder.parent().map(Path::to_owned));
         let root = root.as_deref().unwrap_or(folder);
         for loaded in [library(folder), path] {
@@ -114,35 +117,38 @@ impl Helpers {
         })
     }
 
-    /// Where the set is; what [`env::HELPERS`] names.
+    /// The folder of the set, which is the value of [`env::HELPERS`].
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The crates that cells use, each as a path dependency.
+    /// The stub crates, which cells use as path dependencies.
     pub fn facades(&self) -> &[Facade] {
         &self.facades
     }
 
-    /// The name of the crate that holds all helper crates, and its library.
+    /// Returns the name of the bundle crate and the path of its library.
     pub fn library(&self) -> (&'static str, PathBuf) {
         (UMBRELLA, library(&self.folder))
     }
 
-    /// Where the library is, and the metadata that the compiler reads when a cell uses it.
+    /// Returns the folder of the library and of the metadata that the compiler reads when a cell
+    /// uses it.
     pub fn library_folder(&self) -> PathBuf {
         deps_folder(&self.folder)
     }
 
-    /// A crate root that passes on what the library holds of a helper crate.
+    /// Returns the path of the shim that re-exports a helper crate from the library.
     pub fn stand_in(&self, crate_name: &str) -> PathBuf {
         thin(&self.folder, crate_name)
     }
 
-    /// Writes the sources of these packages, and of those that they need by path, as packages that build: a folder each below `folder`.
+    /// Writes the sources of these packages and of their path dependencies as packages that build,
+    /// each to a folder below `folder`.
     ///
     /// # Errors
-    /// [`Error::NoSources`] when the set is an older kernel's; when a file cannot be written.
+    /// [`Error::NoSources`] if an older kernel built the set; [`Error::Io`] if a file cannot be
+    /// written.
     pub fn write_sources(&self, packages: &[&str], folder: &Path) -> Result<(), Error> {
         let mut wanted: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
         let mut written = BTreeSet::new();
@@ -170,13 +176,13 @@ impl Helpers {
         Ok(())
     }
 
-    /// The Cargo.lock that the set was built with.
+    /// Returns the Cargo.lock with which the set was built.
     pub fn lock(&self) -> PathBuf {
         lock(&self.folder)
     }
 
-    /// The environment in which cargo builds cells: `wrapper`, a program that calls [`rustc_wrapper_hook`]
-    /// first, stands in for the compiler.
+    /// Returns the environment variables with which cargo builds cells. `wrapper` is a program that
+    /// calls [`rustc_wrapper_hook`] first; cargo runs it in place of the compiler.
     ///
     /// [`rustc_wrapper_hook`]: crate::rustc_wrapper_hook
     pub fn build_env(&self, wrapper: &Path) -> Vec<(String, String)> {
@@ -189,42 +195,44 @@ impl Helpers {
     }
 }
 
-/// Where a set's finished library and metadata are.
+/// Returns the folder of a set's library and metadata.
 pub(crate) fn deps_folder(set: &Path) -> PathBuf {
     set.join("deps")
 }
 
-/// The finished library of a set.
+/// Returns the library of a set.
 pub(crate) fn library(set: &Path) -> PathBuf {
     deps_folder(set).join(format!("lib{UMBRELLA}.so"))
 }
 
-/// The Cargo.lock of a set.
+/// Returns the Cargo.lock of a set.
 pub(crate) fn lock(set: &Path) -> PathBuf {
     set.join("Cargo.lock")
 }
 
-/// Where a set's facades are, a folder each.
+/// Returns the folder of a set's stub crates, one subfolder each.
 pub(crate) fn facades_folder(set: &Path) -> PathBuf {
     set.join("facades")
 }
 
-/// What the compiler is given in the place of a facade.
+/// Returns the shim that the compiler compiles in place of a stub crate.
 pub(crate) fn thin(set: &Path, crate_name: &str) -> PathBuf {
     set.join("thin").join(format!("{crate_name}.rs"))
 }
 
-/// Writes the manifest, which makes a folder a set.
+/// Writes the manifest, which marks the set as finished.
 pub(crate) fn finish(set: &Path, manifest: &Manifest) -> Result<(), Error> {
     let path = set.join(MANIFEST);
-    // A struct of strings always serializes.
+    // Cannot fail: a struct of strings always serializes.
     let text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
     fs::write(&path, text).map_err(io("write", &path))
 }
 
-/// The folder of everything that kernels share: [`env::CACHE`], or `azureml-kernel` in the user's cache.
+/// Returns the folder of all files that kernels share: [`env::CACHE`], or `azureml-kernel` in the
+/// user's cache.
 ///
-/// `None` when the environment names neither a cache nor a home; a relative path names none.
+/// `None` when the environment contains neither a cache nor a home folder; relative paths are
+/// ignored.
 pub fn cache_root() -> Option<PathBuf> {
     let named = |variable| {
         std::env::var_os(variable)
@@ -237,12 +245,12 @@ pub fn cache_root() -> Option<PathBuf> {
     })
 }
 
-/// The folder of everything that kernels share, where a folder is below it.
+/// Returns the shared folder if `folder` is below it.
 pub(crate) fn root_of(folder: &Path) -> Option<PathBuf> {
     cache_root().filter(|root| folder != root && folder.starts_with(root))
 }
 
-/// The folder that all sets are kept in.
+/// Returns the folder of all sets.
 pub(crate) fn cache() -> Result<PathBuf, Error> {
     let root = cache_root().ok_or(Error::NoCache)?;
     Ok(root.join("helpers"))

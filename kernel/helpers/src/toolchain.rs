@@ -1,39 +1,40 @@
-//! The compiler that compiles cells, and the helper crates for them.
+//! The compiler of cells and of their helper crates.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The `rustc` that compiles cells, found the way `evcxr` finds it: what `rustup` chooses here, otherwise the one on `PATH`.
+/// The `rustc` that compiles cells, found in the same way as in `evcxr`: the one that `rustup`
+/// selects, otherwise the one on `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
-    /// The compiler itself, not rustup's proxy, which costs 0.1 s at each start.
+    /// Path of the compiler itself, not of rustup's proxy, which takes 0.1 s at each start.
     pub rustc: PathBuf,
-    /// The `cargo` beside it.
+    /// Path of `cargo` in the same toolchain.
     pub cargo: PathBuf,
-    /// What `rustc -vV` says; two compilers with the same answer can read each other's libraries.
+    /// Output of `rustc -vV`; compilers with equal output can read each other's libraries.
     pub version: String,
-    /// The triple of this machine.
+    /// The target triple of this machine.
     pub host: String,
     /// The toolchain's folder.
     pub sysroot: PathBuf,
-    /// Where the shared standard library is.
+    /// The folder of the shared standard library.
     pub libdir: PathBuf,
 }
 
-/// Why there is no compiler.
+/// An error while searching for the compiler.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolchainError {
-    /// There is none.
+    /// No compiler was found.
     #[error(
         "cannot find `{0}`\nhint: install Rust from https://rustup.rs and start Jupyter from a terminal where `{0} --version` works"
     )]
     NotFound(&'static str),
-    /// It does not answer as it should.
+    /// The program failed or printed unexpected output.
     #[error("`{program}` failed: {reason}\nhint: check that `rustc -vV` works in a terminal")]
     Failed {
         /// The program.
         program: PathBuf,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
 }
@@ -68,18 +69,19 @@ impl Toolchain {
         })
     }
 
-    /// The version in one line, as `rustc --version` prints it.
+    /// Returns the version in one line, as printed by `rustc --version`.
     pub fn short_version(&self) -> &str {
         self.version.lines().next().unwrap_or_default()
     }
 
-    /// The version and the machine in one line: two compilers that differ here do not understand each other's libraries.
+    /// Returns the version and the target triple in one line; compilers that differ here cannot
+    /// read each other's libraries.
     pub fn label(&self) -> String {
         format!("{} {}", self.short_version(), self.host)
     }
 }
 
-/// The path of a tool of the toolchain that is in force here.
+/// Returns the path of a tool of the active toolchain.
 fn tool(name: &'static str) -> Result<PathBuf, ToolchainError> {
     let by_rustup = output(Path::new("rustup"), &["which", name]).ok();
     by_rustup

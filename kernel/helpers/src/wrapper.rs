@@ -1,4 +1,4 @@
-//! The part of the compiler's wrapper: cargo calls it in the place of rustc, with rustc's own command line.
+//! The rustc wrapper: cargo runs it in place of rustc, with rustc's command line.
 
 use crate::{UMBRELLA, env, set};
 use std::ffi::{OsStr, OsString};
@@ -6,8 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles what cargo asked for (through `next`, a further wrapper, when there is one) and never returns, when cargo started this process in the place of the compiler
-/// (see [`Helpers::build_env`](crate::Helpers::build_env)). Returns at once otherwise.
+/// Runs the compilation that cargo requested and never returns, if cargo started this process in
+/// place of the compiler (see [`Helpers::build_env`](crate::Helpers::build_env)); otherwise returns
+/// at once. `next` is an additional wrapper through which the compiler is called.
 ///
 /// Must be called before anything else in `main`.
 pub fn rustc_wrapper_hook(next: Option<&Path>) {
@@ -36,14 +37,15 @@ pub fn rustc_wrapper_hook(next: Option<&Path>) {
     std::process::exit(1);
 }
 
-/// The compiler's command line with the set's library in it, and with a facade's sources exchanged for its stand-in.
+/// Returns the compiler's command line with the set's library added and a stub crate's sources
+/// replaced by its shim.
 fn rewrite(mut arguments: Vec<OsString>, set: &Path, package: Option<&Path>) -> Vec<OsString> {
     let name = arguments
         .iter()
         .position(|argument| argument == "--crate-name")
         .and_then(|at| arguments.get(at + 1));
     let Some(name) = name.and_then(|name| name.to_str()).map(str::to_owned) else {
-        // A question about the compiler itself.
+        // A query about the compiler itself, without a crate to compile.
         return arguments;
     };
     let facade = package.is_some_and(|package| package.starts_with(set::facades_folder(set)));
@@ -54,7 +56,7 @@ fn rewrite(mut arguments: Vec<OsString>, set: &Path, package: Option<&Path>) -> 
     }
     arguments.push("-L".into());
     arguments.push(with("dependency=", &set::deps_folder(set)));
-    // Where the loader finds the library; in effect only where something is linked.
+    // The run path of the library; only used when the compiler links.
     arguments.push(with("-Clink-arg=-Wl,-rpath,", &set::deps_folder(set)));
     arguments
 }

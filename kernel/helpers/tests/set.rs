@@ -1,4 +1,4 @@
-//! A set is built from two crates and used by a crate like a cell's, through cargo, without a network.
+//! Builds a set from two crates and uses it from a crate like a cell's, through cargo, offline.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -18,7 +18,7 @@ fn write(folder: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Two crates: `counter` has a dependency from the registry and one by path, and a static.
+/// Creates two crates: `counter` has a registry dependency, a path dependency and a static.
 fn crates(folder: &Path) -> PathBuf {
     write(
         folder,
@@ -53,18 +53,18 @@ fn crates(folder: &Path) -> PathBuf {
     folder.join("counter")
 }
 
-/// The compiler of this machine.
+/// Returns the compiler of this machine.
 fn toolchain() -> Toolchain {
     Toolchain::find().unwrap()
 }
 
-/// The program under test that stands in for the compiler.
+/// Returns the program under test that replaces the compiler.
 fn wrapper() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().join("examples/wrapper")
 }
 
-/// Builds and runs a program that uses the facades.
+/// Builds and runs a program that uses the stub crates.
 fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
     let mut manifest =
         "[package]\nname = \"cell\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n".to_owned();
@@ -101,7 +101,7 @@ fn run(cell: &Path, helpers: &Helpers, code: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Builds and runs a program with the set's sources, by cargo alone.
+/// Builds and runs a program with the set's sources, using only cargo.
 fn run_without_the_set(program: &Path, helpers: &Helpers) -> String {
     helpers
         .write_sources(&["counter"], &program.join("crates"))
@@ -168,7 +168,7 @@ fn a_cell_uses_helper_crates_without_building_them() {
             "{\"a\":1} Count(0)\n"
         );
 
-        // Nothing has changed: the same set, and cargo is not asked to build.
+        // Nothing has changed: the same set is returned without a build.
         let again = build_in(
             &cache,
             &toolchain(),
@@ -178,7 +178,7 @@ fn a_cell_uses_helper_crates_without_building_them() {
         .unwrap();
         assert_eq!(again.folder(), helpers.folder());
 
-        // A changed source is another set, and the old one is still whole.
+        // A changed source results in another set, and the old one is still complete.
         write(&counter, "src/inner.rs", "pub struct Counter;");
         let changed = build_in(&cache, &toolchain(), &[counter], &|_| {}).unwrap();
         assert_ne!(changed.folder(), helpers.folder());
@@ -190,13 +190,14 @@ fn a_cell_uses_helper_crates_without_building_them() {
 fn a_set_is_built_by_the_compiler_that_it_is_labelled_with() {
     let folder = TempDir::new().unwrap();
     let counter = crates(folder.path());
-    // A file that would have rustup choose another compiler, above the folder in which cargo works.
+    // A toolchain file above cargo's working directory, which would make rustup select another
+    // compiler.
     write(
         folder.path(),
         "rust-toolchain.toml",
         "[toolchain]\nchannel = \"no-such-channel\"\n",
     );
-    // A compiler that writes down what it compiles.
+    // A compiler that logs the crates it compiles.
     let mut toolchain = toolchain();
     let log = folder.path().join("compiled.log");
     write(

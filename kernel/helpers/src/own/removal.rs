@@ -1,4 +1,4 @@
-//! Removing a folder with all it holds.
+//! Recursive removal of folders.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::is_mark;
 
-/// No folder of ours is deeper; a handle is open for each level.
+/// Maximum depth of a folder; one handle is open per level.
 const DEEPEST: usize = 128;
 
 const FOLDER: OFlags = OFlags::DIRECTORY
@@ -22,14 +22,15 @@ const FOLDER: OFlags = OFlags::DIRECTORY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
-/// Removes a folder of the kernel with all it holds; returns whether it is gone.
+/// Removes a folder of the kernel with all its content; returns whether it was removed.
 ///
-/// It stays when it is a link, somebody else's, on another file system than its parent, or without one of
-/// the kernel's marks (`MARK`, the manifest of a set): then it is not known to be the kernel's. Links in
-/// it are removed, not followed. `parent` itself is not looked for behind a link either.
+/// The folder is kept if it is a symbolic link, belongs to another user, is on another file system
+/// than its parent, or does not contain one of the kernel's marks (`MARK`, the manifest of a set):
+/// then it may not belong to the kernel. Symbolic links in it are removed, not followed. `parent`
+/// must not be a symbolic link either.
 ///
 /// # Errors
-/// When something in it cannot be removed. The mark is the last to go, so another try goes on.
+/// If an entry cannot be removed. The mark is removed last, so that a later call can continue.
 pub fn remove(parent: &Path, name: &OsStr) -> io::Result<bool> {
     let Some(parent) = open(CWD, parent.as_os_str())? else {
         return Ok(false);
@@ -49,7 +50,7 @@ pub fn remove(parent: &Path, name: &OsStr) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A handle of a folder; `None` when it is none.
+/// Opens a folder; `None` if the path is not a folder.
 fn open(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
     match openat(parent, name, FOLDER, Mode::empty()) {
         Ok(folder) => Ok(Some(folder)),
@@ -85,7 +86,7 @@ fn names(folder: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Removes what is in a folder; at the top, all but the marks.
+/// Removes the content of a folder; at the top level, all except the marks.
 fn empty(folder: &OwnedFd, about: &Stat, levels: usize) -> io::Result<()> {
     for name in names(folder)? {
         let name = OsStr::from_bytes(&name);

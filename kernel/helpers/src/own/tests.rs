@@ -19,7 +19,7 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("the folder is ours");
 }
 
-/// Gives a file to another user, where this one may do that.
+/// Changes the owner of a file, if this user is allowed to.
 fn give_away(path: &Path) -> bool {
     let given = std::os::unix::fs::lchown(path, Some(65534), None).is_ok();
     if !given {
@@ -50,13 +50,13 @@ fn removal_follows_no_link() {
     symlink(&victim, ours.join("deep/er/link")).expect("the folder is ours");
     symlink(&victim, parent.join("link")).expect("the folder is ours");
     symlink(&parent, folder.path().join("cache-link")).expect("the folder is ours");
-    // The folder itself, its parent, and what is in it.
+    // Checks symbolic links as the folder, as its parent and as an entry.
     assert!(!remove(&parent, "link".as_ref()).expect("nothing fails"));
     assert!(!remove(&folder.path().join("cache-link"), "ours".as_ref()).expect("nothing fails"));
     assert!(remove(&parent, "ours".as_ref()).expect("nothing fails"));
     assert!(!ours.exists());
     assert!(victim.join("precious").exists());
-    // A mark that is a link is none.
+    // A symbolic link is not a valid mark.
     let linked = parent.join("linked");
     fs::create_dir(&linked).expect("the folder is ours");
     symlink(victim.join(MARK), linked.join(MARK)).expect("the folder is ours");
@@ -131,7 +131,7 @@ fn folders_that_others_can_change_are_refused_up_to_the_root() {
         }
     }
     check(&library, root.path()).expect("all of it is ours again");
-    // Nobody else gets to what is in a closed folder.
+    // Other users cannot reach files in a closed folder.
     chmod(root.path(), 0o700);
     chmod(&library, 0o664);
     check(&library, root.path()).expect("others cannot reach it");
