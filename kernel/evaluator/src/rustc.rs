@@ -14,6 +14,7 @@ mod compiler;
 mod completion;
 mod dependencies;
 mod diagnostics;
+mod expansion;
 mod export;
 mod helpers;
 mod history;
@@ -35,6 +36,7 @@ mod testing;
 mod types;
 mod uses;
 mod values;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -112,6 +114,10 @@ pub struct RustcEvaluator {
     timing: bool,
     /// The code of the last error of the compiler.
     last_error: Option<String>,
+    /// Macros of crates that were found to stand for values.
+    values: BTreeSet<String>,
+    /// Why the running cell cannot use variables that it makes another type of.
+    losing: BTreeMap<String, String>,
     /// Counts cells; names their crates' files and functions.
     number: u64,
     /// The sources of the newest cells and libraries, by the names of their files.
@@ -180,6 +186,8 @@ impl RustcEvaluator {
             show: Show::default(),
             timing: false,
             last_error: None,
+            values: BTreeSet::new(),
+            losing: BTreeMap::new(),
             number: 0,
             sources: VecDeque::new(),
             cells: Cells::default(),
@@ -269,6 +277,7 @@ impl RustcEvaluator {
     /// Gives a cell its number, and has ready what it needs to be compiled.
     fn begin(&mut self, code: &str, cell: &Cell) -> Result<u64, CellError> {
         self.number += 1;
+        self.losing.clear();
         let number = self.number;
         self.cells.add(number, code);
         self.history.count(number);
@@ -312,7 +321,7 @@ impl RustcEvaluator {
     }
 
     /// A cell with what the syntax alone does not show: which names in patterns are constants, and which macros define items.
-    fn settled(&self, code: &str, cell: &Cell) -> Cell {
+    fn settled(&mut self, code: &str, cell: &Cell) -> Cell {
         let text_of = |name: &str| {
             let is_macro = |what: &cell::What| *what == cell::What::Macro(name.to_owned());
             let own = cell.items.iter().rev().find(|item| is_macro(&item.what));
@@ -322,9 +331,27 @@ impl RustcEvaluator {
                     earlier.map(|item| item.text.clone())
                 })
         };
-        cell.clone()
+        let mut values = BTreeSet::new();
+        let expand = |name: &str, call: std::ops::Range<usize>| {
+            if expansion::is_value(name) || self.values.contains(name) {
+                return None;
+            }
+            let source = expansion::source(&self.session, code, cell, &code[call]);
+            let file = "expanded.rs";
+            std::fs::write(self.compiler.folder().join(file), source).ok()?;
+            let items = expansion::items(&self.compiler.expand(file).ok()?);
+            if items.is_none() {
+                values.insert(name.to_owned());
+            }
+            items
+        };
+        let settled = cell
+            .clone()
             .without_constants(|name| self.session.knows_value(name))
-            .with_items_of_macros(text_of)
+            .with_items_of_macros(text_of, expand)
+            .with_macros_in_order();
+        self.values.extend(values);
+        settled
     }
 
     /// Adds what a cell defines to the session, and compiles it: to a library when it runs.
@@ -339,6 +366,7 @@ impl RustcEvaluator {
         loop {
             let mut session = self.session.clone();
             let mut lost = session.define(number, code, cell);
+            self.losing = lost.iter().map(words_of_losing).collect();
             if separates {
                 session.separate_names();
             }
@@ -402,7 +430,8 @@ impl RustcEvaluator {
     }
 
     /// Lets threads do what makes the next cells faster.
-    fn prepare(&self) {
+    fn prepare(&mut self) {
+        self.compiler.epoch = self.session.epoch;
         self.imports
             .prepare(&self.session, &self.compiler, &self.toolchain, &self.cache);
         let without = self.without_imports(&self.session, None, &Plan::default(), false);
@@ -537,6 +566,7 @@ impl RustcEvaluator {
         cell: &Cell,
         defined: &mut Session,
     ) -> Result<(), CellError> {
+        self.compiler.epoch = defined.epoch;
         let rust = &code[cell.rust.clone()];
         let library = self.libraries.of(defined);
         let mut ways = vec![(None, None)];
@@ -579,6 +609,10 @@ impl RustcEvaluator {
                 self.remember(&file, &Arc::new(source));
                 return Ok(());
             }
+            if defined.copy_statics(&foreign_statics(&compiled)) {
+                ways.push((None, None));
+                continue;
+            }
             if ways.is_empty() {
                 let blamed = blamed(&compiled, &source, &file);
                 if defined.set_aside(number, &blamed) {
@@ -612,6 +646,7 @@ impl RustcEvaluator {
         cell: &Cell,
         session: &mut Session,
     ) -> Result<Runnable, CellError> {
+        self.compiler.epoch = session.epoch;
         let rust = &code[cell.rust.clone()];
         let own_paths = cell::mentions(rust, "crate") || cell::mentions(rust, "self");
         let mut finished = (!own_paths && !cell.broken)
@@ -673,6 +708,11 @@ impl RustcEvaluator {
             }
             if self.pump.shared.lock().interrupted {
                 return Err(stopped());
+            }
+            if session.copy_statics(&foreign_statics(&compiled)) {
+                finished = None;
+                plan = Plan::new(number, code, cell, session, false);
+                continue;
             }
             if without.is_some() && !is_independent_of_imports(&compiled) {
                 without = None;
@@ -1037,6 +1077,9 @@ impl RustcEvaluator {
             errors.retain(|error| !error.labels.is_empty());
         }
         let gone = |name: &str| {
+            if let Some(words) = self.losing.get(name) {
+                return Some(words.clone());
+            }
             if let Some(words) = self.session.ended.get(name) {
                 return Some(words.clone());
             }
@@ -1133,6 +1176,7 @@ impl RustcEvaluator {
         self.compiler.libraries.clone_from(&self.own_libraries);
         self.compiler.libraries.push(library);
         self.dependencies = dependencies;
+        self.values.clear();
         self.surround();
         Ok(())
     }
@@ -1410,6 +1454,16 @@ fn list(names: &[&String]) -> String {
     names.join(", ")
 }
 
+/// Why a cell cannot use a variable, which it would lose.
+fn words_of_losing(lost: &Lost) -> (String, String) {
+    let name = lost.name.clone();
+    let words = format!(
+        "this cell changes what `{name}` is made of (`{}`), so it cannot use the older `{name}`; define that in a cell of its own, then run the cell again that makes `{name}`",
+        lost.changes.join("`, `")
+    );
+    (name, words)
+}
+
 /// Adds a command's answer to those before it.
 fn append(answered: &mut MimeBundle, answer: MimeBundle) {
     for (mime_type, content) in answer {
@@ -1441,6 +1495,12 @@ fn blamed(compiled: &Compiled, source: &Source, file: &str) -> Vec<Blame> {
         .collect()
 }
 
+/// The statics of other crates whose values constants need.
+fn foreign_statics(compiled: &Compiled) -> Vec<&str> {
+    let errors = compiled.errors().into_iter();
+    errors.filter_map(Message::foreign_static).collect()
+}
+
 /// The types of the variables that a cell stores.
 fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<String, VariableType> {
     let text = std::fs::read_to_string(mir).unwrap_or_default();
@@ -1449,6 +1509,7 @@ fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<Stri
     let paths = Paths {
         of_crate: from_library.then_some(plan::WITH_ITEMS),
         modules: &Modules::of(items),
+        crates: &session.outside.crates,
     };
     stored_types(&text, paths)
 }

@@ -85,6 +85,8 @@ pub(super) struct Item {
     pub(super) range: Range<usize>,
     /// What it takes to be seen from another crate: `pub ` at each of these places of the code.
     pub(super) private: Vec<usize>,
+    /// What the call of a crate's macro stands for.
+    pub(super) expansion: Option<String>,
 }
 
 /// What an item defines, by which a later one takes its place.
@@ -180,6 +182,7 @@ impl Cell {
                 what: what(&item),
                 range,
                 private: private(&item, back),
+                expansion: None,
             });
             return;
         }
@@ -219,17 +222,43 @@ impl Cell {
         self
     }
 
-    /// Makes items of those calls of macros that define some: of macros that are known for it, and of cells' own whose text shows it.
-    pub(super) fn with_items_of_macros(mut self, text_of: impl Fn(&str) -> Option<String>) -> Self {
-        for (name, item) in std::mem::take(&mut self.macro_calls) {
-            let is_known = DEFINING.contains(&name.as_str());
-            if !is_known && !text_of(&name).is_some_and(|text| defines_items(&text)) {
-                continue;
+    /// Makes items of those calls of macros that define some: of macros that are known for it, of cells' own whose text shows it, and
+    /// of others whose expansion shows it.
+    pub(super) fn with_items_of_macros(
+        mut self,
+        text_of: impl Fn(&str) -> Option<String>,
+        mut expand: impl FnMut(&str, Range<usize>) -> Option<String>,
+    ) -> Self {
+        for (name, mut item) in std::mem::take(&mut self.macro_calls) {
+            if !DEFINING.contains(&name.as_str()) {
+                if let Some(text) = text_of(&name) {
+                    if !defines_items(&text) {
+                        continue;
+                    }
+                } else if let Some(expansion) = expand(&name, item.range.clone()) {
+                    item.expansion = Some(expansion);
+                } else {
+                    continue;
+                }
             }
             let is_other = |range: &Range<usize>| *range != item.range;
             self.statements.retain(is_other);
             self.tail = self.tail.filter(is_other);
             self.items.push(item);
+        }
+        self
+    }
+
+    /// Lets macros that the cell defines twice hold from where they stand on, as in a program.
+    pub(super) fn with_macros_in_order(mut self) -> Self {
+        let is_macro = |item: &&Item| matches!(item.what, What::Macro(_));
+        let macros: Vec<&Item> = self.items.iter().filter(is_macro).collect();
+        let is_double = |item: &&&Item| macros.iter().filter(|it| it.what == item.what).count() > 1;
+        let places = macros.iter().filter(is_double).map(|it| it.range.clone());
+        let places: Vec<_> = places.collect();
+        if !self.statements.is_empty() || self.tail.is_some() {
+            self.statements.extend(places);
+            self.statements.sort_by_key(|range| range.start);
         }
         self
     }
@@ -469,6 +498,12 @@ fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
     places
 }
 
+/// The same for an item that is a text of its own.
+pub(super) fn unopened(item: &ast::Item) -> Vec<usize> {
+    let end = usize::from(item.syntax().text_range().end());
+    private(item, Offset { by: 0, end })
+}
+
 /// A statement that calls a macro by a single name, as an item.
 fn macro_call(node: &SyntaxNode, back: Offset) -> Option<(String, Item)> {
     let statement = ast::ExprStmt::cast(node.clone()).and_then(|statement| statement.expr());
@@ -493,6 +528,7 @@ fn macro_call(node: &SyntaxNode, back: Offset) -> Option<(String, Item)> {
         what: What::Other,
         range: back.range(node),
         private,
+        expansion: None,
     };
     Some((name, item))
 }
@@ -747,14 +783,31 @@ mod tests {
         }
         let code =
             "make!(A);\nlet a = 1;\nthread_local! { static B: u8 = 1; pub static C: u8 = 2 }";
-        let cell = Cell::parse(code).with_items_of_macros(|name| {
+        let text_of = |name: &str| {
             (name == "make")
                 .then(|| "macro_rules! make { ($n:ident) => { struct $n; } }".to_owned())
-        });
+        };
+        let cell = Cell::parse(code).with_items_of_macros(text_of, |_, _| None);
         assert_eq!(texts(code, &cell.statements), ["let a = 1;"]);
         assert_eq!((cell.items.len(), &cell.tail), (2, &None));
         assert!(code[cell.items[1].private[0]..].starts_with("static B"));
         assert_eq!(cell.items[1].private.len(), 1);
+
+        let code = "other!(A);\nshow!(A)";
+        let expand = |name: &str, _| (name == "other").then(|| "struct A;".to_owned());
+        let cell = Cell::parse(code).with_items_of_macros(|_| None, expand);
+        assert_eq!(cell.items[0].expansion.as_deref(), Some("struct A;"));
+        assert_eq!((cell.items.len(), cell.statements.len()), (1, 0));
+        assert!(cell.tail.is_some());
+    }
+
+    #[test]
+    fn macros_that_are_defined_twice_stand_among_the_statements() {
+        let one = "macro_rules! m { () => { 1 } }";
+        let code = format!("{one}\nm!();\n{one}\nmacro_rules! n {{ () => {{ 1 }} }}\nm!()");
+        let cell = Cell::parse(&code).with_macros_in_order();
+        assert_eq!(texts(&code, &cell.statements), [one, "m!();", one]);
+        assert_eq!(cell.items.len(), 3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::toolchain::Toolchain;
 /// The edition of cells.
 const EDITION: &str = "2024";
 
-/// A name that goes into the identity of every type of a cell, so that it must be the same in all of them.
+/// Begins a name that goes into the identity of every type of a cell, so that it must be the same in all of an epoch.
 const METADATA: &str = "-Cmetadata=cells";
 
 /// The compiler with what all cells have in common.
@@ -27,6 +27,8 @@ pub(super) struct Compiler {
     lld_is_default: bool,
     /// Variables for what macros read while compiling (`:build_env`).
     pub(super) environment: Vec<(String, String)>,
+    /// See [`Session::epoch`](super::session::Session::epoch).
+    pub(super) epoch: u64,
 }
 
 /// Crates that cells can use, finished.
@@ -100,6 +102,7 @@ impl Compiler {
             opt_level: "0".to_owned(),
             lld_is_default: toolchain.host == "x86_64-unknown-linux-gnu",
             environment: Vec::new(),
+            epoch: 0,
         }
     }
 
@@ -125,6 +128,25 @@ impl Compiler {
         arguments
     }
 
+    /// A source file of the folder with its macros expanded, as far as the compiler can.
+    pub(super) fn expand(&self, file: &str) -> std::io::Result<String> {
+        let mut command = Command::new(&self.rustc);
+        env::without_build_settings(&mut command);
+        let output = command
+            .current_dir(&self.folder)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Released compilers print it, too, when they are asked like this.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["--edition", EDITION, "-Zunpretty=expanded"])
+            .args(["--crate-type=rlib", "--crate-name=expanded"])
+            .args(self.crates(&[]))
+            .arg(file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Compiles a source file of the folder as the crate `name`.
     pub(super) fn compile(
         &self,
@@ -138,7 +160,8 @@ impl Compiler {
         command
             .current_dir(&self.folder)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .args(["--crate-name", name, "--edition", EDITION, METADATA])
+            .args(["--crate-name", name, "--edition", EDITION])
+            .arg(format!("{METADATA}{}", self.epoch))
             .args([
                 "--error-format=json",
                 "--json=artifacts",

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::session::Blame;
 use super::source::{Cells, Origin, Source, line_and_column};
+use super::versions::without_versions;
 use crate::report::{Diagnostic, Label};
 
 /// A message of the compiler.
@@ -115,6 +116,13 @@ impl Message {
         rest.split('`').next()
     }
 
+    /// The name of a foreign static whose value a constant needs.
+    pub(super) fn foreign_static(&self) -> Option<&str> {
+        let rest = self.text.strip_prefix("cannot access extern static `")?;
+        let path = rest.split('`').next()?;
+        path.rsplit("::").next()
+    }
+
     /// What the message is about, as far as it stands in this source.
     pub(super) fn origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
         self.spans
@@ -204,7 +212,7 @@ fn without_places(text: &str) -> String {
         shown.push_str(&rest[..start]);
         rest = &rest[start + end..];
     }
-    shown + rest
+    without_versions(&(shown + rest))
 }
 
 impl Span {

@@ -16,6 +16,34 @@ use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxKind, SyntaxNode, Syn
 /// The definitions below a type: what each is called, and a hash of what it holds.
 pub(super) type Identity = BTreeMap<String, u64>;
 
+/// Macros that define nothing that the layout of a type depends on.
+const OF_STATICS: [&str; 4] = [
+    "thread_local",
+    "std::thread_local",
+    "lazy_static",
+    "lazy_static::lazy_static",
+];
+
+/// Macros that define what is named in their calls, or nothing.
+const TRANSPARENT: &[&str] = &[
+    "assert",
+    "assert_eq",
+    "bitflags",
+    "concat",
+    "format",
+    "matches",
+    "panic",
+    "println",
+    "stringify",
+    "thread_local",
+    "todo",
+    "unimplemented",
+    "unreachable",
+    "vec",
+    "write",
+    "writeln",
+];
+
 /// Roots of paths into the standard library.
 const STANDARD: [&str; 3] = ["std", "core", "alloc"];
 
@@ -105,6 +133,9 @@ pub(super) struct Node {
     uses: BTreeSet<String>,
     /// Whether it may define names that do not stand in it: a macro, or all of a module.
     opaque: bool,
+    /// The macros that it calls, when it is a macro or the call of one: their words may become names.
+    macros: BTreeSet<String>,
+    is_macro: bool,
 }
 
 /// The definitions of the items in a text.
@@ -133,17 +164,27 @@ fn is_expression(item: &ast::Item) -> bool {
 }
 
 impl Node {
-    /// What an import brings; no name when it brings all of a module.
-    pub(super) fn import(code: &str, name: Option<&str>) -> Self {
+    /// What an import brings; no name when it brings all of a module. `is_foreign` says of a name whether it can only be a crate.
+    pub(super) fn import(
+        code: &str,
+        name: Option<&str>,
+        is_foreign: impl Fn(&str) -> bool,
+    ) -> Self {
         let file = SourceFile::parse(code, Edition::Edition2024).tree();
-        let standard = code
-            .trim_start_matches("use ")
-            .trim_start_matches("::")
-            .split("::")
+        let path = code.trim_start_matches("use ").trim_start_matches("::");
+        let root = path
+            .split(|sign: char| !sign.is_alphanumeric() && sign != '_')
             .next()
-            .is_some_and(|root| STANDARD.contains(&root));
-        let mut words = words(file.syntax(), true);
-        if let Some(name) = name {
+            .unwrap_or_default();
+        let standard = STANDARD.contains(&root);
+        let foreign = is_foreign(root);
+        let mut words = if foreign {
+            // What stands below a crate is no name of a cell.
+            BTreeSet::from([root.to_owned()])
+        } else {
+            words(file.syntax(), true)
+        };
+        if let Some(name) = name.filter(|_| !foreign) {
             words.remove(name);
             // `use a::N` finds `N` below `a`.
             if code.trim_end_matches(';').ends_with(&format!("::{name}")) && !standard {
@@ -157,6 +198,8 @@ impl Node {
             header: BTreeSet::new(),
             uses: words,
             opaque: name.is_none() && code.ends_with("*;"),
+            macros: BTreeSet::new(),
+            is_macro: false,
         }
     }
 
@@ -169,7 +212,14 @@ impl Node {
             header: BTreeSet::new(),
             uses: BTreeSet::new(),
             opaque: false,
+            macros: BTreeSet::new(),
+            is_macro: false,
         }
+    }
+
+    /// Whether it is the call of a macro.
+    pub(super) fn is_call(&self) -> bool {
+        self.label.ends_with('!')
     }
 
     /// Whether it is an `impl`.
@@ -211,10 +261,17 @@ fn node(item: &ast::Item) -> Option<Node> {
         }
         ast::Item::Impl(it) => implementation(it),
         ast::Item::MacroCall(it) => {
-            let mut node = whole(item, it.path()?.syntax().text().to_string());
+            let path = it.path()?.syntax().text().to_string();
+            if OF_STATICS.contains(&path.trim_start_matches("::")) {
+                return None;
+            }
+            let last = path.rsplit("::").next().unwrap_or_default().trim();
+            let macros = BTreeSet::from([last.to_owned()]);
+            let mut node = whole(item, path.clone());
             node.label.push('!');
             node.provides.clone_from(&node.uses);
             node.opaque = true;
+            node.macros = macros;
             Some(node)
         }
         // Imports inside of modules; those of cells are listed apart.
@@ -231,6 +288,8 @@ fn node(item: &ast::Item) -> Option<Node> {
                 header: BTreeSet::new(),
                 opaque: it.syntax().text().to_string().contains('*'),
                 uses: words,
+                macros: BTreeSet::new(),
+                is_macro: false,
             })
         }
         _ => None,
@@ -255,7 +314,26 @@ fn whole(item: &ast::Item, name: String) -> Node {
         label: name,
         header: BTreeSet::new(),
         uses,
+        macros: match item {
+            ast::Item::MacroRules(_) | ast::Item::MacroDef(_) => called_macros(syntax),
+            _ => BTreeSet::new(),
+        },
+        is_macro: matches!(item, ast::Item::MacroRules(_) | ast::Item::MacroDef(_)),
     }
+}
+
+/// The macros that the rules of a macro call.
+fn called_macros(rules: &SyntaxNode) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut before = None;
+    tokens(rules, false, &mut |token| {
+        let word = before.replace(token.text().to_owned()).unwrap_or_default();
+        let is_name = word.starts_with(|sign: char| sign.is_alphabetic() || sign == '_');
+        if token.kind() == SyntaxKind::BANG && is_name && word != "macro_rules" {
+            found.insert(word);
+        }
+    });
+    found
 }
 
 /// The names of an item's generic parameters, which mean nothing outside of it.
@@ -278,7 +356,7 @@ fn own_names(item: &ast::Item) -> Vec<String> {
 }
 
 /// Whether an attribute may define further items: any but those of the language, and `derive` of more than the standard traits.
-fn makes_items(attribute: &ast::Attr) -> bool {
+pub(super) fn makes_items(attribute: &ast::Attr) -> bool {
     let mut found = BTreeSet::new();
     collect_words(attribute.syntax(), false, &mut found);
     let path = attribute
@@ -347,6 +425,8 @@ fn implementation(item: &ast::Impl) -> Option<Node> {
         header,
         uses,
         opaque,
+        macros: BTreeSet::new(),
+        is_macro: false,
     })
 }
 
@@ -403,11 +483,26 @@ fn collect_words(node: &SyntaxNode, skips_bodies: bool, found: &mut BTreeSet<Str
         } else if let Some(name) = parent.and_then(ast::NameRef::cast)
             && is_word
             && !leads_into_standard(&name)
+            && !is_below_crate(&name)
         {
             found.insert(name.text().to_string());
         }
         before = kind;
     });
+}
+
+/// Whether a name stands in a path that begins with a crate, `::one::Two`, and is not the crate's.
+fn is_below_crate(name: &ast::NameRef) -> bool {
+    let segment = name.syntax().parent().and_then(ast::PathSegment::cast);
+    let Some(mut path) = segment.map(|it| it.parent_path()) else {
+        return false;
+    };
+    let is_crate = path.qualifier().is_none();
+    while let Some(qualifier) = path.qualifier() {
+        path = qualifier;
+    }
+    let root = path.segment();
+    !is_crate && root.is_some_and(|root| root.coloncolon_token().is_some())
 }
 
 fn leads_into_standard(name: &ast::NameRef) -> bool {
@@ -457,9 +552,20 @@ impl<'a> Graph<'a> {
                 by_name.entry(name).or_default().push(index);
             }
         }
-        let opaque = (0..nodes.len()).filter(|index| nodes[*index].opaque);
+        // What a macro of a cell stands for consists of its words, of those of macros that it calls, and of those of the call.
+        let mut opaque = Vec::new();
+        for (index, node) in nodes.iter().enumerate().filter(|(_, node)| node.opaque) {
+            match words_of_macros(node, &nodes, &by_name) {
+                Some(words) => {
+                    for word in words {
+                        by_name.entry(word).or_default().push(index);
+                    }
+                }
+                None => opaque.push(index),
+            }
+        }
         Self {
-            opaque: opaque.collect(),
+            opaque,
             nodes,
             by_name,
             crates,
@@ -480,7 +586,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The definitions below these names.
-    fn below(&self, names: &BTreeSet<String>) -> Identity {
+    pub(super) fn below(&self, names: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::new();
         let mut seen = HashSet::new();
         let mut open: Vec<&str> = Vec::new();
@@ -516,6 +622,39 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// The words of the macros by which a node defines items; `None` when one of them is not a cell's.
+fn words_of_macros<'a>(
+    node: &'a Node,
+    nodes: &[&'a Node],
+    by_name: &HashMap<&'a str, Vec<usize>>,
+) -> Option<BTreeSet<&'a str>> {
+    if node.macros.is_empty() {
+        return None;
+    }
+    let mut words = BTreeSet::new();
+    let mut open: Vec<&str> = node.macros.iter().map(String::as_str).collect();
+    let mut seen = HashSet::new();
+    while let Some(name) = open.pop() {
+        if !seen.insert(name) {
+            continue;
+        }
+        let named = by_name.get(name).into_iter().flatten();
+        let rules = named
+            .map(|index| nodes[*index])
+            .filter(|it| it.label == name && it.is_macro);
+        let mut is_known = TRANSPARENT.contains(&name);
+        for rules in rules {
+            is_known = true;
+            words.extend(rules.uses.iter().map(String::as_str));
+            open.extend(rules.macros.iter().map(String::as_str));
+        }
+        if !is_known {
+            return None;
+        }
+    }
+    Some(words)
+}
+
 /// What has changed between two identities.
 ///
 /// What was added to the cells without taking a name's place gives a type that compiled before no other meaning: an `impl` of a
@@ -547,7 +686,7 @@ mod tests {
 
     /// Whether the identity of the type changes when the first item of the second list takes the place of the first of the first.
     fn changes_with(type_name: &str, rest: &str, before: &str, now: &str) -> bool {
-        let crates = BTreeSet::new();
+        let crates = BTreeSet::from(["outer".to_owned()]);
         let of = |item: &str| {
             let nodes = nodes(&format!("{item}\n{rest}"));
             let graph = Graph::new(nodes.iter(), &crates);
@@ -566,6 +705,30 @@ mod tests {
             assert!(!changes_with("other::T", "", before, now), "{now}");
         }
         assert!(changes_with("T", "", "", "define! { T }"));
+    }
+
+    #[test]
+    fn a_macro_of_a_cell_defines_its_words() {
+        let rules = "macro_rules! make { ($n:ident) => { struct $n(u8); struct Fixed; more!{} } } macro_rules! more { () => { type More = u8; } }";
+        for (type_name, call, expected) in [
+            ("other::T", "make!(S);", false),
+            ("T", "thread_local! { static T: u8 = 1; }", false),
+            ("T", "bitflags! { struct S: u8 {} }", false),
+            ("T", "foreign!(S);", true),
+            ("S", "make!(S);", true),
+            ("Fixed", "make!(S);", true),
+            ("More", "make!(S);", true),
+        ] {
+            assert_eq!(changes_with(type_name, rules, "", call), expected, "{call}");
+        }
+        assert!(!changes_with("::outer::T", "", "", "foreign!(T);"));
+        assert!(!changes_with("::outer::T<S>", "struct S;", "", "struct T;"));
+        assert!(changes_with(
+            "::outer::T<S>",
+            "",
+            "struct S;",
+            "struct S(u8);"
+        ));
     }
 
     #[test]
@@ -844,7 +1007,7 @@ mod tests {
         let of = |imports: &[(&str, Option<&str>)]| {
             let imports: Vec<Node> = imports
                 .iter()
-                .map(|(code, name)| Node::import(code, *name))
+                .map(|(code, name)| Node::import(code, *name, |root| root == "outer"))
                 .collect();
             Graph::new(items.iter().chain(&imports), &crates).identity("S")
         };

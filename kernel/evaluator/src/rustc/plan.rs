@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cell::{Cell, Local, What};
 use super::diagnostics::Message;
 use super::session::{Blame, Definition, Session, Variable};
-use super::source::{Origin, Source};
-use super::statics::exported;
+use super::source::{Edit, Origin, Source};
+use super::statics::Static;
 use super::types::VariableType;
 
 /// The crate of cells that hold the items of earlier cells themselves, and of the library that holds them for the others. One
@@ -17,7 +17,7 @@ pub(super) const WITH_ITEMS: &str = "session";
 pub(super) const WITHOUT_ITEMS: &str = "cell";
 
 /// What begins all names in generated code that code of the user could mean. See [`Plan::new`] for a user who writes it.
-const RESERVED: &str = "__azk_";
+pub(super) const RESERVED: &str = "__azk_";
 
 /// How cells call the library of items, whatever crates and modules of the user are called.
 pub(super) const ITEMS: &str = "__azk_items";
@@ -471,11 +471,12 @@ pub(super) fn library(number: u64, session: &Session, umbrellas: &[String]) -> S
     for (_, import) in &session.imports {
         source.generated(&import.code).generated("\n");
     }
-    for item in &session.items {
-        if let What::Macro(_) = item.what {
+    for (index, item) in session.items.iter().enumerate() {
+        let is_last = |index| is_newest_macro(&session.items, index);
+        if let (What::Macro(_), true) = (&item.what, is_last(index)) {
             source.generated("#[macro_export] ");
         }
-        definition(&mut source, item, number);
+        definition(&mut source, session, item, number);
     }
     source
 }
@@ -510,9 +511,9 @@ pub(super) fn definitions(
         }
     } else {
         // A macro is known only after its definition.
-        for item in &session.items {
-            if let What::Macro(_) = item.what {
-                definition(&mut source, item, number);
+        for (index, item) in session.items.iter().enumerate() {
+            if is_first_macro(&session.items, index) {
+                definition(&mut source, session, item, number);
             }
         }
     }
@@ -527,13 +528,25 @@ pub(super) fn definitions(
         }
     }
     if !from_library {
-        for item in &session.items {
-            if !matches!(item.what, What::Macro(_)) {
-                definition(&mut source, item, number);
+        for (index, item) in session.items.iter().enumerate() {
+            if !is_first_macro(&session.items, index) {
+                definition(&mut source, session, item, number);
             }
         }
     }
     source
+}
+
+/// Whether an item is a macro, and the first of its name: what a cell defines again holds from there on.
+fn is_first_macro(items: &[Definition], index: usize) -> bool {
+    let what = &items[index].what;
+    matches!(what, What::Macro(_)) && items[..index].iter().all(|item| item.what != *what)
+}
+
+/// Whether none of its name follows: other crates see one.
+fn is_newest_macro(items: &[Definition], index: usize) -> bool {
+    let what = &items[index].what;
+    items[index + 1..].iter().all(|item| item.what != *what)
 }
 
 fn preamble(source: &mut Source, session: &Session, umbrellas: &[String]) {
@@ -548,29 +561,34 @@ fn preamble(source: &mut Source, session: &Session, umbrellas: &[String]) {
 
 /// An item as another crate must see it, also in its own crate: what is visible is part of a type's identity. Its statics are
 /// exported where they have no home yet, and else declared as foreign.
-fn definition(source: &mut Source, item: &Definition, number: u64) {
-    let mut edits: Vec<(usize, usize, String)> = Vec::new();
-    for it in item.statics.iter() {
-        let home = item.home.as_ref().map_or(number, |home| home.cell);
-        let symbol = format!(
+fn definition(source: &mut Source, session: &Session, item: &Definition, number: u64) {
+    let home = item.home.as_ref().map_or(number, |home| home.cell);
+    let symbol = |it: &Static| {
+        format!(
             "{RESERVED}static_{home}_{}_{}",
             item.cell,
             item.start + it.start
-        );
-        let is_open = item
-            .private
-            .iter()
-            .any(|place| (it.start..it.end).contains(place));
-        edits.push(match item.home {
-            Some(_) => (it.start, it.end, it.declared(&symbol, is_open)),
-            None => (it.start, it.start, exported(&symbol)),
-        });
-    }
-    let is_replaced = |place: usize, edits: &[(usize, usize, String)]| {
+        )
+    };
+    let mut edits = if item.copied {
+        Vec::new()
+    } else {
+        item.statics
+            .edits(symbol, item.home.is_none(), &item.private)
+    };
+    let is_replaced = |place: usize, edits: &[Edit]| {
         edits
             .iter()
             .any(|(start, end, _)| (*start..*end).contains(&place))
     };
+    // A module of a version begins before what stands in it.
+    let versions: Vec<_> = session
+        .versions
+        .edits(&item.typed)
+        .into_iter()
+        .filter(|(place, _, _)| !is_replaced(*place, &edits))
+        .collect();
+    edits.splice(0..0, versions);
     let open = item
         .private
         .iter()

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::cell::{Cell, Import, Item, What, mentions};
 use super::identity::{Graph, Identity, Node, changes, nodes};
-use super::statics::{Home, Static, statics};
+use super::statics::{Home, Statics};
 use super::types::short;
+use super::versions::{Typed, Versions, typed};
 
 /// The state between cells.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,13 @@ pub(super) struct Session {
     pub(super) known_stale: BTreeMap<(u64, usize), String>,
     /// Whether variables must be looked at though no cell has defined anything.
     pub(super) unchecked: bool,
+    /// Which version of each type is the one of now.
+    pub(super) versions: Versions,
+    /// Counts the changes of types that macros define, for which no module of a version can be made: the compiler then takes all
+    /// types of cells for others.
+    pub(super) epoch: u64,
+    /// The calls of macros that may define types, and what they depend on.
+    pub(super) made: BTreeMap<String, Identity>,
 }
 
 /// What types depend on beside the cells.
@@ -57,11 +65,17 @@ pub(super) struct Definition {
     pub(super) start: usize,
     /// Where `pub ` is missing for another crate, in bytes of the text.
     pub(super) private: Vec<usize>,
-    pub(super) statics: Arc<[Static]>,
+    pub(super) statics: Statics,
+    /// Whether every crate has its static, for constants that read it: its value never changes.
+    pub(super) copied: bool,
     /// Where its statics live, when a crate has them.
     pub(super) home: Option<Arc<Home>>,
+    /// The types in it.
+    pub(super) typed: Arc<[Typed]>,
     /// What types depend on of it.
     nodes: Arc<[Node]>,
+    /// Whether it calls a macro that may define types.
+    calls_macro: bool,
 }
 
 /// An item that does not fit any more.
@@ -137,14 +151,28 @@ impl Session {
         let checks = replaces || self.unchecked || !cell.items.is_empty() || !cell.inner.is_empty();
         // What stands inside of statements holds for this cell alone.
         self.unchecked = !cell.inner.is_empty();
-        if checks {
-            self.leave_homes();
+        if !checks {
+            return Vec::new();
         }
-        if checks {
-            self.lose(&cell.inner)
-        } else {
-            Vec::new()
+        self.leave_homes();
+        self.update_versions(&cell.inner);
+        let mut lost = self.lose(&cell.inner);
+        if let Some(label) = self.change_of_macros(&cell.inner) {
+            self.epoch += 1;
+            self.version += 1;
+            let local: Vec<Lost> = self
+                .variables
+                .iter()
+                .filter(|(_, variable)| variable.identity.keys().any(|label| is_of_cell(label)))
+                .map(|(name, _)| Lost {
+                    name: name.clone(),
+                    changes: vec![label.clone()],
+                })
+                .collect();
+            self.take_out(&local);
+            lost.extend(local);
         }
+        lost
     }
 
     /// Takes out what the older self of the running cell has defined; whether that was anything.
@@ -207,6 +235,7 @@ impl Session {
     pub(super) fn surround(&mut self, outside: Outside) -> Vec<Lost> {
         self.outside = Arc::new(outside);
         self.version += 1;
+        self.update_versions(&[]);
         self.lose(&[])
     }
 
@@ -221,6 +250,20 @@ impl Session {
             identity,
         };
         self.variables.insert(name.to_owned(), variable);
+    }
+
+    /// Types that are not what they were become others to the compiler.
+    fn update_versions(&mut self, inner: &[Node]) {
+        let parts = self.items.iter().flat_map(|item| item.typed.iter());
+        let parts: Vec<Typed> = parts.cloned().collect();
+        if parts.is_empty() {
+            return;
+        }
+        let now: Vec<_> = self.with_graph(inner, |graph| {
+            let identity = |part: &Typed| (part.key().to_owned(), graph.below(part.names()));
+            parts.iter().map(identity).collect()
+        });
+        self.version += u64::from(self.versions.update(now.into_iter()));
     }
 
     /// The statics whose types are not what they were begin anew.
@@ -243,7 +286,7 @@ impl Session {
         }
         self.with_graph(&[], |graph| {
             let code = |item: &Definition| -> String {
-                let texts = item.statics.iter().map(|it| &item.text[it.start..it.end]);
+                let texts = item.statics.all.iter().map(|it| it.code.as_str());
                 texts.collect::<Vec<_>>().join("\n")
             };
             self.items
@@ -278,6 +321,22 @@ impl Session {
         self.version += 1;
     }
 
+    /// Lets every crate have these statics, which a constant reads: the compiler knows no values of foreign ones. Whether there are
+    /// such.
+    pub(super) fn copy_statics(&mut self, names: &[&str]) -> bool {
+        let mut found = false;
+        for item in &mut self.items {
+            let is_meant =
+                matches!(&item.what, What::Value(name) if names.contains(&name.as_str()));
+            if is_meant && !item.copied && !item.statics.is_empty() && item.home.is_some() {
+                item.copied = true;
+                found = true;
+            }
+        }
+        self.version += u64::from(found);
+        found
+    }
+
     /// The libraries that the statics live in.
     pub(super) fn homes(&self) -> Vec<PathBuf> {
         let homes = self.items.iter().filter_map(|item| item.home.as_ref());
@@ -290,17 +349,29 @@ impl Session {
         if self.variables.is_empty() {
             return Vec::new();
         }
-        let lost: Vec<Lost> = self.with_graph(inner, |graph| {
-            let changed = |(name, variable): (&String, &Variable)| {
-                let changes = changes(&variable.identity, &graph.identity(&variable.type_name));
-                (!changes.is_empty()).then(|| Lost {
+        let now: Vec<Identity> = self.with_graph(inner, |graph| {
+            let variables = self.variables.values();
+            variables.map(|it| graph.identity(&it.type_name)).collect()
+        });
+        let mut lost = Vec::new();
+        for ((name, variable), identity) in self.variables.iter_mut().zip(now) {
+            let changes = changes(&variable.identity, &identity);
+            if changes.is_empty() {
+                // What was added counts from now on.
+                variable.identity = identity;
+            } else {
+                lost.push(Lost {
                     name: name.clone(),
                     changes,
-                })
-            };
-            self.variables.iter().filter_map(changed).collect()
-        });
-        for Lost { name, changes } in &lost {
+                });
+            }
+        }
+        self.take_out(&lost);
+        lost
+    }
+
+    fn take_out(&mut self, lost: &[Lost]) {
+        for Lost { name, changes } in lost {
             self.variables.remove(name);
             let words = format!(
                 "`{name}` was lost when `{}` changed; run the cell again that makes `{name}`",
@@ -308,14 +379,44 @@ impl Session {
             );
             self.ended.insert(name.clone(), words);
         }
-        lost
+    }
+
+    /// The call of a macro whose types are not what they were.
+    fn change_of_macros(&mut self, inner: &[Node]) -> Option<String> {
+        let calls = self.items.iter().filter(|item| item.calls_macro);
+        let texts: BTreeSet<String> = calls.map(|item| item.text.clone()).collect();
+        if texts.is_empty() && self.made.is_empty() {
+            return None;
+        }
+        let now: BTreeMap<String, Identity> = self.with_graph(inner, |graph| {
+            let below = |text: &String| (text.clone(), graph.below_code(text));
+            texts.iter().map(below).collect()
+        });
+        let is_other = |(text, before): &(&String, &Identity)| {
+            now.get(*text)
+                .is_none_or(|identity| !changes(before, identity).is_empty())
+        };
+        let changed = self.made.iter().find(is_other);
+        let label = changed.map(|(text, _)| text.lines().next().unwrap_or_default().to_owned());
+        self.made = now;
+        label
     }
 
     fn with_graph<T>(&self, inner: &[Node], ask: impl FnOnce(&Graph<'_>) -> T) -> T {
         let imports: Vec<Node> = self
             .imports
             .iter()
-            .map(|(_, import)| Node::import(&import.code, import.name.as_deref()))
+            .map(|(cell, import)| {
+                let is_local = |name: &str| {
+                    let by_import = |(number, other): &(u64, Import)| {
+                        (*number, other) != (*cell, import) && other.name.as_deref() == Some(name)
+                    };
+                    self.items.iter().any(|it| it.what.name() == Some(name))
+                        || self.imports.iter().any(by_import)
+                };
+                let is_foreign = |root: &str| self.outside.crates.contains(root) && !is_local(root);
+                Node::import(&import.code, import.name.as_deref(), is_foreign)
+            })
             .collect();
         let items = self.items.iter().flat_map(|item| item.nodes.iter());
         let all = items
@@ -414,10 +515,15 @@ impl Session {
     fn add(&mut self, number: u64, code: &str, item: &Item) {
         self.version += 1;
         let text = code[item.range.clone()].to_owned();
+        let nodes = nodes(item.expansion.as_deref().unwrap_or(&text));
         let new = Definition {
             what: item.what.clone(),
-            nodes: nodes(&text),
-            statics: statics(&text),
+            calls_macro: item.what == What::Other
+                && (item.expansion.is_some() || nodes.iter().any(Node::is_call)),
+            nodes,
+            statics: Statics::of(&text, self.outside.crates.contains("lazy_static")),
+            typed: typed(&text),
+            copied: false,
             home: None,
             text,
             cell: number,
@@ -459,11 +565,16 @@ impl Session {
                             ..
                         },
                     ) if one == other => adds_only(own, members),
-                    _ => old.what != What::Other || old.text != new.text,
+                    _ => (old.what != What::Other || old.text != new.text) && !new.hides(old),
                 }
         });
         self.items.push(new);
     }
+}
+
+/// Whether what a type depends on is defined in a cell.
+fn is_of_cell(label: &str) -> bool {
+    !label.starts_with("crate ") && !label.starts_with("use ")
 }
 
 /// Whether an `impl` has only members that another one of the same type has not.
@@ -474,6 +585,19 @@ fn adds_only(own: &[String], members: &[String]) -> bool {
 impl Definition {
     fn holds(&self, (cell, place): (u64, usize)) -> bool {
         self.cell == cell && (self.start..self.start + self.text.len()).contains(&place)
+    }
+
+    /// Whether statics of it have the names of all that an older item defines, at the root, where macros define statics.
+    fn hides(&self, old: &Self) -> bool {
+        let defines = |item: &Self| -> Vec<String> {
+            match &item.what {
+                What::Value(name) => vec![name.clone()],
+                What::Other => item.statics.all.iter().map(|it| it.name.clone()).collect(),
+                _ => Vec::new(),
+            }
+        };
+        let (own, olds) = (defines(self), defines(old));
+        !olds.is_empty() && olds.iter().all(|name| own.contains(name))
     }
 
     /// How it is called in a sentence.

@@ -6,6 +6,9 @@ use std::ops::Range;
 /// Of so many cells the code is kept.
 const CELLS_KEPT: usize = 1000;
 
+/// A change of a text: what stands in the place of a range.
+pub(super) type Edit = (usize, usize, String);
+
 /// Text for the compiler, and the way back to the cells.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Source {

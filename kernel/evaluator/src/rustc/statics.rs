@@ -3,13 +3,18 @@
 //! The crate of the cell that defines a static exports it by a symbol; that library is its home. Every other crate declares it as
 //! foreign and is linked to the home, so all of them mean one value.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName, HasVisibility};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxElement, SyntaxKind, SyntaxNode};
 
 use super::identity::Identity;
+use super::source::Edit;
+
+/// The static in what `lazy_static!` stands for.
+const LAZY: &str = "__azk_lazy";
 
 /// Attributes that leave a static what it is.
 const HARMLESS: [&str; 4] = ["allow", "doc", "expect", "warn"];
@@ -19,10 +24,28 @@ const HARMLESS: [&str; 4] = ["allow", "doc", "expect", "warn"];
 pub(super) struct Static {
     pub(super) start: usize,
     pub(super) end: usize,
+    pub(super) name: String,
+    /// As a plain static, for what it depends on.
+    pub(super) code: String,
     visibility: String,
     mutable: bool,
-    name: String,
     type_name: String,
+    kind: Kind,
+}
+
+/// How a static is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// In `thread_local!`.
+    Thread,
+    /// In `lazy_static!`.
+    Lazy {
+        /// What stands before `static ref`.
+        attributes: String,
+        type_place: Range<usize>,
+        value_place: Range<usize>,
+    },
 }
 
 /// Where the statics of an item live.
@@ -35,14 +58,167 @@ pub(super) struct Home {
     pub(super) identity: Identity,
 }
 
-/// The statics in an item, also those in functions.
-pub(super) fn statics(text: &str) -> Arc<[Static]> {
-    if !text.contains("static ") {
-        return Arc::default();
+/// The statics of an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Statics {
+    pub(super) all: Arc<[Static]>,
+    /// Where macros around them stand.
+    macros: Arc<[Edit]>,
+}
+
+impl Statics {
+    /// The statics in an item, also those in functions, and those of macros whose statics are known.
+    pub(super) fn of(text: &str, knows_lazy_static: bool) -> Self {
+        if !text.contains("static ") {
+            return Self::default();
+        }
+        let file = SourceFile::parse(text, Edition::Edition2024).tree();
+        let mut all = Vec::new();
+        let mut macros = Vec::new();
+        for node in file.syntax().descendants() {
+            if let Some(item) = ast::Static::cast(node.clone()) {
+                all.extend(read(&item));
+            } else if let Some(call) = ast::MacroCall::cast(node) {
+                let found = in_macro(&call, text, knows_lazy_static);
+                if let (Some(first), Some(last)) = (found.first(), found.last()) {
+                    let range = call.syntax().text_range();
+                    let (start, end) = (range.start().into(), range.end().into());
+                    macros.push((start, first.start, String::new()));
+                    macros.push((last.end, end, String::new()));
+                    all.extend(found);
+                }
+            }
+        }
+        Self {
+            all: all.into(),
+            macros: macros.into(),
+        }
     }
-    let file = SourceFile::parse(text, Edition::Edition2024).tree();
-    let found = file.syntax().descendants().filter_map(ast::Static::cast);
-    found.filter_map(|item| read(&item)).collect()
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The edits of the text: in their home the statics are exported, elsewhere they are declared. `private` are the places where
+    /// `pub` is missing.
+    pub(super) fn edits(
+        &self,
+        symbol: impl Fn(&Static) -> String,
+        is_home: bool,
+        private: &[usize],
+    ) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for it in self.all.iter() {
+            let is_open = private
+                .iter()
+                .any(|place| (it.start..it.end).contains(place));
+            it.edit(&symbol(it), is_home, is_open, &mut edits);
+        }
+        // The end of a macro comes after that of the static before it.
+        edits.extend(self.macros.iter().cloned());
+        edits
+    }
+}
+
+/// The statics in the call of a macro that defines statics.
+fn in_macro(call: &ast::MacroCall, text: &str, knows_lazy_static: bool) -> Vec<Static> {
+    let path = call.path().map(|path| path.syntax().text().to_string());
+    let is_lazy = match path.as_deref().unwrap_or_default().trim_start_matches("::") {
+        "thread_local" | "std::thread_local" => false,
+        "lazy_static" | "lazy_static::lazy_static" if knows_lazy_static => true,
+        _ => return Vec::new(),
+    };
+    let Some(tree) = call.token_tree() else {
+        return Vec::new();
+    };
+    let parts: Vec<SyntaxElement> = tree
+        .syntax()
+        .children_with_tokens()
+        .filter(|part| !part.kind().is_trivia())
+        .collect();
+    // Without the brackets around them.
+    let parts = parts
+        .get(1..parts.len().saturating_sub(1))
+        .unwrap_or_default();
+    let entries = parts.split_inclusive(|part| part.kind() == SyntaxKind::SEMICOLON);
+    let found: Option<Vec<Static>> = entries
+        .map(|entry| entry_of(entry, text, is_lazy))
+        .collect();
+    // What is not understood stays as it is.
+    found.unwrap_or_default()
+}
+
+/// A static in a macro: attributes, visibility, `static NAME: Type = value;`.
+fn entry_of(parts: &[SyntaxElement], text: &str, is_lazy: bool) -> Option<Static> {
+    let place = |range: &[SyntaxElement]| -> Option<Range<usize>> {
+        let (first, last) = (range.first()?, range.last()?);
+        Some(first.text_range().start().into()..last.text_range().end().into())
+    };
+    let position = |kind| parts.iter().position(|part| part.kind() == kind);
+    let keyword = position(SyntaxKind::STATIC_KW)?;
+    let name = keyword + 1 + usize::from(is_lazy);
+    if is_lazy && parts.get(keyword + 1)?.kind() != SyntaxKind::REF_KW
+        || parts.get(name)?.kind() != SyntaxKind::IDENT
+        || parts.get(name + 1)?.kind() != SyntaxKind::COLON
+    {
+        return None;
+    }
+    let equals = equals_sign(parts, name + 2)?;
+    let value_end = parts.len() - usize::from(parts.last()?.kind() == SyntaxKind::SEMICOLON);
+    let whole = place(parts)?;
+    let type_place = place(parts.get(name + 2..equals)?)?;
+    let value_place = place(parts.get(equals + 1..value_end)?)?;
+    // Attributes: `#` and what is in brackets.
+    let visible = parts[..keyword]
+        .iter()
+        .position(|part| part.kind() == SyntaxKind::PUB_KW);
+    let before = place(&parts[..visible.unwrap_or(keyword)]);
+    let visibility = visible.and_then(|at| place(&parts[at..keyword]));
+    let attributes = before.map_or("", |range| &text[range]).to_owned();
+    let written = &text[type_place.clone()];
+    let name = parts[name].to_string();
+    let type_name = if is_lazy {
+        format!("::std::sync::LazyLock<<{name} as ::std::ops::Deref>::Target>")
+    } else {
+        let file = SourceFile::parse(&format!("type T = {written};"), Edition::Edition2024).tree();
+        let alias = file.syntax().descendants().find_map(ast::TypeAlias::cast);
+        let written = with_lifetimes(&alias?.ty()?)?;
+        format!("::std::thread::LocalKey<{written}>")
+    };
+    Some(Static {
+        start: whole.start,
+        end: whole.end,
+        code: format!("static {name}: {written} = {};", &text[value_place.clone()]),
+        name,
+        visibility: visibility.map_or("", |range| &text[range]).to_owned(),
+        mutable: false,
+        type_name,
+        kind: if is_lazy {
+            Kind::Lazy {
+                attributes,
+                type_place,
+                value_place,
+            }
+        } else {
+            Kind::Thread
+        },
+    })
+}
+
+/// The sign between the type and the value: not one between the angle brackets of the type.
+fn equals_sign(parts: &[SyntaxElement], from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (index, part) in parts.iter().enumerate().skip(from) {
+        match part.kind() {
+            SyntaxKind::L_ANGLE => depth += 1,
+            // `->`
+            SyntaxKind::R_ANGLE if parts[index - 1].kind() == SyntaxKind::MINUS => {}
+            SyntaxKind::R_ANGLE => depth = depth.saturating_sub(1),
+            SyntaxKind::EQ if depth == 0 => return Some(index),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn read(item: &ast::Static) -> Option<Static> {
@@ -58,6 +234,8 @@ fn read(item: &ast::Static) -> Option<Static> {
     Some(Static {
         start: range.start().into(),
         end: range.end().into(),
+        code: item.syntax().text().to_string(),
+        kind: Kind::Plain,
         visibility: item
             .visibility()
             .map(|it| it.syntax().text().to_string())
@@ -102,26 +280,72 @@ fn is_in_signature(part: &SyntaxNode, whole: &SyntaxNode) -> bool {
 }
 
 /// The attribute that makes a static visible to other crates.
-pub(super) fn exported(symbol: &str) -> String {
+fn exported(symbol: &str) -> String {
     format!("#[unsafe(export_name = \"{symbol}\")] ")
 }
 
 impl Static {
+    fn edit(&self, symbol: &str, is_home: bool, is_open: bool, edits: &mut Vec<Edit>) {
+        let visibility = if is_open { "pub" } else { &self.visibility };
+        let (start, end, name) = (self.start, self.end, &self.name);
+        match &self.kind {
+            Kind::Plain if is_home => edits.push((start, start, exported(symbol))),
+            Kind::Thread if is_home => {
+                let begin = format!(
+                    "{}{visibility} static {name}: {} = {{ ::std::thread_local! {{ ",
+                    exported(symbol),
+                    self.type_name
+                );
+                edits.push((start, start, begin));
+                edits.push((end, end, format!(" }} {name} }};")));
+            }
+            Kind::Plain | Kind::Thread => {
+                edits.push((start, end, self.declared(name, symbol, visibility)));
+            }
+            Kind::Lazy {
+                attributes,
+                type_place,
+                value_place,
+            } => {
+                // What the macro stands for, but for the static in it.
+                let begin = format!(
+                    "{attributes} {visibility} struct {name} {{ _private: () }} \
+                     {visibility} static {name}: {name} = {name} {{ _private: () }}; \
+                     impl ::lazy_static::LazyStatic for {name} {{ fn initialize(lazy: &Self) {{ let _ = &**lazy; }} }} \
+                     impl ::std::ops::Deref for {name} {{ type Target = "
+                );
+                edits.push((start, type_place.start, begin));
+                let between = "; fn deref(&self) -> &Self::Target { ";
+                if is_home {
+                    let begin = format!(
+                        "{between}{}static {LAZY}: {} = ::std::sync::LazyLock::new(|| -> <{name} as ::std::ops::Deref>::Target {{ ",
+                        exported(symbol),
+                        self.type_name
+                    );
+                    edits.push((type_place.end, value_place.start, begin));
+                    edits.push((value_place.end, end, format!(" }}); &{LAZY} }} }}")));
+                } else {
+                    let declared = self.declared(LAZY, symbol, "");
+                    edits.push((
+                        type_place.end,
+                        end,
+                        format!("{between}{declared} &{LAZY} }} }}"),
+                    ));
+                }
+            }
+        }
+    }
+
     /// What stands in its place in other crates.
-    pub(super) fn declared(&self, symbol: &str, is_open: bool) -> String {
-        let visibility = if is_open {
-            "pub"
-        } else {
-            self.visibility.as_str()
-        };
+    fn declared(&self, name: &str, symbol: &str, visibility: &str) -> String {
         let kind = if self.mutable {
             "static mut"
         } else {
             "safe static"
         };
         format!(
-            "unsafe extern \"C\" {{ #[link_name = \"{symbol}\"] {visibility} {kind} {}: {}; }}",
-            self.name, self.type_name
+            "unsafe extern \"C\" {{ #[link_name = \"{symbol}\"] {visibility} {kind} {name}: {}; }}",
+            self.type_name
         )
     }
 }
@@ -132,19 +356,75 @@ mod tests {
 
     #[test]
     fn statics_are_declared_as_they_stand() {
-        let text = "pub fn f() -> u8 { static mut N: [u8; 2] = [1, 2]; static A: &str = \"a\"; #[no_mangle] static B: u8 = 1; 1 }";
-        let found = statics(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!(
-            &text[found[0].start..found[0].end],
-            "static mut N: [u8; 2] = [1, 2];"
-        );
-        assert_eq!(
-            found[1].declared("s", true),
-            "unsafe extern \"C\" { #[link_name = \"s\"] pub safe static A: &'static str; }"
-        );
-        let list = statics("static L: [(&str, fn(&str) -> &str); 1] = [];");
-        assert_eq!(list[0].type_name, "[(&'static str, fn(&str) -> &str); 1]");
-        assert!(statics("static C: Cow<str> = Cow::Borrowed(\"\");").is_empty());
+        let declared = |text: &str, private: &[usize], is_home| {
+            let statics = Statics::of(text, true);
+            let mut edits = statics.edits(|it| it.name.to_lowercase(), is_home, private);
+            edits.sort_by_key(|(start, _, _)| *start);
+            let mut edited = text.to_owned();
+            for (start, end, new) in edits.into_iter().rev() {
+                edited.replace_range(start..end, &new);
+            }
+            edited
+        };
+        for (text, private, is_home, expected) in [
+            (
+                "fn f() -> u8 { static mut N: [u8; 2] = [1, 2]; static A: &str = \"a\"; #[no_mangle] static B: u8 = 1; 1 }",
+                &[][..],
+                false,
+                "fn f() -> u8 { unsafe extern \"C\" { #[link_name = \"n\"]  static mut N: [u8; 2]; } unsafe extern \"C\" { #[link_name = \"a\"]  safe static A: &'static str; } #[no_mangle] static B: u8 = 1; 1 }",
+            ),
+            (
+                "static L: [(&str, fn(&str) -> &str); 1] = [];",
+                &[0],
+                false,
+                "unsafe extern \"C\" { #[link_name = \"l\"] pub safe static L: [(&'static str, fn(&str) -> &str); 1]; }",
+            ),
+            (
+                "static C: Cow<str> = Cow::Borrowed(\"\");",
+                &[],
+                true,
+                "static C: Cow<str> = Cow::Borrowed(\"\");",
+            ),
+            (
+                "static C: u8 = 1;",
+                &[],
+                true,
+                "#[unsafe(export_name = \"c\")] static C: u8 = 1;",
+            ),
+            (
+                "thread_local! { #[allow(x)] pub static A: Box<dyn Fn() -> i8> = const { f() }; static B: M<Item = u8> = a == b }",
+                &[],
+                true,
+                "#[unsafe(export_name = \"a\")] pub static A: ::std::thread::LocalKey<Box<dyn Fn() -> i8>> = { ::std::thread_local! { #[allow(x)] pub static A: Box<dyn Fn() -> i8> = const { f() }; } A }; \
+                 #[unsafe(export_name = \"b\")]  static B: ::std::thread::LocalKey<M<Item = u8>> = { ::std::thread_local! { static B: M<Item = u8> = a == b } B };",
+            ),
+            (
+                "std::thread_local!(static A: u8 = 1);",
+                &[20],
+                false,
+                "unsafe extern \"C\" { #[link_name = \"a\"] pub safe static A: ::std::thread::LocalKey<u8>; }",
+            ),
+            (
+                "lazy_static! { #[a] static ref A: Vec<u8> = f(); }",
+                &[],
+                false,
+                "#[a]  struct A { _private: () }  static A: A = A { _private: () }; impl ::lazy_static::LazyStatic for A { fn initialize(lazy: &Self) { let _ = &**lazy; } } impl ::std::ops::Deref for A { type Target = Vec<u8>; fn deref(&self) -> &Self::Target { unsafe extern \"C\" { #[link_name = \"a\"]  safe static __azk_lazy: ::std::sync::LazyLock<<A as ::std::ops::Deref>::Target>; } &__azk_lazy } }",
+            ),
+            (
+                "lazy_static! { pub static ref A: u8 = 1; }",
+                &[],
+                true,
+                " pub struct A { _private: () } pub static A: A = A { _private: () }; impl ::lazy_static::LazyStatic for A { fn initialize(lazy: &Self) { let _ = &**lazy; } } impl ::std::ops::Deref for A { type Target = u8; fn deref(&self) -> &Self::Target { #[unsafe(export_name = \"a\")] static __azk_lazy: ::std::sync::LazyLock<<A as ::std::ops::Deref>::Target> = ::std::sync::LazyLock::new(|| -> <A as ::std::ops::Deref>::Target { 1 }); &__azk_lazy } }",
+            ),
+            (
+                "thread_local! { static A = 1; }",
+                &[],
+                true,
+                "thread_local! { static A = 1; }",
+            ),
+        ] {
+            assert_eq!(declared(text, private, is_home), expected, "{text}");
+        }
+        assert!(Statics::of("lazy_static! { static ref A: u8 = 1; }", false).is_empty());
     }
 }

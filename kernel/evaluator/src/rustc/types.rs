@@ -1,8 +1,9 @@
 //! The types of new variables, as the compiler wrote them down beside the cell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::Modules;
+use super::versions::without_versions;
 
 /// What is known of a variable's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) struct Paths<'a> {
     /// The crate of the items of cells, when that is another one than the cell's.
     pub(super) of_crate: Option<&'a str>,
     pub(super) modules: &'a Modules,
+    /// The names of crates.
+    pub(super) crates: &'a BTreeSet<String>,
 }
 
 /// The types of the variables that a cell stores, by name, from the compiler's `--emit=mir`.
@@ -124,6 +127,8 @@ fn quoted_length(text: &str) -> usize {
 
 /// A path as later cells write it; `None` when they may not.
 fn written(path: &str, paths: Paths<'_>) -> Option<String> {
+    let path = without_versions(path);
+    let path = path.as_str();
     let own = match paths.of_crate {
         Some(name) => path
             .strip_prefix(name)
@@ -132,9 +137,17 @@ fn written(path: &str, paths: Paths<'_>) -> Option<String> {
     };
     match own {
         Some(own) if paths.modules.hold(own) => paths.modules.public(own),
+        // By the path from its root nothing of a cell takes the crate's place.
+        Some(own) if is_of_crate(own, paths) => Some(format!("::{own}")),
+        None if is_of_crate(path, paths) => Some(format!("::{path}")),
         Some(own) => Some(own.to_owned()),
         None => Some(path.to_owned()),
     }
+}
+
+fn is_of_crate(path: &str, paths: Paths<'_>) -> bool {
+    path.split_once("::")
+        .is_some_and(|(root, _)| paths.crates.contains(root))
 }
 
 /// A trait object of several traits behind a pointer stands in parentheses.
@@ -194,10 +207,11 @@ pub(super) fn short(type_name: &str) -> String {
             .iter()
             .any(|root| path.starts_with(root));
         let path = std::mem::take(&mut path);
+        let path = path.trim_start_matches("::");
         text.push_str(if of_std {
             path.rsplit("::").next().unwrap_or_default()
         } else {
-            &path
+            path
         });
         if character != '\0' {
             text.push(character);
@@ -233,6 +247,7 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
             Paths {
                 of_crate: None,
                 modules: &modules,
+                crates: &BTreeSet::new(),
             },
         );
         let expected = [
@@ -265,13 +280,16 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
         let modules = Modules::of(
             ["mod shop { mod inner { pub struct Item; } pub use inner::Item; } mod session { pub struct Id; }"].into_iter(),
         );
+        let crates = BTreeSet::from(["outer".to_owned(), "shop".to_owned()]);
         let own = Paths {
             of_crate: None,
             modules: &modules,
+            crates: &crates,
         };
         let library = Paths {
             of_crate: Some("session"),
             modules: &modules,
+            crates: &crates,
         };
         for (paths, type_name, expected) in [
             (own, "shop::inner::Item", "shop::Item"),
@@ -300,6 +318,13 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
                 "Option<&mut dyn A<B> + Send>",
                 "Option<&'static mut (dyn A<B> + Send)>",
             ),
+            (
+                own,
+                "Vec<outer::Run<&str>>",
+                "Vec<::outer::Run<&'static str>>",
+            ),
+            (library, "dyn outer::Do", "dyn ::outer::Do"),
+            (own, "outer", "outer"),
             (own, "&dyn A", "&'static dyn A"),
             (own, "*const dyn A + Send", "*const (dyn A + Send)"),
             (own, "Box<dyn A + Send>", "Box<dyn A + Send>"),
@@ -329,6 +354,7 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
             let paths = Paths {
                 of_crate,
                 modules: &modules,
+                crates: &BTreeSet::new(),
             };
             assert_eq!(
                 nameable(type_name, paths),
@@ -348,5 +374,6 @@ fn azk_cell_1::{closure#0}(_1: {closure@cell.rs:5:14: 5:58}) -> Result<(), Faile
             "Box<dyn Fn(i32) -> &str + Send>"
         );
         assert_eq!(short("std::slice::Iter<'static, u8>"), "Iter<u8>");
+        assert_eq!(short("&'static ::near_by::Near"), "&near_by::Near");
     }
 }

@@ -1,7 +1,8 @@
 //! Random edits of a small program, against the same program compiled whole.
 //!
 //! Cells define the items of the program, edit them, make variables of its types, and read them. What a cell reads must be what the
-//! whole program says, with the items as they stand; or the variable is lost, and then something was edited since it was made.
+//! whole program says, with the items as they stand; or the variable is lost, and then something was edited since it was made. The
+//! same holds for values behind `dyn Any`, which are found as a type or not. Statics go on counting whatever is edited.
 //!
 //! An ordinary run tries one program. `AZUREML_TEST_LONG=1` goes on for `AZUREML_TEST_SECONDS` (1800). `AZUREML_TEST_SEED` repeats one.
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
 
 use crate::support::{OwnCheck, Recorder, plain, start};
 
@@ -87,6 +88,10 @@ const ITEMS: &[&[&str]] = &[
         "trait Shape { fn name(&self) -> String { String::new() } fn area(&self) -> usize; }",
     ],
     &["impl Shape for Row { fn area(&self) -> usize { std::mem::size_of::<Self>() } }"],
+    &[
+        "macro_rules! make { ($n:ident, $t:ty) => { #[derive(Debug, Default)] struct $n { made: $t } } }",
+        "macro_rules! make { ($n:ident, $t:ty) => { #[derive(Debug, Default)] struct $n { first: Tiny, made: $t } } }",
+    ],
     // What no type depends on.
     &[
         "fn other() -> u8 { 1 }",
@@ -96,50 +101,28 @@ const ITEMS: &[&[&str]] = &[
         "impl Row { fn own(&self) -> usize { N } }",
         "impl Row { fn own(&self) -> usize { N + M } }",
     ],
+    // The last one has a cell of its own, which its next version replaces.
+    &["make!(Made, Num);", "make!(Made, [u16; N]);"],
 ];
 
 /// The types of variables, how one is made, and how `v` is read.
 const TYPES: &[(&str, &str, &str)] = &[
-    (
-        "Row",
-        "Default::default()",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
-    (
-        "Buf",
-        "Default::default()",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
+    ("Row", "Default::default()", READ),
+    ("Buf", "Default::default()", READ),
     (
         "Held<A>",
         "Held::<A>::default_held()",
         "(size_of_val(&v), format!(\"{:?}\", v.v))",
     ),
-    (
-        "Store",
-        "Default::default()",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
-    (
-        "Either",
-        "Default::default()",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
-    (
-        "Deep",
-        "Default::default()",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
+    ("Store", "Default::default()", READ),
+    ("Either", "Default::default()", READ),
+    ("Deep", "Default::default()", READ),
     (
         "Vec<Row>",
         "vec![Default::default(), Default::default()]",
         "(size_of_val(&v[..]), format!(\"{v:?}\"))",
     ),
-    (
-        "Option<Buf>",
-        "Some(Default::default())",
-        "(size_of_val(&v), format!(\"{v:?}\"))",
-    ),
+    ("Option<Buf>", "Some(Default::default())", READ),
     (
         "Box<dyn Shape>",
         "Box::new(Row::default())",
@@ -150,11 +133,31 @@ const TYPES: &[(&str, &str, &str)] = &[
         "Default::default()",
         "(size_of_val(&*v), format!(\"{v:?}\"))",
     ),
+    ("Made", "Default::default()", READ),
 ];
+
+/// How most variables are read.
+const READ: &str = "(size_of_val(&v), format!(\"{v:?}\"))";
 
 /// What makes a value whose type's parameter has no `Default`.
 const HELPERS: &str =
     "impl<T: Size> Held<T> { fn default_held() -> Self { Held { v: Default::default(), n: 0 } } }";
+
+/// Statics, and constants of them.
+const STATICS: &str = "use std::sync::atomic::{AtomicUsize, Ordering};
+static TICKS: AtomicUsize = AtomicUsize::new(0);
+const TICK: &AtomicUsize = &TICKS;
+static LIMIT: usize = 3;
+const LIMITED: usize = LIMIT + 1;
+thread_local! { static HITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) }; }
+static ROWS: std::sync::Mutex<Vec<Row>> = std::sync::Mutex::new(Vec::new());
+fn tick() -> (usize, usize, usize, usize, bool) {
+    HITS.set(HITS.get() + 1);
+    let mut rows = ROWS.lock().unwrap();
+    rows.push(Row::default());
+    let are_alike = rows.iter().all(|row| format!(\"{row:?}\") == format!(\"{:?}\", Row::default()));
+    (TICK.fetch_add(1, Ordering::SeqCst) + 1, HITS.get(), LIMITED, rows.len(), are_alike)
+}";
 
 /// Numbers that look random and come again with their seed (xorshift).
 struct Random(u64);
@@ -175,6 +178,8 @@ struct Tally {
     edits: usize,
     kept: usize,
     lost: usize,
+    found: usize,
+    hidden: usize,
 }
 
 fn memory_holds_after_random_edits(engine: Engine, cache: &Path) {
@@ -210,6 +215,7 @@ fn memory_holds_after_random_edits(engine: Engine, cache: &Path) {
     println!("{tally:?}");
     assert!(tally.kept > 0, "{tally:?}");
     assert!(!is_long || tally.lost > 0, "{tally:?}");
+    assert!(!is_long || tally.found > 0 && tally.hidden > 0, "{tally:?}");
 }
 
 fn program(
@@ -222,8 +228,15 @@ fn program(
     tally.programs += 1;
     run(evaluator, ":clear");
     let mut versions = vec![0; ITEMS.len()];
-    run(evaluator, &format!("{}\n{HELPERS}", items(&versions)));
+    let (made_by_macro, others) = ITEMS.split_last().expect("there are items");
+    let last = others.len();
+    let first: Vec<&str> = others.iter().map(|item| item[0]).collect();
+    run(evaluator, &format!("{}\n{HELPERS}", first.join("\n")));
+    run_as(evaluator, Some("made"), made_by_macro[0]);
+    run(evaluator, STATICS);
     let mut truth = whole(folder, &versions);
+    let mut hidden: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let (mut ticks, mut rows) = (0, 0);
     // For each variable the versions with which it was made, and what it was.
     let mut made: BTreeMap<usize, (Vec<usize>, String)> = BTreeMap::new();
     for _ in 0..steps {
@@ -232,11 +245,21 @@ fn program(
                 run(evaluator, &format!("let v{index}: {type_name} = {make};"));
                 made.insert(index, (versions.clone(), truth[index].clone()));
             }
+            if TYPES[index].2 == READ && random.below(3) == 0 {
+                run(
+                    evaluator,
+                    &format!(
+                        "let a{index}: Box<dyn std::any::Any> = Box::<{type_name}>::new({make});"
+                    ),
+                );
+                hidden.insert(index, versions.clone());
+            }
         }
         if random.below(2) == 0 {
             // The next cell finds the items in a library.
             evaluator.warm_up();
         }
+        let before = versions.clone();
         let mut edit = BTreeMap::new();
         for _ in 0..=random.below(2) {
             let item = random.below(ITEMS.len());
@@ -244,11 +267,44 @@ fn program(
             edit.insert(item, ITEMS[item][versions[item]]);
             tally.edits += 1;
         }
+        if let Some(call) = edit.remove(&last) {
+            run_as(evaluator, Some("made"), call);
+        }
         run(
             evaluator,
             &edit.into_values().collect::<Vec<_>>().join("\n"),
         );
         truth = whole(folder, &versions);
+        ticks += 1;
+        let counted = value(evaluator, "tick()").expect("it counts");
+        // The list of rows begins anew when the row is another type.
+        let expected = |rows| format!("({ticks}, {ticks}, 4, {rows}, true)");
+        rows = if counted == expected(rows + 1) {
+            rows + 1
+        } else {
+            1
+        };
+        assert_eq!(counted, expected(rows), "{}", items(&versions));
+        assert!(
+            rows > 1 || ticks == 1 || before != versions,
+            "the list is another"
+        );
+        for (index, with) in std::mem::take(&mut hidden) {
+            let read = format!(
+                "a{index}.downcast_ref::<{}>().map(|v| (size_of_val(v), format!(\"{{v:?}}\")))",
+                TYPES[index].0
+            );
+            let found = value(evaluator, &read).expect("a box of `dyn Any` is kept");
+            if found == "None" {
+                tally.hidden += 1;
+                assert_ne!(with, versions, "{} is not found", TYPES[index].0);
+            } else {
+                tally.found += 1;
+                let expected = format!("Some({})", truth[index]);
+                assert_eq!(found, expected, "{}\n{}", TYPES[index].0, items(&versions));
+                hidden.insert(index, with);
+            }
+        }
         for (index, (with, was)) in std::mem::take(&mut made) {
             match value(evaluator, &named(TYPES[index].2, index)) {
                 Ok(found) => {
@@ -322,6 +378,13 @@ fn whole(folder: &Path, versions: &[usize]) -> Vec<String> {
 }
 
 fn run(evaluator: &mut dyn Evaluator, code: &str) {
+    run_as(evaluator, None, code);
+}
+
+/// Runs a cell that has this id.
+fn run_as(evaluator: &mut dyn Evaluator, id: Option<&str>, code: &str) {
+    let id = id.map(str::to_owned);
+    evaluator.name_cell(CellName { id, count: None });
     if let Err(error) = value(evaluator, code) {
         panic!("{code}\n{error}");
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
 
-use crate::support::{OwnCheck, Recorder, plain, start};
+use crate::support::{OwnCheck, Recorder, plain, start, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -14,6 +14,10 @@ pub const CHECKS: &[OwnCheck] = &[
     (
         "memory_a_variable_stays_when_nothing_below_its_type_changes",
         memory_a_variable_stays_when_nothing_below_its_type_changes,
+    ),
+    (
+        "memory_a_redefined_type_is_another_type",
+        memory_a_redefined_type_is_another_type,
     ),
     (
         "names_of_generated_code_are_free",
@@ -35,7 +39,15 @@ pub const CHECKS: &[OwnCheck] = &[
         definitions_that_do_not_fit_are_named,
     ),
     ("items_come_from_macros", items_come_from_macros),
+    (
+        "items_come_from_macros_of_crates",
+        items_come_from_macros_of_crates,
+    ),
     ("statics_keep_their_values", statics_keep_their_values),
+    (
+        "statics_of_macros_keep_their_values",
+        statics_of_macros_keep_their_values,
+    ),
     ("errors_are_the_compilers_own", errors_are_the_compilers_own),
     (
         "nothing_is_dropped_in_silence",
@@ -255,6 +267,133 @@ fn memory_a_variable_stays_when_nothing_below_its_type_changes(engine: Engine, c
     );
 }
 
+fn memory_a_redefined_type_is_another_type(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    // What makes a value, how it is found behind `dyn Any`, an edit below it, and its undoing.
+    for (title, before, is, edited, undone) in [
+        (
+            "a structure",
+            "#[derive(Debug)] struct P { x: u8 } let any: Box<dyn Any> = Box::new(P { x: 1 });",
+            "any.is::<P>()",
+            "#[derive(Debug)] struct P { x: String }",
+            "#[derive(Debug)] struct P { x: u8 }",
+        ),
+        (
+            "its constant",
+            "const N: usize = 1; struct Row([u8; N]); let any: Box<dyn Any> = Box::new(vec![Row([1])]);",
+            "any.is::<Vec<Row>>()",
+            "const N: usize = 64;",
+            "const N: usize = 1;",
+        ),
+        (
+            "an error",
+            "#[derive(Debug)] enum E { A, B(u8) } impl std::fmt::Display for E { fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result { f.write_str(\"e\") } } impl std::error::Error for E {} let any: Box<dyn std::error::Error> = Box::new(E::B(1));",
+            "any.is::<E>()",
+            "#[derive(Debug)] enum E { A, B(String) }",
+            "#[derive(Debug)] enum E { A, B(u8) }",
+        ),
+        (
+            "the methods of a trait object",
+            "trait T { fn a(&self) -> u8 { 1 } } impl T for u8 {} let any: Box<dyn Any> = Box::new(Box::new(1_u8) as Box<dyn T>);",
+            "any.is::<Box<dyn T>>()",
+            "trait T { fn b(&self) -> String { String::new() } fn a(&self) -> u8 { 1 } }",
+            "trait T { fn a(&self) -> u8 { 1 } }",
+        ),
+        (
+            "a type of a trait",
+            "struct A; impl Iterator for A { type Item = u8; fn next(&mut self) -> Option<u8> { Some(1) } } let any: Box<dyn Any> = Box::new(A.peekable());",
+            "any.is::<std::iter::Peekable<A>>()",
+            "impl Iterator for A { type Item = String; fn next(&mut self) -> Option<String> { None } }",
+            "impl Iterator for A { type Item = u8; fn next(&mut self) -> Option<u8> { Some(1) } }",
+        ),
+        (
+            "a private type of a module",
+            "type Num = u8; mod m { use std::any::Any; struct Hidden { n: super::Num, pub(super) o: self::inner::O } mod inner { pub(super) struct O(pub super::super::Num); } pub fn make() -> Box<dyn Any> { Box::new(Hidden { n: 1, o: inner::O(1) }) } pub fn is(any: &Box<dyn Any>) -> bool { any.is::<Hidden>() } } let any = m::make();",
+            "m::is(&any)",
+            "type Num = u64;",
+            "type Num = u8;",
+        ),
+        (
+            "a type in a function",
+            "type Num = u8; fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { struct L(Num); (Box::new(L(1)), any.is_some_and(|any| any.is::<L>())) } let any = of(None).0;",
+            "of(Some(&*any)).1",
+            "type Num = String; fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { struct L(Num); (Box::new(L(String::new())), any.is_some_and(|any| any.is::<L>())) }",
+            "type Num = u8; fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { struct L(Num); (Box::new(L(1)), any.is_some_and(|any| any.is::<L>())) }",
+        ),
+        (
+            "a type in a method",
+            "struct Q; impl Q { fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { #[derive(Clone)] struct L(u8); (Box::new(L(1)), any.is_some_and(|any| any.is::<L>())) } } let any = Q::of(None).0;",
+            "Q::of(Some(&*any)).1",
+            "impl Q { fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { #[derive(Clone)] struct L(u64); (Box::new(L(1)), any.is_some_and(|any| any.is::<L>())) } }",
+            "impl Q { fn of(any: Option<&dyn Any>) -> (Box<dyn Any>, bool) { #[derive(Clone)] struct L(u8); (Box::new(L(1)), any.is_some_and(|any| any.is::<L>())) } }",
+        ),
+    ] {
+        for library in [false, true] {
+            clear(evaluator);
+            for (code, expected) in [
+                ("use std::any::Any;", ""),
+                (before, ""),
+                (is, "true"),
+                ("struct Unrelated(u8); fn unrelated() {}", ""),
+                ("struct Unrelated(String); impl Unrelated {}", ""),
+                (is, "true"),
+                (edited, ""),
+                (is, "false"),
+                (undone, ""),
+                (is, "true"),
+            ] {
+                if library {
+                    evaluator.warm_up();
+                }
+                let (seen, outcome) = execute(evaluator, code);
+                assert_eq!(outcome, Ok(expected.to_owned()), "{title}: {code}\n{seen}");
+            }
+        }
+    }
+    let again: &[(&str, Then)] = &[
+        (
+            "#[derive(Debug, Clone, Default)] struct P<T = u8> { x: T, pub(crate) y: u8 }\nimpl<T> P<T> { fn own(self) -> T { self.x } }\n#[derive(Debug, Clone, Copy, PartialEq)] enum E { A = 1, B }\nuse E::*;\ntrait T { const N: usize = 1; fn t(&self) -> usize { help() + Self::N } }\nfn help() -> usize { 1 }\nimpl T for P {}\nunion U { a: u8 }\nstruct W(u8);\nmod m { pub mod n { pub struct A(pub(in super::super) u8, pub(super) u8); impl A { pub fn new() -> A { A(1, super::two()) } fn sum(&self) -> u8 { self.0 + self.1 } pub(crate) fn all(&self) -> u8 { self.sum() } } } fn two() -> u8 { 2 } pub use n::A; }\nlet kept = 1;",
+            Runs,
+        ),
+        (
+            "#[derive(Debug, Clone, Default)] struct P<T = u8> { y: u8, x: T, z: self::W }\n#[derive(Debug, Clone, Copy, PartialEq)] enum E { B = 2, A, C }\nuse E::*;\ntrait T { fn t(&self) -> usize { help() + Self::N } const N: usize = 1; fn u(&self) {} }\nunion U { a: u16 }\n#[derive(Debug, Clone, Default)] struct W(u16);\nmod m { pub mod n { pub struct A(pub(in super::super) u16, pub(super) u8); impl A { pub fn new() -> A { A(1, super::two()) } fn sum(&self) -> u8 { self.0 as u8 + self.1 } pub(crate) fn all(&self) -> u8 { self.sum() } } } fn two() -> u8 { 2 } pub use n::A; }\nlet p = P::<u8>::default(); let e = C; let u = U { a: 300 }; let w = W(7); let a = m::A::new();",
+            Runs,
+        ),
+        (
+            "(p.clone().own(), p.t(), e == E::A, unsafe { u.a }, w.0, a.all(), a.0)",
+            Is("(0, 2, false, 300, 7, 3, 1)"),
+        ),
+        ("let w: W = 1;", Fails(&["expected `W`, found integer"])),
+        (
+            "let m::A(x, _) = a; P { x, ..P::default() }.nothing()",
+            Fails(&["E0599", "`P<u16>`"]),
+        ),
+        ("p", Is("P { y: 0, x: 0, z: W(0) }")),
+        (":vars", Shows("")),
+    ];
+    let later: &[(&str, Then)] = &[
+        ("use std::any::Any;\nstruct A;\nlet a = A;", Runs),
+        (
+            "impl Iterator for A { type Item = u8; fn next(&mut self) -> Option<u8> { Some(1) } }\nlet any: Box<dyn Any> = Box::new(A.peekable());",
+            Runs,
+        ),
+        ("let _ = &a; any.is::<std::iter::Peekable<A>>()", Is("true")),
+        (
+            "impl Iterator for A { type Item = String; fn next(&mut self) -> Option<String> { None } }",
+            Shows("variable a"),
+        ),
+        ("any.is::<std::iter::Peekable<A>>()", Is("false")),
+    ];
+    run(
+        engine,
+        cache,
+        &[
+            ("all kinds, written again", again),
+            ("a trait that is implemented later", later),
+        ],
+    );
+}
+
 fn names_of_generated_code_are_free(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     for name in [
@@ -365,6 +504,12 @@ fn names_are_free_again(engine: Engine, cache: &Path) {
                     ("for p in [1, 2] { println!(\"{p}\"); }", Shows("1\n2\n")),
                     ("fn p() -> u8 { 3 }", Runs),
                     ("p()", Is("3")),
+                    ("let q = P(1);", Runs),
+                    (
+                        "struct P(u32);\nlet n = q.0;",
+                        Fails(&["E0425", "this cell changes what `q` is made of (`P`)"]),
+                    ),
+                    ("q.0", Is("1")),
                     ("use std::process as p;", Runs),
                     ("let p = 4; p", Is("4")),
                 ],
@@ -426,6 +571,17 @@ fn names_in_namespaces_of_their_own(engine: Engine, cache: &Path) {
                         "let (mut a, mut b) = (1, 2); swap(&mut a, &mut b); a",
                         Is("2"),
                     ),
+                ],
+            ),
+            (
+                "two macros of one name in one cell",
+                &[
+                    (
+                        "macro_rules! m { () => { 1 } }\nlet a = m!();\nfn f() -> u8 { m!() }\nmacro_rules! m { () => { 2 } }\n(a, m!(), f())",
+                        Is("(1, 2, 1)"),
+                    ),
+                    ("m!()", Is("2")),
+                    ("f()", Is("1")),
                 ],
             ),
             (
@@ -750,6 +906,124 @@ fn items_come_from_macros(engine: Engine, cache: &Path) {
     );
 }
 
+/// A crate whose macros define items, and one with the names of `lazy_static`.
+const MAKER: &str = "
+#[derive(Debug)] pub struct Run(pub u8);
+pub trait LazyStatic {}
+#[macro_export] macro_rules! kind { ($n:ident, $t:ty) => { #[derive(Debug, Default)] pub struct $n(pub $t); impl $n { pub fn id() -> u8 { 7 } } }; }
+#[macro_export] macro_rules! twice { ($e:expr) => { $e + $e }; }
+#[macro_export] macro_rules! say { ($e:expr) => { { println!(\"{}\", $e); } }; }
+";
+
+fn items_come_from_macros_of_crates(engine: Engine, cache: &Path) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let crate_folder = folder.path().join("maker");
+    let manifest = "[package]\nname = \"maker\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    write(&crate_folder, "Cargo.toml", manifest);
+    write(&crate_folder, "src/lib.rs", MAKER);
+    let dep = format!(
+        ":dep maker = {{ path = {:?} }}\nlet run = maker::Run(5);\nlet mut total = 0;",
+        crate_folder.display().to_string()
+    );
+    run(
+        engine,
+        cache,
+        &[(
+            "at the end of a cell, in a statement, by a path and by an import",
+            &[
+                (&dep, Runs),
+                ("use maker::kind;\nkind!(Car, u8);", Runs),
+                ("Car::id()", Is("7")),
+                ("maker::kind! { Bus, Car }", Runs),
+                ("let bus = Bus::default();\nbus.0", Is("Car(0)")),
+                (
+                    "maker::kind!(Van, u8);\nlet van = Van(3);\nvan",
+                    Is("Van(3)"),
+                ),
+                ("maker::twice!(Van::id())", Is("14")),
+                (
+                    "maker::say!(van.0);\ntotal += maker::twice!(2);",
+                    Shows("3\n"),
+                ),
+                // What is of the crate alone is not the macros'.
+                ("(run, bus, total)", Is("(Run(5), Bus(Car(0)), 4)")),
+                (
+                    "@one\nmaker::kind!(Cab, u8);\nlet cab: Box<dyn std::any::Any> = Box::new(Cab(1));\nlet run = maker::Run(6);",
+                    Runs,
+                ),
+                ("cab.is::<Cab>()", Is("true")),
+                ("@one\nmaker::kind!(Cab, String);", Shows("variable van")),
+                ("cab.is::<Cab>()", Is("false")),
+                ("run", Is("Run(6)")),
+                ("Cab::default()", Is("Cab(\"\")")),
+            ],
+        )],
+    );
+}
+
+fn statics_of_macros_keep_their_values(engine: Engine, cache: &Path) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let crate_folder = folder.path().join("lazy_static");
+    let manifest = "[package]\nname = \"lazy_static\"\nversion = \"1.0.0\"\nedition = \"2024\"\n";
+    write(&crate_folder, "Cargo.toml", manifest);
+    let source = "pub trait LazyStatic { fn initialize(lazy: &Self); }\npub fn initialize<T: LazyStatic>(lazy: &T) { T::initialize(lazy) }\n#[macro_export] macro_rules! lazy_static { ($($t:tt)*) => { compile_error!(); } }\n";
+    write(&crate_folder, "src/lib.rs", source);
+    let dep = format!(
+        ":dep lazy_static = {{ path = {:?} }}",
+        crate_folder.display().to_string()
+    );
+    let evaluator = &mut *start(engine, cache);
+    for library in [false, true] {
+        clear(evaluator);
+        for (code, expected) in [
+            (
+                "use std::cell::{Cell, RefCell};\nthread_local! { static HITS: std::cell::Cell<u32> = std::cell::Cell::new(0); }",
+                "",
+            ),
+            ("HITS.with(|h| h.set(h.get() + 1));", ""),
+            ("HITS.get()", "1"),
+            ("fn other() -> u8 { 1 }", ""),
+            ("HITS.set(HITS.get() + 1); HITS.get()", "2"),
+            (
+                "thread_local! { pub static LOG: RefCell<Vec<(&str, u8)>> = const { RefCell::new(Vec::new()) }; static N: Cell<u8> = Cell::new(other()) }\nfn log(text: &'static str) -> usize { LOG.with_borrow_mut(|log| { log.push((text, N.get())); log.len() }) }",
+                "",
+            ),
+            ("log(\"a\"); N.set(5);", ""),
+            ("log(\"b\")", "2"),
+            ("LOG.take()", "[(\"a\", 1), (\"b\", 5)]"),
+            (
+                "fn next() -> u32 { thread_local! { static NEXT: Cell<u32> = Cell::new(0); } NEXT.set(NEXT.get() + 1); NEXT.get() }\nnext()",
+                "1",
+            ),
+            ("next()", "2"),
+            ("std::thread::spawn(|| HITS.get()).join().unwrap()", "0"),
+            // Its own cell again.
+            (
+                "thread_local! { static HITS: Cell<u32> = Cell::new(9); }",
+                "",
+            ),
+            ("HITS.get()", "9"),
+            (&dep, ""),
+            (
+                "use lazy_static::lazy_static;\nlazy_static! { static ref SQUARES: Vec<u64> = (0..5).map(|n| { println!(\"made\"); n * n }).collect(); static ref LIST: std::sync::Mutex<Vec<u8>> = Default::default(); }",
+                "",
+            ),
+            (
+                "lazy_static::initialize(&LIST); LIST.lock().unwrap().push(SQUARES[4] as u8);",
+                "",
+            ),
+            ("fn more() -> u8 { LIST.lock().unwrap()[0] }\nmore()", "16"),
+            ("(SQUARES.len(), more())", "(5, 16)"),
+        ] {
+            if library {
+                evaluator.warm_up();
+            }
+            let (seen, outcome) = execute(evaluator, code);
+            assert_eq!(outcome, Ok(expected.to_owned()), "{code}\n{seen}");
+        }
+    }
+}
+
 fn statics_keep_their_values(engine: Engine, cache: &Path) {
     run(
         engine,
@@ -810,6 +1084,31 @@ fn statics_keep_their_values(engine: Engine, cache: &Path) {
                         Runs,
                     ),
                     ("*m::S.lock().unwrap()", Is("2")),
+                ],
+            ),
+            (
+                "that constants, and other statics, are made of",
+                &[
+                    (
+                        "use std::sync::atomic::{AtomicU32, Ordering};\nstatic COUNT: AtomicU32 = AtomicU32::new(0);\nstatic LIMIT: usize = 3;\nmod m { pub static DEEP: [u8; 2] = [1, 2]; }",
+                        Runs,
+                    ),
+                    (
+                        "const REF: &AtomicU32 = &COUNT;\nconst N: usize = LIMIT;\nstatic MORE: usize = LIMIT + 1;\nstruct Row([u8; N]);\nlet row = Row([1; N]);",
+                        Runs,
+                    ),
+                    (
+                        "REF.fetch_add(1, Ordering::SeqCst); (COUNT.load(Ordering::SeqCst), row.0.len(), MORE)",
+                        Is("(1, 3, 4)"),
+                    ),
+                    (
+                        "fn other() -> usize { REF.fetch_add(1, Ordering::SeqCst) as usize + N + LIMIT + MORE }\nother()",
+                        Is("11"),
+                    ),
+                    (
+                        "const M: usize = MORE;\n(M, COUNT.load(Ordering::SeqCst))",
+                        Is("(4, 2)"),
+                    ),
                 ],
             ),
             (

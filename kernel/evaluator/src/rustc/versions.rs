@@ -1,0 +1,383 @@
+//! Versions of types: a type that was redefined is another type to the compiler, too.
+//!
+//! The compiler identifies a type by its path. Behind `dyn Any` and `dyn Error` an older value would therefore be read as what its type
+//! has become. So a type, or a trait, whose [`Identity`] has changed is defined in a module that is named after its version, and
+//! exported from there under its own name. The first version stands where the cell defines it. A version that comes back, because an
+//! edit was undone, gets its module back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ra_ap_syntax::ast::{self, AstNode, HasModuleItem, HasName, HasVisibility};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
+
+use super::cell::unopened;
+use super::identity::{Identity, changes, makes_items};
+use super::plan::RESERVED;
+use super::source::Edit;
+
+/// A part of an item that stands in a module of its version: a type or a trait, or a function or an `impl` with such in its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Typed {
+    start: usize,
+    end: usize,
+    /// By what the versions are told apart.
+    key: String,
+    /// The types and traits whose identity is its own.
+    names: BTreeSet<String>,
+    /// What of the module is known outside of it: with the visibility of the part.
+    exports: Vec<String>,
+    /// What makes the part mean the same in a module below its own.
+    edits: Vec<Edit>,
+    /// The compiler counts the `impl`s of a module: a type in one needs a module whatever its version.
+    is_implementation: bool,
+}
+
+/// All versions of the types of a session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Versions {
+    by_key: BTreeMap<String, Known>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    identities: Vec<Arc<Identity>>,
+    current: usize,
+}
+
+impl Versions {
+    /// Takes in what the types depend on now; whether that makes one of them another version.
+    pub(super) fn update(&mut self, now: impl Iterator<Item = (String, Identity)>) -> bool {
+        let mut changed = false;
+        for (key, identity) in now {
+            let Some(known) = self.by_key.get_mut(&key) else {
+                let identities = vec![Arc::new(identity)];
+                self.by_key.insert(
+                    key,
+                    Known {
+                        identities,
+                        current: 0,
+                    },
+                );
+                continue;
+            };
+            let fits = |index: &usize| changes(&known.identities[*index], &identity).is_empty();
+            let all = 0..known.identities.len();
+            let found = Some(known.current).into_iter().chain(all).find(fits);
+            let index = found.unwrap_or(known.identities.len());
+            // What was added counts from now on.
+            if index == known.identities.len() {
+                known.identities.push(Arc::new(identity));
+            } else if *known.identities[index] != identity {
+                known.identities[index] = Arc::new(identity);
+            }
+            changed |= index != known.current;
+            known.current = index;
+        }
+        changed
+    }
+
+    /// The edits of a text by which its types are those of this version.
+    pub(super) fn edits(&self, typed: &[Typed]) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for part in typed {
+            let version = self.by_key.get(&part.key).map_or(0, |known| known.current);
+            if version > 0 || part.is_implementation {
+                part.edit(version, &mut edits);
+            }
+        }
+        edits
+    }
+}
+
+impl Typed {
+    /// By what its versions are told apart.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The types and traits whose identity is its own.
+    pub(super) fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    fn edit(&self, version: usize, edits: &mut Vec<Edit>) {
+        let module = format!("{RESERVED}{version}_{}", self.key);
+        let opens = format!("pub mod {module} {{ use super::*; ");
+        edits.push((self.start, self.start, opens));
+        edits.extend(self.edits.iter().cloned());
+        let mut closes = " }".to_owned();
+        for export in &self.exports {
+            let (visibility, name) = export.rsplit_once(' ').unwrap_or(("", export));
+            closes += &format!(" {visibility} use {module}::{name};");
+        }
+        edits.push((self.end, self.end, closes));
+    }
+}
+
+/// The parts of an item's text that may stand in modules of their versions.
+pub(super) fn typed(text: &str) -> Arc<[Typed]> {
+    let may_define = |word| text.contains(word);
+    if !["struct", "enum", "union", "trait"]
+        .into_iter()
+        .any(may_define)
+    {
+        return Arc::default();
+    }
+    let file = SourceFile::parse(text, Edition::Edition2024).tree();
+    let mut found = Vec::new();
+    add(&mut file.items(), true, &mut found);
+    found.into()
+}
+
+fn add(items: &mut dyn Iterator<Item = ast::Item>, is_root: bool, found: &mut Vec<Typed>) {
+    for item in items {
+        if let ast::Item::Module(module) = &item {
+            let list = module.item_list();
+            let mut items = list.into_iter().flat_map(|list| list.items());
+            add(&mut items, false, found);
+        } else {
+            found.extend(part(&item, is_root));
+        }
+    }
+}
+
+fn part(item: &ast::Item, is_root: bool) -> Option<Typed> {
+    let syntax = item.syntax();
+    let (name, visibility) = match item {
+        ast::Item::Struct(it) => (it.name(), it.visibility()),
+        ast::Item::Enum(it) => (it.name(), it.visibility()),
+        ast::Item::Union(it) => (it.name(), it.visibility()),
+        ast::Item::Trait(it) => (it.name(), it.visibility()),
+        ast::Item::Fn(it) => (it.name(), it.visibility()),
+        ast::Item::Impl(_) => (None, None),
+        _ => return None,
+    };
+    let is_body = matches!(item, ast::Item::Fn(_) | ast::Item::Impl(_));
+    let names: BTreeSet<String> = syntax.descendants().filter_map(defined).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let name = name.map(|name| name.text().to_string());
+    let visibility = visibility.map(|it| it.syntax().text().to_string());
+    let visibility = visibility.unwrap_or_else(|| if is_root { "pub" } else { "" }.to_owned());
+    let mut exports: Vec<String> = name
+        .iter()
+        .map(|name| format!("{visibility} {name}"))
+        .collect();
+    if ast::HasAttrs::attrs(item).any(|attribute| makes_items(&attribute)) {
+        exports.push(format!("{visibility} *"));
+    }
+    let key = match name {
+        Some(name) if is_body => format!("{name}_fn"),
+        Some(name) => name,
+        None => header(item),
+    };
+    let range = syntax.text_range();
+    Some(Typed {
+        start: range.start().into(),
+        end: range.end().into(),
+        key: key.replace("r#", ""),
+        names,
+        exports,
+        edits: edits(item, is_root),
+        is_implementation: matches!(item, ast::Item::Impl(_)),
+    })
+}
+
+/// What stands before the body of an `impl`, as a name.
+fn header(item: &ast::Item) -> String {
+    let text = item.syntax().text().to_string();
+    let head = text.split('{').next().unwrap_or_default();
+    let words = head.split(|sign: char| !sign.is_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+/// The name of a type or a trait, when this defines one.
+fn defined(node: SyntaxNode) -> Option<String> {
+    let name = match ast::Item::cast(node)? {
+        ast::Item::Struct(it) => it.name(),
+        ast::Item::Enum(it) => it.name(),
+        ast::Item::Union(it) => it.name(),
+        ast::Item::Trait(it) => it.name(),
+        _ => None,
+    };
+    name.map(|name| name.text().to_string())
+}
+
+/// What makes an item mean the same in a module below its own, and what makes it seen from there. At the root all is opened anyway.
+fn edits(item: &ast::Item, is_root: bool) -> Vec<Edit> {
+    let places = if is_root { Vec::new() } else { unopened(item) };
+    let mut edits: Vec<Edit> = places
+        .into_iter()
+        .map(|place| (place, place, "pub(super) ".to_owned()))
+        .collect();
+    let tokens = item.syntax().descendants_with_tokens();
+    let tokens = tokens.filter_map(ra_ap_syntax::SyntaxElement::into_token);
+    for token in tokens.filter(|token| !is_in_module(token, item.syntax())) {
+        let range = token.text_range();
+        let text = match token.kind() {
+            SyntaxKind::SUPER_KW if begins_path(&token) => "super::super",
+            SyntaxKind::SELF_KW if begins_path(&token) => "super",
+            SyntaxKind::SUPER_KW if is_visibility(&token) => "in super::super",
+            SyntaxKind::SELF_KW if is_visibility(&token) => "super",
+            _ => continue,
+        };
+        edits.push((range.start().into(), range.end().into(), text.to_owned()));
+    }
+    edits.sort_by_key(|(start, _, _)| *start);
+    edits
+}
+
+/// Whether it stands in a module inside of the item, whose paths begin there.
+fn is_in_module(token: &SyntaxToken, item: &SyntaxNode) -> bool {
+    let mut around = token.parent_ancestors().take_while(|node| node != item);
+    around.any(|node| node.kind() == SyntaxKind::MODULE)
+}
+
+/// Whether a path goes on after this token, and does not come from before it.
+fn begins_path(token: &SyntaxToken) -> bool {
+    let is_colon =
+        |token: &SyntaxToken| matches!(token.kind(), SyntaxKind::COLON2 | SyntaxKind::COLON);
+    let neighbours = |next: fn(&SyntaxToken) -> Option<SyntaxToken>| {
+        std::iter::successors(next(token), next)
+            .filter(|token| !token.kind().is_trivia())
+            .take(2)
+            .collect::<Vec<_>>()
+    };
+    let is_path = |tokens: &[SyntaxToken]| match tokens {
+        [first, ..] if first.kind() == SyntaxKind::COLON2 => true,
+        // In a macro the signs are apart.
+        [first, second] => is_colon(first) && is_colon(second),
+        _ => false,
+    };
+    is_path(&neighbours(SyntaxToken::next_token)) && !is_path(&neighbours(SyntaxToken::prev_token))
+}
+
+/// Whether it is the `super` of `pub(super)`.
+fn is_visibility(token: &SyntaxToken) -> bool {
+    let mut around = token.parent_ancestors();
+    around.any(|node| {
+        ast::Visibility::cast(node).is_some_and(|it| {
+            let text = it.syntax().text().to_string();
+            !text.contains("in ")
+        })
+    })
+}
+
+/// A text without the modules of versions.
+pub(super) fn without_versions(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(RESERVED) {
+        let after = &rest[start + RESERVED.len()..];
+        let end = after
+            .find(|sign: char| !sign.is_alphanumeric() && sign != '_')
+            .unwrap_or(after.len());
+        let is_version = after.starts_with(|sign: char| sign.is_ascii_digit());
+        let (kept, skipped) = match after[end..].strip_prefix("::") {
+            Some(further) if is_version => (&rest[..start], further),
+            _ => rest.split_at(start + RESERVED.len() + end),
+        };
+        shown.push_str(kept);
+        rest = skipped;
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with all of its parts in their second version.
+    fn second(text: &str) -> String {
+        let mut edits = Vec::new();
+        for part in typed(text).iter() {
+            part.edit(1, &mut edits);
+        }
+        edits.sort_by_key(|(start, _, _)| *start);
+        let mut edited = text.to_owned();
+        for (start, end, new) in edits.into_iter().rev() {
+            edited.replace_range(start..end, &new);
+        }
+        edited
+    }
+
+    #[test]
+    fn a_part_means_the_same_in_a_module_of_its_version() {
+        for (text, expected) in [
+            ("fn f() {}", "fn f() {}"),
+            ("const N: u8 = 1;", "const N: u8 = 1;"),
+            (
+                "/// Words.\nstruct S(self::T);",
+                "pub mod __azk_1_S { use super::*; /// Words.\nstruct S(super::T); } pub use __azk_1_S::S;",
+            ),
+            (
+                "#[derive(Build)] pub(crate) enum E { A }",
+                "pub mod __azk_1_E { use super::*; #[derive(Build)] pub(crate) enum E { A } } pub(crate) use __azk_1_E::E; pub(crate) use __azk_1_E::*;",
+            ),
+            (
+                "mod m { struct S { a: super::A, pub(super) b: B, pub(self) c: m!(super::C) } fn f() {} }",
+                "mod m { pub mod __azk_1_S { use super::*; pub(super) struct S { pub(super) a: super::super::A, pub(in super::super) b: B, pub(super) c: m!(super::super::C) } }  use __azk_1_S::S; fn f() {} }",
+            ),
+            (
+                "fn f() { struct L; self::g(super::super::h()) }",
+                "pub mod __azk_1_f_fn { use super::*; fn f() { struct L; super::g(super::super::super::h()) } } pub use __azk_1_f_fn::f;",
+            ),
+            (
+                "trait T { fn f(&self) { self.g(self) } }",
+                "pub mod __azk_1_T { use super::*; trait T { fn f(&self) { self.g(self) } } } pub use __azk_1_T::T;",
+            ),
+            (
+                "impl<X> T for V<X> { fn f() { enum L {} } }",
+                "pub mod __azk_1_impl_X_T_for_V_X { use super::*; impl<X> T for V<X> { fn f() { enum L {} } } }",
+            ),
+        ] {
+            assert_eq!(second(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_comes_back_is_the_same_again() {
+        let mut versions = Versions::default();
+        let parts = typed("struct S;");
+        let mut now = |content: &[(&str, u64)]| {
+            let identity = content
+                .iter()
+                .map(|(label, hash)| ((*label).to_owned(), *hash));
+            let changed = versions.update([("S".to_owned(), identity.collect())].into_iter());
+            let edits = versions.edits(&parts);
+            (
+                changed,
+                edits
+                    .first()
+                    .map_or("", |edit| edit.2.as_str())
+                    .split(' ')
+                    .nth(2)
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
+        };
+        let plain = String::new();
+        assert_eq!(now(&[("S", 1)]), (false, plain.clone()));
+        assert_eq!(now(&[("S", 2)]), (true, "__azk_1_S".to_owned()));
+        assert_eq!(now(&[("S", 1)]), (true, plain.clone()));
+        // What was added counts from then on.
+        assert_eq!(now(&[("S", 1), ("impl T for S", 1)]), (false, plain));
+        assert_eq!(
+            now(&[("S", 1), ("impl T for S", 2)]),
+            (true, "__azk_2_S".to_owned())
+        );
+    }
+
+    #[test]
+    fn texts_do_not_show_versions() {
+        assert_eq!(
+            without_versions("`m::__azk_12_S::S` and `__azk_cell_1`, `__azk_1_S`"),
+            "`m::S` and `__azk_cell_1`, `__azk_1_S`"
+        );
+    }
+}
