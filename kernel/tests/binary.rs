@@ -1,4 +1,4 @@
-//! The binary from outside: its commands, and how its process ends.
+//! Tests of the binary from outside: its commands, and the end of its process.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// The binary, in an environment of its own below `home`.
+/// Runs the binary in a private environment below `home`.
 ///
-/// Rust itself stays where it is: rustup looks for it in the home folder unless it is told.
+/// Rust itself stays at its usual place: rustup searches the home folder unless its variables are
+/// set.
 fn kernel(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_azureml-kernel"));
     for name in [
@@ -34,7 +35,7 @@ fn kernel(home: &Path) -> Command {
         .env("RUSTUP_HOME", rustup_home())
         .env("CARGO_HOME", rust_home("CARGO_HOME", ".cargo"))
         .env("VIRTUAL_ENV", environment)
-        // What kernels share is built once for all tests.
+        // The files that kernels share are built once for all tests.
         .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null());
     command
@@ -44,7 +45,7 @@ fn rustup_home() -> String {
     rust_home("RUSTUP_HOME", ".rustup")
 }
 
-/// Where a part of Rust is, as a variable says or else in the home folder.
+/// Returns a folder of rustup or cargo: from its variable, otherwise in the home folder.
 fn rust_home(variable: &str, folder: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         let home = std::env::home_dir().unwrap_or_default();
@@ -59,7 +60,7 @@ fn run(command: &mut Command) -> (Output, String, String) {
     (output, out, err)
 }
 
-/// The files below a folder, relative to it.
+/// Returns the files below a folder, relative to it.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -91,7 +92,7 @@ fn what_is_installed_is_what_jupyter_needs_and_uninstall_takes_it_away() {
             .iter()
             .map(|argument| argument.replace("PREFIX", &prefix))
             .collect();
-        // Twice: the second one replaces the first.
+        // The second installation replaces the first one.
         for _ in 0..2 {
             let (output, out, err) = run(kernel(home.path())
                 .arg("install")
@@ -113,7 +114,7 @@ fn what_is_installed_is_what_jupyter_needs_and_uninstall_takes_it_away() {
         for logo in ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"] {
             assert!(place.join(logo).is_file(), "{logo}");
         }
-        // The build folder may be cleaned: what is started must not be in it.
+        // The installed binary must not be in the build folder, which may be cleaned.
         let binary = PathBuf::from(spec["argv"][0].as_str().expect("a path"));
         assert!(binary.starts_with(&place), "{}", binary.display());
         let version = Command::new(&binary).arg("--version").output();
@@ -149,7 +150,7 @@ fn installing_where_nothing_can_be_written_is_a_clear_error() {
 #[test]
 fn an_installation_that_is_killed_leaves_nothing_that_jupyter_lists() {
     let home = tempfile::tempdir().expect("a folder");
-    // The copy of the binary breaks the limit, for which the system kills the process.
+    // Copying the binary exceeds the file size limit, so the system kills the process.
     let mut limited = Command::new("sh");
     limited
         .args(["-c", "ulimit -f 1; exec \"$0\" install --user --no-crates"])
@@ -164,7 +165,7 @@ fn an_installation_that_is_killed_leaves_nothing_that_jupyter_lists() {
     assert_eq!(files(&kernels), [""; 0].map(PathBuf::from));
 }
 
-/// A toolchain whose compiler only says who it is, and has no sources of the standard library.
+/// A toolchain whose compiler only prints its version, without the sources of the standard library.
 fn bare_toolchain(folder: &Path) {
     for (name, answer) in [
         ("cargo", "echo cargo 1.0.0"),
@@ -202,7 +203,7 @@ fn install_says_that_rust_src_is_missing_and_how_to_get_it() {
     }
 }
 
-/// Installs with one crate and a binary that lies in no checkout, so that nothing else is built.
+/// Installs with one crate and a binary outside of a checkout, so that nothing else is built.
 fn install_one_crate(home: &Path, name: &str) -> Command {
     let write = |file: &str, text: String| {
         let path = home.join(name).join(file);
@@ -251,7 +252,7 @@ fn install_tries_the_crates_that_it_has_built() {
     assert!(err.contains("Built first in "), "{err}");
     assert!(err.ends_with("It works.\n"), "{err}");
 
-    // A set whose library is gone is found, and does not work.
+    // The trial cell of `install` detects a set with a damaged library.
     let sets = home.path().join("cache/helpers");
     let library = files(&sets)
         .into_iter()
@@ -265,7 +266,7 @@ fn install_tries_the_crates_that_it_has_built() {
     assert!(tried.contains("failed: "), "{err}");
     assert!(!tried.contains("It works."), "{err}");
 
-    // The last kernelspec takes everything that was built for it away.
+    // Removing the last kernelspec also removes everything that was built for it.
     let mut uninstall = kernel(home.path());
     uninstall
         .env("AZUREML_KERNEL_CACHE", home.path().join("cache"))
@@ -336,7 +337,7 @@ fn a_connection_file_that_is_none_is_a_clear_error() {
     }
 }
 
-/// Writes a connection file whose sockets are files.
+/// Writes a connection file with Unix sockets.
 fn connection_file(home: &Path) -> PathBuf {
     let path = home.join("connection.json");
     let connection = json!({
@@ -347,7 +348,7 @@ fn connection_file(home: &Path) -> PathBuf {
     path
 }
 
-/// Waits until the kernel listens on its last socket, or has ended.
+/// Waits until the kernel listens on its last socket or has ended.
 fn wait_until_it_serves(home: &Path, child: &mut Child) {
     wait_for("the kernel's sockets", || {
         assert!(
@@ -358,7 +359,7 @@ fn wait_until_it_serves(home: &Path, child: &mut Child) {
     });
 }
 
-/// Waits until `poll` gives something; fails when it does not.
+/// Waits until `poll` returns a value; fails after a timeout.
 fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -384,7 +385,7 @@ fn sigterm_ends_the_process_properly() {
         .expect("the binary runs");
     wait_until_it_serves(home.path(), &mut child);
     let log = home.path().join(".local/state/azureml-kernel/logs");
-    // Once the log says so, signals are handled.
+    // Signals are handled once this line is in the log.
     let log = log.join(format!("kernel-{}.log", child.id()));
     wait_for("a line in the log", || {
         let text = std::fs::read_to_string(&log).ok()?;
@@ -399,7 +400,8 @@ fn sigterm_ends_the_process_properly() {
 fn the_kernel_ends_when_who_started_it_is_gone() {
     let home = tempfile::tempdir().expect("a folder");
     let mut parent = Command::new("sh");
-    // The shell starts the kernel as its child, says its number, and waits to be killed.
+    // The shell starts the kernel as its child, prints the child's process id, and waits to be
+    // killed.
     parent
         .args([
             "-c",
@@ -419,7 +421,7 @@ fn the_kernel_ends_when_who_started_it_is_gone() {
     wait_until_it_serves(home.path(), &mut parent);
     parent.kill().expect("it is killed");
     parent.wait().expect("a child");
-    // The kernel holds the other end of the pipe until it ends.
+    // The kernel keeps the other end of the pipe open until it ends.
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
         let mut rest = String::new();

@@ -1,4 +1,4 @@
-//! Messages that are no messages: each is dropped or refused, and the kernel answers the next one.
+//! Invalid messages: each is dropped or refused, and the kernel still replies to the next one.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
@@ -10,12 +10,12 @@ use zeromq::{SocketSend, ZmqMessage};
 
 use crate::client::{Client, Kernel};
 
-/// A signed message, whose frames a test then spoils.
+/// Returns a signed message, whose frames a test then corrupts.
 fn signed(kernel: &Kernel, msg_type: &str, content: &serde_json::Value) -> Vec<Bytes> {
     Session::new(&kernel.connection.key).encode(&[], msg_type, None, content)
 }
 
-/// Signs frames anew, so that what is wrong is inside of them.
+/// Signs frames again, so that the error is in their content.
 fn sign_again(kernel: &Kernel, frames: &mut [Bytes]) {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, kernel.connection.key.as_bytes());
     let all: Vec<u8> = frames[2..6].concat();
@@ -162,7 +162,7 @@ async fn a_huge_cell_is_refused() {
     let (reply, shown) = client.run(&"x".repeat(100 << 20)).await;
     assert_eq!(reply["status"], "error");
     assert_eq!(reply["execution_count"], 2);
-    // Nothing but this message is shown in the notebook.
+    // The notebook shows only this message.
     assert_eq!(shown.len(), 1, "{shown:?}");
     assert_eq!(shown[0].msg_type, "error");
     for content in [&reply, &shown[0].content] {
@@ -237,7 +237,7 @@ async fn what_is_dropped_is_logged() {
     }
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,5 @@
-//! A front end: sends requests and reads everything that comes back, by a client library that is not the kernel's own code.
+//! A front end for tests: sends requests and reads all replies through an independent client
+//! library.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,17 +24,17 @@ use zeromq::{SocketRecv, ZmqMessage};
 
 use crate::scripted::{Gate, Scripted};
 
-/// After so long something hangs.
+/// Timeout after which a test reports a hang.
 const HANGS: Duration = Duration::from_mins(1);
 
-/// Fails the test when the future hangs.
+/// Awaits a future; fails the test when it hangs.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     tokio::time::timeout(HANGS, future)
         .await
         .unwrap_or_else(|_| panic!("nothing came: {what}"))
 }
 
-/// A connection whose sockets are files in a folder.
+/// Returns a connection with Unix sockets in a folder.
 pub fn connection_in(folder: &Path) -> ConnectionInfo {
     ConnectionInfo {
         ip: folder.join("kernel").display().to_string(),
@@ -49,13 +50,13 @@ pub fn connection_in(folder: &Path) -> ConnectionInfo {
     }
 }
 
-/// A kernel that runs in this process.
+/// A kernel inside the test process.
 pub struct Kernel {
     pub connection: ConnectionInfo,
     pub serving: JoinHandle<End>,
-    /// Holds back the cells that `wait`.
+    /// Blocks the cells that execute `wait`.
     pub gate: Arc<Gate>,
-    /// The version of the language; known from the start unless a test wants otherwise.
+    /// The version of the language; known from the start unless a test delays it.
     pub version: watch::Sender<Option<String>>,
     _folder: tempfile::TempDir,
 }
@@ -66,7 +67,7 @@ impl Kernel {
         Self::start_with(|gate| Ok(Box::new(Scripted::new(gate))))
     }
 
-    /// Starts a kernel with an evaluator that starts as `start` does.
+    /// Starts a kernel whose evaluator is created by `start`.
     pub fn start_with(
         start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
     ) -> Self {
@@ -74,7 +75,7 @@ impl Kernel {
         Self::start_as(start, version)
     }
 
-    /// As [`start_with`](Self::start_with), with the version of the language when it is known.
+    /// Like [`start_with`](Self::start_with), with a channel for the version of the language.
     pub fn start_as(
         start: impl FnOnce(Arc<Gate>) -> Result<Box<dyn Evaluator>, CellError> + Send + 'static,
         version: watch::Sender<Option<String>>,
@@ -132,11 +133,11 @@ impl Kernel {
         }
     }
 
-    /// Connects a front end that hears everything.
+    /// Connects a front end that is subscribed to IOPub.
     pub async fn connect(&self) -> Client {
         let mut client = Client::connect(&self.connection).await;
         loop {
-            // Whatever the kernel has said until now belongs to no request of this client.
+            // Earlier broadcasts do not belong to a request of this client.
             if client.iopub().await.msg_type == "iopub_welcome" {
                 return client;
             }
@@ -148,13 +149,13 @@ impl Kernel {
 #[derive(Debug)]
 pub struct Received {
     pub msg_type: String,
-    /// The request that it belongs to; empty when none.
+    /// Id of the request that the message belongs to; empty if none.
     pub parent: String,
     pub content: Value,
 }
 
 impl Received {
-    /// The content without what every message of the kind has.
+    /// Returns the `text` of the content.
     pub fn text(&self) -> &str {
         self.content["text"].as_str().unwrap_or_default()
     }
@@ -169,7 +170,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; returns before the kernel knows of the subscription.
+    /// Connects; returns before the kernel has received the subscription.
     pub async fn connect(connection: &ConnectionInfo) -> Self {
         let session = uuid::Uuid::new_v4().to_string();
         let identity = peer_identity_for_session(&session).expect("an identity");
@@ -196,7 +197,7 @@ impl Client {
         .await
     }
 
-    /// Sends a request on shell; returns its id.
+    /// Sends a request on the shell channel; returns its id.
     pub async fn send(&mut self, msg_type: &str, content: Value) -> String {
         let message = message(msg_type, content);
         let id = message.header.msg_id.clone();
@@ -204,7 +205,7 @@ impl Client {
         id
     }
 
-    /// Sends a request on control; returns its id.
+    /// Sends a request on the control channel; returns its id.
     pub async fn send_control(&mut self, msg_type: &str, content: Value) -> String {
         let message = message(msg_type, content);
         let id = message.header.msg_id.clone();
@@ -217,31 +218,32 @@ impl Client {
         self.send("execute_request", json!({ "code": code })).await
     }
 
-    /// The next reply on shell.
+    /// Receives the next reply on the shell channel.
     pub async fn reply(&mut self) -> Received {
         let frames = soon("a reply on shell", self.shell.socket.recv()).await;
         received(frames.expect("a message"), self.shell.mac.as_ref())
     }
 
-    /// The next reply on control.
+    /// Receives the next reply on the control channel.
     pub async fn control_reply(&mut self) -> Received {
         let frames = soon("a reply on control", self.control.socket.recv()).await;
         received(frames.expect("a message"), self.control.mac.as_ref())
     }
 
-    /// The next question on stdin.
+    /// Receives the next input request on the stdin channel.
     pub async fn question(&mut self) -> Received {
         let frames = soon("a question on stdin", self.stdin.socket.recv()).await;
         received(frames.expect("a message"), self.stdin.mac.as_ref())
     }
 
-    /// The next broadcast.
+    /// Receives the next IOPub message.
     pub async fn iopub(&mut self) -> Received {
         let frames = soon("a broadcast", self.iopub.socket.recv()).await;
         received(frames.expect("a message"), self.iopub.mac.as_ref())
     }
 
-    /// The broadcasts of a request, until its `idle`, which is left out like its `busy`.
+    /// Receives the IOPub messages of a request until its `idle`; `busy` and `idle` are not
+    /// included.
     pub async fn broadcasts(&mut self, request: &str) -> Vec<Received> {
         let mut found = Vec::new();
         let mut busy = false;
@@ -264,12 +266,12 @@ impl Client {
         }
     }
 
-    /// Runs a cell; returns its reply and its broadcasts.
+    /// Runs a cell; returns its reply and its IOPub messages.
     pub async fn run(&mut self, code: &str) -> (Value, Vec<Received>) {
         self.ask("execute_request", json!({ "code": code })).await
     }
 
-    /// Sends a request; returns its reply and its broadcasts.
+    /// Sends a request; returns its reply and its IOPub messages.
     pub async fn ask(&mut self, msg_type: &str, content: Value) -> (Value, Vec<Received>) {
         let id = self.send(msg_type, content).await;
         let reply = self.reply().await;
@@ -278,20 +280,20 @@ impl Client {
         (reply.content, self.broadcasts(&id).await)
     }
 
-    /// Returns once the kernel has read all that was sent on shell before.
+    /// Waits until the kernel has read all earlier messages on the shell channel.
     pub async fn assert_read(&mut self) {
         self.send("comm_info_request", json!({})).await;
         assert_eq!(self.reply().await.msg_type, "comm_info_reply");
     }
 
-    /// Asserts that the kernel still answers.
+    /// Asserts that the kernel still replies.
     pub async fn assert_alive(&mut self) {
         let (reply, _) = self.ask("kernel_info_request", json!({})).await;
         assert_eq!(reply["status"], "ok");
     }
 }
 
-/// A request as the client library builds it.
+/// Creates a request with the client library.
 pub fn message(msg_type: &str, content: Value) -> JupyterMessage {
     JupyterMessage::new(
         UnknownMessage {
@@ -302,8 +304,8 @@ pub fn message(msg_type: &str, content: Value) -> JupyterMessage {
     )
 }
 
-/// Reads a message with the client library, which checks its signature, and checks that its content has the members that the
-/// library expects.
+/// Decodes a message with the client library, which verifies its signature, and checks that its
+/// content has the members that the library expects.
 fn received(frames: ZmqMessage, key: Option<&hmac::Key>) -> Received {
     let parts = RawMessage::from_multipart(frames, &key.cloned())
         .expect("well signed")
@@ -313,7 +315,7 @@ fn received(frames: ZmqMessage, key: Option<&hmac::Key>) -> Received {
     let content = json(3);
     let msg_type = header["msg_type"].as_str().expect("a type").to_owned();
     assert_eq!(header["version"], "5.5");
-    // A reply that says `error` has the members of an error only.
+    // A reply with the status `error` has only the members of an error.
     if content["status"] != "error"
         && let Err(error) = JupyterMessageContent::from_type_and_content(&msg_type, content.clone())
     {

@@ -1,4 +1,4 @@
-//! Cells: what they show, in which order, and what their replies say.
+//! Cells: their outputs, the order of these, and their replies.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::{Kernel, Received, message};
 use crate::scripted::Scripted;
 
-/// The kinds of the messages.
+/// Returns the types of the messages.
 fn kinds(messages: &[Received]) -> Vec<&str> {
     messages
         .iter()
@@ -282,7 +282,7 @@ async fn the_evaluator_is_told_what_a_front_end_calls_a_cell() {
     );
 }
 
-/// An evaluator that is busy with what no cell asked for.
+/// An evaluator that is busy with work that no cell requested.
 struct Warming(Scripted);
 
 impl Evaluator for Warming {
@@ -305,7 +305,7 @@ impl Evaluator for Warming {
 
 #[tokio::test]
 async fn a_cell_that_waits_for_the_evaluator_is_stopped_at_once() {
-    // Neither before the evaluator has started nor while it warms up.
+    // Checks both states: before the evaluator has started, and while it warms up.
     for warming_up in [false, true] {
         let kernel = Kernel::start_with(move |gate| {
             if warming_up {
@@ -359,7 +359,7 @@ async fn a_front_end_that_reads_nothing_keeps_no_other_waiting() {
         stalled.push(kernel.connect().await);
     }
     let mut client = kernel.connect().await;
-    // More than fits into what lies between the kernel and a front end.
+    // More than the buffers between the kernel and a front end can hold.
     let (text, begin) = ("x".repeat(1 << 20), Instant::now());
     for _ in 0..40 {
         let (reply, shown) = client.run(&format!("value {text}")).await;
@@ -367,7 +367,7 @@ async fn a_front_end_that_reads_nothing_keeps_no_other_waiting() {
         assert_eq!(kinds(&shown), ["execute_input", "execute_result"]);
     }
     assert!(begin.elapsed() < Duration::from_secs(20), "{begin:?}");
-    // What they have not read is still there.
+    // The unread messages are still available.
     for mut client in stalled {
         while client.iopub().await.msg_type != "execute_result" {}
     }

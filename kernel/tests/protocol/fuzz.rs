@@ -1,6 +1,8 @@
-//! Any bytes on any socket of a real kernel: it does not panic, keeps its memory, and goes on answering.
+//! Fuzz tests: random bytes on every socket of a real kernel. The kernel must not panic, must limit
+//! its memory, and must keep replying.
 //!
-//! `AZUREML_TEST_LONG=1` tries for ten minutes instead of some seconds; `AZUREML_TEST_SEED` repeats a run.
+//! `AZUREML_TEST_LONG=1` runs for ten minutes instead of some seconds; `AZUREML_TEST_SEED` repeats
+//! a run.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +17,19 @@ use crate::client::Client;
 use crate::process::Process;
 use crate::raw::{CHANNELS, Channel, Stream, frame, greeting, header, message};
 
-/// How long an ordinary run and a long one may take.
+/// Duration of an ordinary and of a long run.
 const SHORT: Duration = Duration::from_secs(8);
 const LONG: Duration = Duration::from_mins(10);
 
-/// After so many connections the kernel is looked at.
+/// Number of connections between two checks of the kernel.
 const ROUND: usize = 200;
 
-/// Connections that are left open, at most.
+/// Maximum number of connections left open.
 const OPEN: usize = 60;
 
 const MOST_MEMORY: usize = 200 << 20;
 
-/// Requests of front ends, but for those that end the kernel.
+/// All request types except those that end the kernel.
 const TYPES: [&str; 18] = [
     "kernel_info_request",
     "execute_request",
@@ -91,7 +93,7 @@ async fn fuzzed_sockets_neither_panic_nor_grow() {
 }
 
 async fn assert_well(process: &mut Process, client: &mut Client, seed: u64) {
-    // Before the answer comes whatever others have caused on iopub.
+    // IOPub messages caused by other connections precede the reply's.
     let id = client.send("kernel_info_request", json!({})).await;
     loop {
         let reply = client.reply().await;
@@ -125,7 +127,7 @@ async fn round(connection: &ConnectionInfo, rng: &mut Rng, counts: &mut Counts) 
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rng.usize(1..=rest.len()));
-            // The kernel may have closed the connection, or wait for its answers to be read.
+            // The kernel may have closed the connection, or may wait until its replies are read.
             let written = timeout(Duration::from_millis(20), stream.write_all(now)).await;
             if !matches!(written, Ok(Ok(()))) {
                 break;
@@ -145,7 +147,8 @@ async fn round(connection: &ConnectionInfo, rng: &mut Rng, counts: &mut Counts) 
     }
 }
 
-/// What a peer sends: mostly a handshake, then more and less broken messages.
+/// Returns the bytes that a peer sends: usually a handshake, then messages that are corrupted to
+/// different degrees.
 fn conversation(
     channel: Channel,
     connection: &ConnectionInfo,
@@ -192,7 +195,7 @@ fn conversation(
     bytes
 }
 
-/// A message with the right key, whose content is more or less what it should be.
+/// Returns a message signed with the right key, with more or less valid content.
 fn signed(connection: &ConnectionInfo, rng: &mut Rng) -> Vec<u8> {
     let msg_type = TYPES[rng.usize(..TYPES.len())];
     let content = match rng.u8(..4) {
@@ -206,8 +209,8 @@ fn signed(connection: &ConnectionInfo, rng: &mut Rng) -> Vec<u8> {
         }),
         _ => value(rng, 5),
     };
-    // No cell is compiled for it: each would take a while. And rust-analyzer is not started: the standard
-    // library alone takes about 200 MiB in it, whoever asks.
+    // Sent as `comm_msg` instead: compiling a cell takes long, and rust-analyzer uses about 200 MiB
+    // for the standard library alone, for any client.
     let compiles = msg_type == "execute_request";
     let analyses = matches!(msg_type, "complete_request" | "inspect_request");
     let msg_type = match content["code"].as_str() {
@@ -259,7 +262,7 @@ fn garbage(rng: &mut Rng, most: usize) -> Vec<u8> {
     (0..rng.usize(..most)).map(|_| rng.u8(..)).collect()
 }
 
-/// Changes, cuts or doubles a part.
+/// Changes, removes or duplicates a part of the bytes.
 fn break_somewhere(bytes: &mut Vec<u8>, rng: &mut Rng) {
     if bytes.is_empty() {
         return;

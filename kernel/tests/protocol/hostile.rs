@@ -1,4 +1,5 @@
-//! Peers that do not know the key and want the kernel's end, its memory, its disk or its time.
+//! Hostile peers without the key, which try to end the kernel or to exhaust its memory, disk or
+//! time.
 
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use crate::client::{Client, Kernel, soon};
 use crate::process::Process;
 use crate::raw::{self, CHANNELS, Channel, Stream, frame, greeting, header, message, until_closed};
 
-/// What a kernel may use of memory while it is attacked, and of disk for its log.
+/// Maximum memory of a kernel under attack, and maximum size of its log, in bytes.
 const MOST_MEMORY: usize = 200 << 20;
 const MOST_LOG: usize = 1 << 20;
 
-/// A kernel process on either transport, with a front end.
+/// Starts a kernel process with a front end for each transport.
 async fn kernels() -> Vec<(Process, Client)> {
     let mut kernels = Vec::new();
     for mut process in [Process::start(), Process::start_on_tcp()] {
@@ -28,7 +29,7 @@ async fn kernels() -> Vec<(Process, Client)> {
     kernels
 }
 
-/// Asserts that a kernel runs cells for a front end that was there, and for one that comes.
+/// Asserts that a kernel runs cells for a connected front end and for a new one.
 async fn assert_well(process: &mut Process, client: &mut Client) {
     let mut newcomer = process.connect().await;
     for client in [client, &mut newcomer] {
@@ -55,13 +56,13 @@ async fn announced_sizes_end_no_kernel() {
             for length in [1 << 31, 1 << 46, 1 << 62, 1 << 63, u64::MAX] {
                 for flags in [2, 3, 6, 7, 0xff] {
                     let announced = header(flags, length);
-                    // In the place of the handshake, and after it.
+                    // Instead of the handshake, and after it.
                     let mut early = channel
                         .connect(&process.connection)
                         .await
                         .expect("it listens");
                     let bytes = [&greeting()[..], &announced].concat();
-                    // It may have been refused before all was written.
+                    // The kernel may close the connection before all is written.
                     let _ = early.write_all(&bytes).await;
                     until_closed(&mut early).await;
                     let mut late = channel
@@ -83,7 +84,7 @@ async fn endless_messages_take_no_memory() {
     let frames = frame(1, b"").repeat(100_000);
     for (mut process, mut client) in kernels().await {
         for channel in CHANNELS {
-            // One frame without end, several at once, and one after the other without end.
+            // One endless frame, several frames at once, and an endless sequence of frames.
             let mut streams = Vec::new();
             for _ in 0..4 {
                 let mut stream = channel
@@ -129,7 +130,8 @@ async fn bad_messages_fill_no_log() {
             let bad = message(&[&b"<IDS|MSG>"[..], b"00", b"{}", b"{}", b"{}", b"{}"]);
             let batch = bad.repeat(1000);
             for _ in 0..20 {
-                // Heartbeats come back and have to be read; iopub gives up on what is no subscription.
+                // Heartbeats are echoed and must be read; IOPub closes a connection that sends
+                // anything but subscriptions.
                 let (mut read, mut write) = tokio::io::split(&mut stream);
                 let mut back = vec![
                     0;
@@ -147,7 +149,7 @@ async fn bad_messages_fill_no_log() {
                 assert!(back.is_empty() || back == batch);
             }
         }
-        // Connections that fail, one after the other.
+        // A sequence of failing connections.
         for _ in 0..5000 {
             let mut stream = Channel::Shell
                 .connect(&process.connection)
@@ -177,7 +179,7 @@ async fn a_thousand_silent_connections_block_no_cell() {
         assert_well(&mut process, &mut client).await;
         for channel in CHANNELS {
             for _ in 0..200 {
-                // Those that speak the protocol and say nothing more.
+                // Connections that complete the handshake and then send nothing.
                 held.push(
                     channel
                         .greeted(&process.connection)
@@ -194,7 +196,7 @@ async fn a_thousand_silent_connections_block_no_cell() {
 async fn silent_connections_make_room_for_front_ends() {
     let kernel = Kernel::start_within(Limits {
         connections: 4,
-        // So that nothing but the newcomers ends them.
+        // Long, so that only new connections can displace the idle ones.
         handshake: Duration::from_hours(1),
         ..Limits::default()
     });
@@ -210,7 +212,7 @@ async fn silent_connections_make_room_for_front_ends() {
                     .expect("it listens"),
             );
         }
-        // The oldest leaves; who has shown the key stays.
+        // The oldest connection is closed; a connection that has proved the key stays.
         for _ in 0..4 {
             channel
                 .greeted(&kernel.connection)
@@ -252,7 +254,7 @@ async fn slow_greetings_and_messages_are_cut_off_in_time() {
             .expect("it is read");
         until_closed(&mut stream).await;
     }
-    // Front ends may be silent for longer.
+    // Front ends may be idle for longer.
     client.assert_alive().await;
 }
 
@@ -265,7 +267,7 @@ async fn a_peer_that_reads_nothing_holds_up_no_other() {
         .await
         .expect("it listens");
     let beat = frame(0, &vec![7; 100_000]);
-    // Until the kernel reads no more of it, because its echoes are not read.
+    // Until the kernel stops reading, because its echoes are not read.
     while let Ok(written) =
         tokio::time::timeout(Duration::from_millis(200), deaf.write_all(&beat)).await
     {
@@ -279,7 +281,7 @@ async fn a_peer_that_reads_nothing_holds_up_no_other() {
     client.assert_alive().await;
 }
 
-/// A signed comm message with this many bytes beside it.
+/// Returns a signed comm message with buffers of this size.
 fn with_buffers(connection: &ConnectionInfo, size: usize) -> Vec<Bytes> {
     let content = json!({ "comm_id": "none", "data": {} });
     let buffers = vec![Bytes::from(vec![1; size / 2]); 2];
@@ -303,7 +305,7 @@ async fn the_first_message_of_a_front_end_may_have_large_buffers() {
     let mut client = kernel.connect().await;
     let large = with_buffers(&kernel.connection, 200 << 20);
     let large = ZmqMessage::try_from(large).expect("frames");
-    // The signed frames come first, and prove enough.
+    // The signed frames arrive first and prove that the sender knows the key.
     client.shell.socket.send(large).await.expect("it is sent");
     client.assert_alive().await;
 }
@@ -338,7 +340,7 @@ async fn nobody_gets_the_replies_of_another_identity() {
         .await
         .expect("it is read");
     soon("a reply", victim.read_u8()).await.expect("a reply");
-    // Once it has left, its identity is free.
+    // After the disconnection, its identity is free.
     drop(victim);
     let mut next = Channel::Shell
         .greeted_as(&kernel.connection, identity)
@@ -360,7 +362,7 @@ async fn topics_of_subscriptions_are_kept_apart_and_limited() {
         .write_all(&frame(0, b"\x01nothing is called so"))
         .await
         .expect("it is read");
-    // Its welcome comes, and nothing of what other front ends cause.
+    // It receives its welcome message, but no messages caused by other front ends.
     let topic = b"nothing is called so";
     let mut welcome = vec![0; 2 + topic.len()];
     soon("a welcome", stream.read_exact(&mut welcome))

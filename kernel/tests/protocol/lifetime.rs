@@ -1,4 +1,4 @@
-//! How a kernel starts and ends.
+//! The start and the end of a kernel.
 
 use azureml_kernel::server::End;
 use azureml_kernel_evaluator::CellError;
@@ -50,7 +50,7 @@ async fn shutdown_is_heard_on_shell_as_well() {
 #[tokio::test]
 async fn the_first_front_end_hears_what_was_said_before_it_came() {
     let kernel = Kernel::start();
-    // Wait for the sockets, on a connection that does not subscribe.
+    // Waits for the sockets with a connection that does not subscribe.
     soon("the sockets", async {
         while jupyter_zmq_client::create_client_control_connection(&kernel.connection, "probe")
             .await

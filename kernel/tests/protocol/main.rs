@@ -1,5 +1,5 @@
-//! The Jupyter protocol from outside: real `ZeroMQ` sockets, an independent client library, and an evaluator that does what the
-//! tests tell it.
+//! Tests of the Jupyter protocol from outside: real `ZeroMQ` sockets, an independent client
+//! library, and an evaluator that is scripted by the tests.
 
 mod broken;
 mod client;

@@ -1,4 +1,4 @@
-//! The kernel as a process, with the evaluator that people use.
+//! Tests of the kernel as a process, with the real evaluator.
 
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::client::{Client, connection_in, soon};
 use crate::raw::Channel;
 
-/// A kernel process whose files are all below one folder.
+/// A kernel process with all of its files below one folder.
 pub struct Process {
     pub connection: ConnectionInfo,
     child: Child,
@@ -28,10 +28,10 @@ impl Process {
         Self::start_in(tempfile::tempdir().expect("a folder"))
     }
 
-    /// The same on ports instead of files.
+    /// Starts a kernel on TCP ports instead of Unix sockets.
     pub fn start_on_tcp() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        // Free until a moment ago, and used by nobody else before long.
+        // These ports were free a moment ago, so other processes are unlikely to use them now.
         let listeners: Vec<_> = (0..5)
             .map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port"))
             .collect();
@@ -50,7 +50,7 @@ impl Process {
         Self::start_with(folder.into(), connection)
     }
 
-    /// The same in a folder whose `tmp` and `state` a test has prepared.
+    /// Starts a kernel in a folder whose `tmp` and `state` a test has prepared.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
         let connection = connection_in(folder.path());
         Self::start_with(folder.into(), connection)
@@ -69,7 +69,7 @@ impl Process {
         let temporary = folder.path().join("tmp");
         std::fs::create_dir_all(&temporary).expect("a folder");
         let child = Command::new("sh")
-            // The descriptors that a session usually has.
+            // The usual limit on file descriptors.
             .args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\""])
             .arg(env!("CARGO_BIN_EXE_azureml-kernel"))
             .args(["serve", "--connection-file"])
@@ -77,10 +77,10 @@ impl Process {
             .env_remove("JPY_PARENT_PID")
             .env("TMPDIR", temporary)
             .env("XDG_STATE_HOME", folder.path().join("state"))
-            // What kernels share is built once for all tests.
+            // The files that kernels share are built once for all tests.
             .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
-            // As Jupyter starts it.
+            // In a separate process group, as in Jupyter.
             .process_group(0)
             .spawn()
             .expect("the binary runs");
@@ -93,7 +93,7 @@ impl Process {
 
     pub async fn connect(&mut self) -> Client {
         soon("the kernel's sockets", async {
-            // The last socket that is bound.
+            // IOPub is bound last.
             while Channel::Iopub.connect(&self.connection).await.is_err() {
                 let ended = self.child.try_wait().expect("a child");
                 assert!(ended.is_none(), "the kernel has ended");
@@ -104,7 +104,7 @@ impl Process {
         Client::connect(&self.connection).await
     }
 
-    /// The most memory that the process has held at once, in bytes.
+    /// Returns the peak memory of the process, in bytes.
     pub fn most_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs");
@@ -117,7 +117,7 @@ impl Process {
             << 10
     }
 
-    /// What it has logged.
+    /// Returns the content of the log.
     pub fn log(&self) -> String {
         let logs = self.folder.path().join("state/azureml-kernel/logs");
         let files = std::fs::read_dir(logs).expect("a log").flatten();
@@ -147,13 +147,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // When a test fails.
+        // Still running only when a test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts a cell that runs for ever; returns the process that it runs in.
+/// Starts a cell that never ends; returns the id of its process.
 async fn run_for_ever(client: &mut Client) -> Pid {
     client
         .send_cell("println!(\"{}\", std::process::id()); loop { std::thread::park() }")
@@ -168,7 +168,7 @@ async fn run_for_ever(client: &mut Client) -> Pid {
     }
 }
 
-/// Whether a process runs; one that nobody has waited for does not.
+/// Whether a process is running; a zombie is not.
 fn runs(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.is_ok_and(|stat| {
@@ -230,7 +230,8 @@ async fn the_cell_does_not_outlive_a_killed_kernel() {
     wait_until_gone(cell).await;
 }
 
-/// Ways in which a program leaves its parent, its group, its session and its environment.
+/// Commands that detach a program from its parent, its process group, its session or its
+/// environment.
 const DETACHED: [&str; 4] = [
     "setsid sh -c 'PROGRAM' &",
     "(setsid sh -c 'PROGRAM' &)",
@@ -238,13 +239,14 @@ const DETACHED: [&str; 4] = [
     "(env -i PATH=\"$PATH\" setsid sh -c 'PROGRAM' &)",
 ];
 
-/// A cell that starts detached programs, and the files to which those write their ids.
+/// Returns a cell that starts detached programs, and the files to which these write their process
+/// ids.
 fn detaching(folder: &Path) -> (String, Vec<PathBuf>) {
     let mut cell = String::new();
     let mut files = Vec::new();
     for (number, script) in DETACHED.iter().enumerate() {
         let file = folder.join(format!("detached-{number}"));
-        // Neither the end of a terminal nor a question ends it.
+        // The program ignores SIGHUP, SIGINT and SIGTERM.
         let program = format!(
             "trap : HUP INT TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done",
             file.display()
@@ -297,7 +299,7 @@ async fn detached_programs_of_cells_end_with_a_shutdown() {
         .await;
     let status = process.ended().await;
     assert!(status.success(), "{status}");
-    // The kernel has waited for them.
+    // The kernel has waited for the processes.
     assert!(pids.iter().all(|pid| !runs(*pid)));
 }
 

@@ -1,11 +1,11 @@
-//! What holds of everything that may arrive on a socket. `PROPTEST_CASES` says how many messages are tried.
+//! Properties of the decoder for arbitrary frames. `PROPTEST_CASES` sets the number of messages.
 
 use azureml_kernel::protocol::message::{DecodeError, Session};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-/// What the frames of messages are made of, whole and in pieces.
+/// The parts, complete or cut, from which frames are generated.
 const PIECES: &[&[u8]] = &[
     b"<IDS|MSG>",
     b"<IDS|MSG",
@@ -47,7 +47,7 @@ fn frame() -> impl Strategy<Value = Bytes> {
 fn config() -> Config {
     Config {
         failure_persistence: None,
-        // In long runs some texts are not about the property at hand.
+        // In long runs, many generated inputs do not apply to the property.
         max_global_rejects: u32::MAX,
         ..Config::default()
     }
@@ -58,7 +58,7 @@ proptest! {
 
     #[test]
     fn frames_are_a_message_or_an_error(frames in prop::collection::vec(frame(), 1..9)) {
-        // Without a key everything is read, with one nothing of this is signed.
+        // Without a key, all messages are accepted; with a key, none of these is signed.
         if let Ok(message) = Session::new("").decode(frames.clone()) {
             prop_assert!(message.content.is_object());
             prop_assert!(frames.contains(&message.parent.header));

@@ -1,4 +1,4 @@
-//! Everything that a front end asks besides running cells.
+//! All requests of a front end other than running cells.
 
 use std::fmt::Write;
 
@@ -59,7 +59,7 @@ async fn control_and_heartbeat_answer_while_a_cell_runs() {
     while client.iopub().await.msg_type != "stream" {}
     client.send_control("kernel_info_request", json!({})).await;
     assert_eq!(client.control_reply().await.msg_type, "kernel_info_reply");
-    // Front ends that look at the last status alone must still see a busy kernel.
+    // Front ends that evaluate only the last status must still see a busy kernel.
     let mut states = Vec::new();
     while states.len() < 3 {
         let message = client.iopub().await;
@@ -124,7 +124,8 @@ async fn the_heartbeat_returns_the_very_bytes() {
 async fn completion_inspect_carry_types_and_count_code_points() {
     let kernel = Kernel::start();
     let mut client = kernel.connect().await;
-    // Three code points before the cursor; more bytes, more UTF-16 units, fewer letters.
+    // Three code points before the cursor, which are more bytes, more UTF-16 units and fewer
+    // graphemes.
     let asked = json!({ "code": "한👩\u{200d}x", "cursor_pos": 3 });
     let (reply, _) = client.ask("complete_request", asked).await;
     assert_eq!(reply["status"], "ok");
@@ -253,7 +254,7 @@ async fn an_unknown_comm_target_is_closed() {
     assert_eq!(reply, json!({ "status": "ok", "comms": {} }));
 }
 
-/// Sends a request on shell that is for a subshell; returns its id.
+/// Sends a request for a subshell on the shell channel; returns its id.
 async fn send_to(
     kernel: &Kernel,
     client: &mut Client,
@@ -277,7 +278,7 @@ async fn send_to(
     id
 }
 
-/// Sends a request on control; the content of its reply.
+/// Sends a request on the control channel; returns the content of its reply.
 async fn control(client: &mut Client, msg_type: &str, content: Value) -> Value {
     client.send_control(msg_type, content).await;
     client.control_reply().await.content
@@ -316,13 +317,13 @@ async fn protocol_subshells_answer_while_a_cell_runs() {
             assert_eq!(reply.content["history"], json!([[0, 1, "value 1"]]));
         }
     }
-    // There is one evaluator: a cell of a subshell has its turn.
+    // There is one evaluator, so a cell of a subshell waits in the queue.
     let content = json!({ "code": "fail here" });
     let failing = send_to(&kernel, &mut client, &subshell, "execute_request", content).await;
     let behind = client.send_cell("value 3").await;
     client.assert_read().await;
     kernel.gate.open();
-    // What fails in one shell aborts nothing in another.
+    // A failure in one shell aborts no cells of another.
     for (id, status) in [(&cell, "ok"), (&failing, "error"), (&behind, "ok")] {
         let reply = client.reply().await;
         assert_eq!(
@@ -373,7 +374,7 @@ async fn variable_view_shows_names_types_and_values() {
             "name": "x", "value": value, "type": "Vec<u8>", "evaluateName": "x", "variablesReference": 0,
         }])
     };
-    // While a cell runs, what was last seen is shown, and no code of the user's runs.
+    // While a cell runs, the last known values are returned, and no user code runs.
     let cell = client.send_cell("print started\nwait").await;
     while client.iopub().await.content["text"] != "started\n" {}
     let inspect = command("inspectVariables", json!({}));

@@ -1,4 +1,4 @@
-//! A peer that speaks ZMTP byte by byte, as rightly or wrongly as a test wants.
+//! A peer that writes ZMTP byte by byte, valid or invalid as a test requires.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use jupyter_protocol::connection_info::{ConnectionInfo, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection, by whatever it was made.
+/// A connection on any transport.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
@@ -40,7 +40,7 @@ impl Channel {
         }
     }
 
-    /// READY of a socket that fits.
+    /// Returns the READY command of a compatible socket.
     pub fn ready(self, identity: &[u8]) -> Vec<u8> {
         let socket: &[u8] = match self {
             Self::Iopub => b"SUB",
@@ -66,7 +66,7 @@ impl Channel {
         loop {
             match UnixStream::connect(&path).await {
                 Ok(stream) => return Ok(Box::new(stream)),
-                // As many wait as may wait to be accepted.
+                // The backlog of connections is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::task::yield_now().await;
                 }
@@ -109,7 +109,7 @@ pub fn greeting() -> [u8; 64] {
     greeting
 }
 
-/// A frame with these flags; 1 says that more follow, 4 that it is a command.
+/// Encodes a frame with these flags: 1 means that more frames follow, 4 a command.
 pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = match u8::try_from(body.len()) {
         Ok(length) => vec![flags, length],
@@ -119,14 +119,14 @@ pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a long frame of any announced length.
+/// Encodes the header of a long frame with any announced length.
 pub fn header(flags: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![flags];
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes
 }
 
-/// The frames of a message.
+/// Encodes the frames of a message.
 pub fn message<B: AsRef<[u8]>>(frames: &[B]) -> Vec<u8> {
     let last = frames.len() - 1;
     frames
@@ -136,7 +136,7 @@ pub fn message<B: AsRef<[u8]>>(frames: &[B]) -> Vec<u8> {
         .collect()
 }
 
-/// Reads until the other side closes the connection. Fails the test when it does not.
+/// Reads until the kernel closes the connection; fails the test if it does not.
 pub async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) {
     let mut bytes = vec![0; 64 << 10];
     let closed = async { while matches!(stream.read(&mut bytes).await, Ok(1..)) {} };
@@ -145,7 +145,7 @@ pub async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) {
         .expect("the kernel closes the connection");
 }
 
-/// Writes the same bytes until the other side closes the connection, or `most` bytes are written.
+/// Writes the same bytes until the kernel closes the connection or `most` bytes are written.
 pub async fn write_until_closed(stream: &mut dyn Stream, bytes: &[u8], most: usize) -> bool {
     let mut written = 0;
     while written < most {

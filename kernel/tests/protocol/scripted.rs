@@ -1,4 +1,4 @@
-//! An evaluator whose language is one command a line.
+//! A scripted evaluator whose language has one command per line.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,7 +9,7 @@ use azureml_kernel_evaluator::{
 };
 use serde_json::json;
 
-/// Holds back whoever waits, until it is opened; an interrupt ends one wait.
+/// Blocks waiting threads until it is opened; an interrupt ends one wait.
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<GateState>,
@@ -24,13 +24,13 @@ struct GateState {
 }
 
 impl Gate {
-    /// Lets everyone pass.
+    /// Opens the gate for all waiting threads.
     pub fn open(&self) {
         self.state.lock().expect("no panic").open = true;
         self.changed.notify_all();
     }
 
-    /// Waits; false when it was interrupted.
+    /// Waits until the gate is open; returns false if interrupted.
     pub fn pass(&self) -> bool {
         let mut state = self.state.lock().expect("no panic");
         state.waiting = true;
@@ -49,11 +49,11 @@ impl Gate {
     }
 }
 
-/// Runs one command a line.
+/// The scripted evaluator.
 #[derive(Default)]
 pub struct Scripted {
     pub gate: Arc<Gate>,
-    /// What the cell is called.
+    /// The name of the cell.
     pub name: CellName,
 }
 
@@ -151,7 +151,7 @@ impl Evaluator for Scripted {
 
 impl Analyst for Scripted {
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        // What is before the cursor, once more: shows how cursors are counted.
+        // Returns the code before the cursor, which shows how cursor positions are counted.
         let before: String = code.chars().take(cursor).collect();
         Completions {
             matches: vec![Completion {

@@ -1,4 +1,4 @@
-//! Cells that ask the reader.
+//! Cells that request input.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ async fn a_front_end_that_takes_no_questions_is_not_asked() {
     let cell = json!({ "code": "ask name?", "allow_stdin": false });
     let (reply, shown) = client.ask("execute_request", cell).await;
     assert_eq!(reply["status"], "ok");
-    // Nobody answers, which is not the end of the input.
+    // The request has no reply, which differs from the end of the input.
     assert_eq!(shown[1].text(), "Err(RecvError)\n");
 }
 
