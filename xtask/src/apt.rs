@@ -1,4 +1,4 @@
-//! The system's packages, where there is apt and we may use it.
+//! System packages, if apt exists and the user may run it.
 
 use crate::error::Result;
 use crate::process::{self, command};
@@ -6,7 +6,7 @@ use crate::report::Step;
 use crate::{lock, place};
 use std::path::{Path, PathBuf};
 
-/// Installs packages by the `apt-get` that lies in one of `folders`; in words, why it could not.
+/// Installs packages with the `apt-get` in one of `folders`; returns the reason if it fails.
 pub fn install(
     folders: &[PathBuf],
     is_root: bool,

@@ -1,22 +1,22 @@
-//! Why a program failed, read from its last words.
+//! Detects why a program failed from the end of its output.
 
-/// A reason that lies outside of the program.
+/// An external cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It did not reach a server.
+    /// A server was not reachable.
     NoNetwork,
-    /// It had no room to write.
+    /// The disk was full.
     NoRoom,
 }
 
-/// In the words of the system.
+/// Messages of the operating system.
 const NO_ROOM: [&str; 3] = [
     "No space left on device",
     "Disk quota exceeded",
     "File too large (os error 27)",
 ];
 
-/// In the words of pip, cargo, rustup and apt.
+/// Messages of pip, cargo, rustup and apt.
 const NO_NETWORK: [&str; 16] = [
     "NewConnectionError",
     "NameResolutionError",
@@ -36,8 +36,8 @@ const NO_NETWORK: [&str; 16] = [
     "could not download file",
 ];
 
-/// The cause that a program's lines name, if any. A full disk comes first: a download that has no room left is told as
-/// both.
+/// Returns the cause that a program's output contains, if any. A full disk has priority, because a
+/// download that runs out of space reports both.
 pub fn find(lines: &[String]) -> Option<Cause> {
     let any = |words: &[&str]| {
         lines

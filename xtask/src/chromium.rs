@@ -1,4 +1,4 @@
-//! The browser that shows JupyterLab to the tests: the system's Chromium.
+//! The browser in which tests open JupyterLab: the system's Chromium.
 
 use crate::error::{Error, Result};
 use crate::process::{self, command};
@@ -7,7 +7,7 @@ use crate::{apt, tools};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// What it is called, by distribution.
+/// Names of the program in different distributions.
 const NAMES: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -18,14 +18,14 @@ const NAMES: [&str; 4] = [
 /// The Debian package.
 const PACKAGE: &str = "chromium";
 
-/// Finds a Chromium, or installs the system's package as root.
+/// Finds Chromium, or installs the system's package if the user is root.
 pub fn provide(step: &Step) -> Result<PathBuf> {
     let paths = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = env::split_paths(&paths).collect();
     provide_from(&folders, tools::is_root(), step)
 }
 
-/// The same with the programs of these folders.
+/// Like [`provide`], with the programs in these folders.
 fn provide_from(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<PathBuf> {
     if let Some(found) = first(folders, works) {
         return Ok(found);
@@ -40,7 +40,7 @@ fn provide_from(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<PathB
     })
 }
 
-/// The first of the names that is in one of the folders and works.
+/// Returns the first program with one of the names in these folders that works.
 fn first(folders: &[PathBuf], works: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     NAMES
         .iter()
@@ -48,7 +48,8 @@ fn first(folders: &[PathBuf], works: impl Fn(&Path) -> bool) -> Option<PathBuf> 
         .find(|program| program.is_file() && works(program))
 }
 
-/// Ubuntu's `chromium-browser` is a script that asks for another package.
+/// Whether the program starts. Ubuntu's `chromium-browser` is only a script that refers to another
+/// package.
 fn works(program: &Path) -> bool {
     let mut version = command(program);
     version.arg("--version");
@@ -62,7 +63,8 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    /// Writes a program. Another one does it: a file that this process holds open for writing cannot be started.
+    /// Writes a program with a child process, because a file that this process has open for writing
+    /// cannot be executed.
     fn program(folder: &TempDir, name: &str, script: &str) {
         let mut write = command("sh");
         write
@@ -76,7 +78,7 @@ mod tests {
         assert!(write.status().expect("sh starts").success());
     }
 
-    /// A system whose `apt-get` notes how it is called, and then does this.
+    /// Creates a system whose `apt-get` logs its arguments and then runs `apt`.
     fn system(apt: &str) -> TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let script = format!(
@@ -99,7 +101,7 @@ mod tests {
         fs::read_to_string(folder.path().join("called")).unwrap_or_default()
     }
 
-    /// Why there is none; the rest of the message and the way out are always the same.
+    /// Returns the reason of the failure; the rest of the message and the hint are constant.
     fn reason(provided: Result<PathBuf>) -> String {
         let error = provided.expect_err("there is none");
         assert!(error.hint().contains("apt install chromium"), "{error}");
@@ -142,7 +144,7 @@ mod tests {
         let other = tempfile::tempdir().expect("a folder");
         assert_eq!(reason(provide_in(&other, true)), "apt-get is not here");
 
-        // Ubuntu's package holds a script that asks for another one.
+        // Ubuntu's package contains a script that refers to another package.
         let empty = system(":");
         assert_eq!(
             reason(provide_in(&empty, true)),

@@ -1,4 +1,4 @@
-//! Why a chore could not be done, and the way out.
+//! Errors of the commands, each with a hint.
 
 use crate::cause::{self, Cause};
 use std::io::{self, ErrorKind};
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 /// A result of a step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a chore could not be done.
+/// An error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The machine lacks something that we do not install by ourselves.
+    /// A prerequisite is missing that this program does not install.
     #[error("{what}")]
     Missing {
-        /// What is missing, and for what.
+        /// The missing item and its purpose.
         what: String,
-        /// How to get it.
+        /// The hint for getting it.
         hint: String,
     },
     /// A program could not be started.
     #[error("cannot start {}: {source}", program.display())]
     Start {
-        /// The program: a name on the `PATH`, or a file that an earlier step has made.
+        /// The program: a name on `PATH`, or a file that an earlier step has built.
         program: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A program ended with an error.
@@ -34,46 +34,47 @@ pub enum Error {
     Failed {
         /// The program.
         program: String,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// Its last lines.
+        /// The last lines of its output.
         tail: Vec<String>,
-        /// The file with all of them.
+        /// The log file with the whole output.
         log: PathBuf,
     },
-    /// The notebook did not run to its end; the cell's error has been shown.
+    /// The notebook failed; the cell's error was already printed.
     #[error("{notebook} stopped in a cell")]
     Notebook {
         /// The notebook.
         notebook: String,
-        /// Where the executed part is.
+        /// Path of the notebook with the executed cells.
         executed: PathBuf,
     },
-    /// It was ended, or not begun, because another step has failed, which tells more.
+    /// The step was stopped or not started because another step failed, whose error is reported
+    /// instead.
     #[error("stopped because another step failed")]
     Stopped,
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has invalid content.
     #[error("{} is not what it should be: {reason}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Error {
-    /// Adds what was tried, and on which file, to the system's reason.
+    /// Returns a function for `map_err` that adds the operation and the path to an I/O error.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             action,
@@ -82,7 +83,7 @@ impl Error {
         }
     }
 
-    /// What the lines of a program that failed say of the cause.
+    /// Returns the external cause that a failed program's output contains.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Failed { tail, .. } => cause::find(tail),
@@ -94,7 +95,7 @@ impl Error {
         }
     }
 
-    /// What happened, in a line: of a program that failed, its last word on it.
+    /// Returns the error in one line; for a failed program, the last relevant line of its output.
     pub fn brief(&self) -> String {
         let Self::Failed {
             program,
@@ -119,7 +120,7 @@ impl Error {
         }
     }
 
-    /// The way out.
+    /// Returns the hint.
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { hint, .. } => hint.clone(),

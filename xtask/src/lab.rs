@@ -1,4 +1,5 @@
-//! `cargo xtask lab`: everything the lab needs, then its notebook from top to bottom, or JupyterLab on it.
+//! `cargo xtask lab`: installs the prerequisites of the lab, then runs its notebook or opens it in
+//! JupyterLab.
 
 use crate::error::{Error, Result};
 use crate::notebook::{self, Executed};
@@ -15,11 +16,11 @@ use std::process::{ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No questions about news, and no look-ups for newer versions, in front of a class.
+/// Disables prompts about news and checks for updates, which would distract in a class.
 const SETTINGS: &str = r#"{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 "#;
 
-/// How to run the lab.
+/// Options of the lab.
 #[derive(Args)]
 pub struct Options {
     /// Another notebook than the lab's
@@ -51,7 +52,7 @@ impl Language {
 }
 
 impl Options {
-    /// The notebook to run or to open.
+    /// Returns the notebook to run or to open.
     fn notebook(&self) -> Result<PathBuf> {
         match &self.notebook {
             Some(named) => fs::canonicalize(named).map_err(Error::io("open", named)),
@@ -72,7 +73,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let notebook = options.notebook()?;
     let tools = find_tools(&report)?;
     let rust_src = provide_rust_src(&report)?;
-    // pip waits for the network while the compiler keeps the processors busy.
+    // In parallel: pip waits for the network, the compiler uses the processors.
     both(
         report.running(),
         || provide_python(&report, environment, &tools),
@@ -103,7 +104,8 @@ pub fn find_tools(report: &Report) -> Result<Tools> {
     Ok(tools)
 }
 
-/// Provides the standard library's sources; gives their folder where the kernel would not find it by itself.
+/// Provides the standard library's sources; returns their folder if the kernel does not find it
+/// without a variable.
 pub fn provide_rust_src(report: &Report) -> Result<Option<PathBuf>> {
     let step = report.step(
         "rust-src",
@@ -114,7 +116,7 @@ pub fn provide_rust_src(report: &Report) -> Result<Option<PathBuf>> {
     Ok(found)
 }
 
-/// Provides a Python environment with Jupyter's client, and libtorch with its pip.
+/// Provides a Python environment with Jupyter's client, and libtorch through its pip.
 pub fn provide_python(report: &Report, environment: Environment, tools: &Tools) -> Result<()> {
     provide_environment(report, environment, tools)?;
     let step = report.step(
@@ -176,7 +178,8 @@ pub fn build_trainer(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Does both at once. The first failure ends the other one's programs and is the one that is told.
+/// Runs both functions in parallel. The first failure stops the other one's programs and is the one
+/// that is returned.
 pub fn both(
     running: &Running,
     one: impl FnOnce() -> Result<()> + Send,
@@ -197,7 +200,7 @@ pub fn both(
     }
 }
 
-/// Opens JupyterLab and stays until it ends.
+/// Opens JupyterLab and waits until it ends.
 fn open(
     report: &Report,
     environment: Environment,
@@ -215,7 +218,7 @@ fn open(
         .args(["-m", "jupyterlab", "--ip=127.0.0.1"])
         .arg(notebook)
         .current_dir(notebook.parent().unwrap_or(notebook))
-        // It asks before it ends.
+        // Inherited, because JupyterLab requests a confirmation before it ends.
         .stdin(Stdio::inherit())
         .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
     if tools::is_root() {
@@ -232,7 +235,7 @@ fn open(
     })
 }
 
-/// Where the notebook's download of the model is kept.
+/// Keeps the model that the notebook downloaded; returns its new path.
 fn keep_model(notebook: &Path) -> Result<Option<PathBuf>> {
     let downloaded = place::lab().join("model");
     if !notebook.starts_with(place::lab()) || !downloaded.is_dir() {
@@ -280,7 +283,7 @@ fn summarize(report: &Report, executed: &Executed, ready: Duration, model: Optio
     line("notebook", &place::shown(&executed.path));
     line("set-up", &seconds(ready));
     for (title, took) in report.finished() {
-        // The cells and their kernel follow.
+        // The cells and the start of the kernel are reported separately.
         let is_set_up = !title.starts_with("cell ") && title != notebook::START;
         if is_set_up && took >= Duration::from_millis(50) {
             println!("  {:<34}{:>12}", title, seconds(took));
@@ -324,7 +327,7 @@ mod tests {
             },
         );
         assert_eq!(failed.expect_err("an error").to_string(), "no network");
-        // Nothing starts afterwards.
+        // No program starts after that.
         let late = process::follow(&running, "both-late", process::command("true"), |_| {});
         assert!(matches!(late, Err(Error::Stopped)));
     }

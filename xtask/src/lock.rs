@@ -1,19 +1,20 @@
-//! One command at a time where two would be in each other's way.
+//! File locks for steps that must not run concurrently.
 
 use crate::error::{Error, Result};
 use crate::report::Step;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-/// Takes the lock in the file at `path`, and waits for another command that holds it.
+/// Takes the lock in the file at `path`; waits while another command holds it.
 ///
-/// It is held as long as the file, or a copy of its handle, is open: a program that has it as its standard input holds
-/// it, too. Were this command killed, the next one would wait until that program has stopped writing.
+/// The lock is held as long as the file or a copy of its handle is open. A child process that has
+/// the file as its standard input holds it too: if this command is killed, the next one waits until
+/// the child has stopped writing.
 pub fn take(path: &Path, step: &Step) -> Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    // Readable too, for it becomes a standard input.
+    // Readable, because it is used as a standard input.
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -1,7 +1,8 @@
-//! The project's chores, run as `cargo xtask …`: the lab and the tests, from nothing.
+//! The project's automation, run as `cargo xtask …`: the lab and the tests, from a fresh checkout.
 //!
-//! Each command is a list of steps; a step that is done already costs milliseconds. What a step prints goes to a
-//! file under `target/logs`, and the terminal shows one line per step with its seconds.
+//! Each command is a list of steps; a step that is already done takes milliseconds. The output of a
+//! step goes to a file in `target/logs`, and the terminal shows one line per step with its
+//! duration.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -30,7 +31,7 @@ mod tools;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The project's chores.
+/// The project's automation.
 #[derive(Parser)]
 #[command(
     bin_name = "cargo xtask",

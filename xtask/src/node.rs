@@ -1,4 +1,5 @@
-//! Azurite, a real blob service, which judges uploads and downloads. It runs on Node.js and comes from npm, in exact versions.
+//! Azurite, an independent blob service for tests of uploads and downloads. It runs on Node.js and
+//! is installed from npm in pinned versions.
 
 use crate::error::{Error, Result};
 use crate::process::{self, command};
@@ -8,7 +9,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The oldest Node.js that the pinned packages support.
+/// Oldest version of Node.js that the pinned packages support.
 const OLDEST: u32 = 20;
 
 /// Node.js and npm.
@@ -17,7 +18,8 @@ struct Node {
     npm: PathBuf,
 }
 
-/// Installs Azurite, unless it is there; gives the program. Node.js must be there, or root gets the system's.
+/// Installs Azurite if needed; returns its program. Node.js must exist, unless the user is root and
+/// can install the system's.
 pub fn azurite(step: &Step) -> Result<PathBuf> {
     let paths = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = env::split_paths(&paths).collect();
@@ -30,7 +32,7 @@ pub fn azurite(step: &Step) -> Result<PathBuf> {
 fn find(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<Node> {
     let reason = match look(folders) {
         Ok(node) => return Ok(node),
-        // The system's may be no newer; what is there stays as it is.
+        // The system's version may not be newer, so the existing one is kept.
         Err(reason @ Lack::Old(_)) => reason,
         Err(Lack::Missing(_)) => match apt::install(folders, is_root, &["nodejs", "npm"], step) {
             Ok(()) => match look(folders) {
@@ -55,7 +57,7 @@ fn find(folders: &[PathBuf], is_root: bool, step: &Step) -> Result<Node> {
     })
 }
 
-/// Why what is there does not serve.
+/// The reason why no usable Node.js exists.
 enum Lack {
     Missing(String),
     Old(String),
@@ -81,12 +83,13 @@ fn look(folders: &[PathBuf]) -> Result<Node, Lack> {
     }
 }
 
-/// The first number of `v20.20.2`.
+/// Returns the first number of e.g. `v20.20.2`.
 fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-/// Installs what the lists in `lists` name into `folder`, unless it was made from the same ones.
+/// Installs the packages of the lists in `lists` into `folder`, unless the folder was built from
+/// the same lists.
 fn packages(step: &Step, node: &Node, lists: &Path, folder: &Path) -> Result<()> {
     let mut wanted = format!("{}\n", node.version);
     let names = ["package.json", "package-lock.json"];
@@ -99,7 +102,7 @@ fn packages(step: &Step, node: &Node, lists: &Path, folder: &Path) -> Result<()>
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
         return Ok(());
     }
-    // The stamp, which comes last and is cleared first, says that all is complete.
+    // The stamp marks the folder as complete: it is cleared first and written last.
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     fs::write(&stamp, "").map_err(Error::io("write", &stamp))?;
     for name in names {
@@ -110,7 +113,7 @@ fn packages(step: &Step, node: &Node, lists: &Path, folder: &Path) -> Result<()>
     install
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(folder)
-        // Were this process killed, npm would go on writing: so it holds the lock, too.
+        // npm holds the lock too, because it would continue to write if this process were killed.
         .stdin(lock.try_clone().map_err(Error::io("lock", folder))?);
     process::run(step, "npm", install)?;
     fs::write(&stamp, wanted).map_err(Error::io("write", &stamp))

@@ -1,6 +1,6 @@
-//! Runs a notebook through Jupyter's own client and reads what came out.
+//! Runs a notebook through Jupyter's own client and parses its output.
 //!
-//! `xtask/python/execute.py` is the client; it says what happens as one JSON object a line.
+//! `xtask/python/execute.py` is the client; it reports events as one JSON object per line.
 
 use crate::error::{Error, Result};
 use crate::place;
@@ -15,43 +15,43 @@ use std::time::Duration;
 /// The step before the first cell.
 pub const START: &str = "start of the kernel";
 
-/// What a notebook did.
+/// The result of an executed notebook.
 #[derive(Default)]
 pub struct Executed {
-    /// The notebook with its outputs.
+    /// Path of the notebook with its outputs.
     pub path: PathBuf,
-    /// How long its kernel took to start.
+    /// Start time of the kernel.
     pub start: Duration,
-    /// Its code cells.
+    /// The code cells.
     pub cells: Vec<Cell>,
-    /// The runs that it followed, in order.
+    /// The runs that the notebook followed, in order.
     pub runs: Vec<Run>,
 }
 
-/// A code cell that was run.
+/// An executed code cell.
 pub struct Cell {
     /// The heading above it.
     pub section: String,
-    /// Its first line.
+    /// The first line of its code.
     pub code: String,
-    /// How long it took.
+    /// The duration of its execution.
     pub took: Duration,
 }
 
-/// What the notebook printed of a run.
+/// The output of the notebook about a run.
 #[derive(Debug, Default, PartialEq)]
 pub struct Run {
-    /// Its id.
+    /// The run id.
     pub id: String,
-    /// Its statuses in order.
+    /// The statuses in order.
     pub statuses: Vec<String>,
-    /// How long it was in each, in words.
+    /// The duration of each status, as text.
     pub phases: String,
-    /// Percent after each epoch.
+    /// Accuracy in percent after each epoch.
     pub accuracies: Vec<f64>,
 }
 
-/// Executes a notebook in its own folder; the notebook itself stays as it is.
+/// Executes a notebook in its folder; the notebook file is not changed.
 pub fn execute(
     report: &Report,
     environment: Environment,
@@ -96,7 +96,7 @@ struct Follower<'a> {
     report: &'a Report,
     step: Option<Step>,
     executed: &'a mut Executed,
-    /// The beginning of a line that is still being printed.
+    /// The beginning of an incomplete line.
     rest: String,
     failed: bool,
 }
@@ -104,7 +104,7 @@ struct Follower<'a> {
 impl Follower<'_> {
     fn event(&mut self, line: &str) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
-            // Python's own complaints; they are in the log, and shown when it fails.
+            // Warnings of Python, which are logged and shown on failure.
             return;
         };
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
@@ -148,7 +148,7 @@ impl Follower<'_> {
         self.rest.push_str(text);
         while let Some(end) = self.rest.find('\n') {
             let line: String = self.rest.drain(..=end).collect();
-            // What a carriage return has overwritten is not to be seen.
+            // Text before a carriage return was overwritten and is not shown.
             let shown = line.trim_end().rsplit('\r').next().unwrap_or_default();
             let shown = plain(shown);
             read(&shown, &mut self.executed.runs);
@@ -168,11 +168,11 @@ impl Follower<'_> {
     }
 }
 
-/// Reads a line that the notebook printed about a run.
+/// Parses a line that the notebook printed about a run.
 fn read(line: &str, runs: &mut Vec<Run>) {
     let line = line.trim();
     if let Some(id) = line.strip_prefix("RunId: ") {
-        // It is printed again in the summary at the end.
+        // The summary at the end repeats it.
         if runs.last().is_none_or(|run| run.id != id) {
             runs.push(Run {
                 id: id.to_owned(),
@@ -190,16 +190,17 @@ fn read(line: &str, runs: &mut Vec<Run>) {
     }
 }
 
-/// The status, from `Running     after 2 s`.
+/// Parses the status, e.g. of `Running     after 2 s`.
 fn status(line: &str) -> Option<&str> {
     let (word, rest) = line.split_once(' ')?;
-    // Any other word is taken for this one.
+    // All other words deserialize as `Unknown`.
     let is_status = serde_json::from_value::<JobStatus>(word.into())
         .is_ok_and(|status| status != JobStatus::Unknown);
     (is_status && rest.trim_start().starts_with("after ")).then_some(word)
 }
 
-/// Percent, from `Test set: Average loss: 0.0455, Accuracy: 9853/10000 (99%)`.
+/// Parses the accuracy in percent, e.g. of
+/// `Test set: Average loss: 0.0455, Accuracy: 9853/10000 (99%)`.
 fn accuracy(line: &str) -> Option<f64> {
     let (correct, rest) = line
         .strip_prefix("Test set:")?

@@ -1,37 +1,37 @@
-//! Where things are: the repository, the build folder, the user's cache.
+//! Paths of the repository, the build folder and the user's cache.
 
 use crate::error::{Error, Result};
 use azureml_wire::local;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_owned()
 }
 
-/// Cargo's build folder: `$CARGO_TARGET_DIR`, else `target` in the repository.
+/// Returns cargo's build folder: `$CARGO_TARGET_DIR`, else `target` in the repository.
 pub fn target() -> PathBuf {
     set("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
 }
 
-/// A program that this workspace builds.
+/// Returns the path of a program that this workspace builds.
 pub fn program(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
-/// The folder of the steps' logs; our own tests leave those of real steps alone.
+/// Returns the folder of the steps' logs; xtask's own tests use a separate folder.
 pub fn logs() -> PathBuf {
     target().join(if cfg!(test) { "test/logs" } else { "logs" })
 }
 
-/// The folder of a lab.
+/// Returns the folder of the lab.
 pub fn lab() -> PathBuf {
     root().join("notebooks/02-train-model")
 }
 
-/// The user's cache of this project, where jobs look for libtorch.
+/// Returns the project's folder in the user's cache, where jobs look for libtorch.
 pub fn cache() -> Result<PathBuf> {
     local::cache()
         .filter(|cache| cache.is_absolute())
@@ -41,7 +41,7 @@ pub fn cache() -> Result<PathBuf> {
         })
 }
 
-/// `path` as a reader of the terminal wants it: relative to the repository where it lies there.
+/// Formats a path for the terminal: relative to the repository if it is inside.
 pub fn shown(path: &Path) -> String {
     path.strip_prefix(root())
         .unwrap_or(path)

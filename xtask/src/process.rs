@@ -1,4 +1,4 @@
-//! Runs programs: their output in a log file, their last line as the step's status.
+//! Execution of programs: their output goes to a log file, their last line is the step's status.
 
 use crate::error::{Error, Result};
 use crate::libtorch;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many lines of a program that failed are shown.
+/// Number of lines of a failed program's output that are shown.
 const TAIL: usize = 25;
 
-/// The programs that run for a command, so that one step's failure can end those of the others.
+/// The running programs of a command, so that a failed step can stop those of the other steps.
 #[derive(Clone, Default)]
 pub struct Running(Arc<Mutex<State>>);
 
@@ -27,22 +27,22 @@ struct State {
 }
 
 impl Running {
-    /// Ends all of them; none starts any more.
+    /// Stops all programs and prevents further starts.
     pub fn stop(&self) {
         let mut state = self.state();
         state.stopped = true;
         for child in state.children.drain(..) {
-            // It may have ended by itself.
+            // The program may have ended already.
             let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
         }
     }
 
-    /// Whether they have been stopped.
+    /// Whether the programs were stopped.
     pub fn stopped(&self) -> bool {
         self.state().stopped
     }
 
-    /// Starts one; `None` when they have been stopped.
+    /// Starts a program; `None` if the programs were stopped.
     fn start(&self, command: &mut Command) -> io::Result<Option<Arc<Mutex<Child>>>> {
         let mut state = self.state();
         if state.stopped {
@@ -53,7 +53,7 @@ impl Running {
         Ok(Some(child))
     }
 
-    /// Waits for the end of one that has closed its output.
+    /// Waits for the end of a program that has closed its output.
     fn wait(&self, child: &Arc<Mutex<Child>>) -> io::Result<ExitStatus> {
         let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
         let mut state = self.state();
@@ -62,14 +62,14 @@ impl Running {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A list of processes is whole after a panic, too.
+        // A panic cannot leave the list of processes in an inconsistent state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A program with an empty standard input, and without what cargo told us about our own package: it must not matter that
-/// cargo started us. Nor is it told of a libtorch: there is one, and everybody looks for it where `libtorch::provide` has
-/// put the link.
+/// Creates a command with an empty standard input and without the variables that cargo set for this
+/// package, so that the result does not depend on being started by cargo. The variables of libtorch
+/// are removed too: all programs find it through the link created by `libtorch::provide`.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
@@ -79,7 +79,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         }
     }
     if let Some(paths) = env::var_os("LD_LIBRARY_PATH") {
-        // Cargo adds the build folder and the toolchain; what it starts must find its libraries without them.
+        // Cargo adds the build folder and the toolchain to this path; started programs must find
+        // their libraries without them.
         let kept: Vec<PathBuf> = env::split_paths(&paths)
             .filter(|path| !is_cargos(path))
             .collect();
@@ -91,7 +92,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The cargo that started us, or the one on the `PATH`.
+/// Returns the cargo that started this program, or the one on `PATH`.
 pub fn cargo() -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(place::root());
@@ -116,14 +117,15 @@ fn is_cargos(path: &Path) -> bool {
     path.starts_with(place::target()) || path.ends_with("lib") && path.join("rustlib").is_dir()
 }
 
-/// Runs a program to its end. Its output goes to `target/logs/{log}.log`, its last line becomes the step's status.
+/// Runs a program and waits for its end. Its output goes to `target/logs/{log}.log`, its last line
+/// becomes the step's status.
 pub fn run(step: &Step, log: &str, command: Command) -> Result<()> {
     follow(step.running(), log, command, |line| {
         step.status(&status(line));
     })
 }
 
-/// Runs a program to its end and gives each line to `each` as well as to the log.
+/// Runs a program and waits for its end; passes each line of its output to `each` and to the log.
 pub fn follow(
     running: &Running,
     log: &str,
@@ -144,7 +146,8 @@ pub fn follow(
     let Some(child) = running.start(&mut command).map_err(started)? else {
         return Err(Error::Stopped);
     };
-    // It holds our copies of the pipe's other end, and the pipe ends only when nobody does.
+    // Dropped because it holds the write end of the pipe: reading ends only when all write ends are
+    // closed.
     drop(command);
 
     let mut tail = VecDeque::new();
@@ -192,20 +195,20 @@ pub fn follow(
     })
 }
 
-/// What a short, quiet program says on standard output; `None` when it cannot be run or fails.
+/// Returns the standard output of a short program; `None` when it cannot be run or fails.
 pub fn ask(mut command: Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| said.trim().to_owned())
 }
 
-/// Whether there is such a program on the `PATH`.
+/// Whether a program with this name is on `PATH`.
 pub fn on_path(program: &str) -> bool {
     let paths = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }
 
-/// Creates a file and the folders above it.
+/// Creates a file and its parent folders.
 pub fn create(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -226,7 +229,7 @@ fn shown(command: &Command) -> String {
     format!("$ {}", words.join(" "))
 }
 
-/// A line as a status: cargo's progress bar without the bar, and no colours.
+/// Converts a line to a status: without colours and without cargo's progress bar.
 fn status(line: &str) -> String {
     let line = line.trim();
     match line.split_once('[').zip(line.split_once("] ")) {
@@ -235,7 +238,7 @@ fn status(line: &str) -> String {
     }
 }
 
-/// Cuts bytes into lines; a carriage return ends a line that will be rewritten.
+/// Splits bytes into lines; a carriage return ends a line that will be overwritten.
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -259,7 +262,7 @@ impl Lines {
         lines
     }
 
-    /// What came last, without the end of its line.
+    /// Returns the last, unterminated line.
     fn end(&mut self) -> Vec<Line> {
         if self.rest.is_empty() {
             Vec::new()
@@ -275,7 +278,7 @@ impl Lines {
     }
 }
 
-/// Text without ANSI escape sequences.
+/// Removes ANSI escape sequences from a text.
 pub fn plain(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut plain = parts.next().unwrap_or_default().to_owned();

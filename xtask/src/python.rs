@@ -1,5 +1,6 @@
-//! Python environments under `target/venv`, each from a list of exact versions in `xtask/python`. Each version has the
-//! hashes of its files there (`xtask/python/pin_hashes.py` writes them), and pip installs nothing else.
+//! Python environments in `target/venv`, each from a list of pinned versions in `xtask/python`. The
+//! list contains the hashes of each version's files (written by `xtask/python/pin_hashes.py`), and
+//! pip rejects all other files.
 
 use crate::error::{Error, Result};
 use crate::report::Step;
@@ -9,68 +10,68 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An environment; its list has its name.
+/// A Python environment; its package list has the same name.
 #[derive(Clone, Copy)]
 pub struct Environment {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub why: &'static str,
 }
 
-/// Runs notebooks: Jupyter's client; our kernel is installed there.
+/// Runs notebooks with Jupyter's client; the kernel is installed there.
 pub const LAB: Environment = Environment {
     name: "lab",
     why: "Jupyter's client, which runs notebooks",
 };
-/// The same for people.
+/// JupyterLab for users.
 pub const JUPYTERLAB: Environment = Environment {
     name: "jupyterlab",
     why: "JupyterLab, which shows notebooks",
 };
-/// What people use the kernel with: JupyterLab in a browser, papermill, nbgrader.
+/// Front ends of the kernel: JupyterLab in a browser, papermill, nbgrader.
 pub const FRONT_ENDS: Environment = Environment {
     name: "front-ends",
     why: "JupyterLab in a browser, papermill and nbgrader, judges",
 };
-/// The judge of metrics; its packages clash with Azure ML's.
+/// The reference client for metrics; its packages conflict with those of Azure ML.
 pub const MLFLOW: Environment = Environment {
     name: "mlflow",
     why: "MLflow's own client, a judge",
 };
-/// MLflow's server with its UI: what the local workspace's pages are compared with.
+/// MLflow's server with its UI, with which the local workspace's pages are compared.
 pub const MLFLOW_SERVER: Environment = Environment {
     name: "mlflow-server",
     why: "MLflow's own server, with which our pages are compared",
 };
-/// The judge of the local workspace.
+/// The reference client of the local workspace.
 pub const AZURE_AI_ML: Environment = Environment {
     name: "azure-ai-ml",
     why: "Azure ML's own client, a judge",
 };
-/// SDK v1, whose scripts run in jobs.
+/// The SDK v1, whose scripts run in jobs.
 pub const AZUREML_CORE: Environment = Environment {
     name: "azureml-core",
     why: "Azure ML's SDK v1, which training scripts use",
 };
-/// What training scripts read data with.
+/// Packages with which training scripts read data.
 pub const AZUREML_FSSPEC: Environment = Environment {
     name: "azureml-fsspec",
     why: "Azure ML's file system and tables of data, which training scripts use",
 };
-/// The judge of models.
+/// The reference implementation for models.
 pub const TORCH: Environment = Environment {
     name: "torch",
     why: "PyTorch itself and what else opens models, judges",
 };
-/// Starts trainings of several processes; Azure ML's images have it from elsewhere.
+/// Open MPI, which starts distributed trainings. Azure ML's images contain another build of it.
 pub const MPI: Environment = Environment {
     name: "mpi",
     why: "Open MPI, which starts several processes together",
 };
 
 impl Environment {
-    /// Its folder.
+    /// Returns the folder of the environment.
     pub fn folder(&self) -> PathBuf {
         place::target().join("venv").join(self.name)
     }
@@ -83,19 +84,19 @@ impl Environment {
         self.name != AZUREML_FSSPEC.name || minor.is_none_or(|minor| minor < 14)
     }
 
-    /// A program in it.
+    /// Returns the path of a program in the environment.
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder().join("bin").join(name)
     }
 
-    /// Makes it as its list says, unless it is so already.
+    /// Installs the environment from its list, unless it is up to date.
     pub fn provide(&self, step: &Step, tools: &Tools) -> Result<()> {
         let list = place::root().join(format!("xtask/python/{}.txt", self.name));
         make(step, self.name, &self.folder(), &list, tools)
     }
 }
 
-/// A list with those that it includes.
+/// Reads a list and the lists that it includes.
 fn read(list: &Path) -> Result<String> {
     let mut text = fs::read_to_string(list).map_err(Error::io("read", list))?;
     let included: Vec<String> = text
@@ -107,23 +108,24 @@ fn read(list: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Makes the environment in `folder` from a list, unless it was made from the same one.
+/// Creates the environment in `folder` from a list, unless it was created from the same list.
 fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> Result<()> {
     let listed = read(list)?;
-    // Links inside the environment lead to the interpreter, and its scripts name the folder.
+    // Included because the environment has links to the interpreter, and its scripts contain the
+    // folder's path.
     let wanted = format!("{}\n{}\n{listed}", tools.python_version, folder.display());
     let stamp = folder.join("made-from.txt");
     let lock = lock::take(&folder.with_extension("lock"), step)?;
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
         return Ok(());
     }
-    // Were this process killed, pip would go on writing: so it holds the lock, too.
+    // pip holds the lock too, because it would continue to write if this process were killed.
     let run = |log: &str, mut command: Command| {
         command.stdin(lock.try_clone().map_err(Error::io("lock", folder))?);
         process::run(step, &format!("python-{name}-{log}"), command)
     };
-    // Its files cannot be made elsewhere and moved here, because they name the folder. The stamp, which comes last and
-    // is cleared first, says that they are complete.
+    // The environment cannot be built elsewhere and moved here, because its files contain the
+    // folder's path. The stamp marks it as complete: it is cleared first and written last.
     let mut venv = process::command(&tools.python);
     venv.args(["-m", "venv", "--clear"]).arg(folder);
     run("venv", venv)?;
@@ -135,7 +137,8 @@ fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> R
             .env("PYTHONUNBUFFERED", "1");
         pip
     };
-    // Old versions of pip do not understand some of the packages: the pip that installs the rest comes first.
+    // Old versions of pip do not support some of the packages, so the pinned pip is installed
+    // first.
     let newest = list.with_file_name("pip.txt");
     if newest.is_file() {
         let mut itself = pip();
@@ -155,8 +158,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::thread;
 
-    /// Stands in for Python: clears and fills the environment, and notes each time that it began and that it came to
-    /// its end.
+    /// Replaces Python: clears and fills the environment, and logs each start and each end.
     const PYTHON: &str = r#"#!/bin/sh
         echo begins >> "$(dirname "$0")/calls"
         while [ $# -gt 1 ]; do shift; done
@@ -195,9 +197,9 @@ mod tests {
             fs::read_to_string(home.path().join("calls")).expect("the calls")
         };
         assert_eq!(make_all("pip==1\none==1\n"), "begins\nends\n");
-        // Another list, another environment: again once.
+        // Another list results in another environment, created once.
         assert_eq!(make_all("pip==1\none==2\n"), "begins\nends\n".repeat(2));
-        // And when only what it includes has changed.
+        // The same if only an included list has changed.
         let included = home.path().join("included.txt");
         let including = "pip==1\n--requirement included.txt\n";
         for (version, times) in [(1, 3), (2, 4)] {
@@ -206,7 +208,7 @@ mod tests {
         }
     }
 
-    /// The lists as they are, each line that names a version joined with its hashes.
+    /// Returns the lists of the repository, with each version's line joined with its hashes.
     fn requirements() -> Vec<(String, String)> {
         let folder = place::root().join("xtask/python");
         let mut requirements = Vec::new();
@@ -237,7 +239,7 @@ mod tests {
         }
     }
 
-    /// Makes a wheel with nothing in it, and prints its hash.
+    /// Creates an empty wheel and prints its hash.
     const WHEEL: &str = r#"
 import hashlib, pathlib, sys, zipfile
 wheel = pathlib.Path(sys.argv[1]) / "thing-1-py3-none-any.whl"

@@ -1,7 +1,8 @@
-//! What the terminal shows: a line for each step that is done, and how far the running ones are.
+//! Terminal output: one line for each finished step, and the progress of the running steps.
 //!
-//! On a terminal the running steps share one line that is rewritten. Where the output is kept (CI, a file), a step
-//! that takes long says where it is from time to time instead. All of this is talk and goes to standard error.
+//! On a terminal, the running steps share one line that is rewritten. If the output is not a
+//! terminal (CI, a file), a long step logs its progress at intervals instead. All of this output
+//! goes to standard error.
 
 use crate::process::Running;
 use std::fmt::Write as _;
@@ -11,16 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the live line of a terminal is rewritten.
+/// Interval at which the live line of a terminal is rewritten.
 const TICK: Duration = Duration::from_millis(200);
-/// How often a step that takes long says so where there is no terminal.
+/// Interval at which a long step logs its progress if the output is not a terminal.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// Only steps that take longer than this are announced before they are done.
+/// Duration after which a running step is announced.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
-/// No line on a terminal is longer.
+/// Maximum width of a line on a terminal.
 const WIDTH: usize = 100;
 
-/// The steps of a command, and the thread that keeps the terminal up to date.
+/// The steps of a command, and the thread that updates the terminal.
 pub struct Report {
     running: Running,
     state: Arc<Mutex<State>>,
@@ -47,7 +48,7 @@ struct Current {
     spoke: Instant,
 }
 
-/// A running step. Dropped without [`Step::done`], it has failed.
+/// A running step. If it is dropped without [`Step::done`], it has failed.
 pub struct Step {
     running: Running,
     state: Arc<Mutex<State>>,
@@ -55,7 +56,7 @@ pub struct Step {
 }
 
 impl Report {
-    /// Starts to report.
+    /// Starts the report.
     pub fn new() -> Self {
         let terminal = io::stderr().is_terminal();
         let state = Arc::new(Mutex::new(State {
@@ -81,7 +82,7 @@ impl Report {
         }
     }
 
-    /// Starts a step: what it is and what it is for.
+    /// Starts a step with its title and purpose.
     pub fn step(&self, title: &str, why: &str) -> Step {
         let mut state = lock(&self.state);
         let id = state.next;
@@ -103,31 +104,31 @@ impl Report {
         }
     }
 
-    /// Starts a step that is announced at once, because its output follows.
+    /// Starts a step that is announced at once, because its output follows immediately.
     pub fn step_now(&self, title: &str, why: &str) -> Step {
         let step = self.step(title, why);
         lock(&self.state).announce(step.id);
         step
     }
 
-    /// Says something between the steps.
+    /// Prints a line between the steps.
     pub fn say(&self, line: &str) {
         lock(&self.state).print(line);
     }
 
-    /// How far the running steps are.
+    /// Returns the statuses of the running steps.
     #[cfg(test)]
     pub fn statuses(&self) -> Vec<String> {
         let state = lock(&self.state);
         state.steps.iter().map(|step| step.status.clone()).collect()
     }
 
-    /// The programs that run for the steps.
+    /// The running programs of the steps.
     pub fn running(&self) -> &Running {
         &self.running
     }
 
-    /// The steps that are done, with the time each took.
+    /// Returns the finished steps with their durations.
     pub fn finished(&self) -> Vec<(String, Duration)> {
         lock(&self.state).finished.clone()
     }
@@ -137,7 +138,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(ticker) = self.ticker.take() {
-            // A ticker that panicked has nothing more to show.
+            // The ticker's result does not matter, even if it panicked.
             let _ = ticker.join();
         }
         lock(&self.state).erase();
@@ -145,12 +146,12 @@ impl Drop for Report {
 }
 
 impl Step {
-    /// The programs that run for this step and the others.
+    /// The running programs of all steps.
     pub fn running(&self) -> &Running {
         &self.running
     }
 
-    /// Says where it is.
+    /// Sets the status of the step.
     pub fn status(&self, status: &str) {
         let mut state = lock(&self.state);
         if let Some(step) = state.steps.iter_mut().find(|step| step.id == self.id) {
@@ -158,14 +159,14 @@ impl Step {
         }
     }
 
-    /// Shows a line of output as it is, above the live line; it goes to standard output.
+    /// Prints a line to standard output, unchanged, above the live line.
     pub fn print(&self, line: &str) {
         let mut state = lock(&self.state);
         state.erase();
         println!("{line}");
     }
 
-    /// Ends it, with what came out.
+    /// Ends the step with its result.
     pub fn done(self, result: &str) {
         lock(&self.state).finish(self.id, Ok(result));
     }
@@ -173,13 +174,13 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
-        // Another one's failure ends this one's programs; that is none of its own.
+        // If another step's failure stopped this step's programs, this step has not failed itself.
         let word = if self.running.stopped() {
             "stopped"
         } else {
             "failed"
         };
-        // Nothing happens when `done` has ended it.
+        // Has no effect if `done` has already ended the step.
         lock(&self.state).finish(self.id, Err(word));
     }
 }
@@ -233,7 +234,7 @@ impl State {
 
     fn print(&mut self, line: &str) {
         self.erase();
-        // Talk that nobody can read is no reason to stop.
+        // A failure to print progress must not stop the command.
         let _ = writeln!(io::stderr(), "{line}");
     }
 
@@ -295,7 +296,7 @@ impl State {
     }
 }
 
-/// A time as a person reads it.
+/// Formats a duration for users.
 pub fn seconds(time: Duration) -> String {
     let all = time.as_secs();
     if all < 100 {
@@ -306,7 +307,7 @@ pub fn seconds(time: Duration) -> String {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // What a thread that panicked left there is still good to print.
+    // The state is still printable after a panic of another thread.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! The sources of Rust's standard library, which completion and documentation read.
+//! The sources of Rust's standard library, which completion and documentation need.
 
 use crate::error::{Error, Result};
 use crate::process::{self, ask, command, on_path};
@@ -9,10 +9,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The Debian package that carries them without belonging to a toolchain.
+/// The Debian package that contains the sources without a toolchain.
 const PACKAGE: &str = "rust-web-src";
 
-/// Finds the sources or fetches them. Gives their folder when the kernel would not find them by itself.
+/// Finds or downloads the sources. Returns their folder if the kernel does not find it without a
+/// variable.
 pub fn provide(step: &Step) -> Result<Option<PathBuf>> {
     if let Some(given) = env::var_os("RUST_SRC_PATH").map(PathBuf::from) {
         if is_library(&given) {
@@ -87,7 +88,7 @@ fn fetch(step: &Step, cache: &Path) -> Result<Option<PathBuf>> {
     })
 }
 
-/// As root: as any other package.
+/// Installs the package, if the user is root.
 fn install(step: &Step) -> Result<()> {
     for (log, arguments) in [
         ("rust-src-apt-update", &["update"][..]),
@@ -103,7 +104,8 @@ fn install(step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// As anyone else: in the user's own cache, where it appears when it is complete.
+/// Unpacks the package to the user's cache, if the user is not root. The folder is renamed when it
+/// is complete.
 fn unpack(step: &Step, cache: &Path) -> Result<()> {
     let partial = cache.with_extension("partial");
     remove(&partial)?;
@@ -158,7 +160,7 @@ fn in_toolchain() -> Option<PathBuf> {
     is_library(&library).then_some(library)
 }
 
-/// The newest `rustc-*/library` in `folder`.
+/// Returns the newest `rustc-*/library` in `folder`.
 fn in_folder(folder: &Path) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .ok()?
@@ -174,7 +176,7 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
     found.pop()
 }
 
-/// The numbers of the version in `…/rustc-1.96.0/library`.
+/// Returns the version numbers of a path such as `…/rustc-1.96.0/library`.
 fn version(library: &Path) -> Vec<u32> {
     let name = library.parent().and_then(Path::file_name);
     let name = name.unwrap_or_default().to_string_lossy();

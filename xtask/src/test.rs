@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, from nothing. CI runs exactly this.
+//! `cargo xtask test`: runs all tests from a fresh checkout. CI runs exactly this command.
 
 use crate::build::{self, Selection};
 use crate::error::{Error, Result};
@@ -15,16 +15,18 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-/// Names the `config.json` of a workspace on Azure, for the tests that need one.
+/// The variable with the path of the `config.json` of an Azure workspace, for the tests that need
+/// one.
 const ON_AZURE: &str = "AZUREML_TEST_WORKSPACE";
 
-/// Asks tests that draw at random for their long form.
+/// The variable that selects the long form of randomized tests.
 const LONG: &str = "AZUREML_TEST_LONG";
 
-/// Tests that start kernels and trainings: more at once would not be faster, but would need memory.
+/// Maximum number of concurrent tests that start kernels and trainings: more would not be faster,
+/// but would need more memory.
 const MOST_AT_ONCE: usize = 4;
 
-/// What the tests under `tests/` are told; `tests/src/lib.rs` reads these variables.
+/// The variables of the Python environments for the tests in `tests/`, read by `tests/src/lib.rs`.
 const JUDGES: [(&str, Environment); 8] = [
     ("AZUREML_TEST_PYTHON_LAB", python::LAB),
     ("AZUREML_TEST_PYTHON_FRONT_ENDS", python::FRONT_ENDS),
@@ -36,7 +38,7 @@ const JUDGES: [(&str, Environment); 8] = [
     ("AZUREML_TEST_PYTHON_MPI", python::MPI),
 ];
 
-/// What to test.
+/// Options of the tests.
 #[derive(Args)]
 pub struct Options {
     /// Run only the tests whose names contain this, and neither rustfmt nor clippy
@@ -65,14 +67,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         report.running(),
         || {
             lab::provide_python(&report, python::LAB, &tools)?;
-            // Nobody waits for it when the build has failed.
+            // Fails if the build has failed and the receiver is gone.
             let _ = ready.send(());
             drop(ready);
             provide_judges(&report, &tools)
         },
         || {
             build_all(&report, Selection::Main)?;
-            // Where libtorch failed, that is what is told.
+            // If libtorch failed, its error is the one that is reported.
             libtorch.recv().map_err(|_| Error::Stopped)?;
             build_all(&report, Selection::Training)
         },
@@ -159,13 +161,14 @@ fn tests(
     programs: &[(&str, &Path)],
     tally: &mut Tally,
 ) -> Result<()> {
-    // No test may touch the user's own local workspace, not even one that forgets to have its own.
+    // No test may use the user's local workspace, not even a test that does not set a separate
+    // home.
     let home = place::target().join("test/local-workspace");
     if home.exists() {
         fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
     }
     let on_azure = std::env::var_os(ON_AZURE).map(PathBuf::from);
-    // Tests run in the folders of their packages.
+    // Absolute, because tests run in the folders of their packages.
     let on_azure = on_azure
         .map(|config| std::path::absolute(&config).map_err(Error::io("find", &config)))
         .transpose()?;
@@ -183,7 +186,8 @@ fn tests(
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
             .env("AZUREML_LOCAL_HOME", &home)
             .envs(programs.iter().copied())
-            // Two trainings at once on few processors would otherwise wait for each other in busy loops.
+            // Otherwise, concurrent trainings on few processors would block each other with busy
+            // waiting.
             .env("OMP_WAIT_POLICY", "passive")
             .envs(rust_src.map(|library| ("RUST_SRC_PATH", library)));
         if std::env::var_os("RUST_TEST_THREADS").is_none() {
@@ -209,7 +213,7 @@ fn tests(
         });
         match ended {
             Ok(()) => step.done(""),
-            // The tests that failed have been shown and counted.
+            // The failed tests were already shown and counted.
             Err(Error::Failed { .. }) if tally.failed > before => drop::<Step>(step),
             Err(error) => return Err(error),
         }
@@ -217,29 +221,29 @@ fn tests(
     Ok(())
 }
 
-/// What the programs of tests are given.
+/// Returns the arguments of the test programs.
 fn test_arguments(on_azure: bool, long: bool) -> impl Iterator<Item = &'static str> {
-    // The tests that need a workspace on Azure run only when one is named.
+    // The tests that need an Azure workspace only run if one is given.
     let ignored = on_azure.then_some("--include-ignored");
-    // A long test prints its seed, its progress and its counts.
+    // Long tests print their seed, progress and counts.
     let shown = long.then_some("--nocapture");
     let mut given = ignored.into_iter().chain(shown).peekable();
     let separator = given.peek().map(|_| "--");
     separator.into_iter().chain(given)
 }
 
-/// How many checks and tests passed and failed.
+/// Number of passed and failed checks and tests.
 #[derive(Default)]
 struct Tally {
     passed: usize,
     failed: usize,
     failures: Vec<String>,
-    /// Those that were left out, and why.
+    /// The skipped tests and the reasons.
     left: Vec<String>,
 }
 
 impl Tally {
-    /// Runs a check that is one test by itself.
+    /// Runs a check that counts as one test.
     fn check(&mut self, report: &Report, title: &str, why: &str, command: Command) -> Result<()> {
         let step = report.step(title, why);
         match process::run(&step, title, command) {
@@ -258,7 +262,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Counts what a line of `cargo test` tells.
+    /// Counts the results in a line of `cargo test`.
     fn count(&mut self, line: &str) {
         if let Some(name) = line
             .strip_prefix("test ")

@@ -1,19 +1,19 @@
-//! The tools that must be there before anything else: Rust, a C++ compiler, Python.
+//! Required tools: Rust, a C++ compiler, Python.
 
 use crate::error::{Error, Result};
 use crate::process::{ask, command, on_path};
 use std::path::PathBuf;
 
-/// The oldest Python that the pinned packages support.
+/// Oldest version of Python that the pinned packages support.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// What was found.
+/// The found tools.
 pub struct Tools {
-    /// The interpreter for our environments.
+    /// The Python interpreter for the environments.
     pub python: PathBuf,
-    /// `Python 3.11.7`.
+    /// Its version, e.g. `Python 3.11.7`.
     pub python_version: String,
-    /// `rustc 1.95.0 (…)`.
+    /// The version of rustc, e.g. `rustc 1.95.0 (…)`.
     pub rustc_version: String,
 }
 
@@ -43,7 +43,7 @@ pub fn find() -> Result<Tools> {
     })
 }
 
-/// Whether we may do anything on this machine.
+/// Whether the user is root.
 pub fn is_root() -> bool {
     let mut id = command("id");
     id.arg("-u");
@@ -91,7 +91,7 @@ fn with_venv(python: PathBuf, version: String) -> Result<(PathBuf, String)> {
     Ok((python, version))
 }
 
-/// The first two numbers of `Python 3.11.7`.
+/// Returns the first two numbers of e.g. `Python 3.11.7`.
 fn parse(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.strip_prefix("Python ")?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

@@ -1,22 +1,22 @@
-//! What the programs in `xtask/python` that measure say: one JSON object a line.
+//! The events of the measuring programs in `xtask/python`: one JSON object per line.
 
 use crate::report::Step;
 use serde_json::Value;
 
-/// What the client said.
+/// The events of a client.
 #[derive(Default)]
 pub struct Events {
-    /// The samples, by name.
+    /// The samples by name.
     pub samples: Vec<(String, f64)>,
-    /// The seconds of processor time that it and what it measures took.
+    /// Processor time in seconds of the client and the measured program.
     pub own: f64,
 }
 
 impl Events {
-    /// Takes a line.
+    /// Parses a line.
     pub fn read(&mut self, step: &Step, line: &str) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
-            // What the measured programs say themselves, and Python's complaints; they are in the log.
+            // Output of the measured programs and warnings of Python, which are only logged.
             return;
         };
         if let Some(at) = event["at"].as_str() {

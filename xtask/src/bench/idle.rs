@@ -1,4 +1,4 @@
-//! Whether the machine does anything else: what others do at the same time makes every measurement worthless.
+//! Detection of load from other processes, which would invalidate measurements.
 
 use crate::error::{Error, Result};
 use crate::report::Step;
@@ -7,12 +7,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many processors may others keep busy.
+/// Maximum number of processors that other processes may keep busy.
 pub const ALLOWED: f64 = 0.2;
-/// How long they are watched.
+/// Duration of one check.
 const WATCHED: Duration = Duration::from_secs(1);
 
-/// What all processors have done since the machine was started.
+/// Processor time of all processors since the machine was started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Ticks {
     busy: u64,
@@ -20,14 +20,14 @@ struct Ticks {
     processors: u32,
 }
 
-/// Watches all processes from a moment on.
+/// Measures the load of all processes from its start on.
 pub struct Watch {
     ticks: Ticks,
     since: Instant,
 }
 
 impl Watch {
-    /// Begins.
+    /// Starts the measurement.
     pub fn start() -> Result<Self> {
         Ok(Self {
             ticks: now()?,
@@ -35,7 +35,8 @@ impl Watch {
         })
     }
 
-    /// How many processors have been busy since then, less the `own` seconds of processor time.
+    /// Returns the number of processors that were busy since the start, without `own` seconds of
+    /// processor time.
     pub fn others(&self, own: f64) -> Result<f64> {
         let busy = busy(self.ticks, now()?);
         let own = own / self.since.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
@@ -43,8 +44,8 @@ impl Watch {
     }
 }
 
-/// Waits for others to be idle, at most for `patience`, of which it takes what it has waited. Gives how many
-/// processors they keep busy then.
+/// Waits for other processes to be idle, at most for `patience`, which is reduced by the time
+/// waited. Returns the number of processors that other processes keep busy.
 pub fn wait(step: &Step, patience: &mut Duration) -> Result<f64> {
     loop {
         let watch = Watch::start()?;
@@ -70,14 +71,15 @@ fn now() -> Result<Ticks> {
     })
 }
 
-/// Reads `/proc/stat`: the first line is all processors' user, nice, system, idle and iowait times and so on.
+/// Parses `/proc/stat`: the first line contains the times of all processors: user, nice, system,
+/// idle, iowait and others.
 fn parse(text: &str) -> Option<Ticks> {
     let mut lines = text.lines();
     let times: Vec<u64> = lines
         .next()?
         .strip_prefix("cpu ")?
         .split_whitespace()
-        // What guests use is contained in user and nice.
+        // The guest times are already included in user and nice.
         .take(8)
         .map(str::parse)
         .collect::<Result<_, _>>()
@@ -92,7 +94,7 @@ fn parse(text: &str) -> Option<Ticks> {
     })
 }
 
-/// How many processors were busy between two moments.
+/// Returns the number of processors that were busy between two samples.
 fn busy(from: Ticks, to: Ticks) -> f64 {
     let all = to.all.saturating_sub(from.all).max(1);
     let busy = to.busy.saturating_sub(from.busy);
@@ -118,7 +120,7 @@ mod tests {
             }
         );
         let to = parsed("cpu  120 5 60 940 60 0 0 15 9 9\ncpu0 1 2 3\ncpu1 1 2 3\nintr 5\n");
-        // 50 of 200 ticks, of two processors.
+        // 50 of 200 ticks of two processors.
         assert!((busy(from, to) - 0.5).abs() < 1e-9);
         assert_eq!(parse("intr 5\n"), None);
     }
@@ -128,7 +130,7 @@ mod tests {
         let watch = Watch::start().expect("/proc/stat");
         let others = watch.others(0.0).expect("/proc/stat");
         assert!((0.0..=1024.0).contains(&others));
-        // Nothing is left when all of it was our own.
+        // The result is zero when all load was this program's.
         let none = watch.others(1e9).expect("/proc/stat");
         assert!(none.abs() < f64::EPSILON);
     }

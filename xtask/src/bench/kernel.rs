@@ -1,6 +1,7 @@
-//! `cargo xtask bench kernel`: our kernel against `evcxr_jupyter`.
+//! `cargo xtask bench kernel`: this project's kernel against `evcxr_jupyter`.
 //!
-//! A round is some sessions with each of the two, in turn; `xtask/python/bench_kernel.py` is the client and holds the cells.
+//! A round consists of several sessions with each of the two kernels in turn.
+//! `xtask/python/bench_kernel.py` is the client and contains the cells.
 
 use super::client::Events;
 use super::idle::{self, Watch};
@@ -20,10 +21,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The peer as its authors publish it.
+/// The peer in the version published by its authors.
 const PEER: &str = "evcxr_jupyter 0.22";
 
-/// Small crates with a procedural macro.
+/// Small crates, including a procedural macro.
 const SMALL: &str = r#":dep serde = { version = "1", features = ["derive"] }
 :dep serde_json = "1"
 #[derive(serde::Serialize)]
@@ -32,7 +33,7 @@ struct Sent {
 }
 println!("{}", serde_json::to_string(&Sent { count: 3 })?);"#;
 
-/// The same and some of the largest that notebooks use.
+/// The same and some of the largest crates that notebooks use.
 const LARGE: &str = r#":dep serde = { version = "1", features = ["derive"] }
 :dep serde_json = "1"
 :dep tokio = { version = "1", features = ["full"] }
@@ -69,7 +70,7 @@ const ROWS: [Definition; 15] = [
     Definition::new("memory", "MB", Goal::OfPeer(0.7)),
 ];
 
-/// How thoroughly to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
     /// How many times each session is repeated; the notebook of 200 cells runs once
@@ -83,10 +84,10 @@ pub struct Options {
     patience: u64,
 }
 
-/// What a kernel is made to do between its start and its end.
+/// The work of a kernel between its start and its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Session {
-    /// Cells of all kinds, questions, memory.
+    /// Cells of all kinds, code queries, memory.
     Cells,
     /// A long notebook.
     Growth,
@@ -107,12 +108,12 @@ impl Session {
     }
 }
 
-/// A session with one of the two.
+/// A session with one of the two kernels.
 #[derive(Clone, Copy)]
 struct Run {
     session: Session,
     competitor: Competitor,
-    /// Makes what later kernels find finished, if they do; nothing is measured.
+    /// Whether the run only fills the caches for later runs, without measuring.
     ahead: bool,
 }
 
@@ -164,7 +165,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which sessions run, and in which order.
+/// Returns the sessions in the order in which they run.
 fn plan(options: &Options) -> Vec<Run> {
     let mut plan: Vec<Run> = Competitor::BOTH
         .map(|competitor| Run {
@@ -180,12 +181,12 @@ fn plan(options: &Options) -> Vec<Run> {
         }
         for session in sessions {
             let mut pair = Competitor::BOTH;
-            // Whoever comes second finds warmer caches.
+            // Alternates the order, because the second kernel finds warmer caches.
             if round % 2 == 1 {
                 pair.reverse();
             }
             for competitor in pair {
-                // It has no SDK ready and compiles all of it in each kernel.
+                // The peer has no prebuilt SDK and compiles it in each kernel.
                 let without = session == Session::Azureml
                     && competitor == Competitor::Peer
                     && !(options.long && round == 0);
@@ -225,14 +226,14 @@ fn peer_folder() -> PathBuf {
     place::target().join("peer")
 }
 
-/// Writes the two kernelspecs into a prefix of their own and gives Jupyter's folder in it.
+/// Writes the two kernelspecs into a separate prefix; returns Jupyter's folder in it.
 fn kernelspecs() -> Result<PathBuf> {
     let jupyter = place::target().join("bench/prefix/share/jupyter");
     let installed = python::LAB
         .folder()
         .join("share/jupyter/kernels/rust-azureml/kernel.json");
     let ours = fs::read_to_string(&installed).map_err(Error::io("read", &installed))?;
-    // What `evcxr_jupyter --install` writes into the user's own folder.
+    // The same kernelspec as `evcxr_jupyter --install` writes to the user's folder.
     let peer = json!({
         "argv": [peer_folder().join("release/peer"), "--control_file", "{connection_file}"],
         "display_name": "Rust",
@@ -254,9 +255,9 @@ struct Benchmark<'a> {
     /// Jupyter's folder with the kernelspecs.
     prefix: PathBuf,
     rust_src: Option<PathBuf>,
-    /// How long we will still wait for others.
+    /// Remaining time to wait for other processes.
     patience: Duration,
-    /// The most processors that others kept busy.
+    /// Maximum number of processors that other processes kept busy.
     busiest: f64,
     samples: Samples,
 }
@@ -273,7 +274,7 @@ impl Benchmark<'_> {
         let step = self
             .report
             .step(&format!("{number} {session} of {name}"), why);
-        // Before the clock runs, the kernel that ran last is gone: whatever is busy now is not ours.
+        // The previous kernel has ended before this check, so all load is from other processes.
         let before = idle::wait(&step, &mut self.patience)?;
         let mut python = process::command(python::LAB.program("python"));
         python
@@ -310,7 +311,7 @@ impl Benchmark<'_> {
         Ok(())
     }
 
-    /// The cell that the session is about.
+    /// Returns the cell that the session measures.
     fn cell(&self, run: Run) -> String {
         match (run.session, run.competitor) {
             (Session::Dependency, _) if self.long => LARGE.to_owned(),
@@ -325,9 +326,9 @@ impl Benchmark<'_> {
     }
 }
 
-/// What the numbers depend on.
+/// Returns the facts on which the results depend.
 fn facts(options: &Options, tools: &Tools, busiest: f64) -> Map<String, Value> {
-    // As the kernel chooses.
+    // The same choice as in the kernel.
     let engine = match env::var("AZUREML_KERNEL_ENGINE").as_deref() {
         Ok("evcxr") => "evcxr",
         _ => "rustc",

@@ -1,4 +1,4 @@
-//! What every benchmark's numbers depend on.
+//! Facts on which the results of every benchmark depend.
 
 use super::idle;
 use serde_json::{Map, Value, json};
@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-/// The machine, what else the benchmark has to say, and whether the machine was idle: how many processors others kept busy
-/// at most.
+/// Returns the description of the machine, the given facts of the benchmark, and the maximum number
+/// of processors that other processes kept busy.
 pub fn facts<const N: usize>(busiest: f64, others: [(&str, Value); N]) -> Map<String, Value> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let first = [
@@ -23,7 +23,7 @@ pub fn facts<const N: usize>(busiest: f64, others: [(&str, Value); N]) -> Map<St
     all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The value of the first line `name: value` in a file of the system's.
+/// Returns the value of the first line `name: value` in a system file.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(Path::new(path)).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

@@ -1,4 +1,5 @@
-//! `cargo xtask bench …`: measures us against what people would use otherwise, both in one run.
+//! `cargo xtask bench …`: compares this project's components with their usual alternatives, both
+//! measured in one run.
 //!
 //! Every benchmark prints a table and writes the same rows to `target/bench`.
 
@@ -17,7 +18,7 @@ use crate::error::Result;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
-/// What to measure.
+/// The benchmark to run.
 #[derive(Args)]
 pub struct Options {
     #[command(subcommand)]

@@ -1,4 +1,5 @@
-//! A benchmark that is a list of measured runs: each on a machine that does nothing else, and at the end their table.
+//! Benchmarks that consist of measured runs: each run waits for an idle machine, and the end prints
+//! a table.
 
 use super::client::Events;
 use super::idle::{self, Watch};
@@ -12,17 +13,18 @@ use serde_json::Value;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-/// The runs so far.
+/// The measured runs.
 pub struct Runs {
     started: Instant,
-    /// How long may still be waited for other processes.
+    /// Remaining time to wait for other processes.
     patience: Duration,
-    /// How many processors others kept busy at most.
+    /// Maximum number of processors that other processes kept busy.
     busiest: f64,
 }
 
 impl Runs {
-    /// None yet; up to `patience` seconds, in all, may be waited for other processes to be idle.
+    /// Starts without runs; waits at most `patience` seconds in total for other processes to be
+    /// idle.
     pub fn new(patience: u64) -> Self {
         Self {
             started: Instant::now(),
@@ -31,7 +33,8 @@ impl Runs {
         }
     }
 
-    /// Runs a program that measures, when others are idle; gives its samples. `log` names the file of what it says.
+    /// Runs a measuring program when other processes are idle; returns its samples. `log` is the
+    /// name of its log file.
     pub fn measure(
         &mut self,
         step: &Step,
@@ -46,7 +49,8 @@ impl Runs {
         Ok(events.samples)
     }
 
-    /// Writes the rows to `target/bench/{name}.json`, and prints them, with a word on how far to trust them.
+    /// Writes the rows to `target/bench/{name}.json` and prints them, with a note on their
+    /// reliability.
     pub fn end<const N: usize>(
         self,
         report: Report,
@@ -76,7 +80,7 @@ impl Runs {
     }
 }
 
-/// Runs a program that says what it does and measures.
+/// Runs a measuring program that reports its progress.
 pub fn follow(step: &Step, log: &str, program: Command) -> Result<Events> {
     let mut events = Events::default();
     process::follow(step.running(), log, program, |line| {

@@ -1,7 +1,7 @@
-//! `cargo xtask bench scale`: what several processes of our training program do together, against one of them alone.
+//! `cargo xtask bench scale`: scaling of the training program from one process to several.
 //!
-//! On the CPU each process computes with one thread, so that as many processes as processors have all of them; on GPUs each
-//! has one of its own.
+//! On the CPU, each process uses one thread, so that as many processes as processors use all of
+//! them. On GPUs, each process has a separate one.
 
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
@@ -14,10 +14,10 @@ use serde_json::json;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// The rows: examples in a batch, which all processes share.
+/// The rows with their batch sizes; all processes share a batch.
 const ROWS: [(&str, u32); 2] = [("images_per_s_64", 64), ("images_per_s_256", 256)];
 
-/// How thoroughly to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
     /// How many processes share each batch
@@ -76,7 +76,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     runs.end(report, name, "one process", facts, &rows)
 }
 
-/// A measured run.
+/// Returns the command of a measured run.
 fn command(
     options: &Options,
     python: &Path,
@@ -98,7 +98,7 @@ fn command(
     }
     command
         .current_dir(train::folder())
-        // In containers everybody is root.
+        // In containers, the user is often root.
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command

@@ -1,7 +1,7 @@
 //! `cargo xtask bench studio`: the local workspace's pages against MLflow's server and its UI.
 //!
-//! Both get the same runs, metrics and points. Then each is started by turns, and `xtask/python/bench_studio.py` looks at its pages as their
-//! browsers do.
+//! Both get the same runs, metrics and points. They are then started in turn, and
+//! `xtask/python/bench_studio.py` requests their pages like a browser.
 
 use super::runs::{Runs, follow};
 use super::table::{Competitor, Definition, Goal, Samples};
@@ -19,10 +19,11 @@ use std::process::{Command, ExitCode};
 /// The peer.
 const PEER: &str = "MLflow 3.17's server";
 
-/// Values of each of the 100 metrics of the large run.
+/// Number of values of each of the 100 metrics of the large run.
 const POINTS: u32 = 100_000;
 
-/// The rows, in the order of the table. Where a row's name says nothing else, it is how long until everything is there.
+/// The rows, in the order of the table. By default, a row measures the time until the page is
+/// complete.
 const ROWS: [Definition; 10] = [
     Definition::new("jobs_10k", "s", Goal::OfPeer(0.3)),
     Definition::new("jobs_10k_first_byte", "s", Goal::OfPeer(0.3)),
@@ -36,7 +37,7 @@ const ROWS: [Definition; 10] = [
     Definition::new("memory", "MB", Goal::OfPeer(0.3)),
 ];
 
-/// How thoroughly to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
     /// How many times each of the two is started and looked at
@@ -82,7 +83,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         step.done("");
     }
-    // Some gigabytes.
+    // Removes some gigabytes.
     let folder = folder();
     fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
 
@@ -93,7 +94,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     runs.end(report, "studio", PEER, facts, &samples.rows(&ROWS))
 }
 
-/// Who is looked at in which order: whoever comes second finds more of the disk in memory, so they take turns.
+/// Returns the order of the competitors, which alternates, because the second one finds more files
+/// in the page cache.
 fn plan(rounds: u32) -> Vec<Competitor> {
     let in_round = |round: u32| {
         let mut pair = Competitor::BOTH;
@@ -105,12 +107,12 @@ fn plan(rounds: u32) -> Vec<Competitor> {
     (0..rounds).flat_map(in_round).collect()
 }
 
-/// Where the two keep their data.
+/// Returns the folder with the data of both competitors.
 fn folder() -> PathBuf {
     place::target().join("bench/studio")
 }
 
-/// The client that does something with one of the two.
+/// Returns the command of the client for one competitor.
 fn client(what: &str, competitor: Competitor, points: Option<&str>) -> Command {
     let mut client = process::command(python::MLFLOW_SERVER.program("python"));
     client

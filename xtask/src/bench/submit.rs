@@ -1,8 +1,10 @@
-//! `cargo xtask bench submit`: the SDK against the official client, both with the same local workspace.
+//! `cargo xtask bench submit`: the SDK against the official client, both with the same local
+//! workspace.
 //!
-//! `xtask/python/bench_submit.py` measures each from outside, with a local workspace and files that are new each time. Nothing
-//! is deleted before all is done: for some minutes, ext4 searches for a number for each new file that no deleted file had,
-//! and after some thousands of those that takes longer than all else.
+//! `xtask/python/bench_submit.py` measures each client from outside, with a new local workspace and
+//! new files each time. No file is deleted before the end: for some minutes after deletions, ext4
+//! avoids the inode numbers of deleted files, and after some thousands of deletions this search
+//! dominates the measured time.
 
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
@@ -31,7 +33,7 @@ const ROWS: [Definition; 6] = [
     Definition::new("memory", "MB", Goal::OfPeer(0.3)),
 ];
 
-/// How thoroughly to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
     /// How many times each client does everything
@@ -74,12 +76,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ended)
 }
 
-/// Where the runs' files are.
+/// Returns the folder of the runs' files.
 fn folder() -> PathBuf {
     place::target().join("bench/submit")
 }
 
-/// A measured run.
+/// Returns the command of a measured run.
 fn command(competitor: Competitor, folder: &Path) -> Command {
     let scripts = place::root().join("xtask/python");
     let python = python::AZURE_AI_ML.program("python");

@@ -1,4 +1,4 @@
-//! Samples of two competitors, and the table of their medians with the goals.
+//! Samples of two competitors, and the table of their medians and goals.
 
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -8,17 +8,17 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// Who was measured.
+/// The measured program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Competitor {
-    /// Our own.
+    /// This project's program.
     Ours,
-    /// What people would use otherwise.
+    /// The usual alternative.
     Peer,
 }
 
 impl Competitor {
-    /// Both.
+    /// Both competitors.
     pub const BOTH: [Self; 2] = [Self::Ours, Self::Peer];
 
     /// The name.
@@ -30,34 +30,34 @@ impl Competitor {
     }
 }
 
-/// What is to be reached.
+/// The goal of a row.
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// So much of the peer's, at most.
+    /// At most this fraction of the peer's value.
     OfPeer(f64),
-    /// So much of the peer's, at least.
+    /// At least this fraction of the peer's value.
     OfPeerAtLeast(f64),
-    /// Not more than this, in the row's unit.
+    /// At most this value, in the row's unit.
     AtMost(f64),
-    /// It is only watched.
+    /// No goal.
     None,
 }
 
-/// What is measured.
+/// The definition of a row.
 #[derive(Clone, Copy)]
 pub struct Definition {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its unit.
+    /// The unit.
     pub unit: &'static str,
-    /// What is to be reached.
+    /// The goal of a row.
     pub goal: Goal,
-    /// The row whose median the samples are divided by.
+    /// The row by whose median the samples are divided.
     pub over: Option<&'static str>,
 }
 
 impl Definition {
-    /// A row that stands for itself.
+    /// A row without a divisor.
     pub const fn new(name: &'static str, unit: &'static str, goal: Goal) -> Self {
         Self {
             name,
@@ -75,7 +75,7 @@ pub struct Row {
     peer: Option<f64>,
 }
 
-/// What was measured.
+/// The measured samples.
 #[derive(Default)]
 pub struct Samples(HashMap<(Competitor, String), Vec<f64>>);
 
@@ -110,7 +110,7 @@ impl Samples {
     }
 }
 
-/// The value in the middle, or the mean of the two that are there.
+/// Returns the median: the middle value, or the mean of the two middle values.
 fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -126,7 +126,7 @@ impl Row {
         Some(self.ours? / self.peer?)
     }
 
-    /// The goal in words; `None` where there is none.
+    /// Returns the goal as text; `None` if the row has none.
     fn goal(&self) -> Option<String> {
         match self.definition.goal {
             Goal::OfPeer(share) => Some(format!("≤ {share} × peer")),
@@ -136,7 +136,7 @@ impl Row {
         }
     }
 
-    /// Whether the goal is met; `None` where there is none.
+    /// Whether the goal is met; `None` if the row has none.
     pub fn met(&self) -> Option<bool> {
         let reached = |value: Option<f64>, limit| Some(value.is_some_and(|value| value <= limit));
         match self.definition.goal {
@@ -160,12 +160,12 @@ impl Row {
     }
 }
 
-/// Digits beyond these are noise.
+/// Rounds to four decimals; further digits are noise.
 fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
-/// The table as people read it.
+/// Formats the table for the terminal.
 pub fn text(rows: &[Row], peer: &str) -> String {
     let mut text = format!(
         "{:<24}{:>12}{:>22}{:>9}  goal\n",
@@ -194,7 +194,7 @@ pub fn text(rows: &[Row], peer: &str) -> String {
     text
 }
 
-/// Three digits, or all before the point.
+/// Formats a value with three digits, or with all digits before the decimal point.
 fn digits(value: f64) -> String {
     let decimals = match value.abs() {
         value if value >= 100.0 => 0,
@@ -205,7 +205,7 @@ fn digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Writes the rows, whole or not at all.
+/// Writes the rows atomically.
 pub fn write(path: &Path, machine: &Map<String, Value>, rows: &[Row]) -> Result<()> {
     let rows: Vec<Value> = rows.iter().map(Row::json).collect();
     let new = path.with_extension("json.new");

@@ -1,9 +1,9 @@
-//! `cargo xtask bench train`: our training program against PyTorch.
+//! `cargo xtask bench train`: this project's training program against PyTorch.
 //!
-//! A round is one job of each: the workshop's `train.py` as people write it, a tuned loop over pictures in memory, and
-//! ours; the loop in 16 bits besides, and ours in the precision that it would not choose. Same network, batch size, data and
-//! epochs.
-//! `xtask/python/bench_train.py` measures each from outside.
+//! A round consists of one job of each program: the workshop's `train.py` as usually written, a
+//! tuned loop over images in memory, and this project's program; in addition, the tuned loop in 16
+//! bits and this project's program in its non-default precision. Network, batch size, data and
+//! epochs are the same. `xtask/python/bench_train.py` measures each program from outside.
 
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
@@ -21,19 +21,19 @@ use std::thread;
 /// The peers.
 const PEER: &str = "PyTorch 2.11";
 
-/// Pictures to learn from in all of MNIST.
+/// Number of training images in MNIST.
 const ALL: u32 = 60_000;
 
-/// With these, glibc keeps memory for the next batch; without them, a loop in Python spends a quarter of its time on page
-/// faults. Our program sets the same by itself.
+/// With these settings, glibc keeps memory for the next batch. Without them, a loop in Python
+/// spends a quarter of its time on page faults. This project's program sets the same values itself.
 const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_MMAP_MAX_", "0"),
     ("MALLOC_TRIM_THRESHOLD_", "1073741824"),
     ("MALLOC_TOP_PAD_", "67108864"),
 ];
 
-/// The rows, in the order of the table. Where none is named, the peer is the ordinary program. The rows of a precision show
-/// what part of a lead comes from it.
+/// The rows, in the order of the table. Rows without a peer in their name compare with the ordinary
+/// program. The rows of one precision show how much of a lead is due to the precision.
 fn rows(gpu: bool) -> [Definition; 9] {
     let (ordinary, tuned) = if gpu { (10.0, 2.0) } else { (1.6, 1.3) };
     let on_cpu = |goal: Goal| if gpu { Goal::None } else { goal };
@@ -56,7 +56,7 @@ fn rows(gpu: bool) -> [Definition; 9] {
     rows.map(|(name, unit, goal)| Definition::new(name, unit, goal))
 }
 
-/// How thoroughly to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
     /// How many times each program runs
@@ -78,7 +78,8 @@ pub struct Options {
     patience: u64,
 }
 
-/// What measures and what is measured, where they are not to be made here: on machines without a toolchain.
+/// The measuring Python and the measured program, if they are not built here (on machines without a
+/// toolchain).
 #[derive(Args)]
 pub(super) struct Programs {
     /// A Python that has what is needed, PyTorch 2.11 and Pillow to compare with it, Open MPI to scale, instead of one that
@@ -91,7 +92,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// The Python and our program, which are made where they are not given.
+    /// Returns the Python and the training program; builds them if they are not given.
     pub(super) fn find(&self, report: &Report, usual: Environment) -> Result<(PathBuf, PathBuf)> {
         if let (Some(python), Some(program)) = (&self.python, &self.program) {
             return Ok((absolute(python)?, absolute(program)?));
@@ -103,30 +104,30 @@ impl Programs {
     }
 }
 
-/// What trains.
+/// A training program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     /// `train.py`, with a `DataLoader`.
     Ordinary,
-    /// A loop in Python over tensors.
+    /// A tuned loop in Python over tensors.
     Tuned,
-    /// The same in 16 bits.
+    /// The tuned loop in 16 bits.
     TunedBfloat16,
     /// `train.rs`.
     Ours,
-    /// `train.rs --precision float32`, for processors on which that is not usual.
+    /// `train.rs --precision float32`, for processors on which this is not the default.
     Float32,
     /// `train.rs --precision bfloat16`, for GPUs.
     Bfloat16,
 }
 
 impl Program {
-    /// Ours in the precision that is not usual on the device.
+    /// Returns this project's program in the non-default precision of the device.
     fn other(gpu: bool) -> Self {
         if gpu { Self::Bfloat16 } else { Self::Float32 }
     }
 
-    /// All on a device.
+    /// Returns all programs for a device.
     fn all(gpu: bool) -> [Self; 5] {
         [
             Self::Ordinary,
@@ -148,10 +149,11 @@ impl Program {
         }
     }
 
-    /// The rows that a sample of it belongs to, and as whose.
+    /// Returns the rows to which a sample of this program belongs, and its competitor.
     fn rows(self, sample: &str, gpu: bool) -> Vec<(Competitor, String)> {
         use Competitor::{Ours, Peer};
-        // In each precision, ours is held against the loop in the same.
+        // In each precision, this project's program is compared with the loop in the same
+        // precision.
         let (who, rows): (Competitor, &[&str]) = match (self, sample) {
             (Self::Ours, "images_per_s") if gpu => (Ours, &["_ordinary", "_tuned", "_float32"]),
             (Self::Ours, "images_per_s") => (Ours, &["_ordinary", "_tuned", "_bfloat16"]),
@@ -171,7 +173,7 @@ impl Program {
     }
 }
 
-/// What is measured, and with what.
+/// The programs and the parameters of the benchmark.
 struct Bench {
     python: PathBuf,
     ours: PathBuf,
@@ -220,7 +222,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     runs.end(report, name, PEER, facts, &rows)
 }
 
-/// Who runs in which round: whoever comes first finds the processor coolest, so they take turns.
+/// Returns the programs of each round. Their order rotates, because the first one finds the coolest
+/// processor.
 fn plan(rounds: u32, gpu: bool) -> Vec<(u32, Program)> {
     let in_round = |round: u32| {
         let mut programs = Program::all(gpu);
@@ -231,7 +234,7 @@ fn plan(rounds: u32, gpu: bool) -> Vec<(u32, Program)> {
     (0..rounds).flat_map(in_round).collect()
 }
 
-/// Writes the data that all read: MNIST with the first pictures to learn from.
+/// Writes the data for all programs: MNIST with only the first training images.
 pub(super) fn cut_data(report: &Report, python: &Path, images: u32) -> Result<()> {
     let step = report.step("data", "the same for all");
     let mut cut = script(python, "bench_train.py");
@@ -244,19 +247,19 @@ pub(super) fn cut_data(report: &Report, python: &Path, images: u32) -> Result<()
     Ok(())
 }
 
-/// Where that data is.
+/// Returns the folder of that data.
 pub(super) fn data() -> PathBuf {
     folder().join("data")
 }
 
-/// The start of a command that measures the rest of it.
+/// Returns the beginning of a command that measures the program in its remaining arguments.
 pub(super) fn measuring(python: &Path) -> Command {
     let mut command = script(python, "bench_train.py");
     command.arg("measure");
     command
 }
 
-/// A program of ours in Python.
+/// Returns the command of one of the project's Python scripts.
 fn script(python: &Path, name: &str) -> Command {
     let mut python = process::command(python);
     python
@@ -265,7 +268,7 @@ fn script(python: &Path, name: &str) -> Command {
     python
 }
 
-/// Where the programs run.
+/// Returns the working folder of the programs.
 pub(super) fn folder() -> PathBuf {
     place::target().join("bench/train")
 }
@@ -274,7 +277,7 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The name of the first GPU.
+/// Returns the name of the first GPU.
 pub(super) fn gpu() -> Option<String> {
     let asked = Command::new("nvidia-smi")
         .args(["--query-gpu=name", "--format=csv,noheader", "--id=0"])
@@ -283,19 +286,19 @@ pub(super) fn gpu() -> Option<String> {
     Some(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
 }
 
-/// A path that holds in every folder.
+/// Returns an absolute path.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
 }
 
 impl Bench {
-    /// The peers' Python, a script for it, and the data.
+    /// Returns the peers' Python, the script and the data.
     fn script(&self, name: &str) -> [PathBuf; 3] {
         let script = place::root().join("xtask/python").join(name);
         [self.python.clone(), script, data()]
     }
 
-    /// A measured run.
+    /// Returns the command of a measured run.
     fn command(&self, program: Program, seed: u32) -> Command {
         let (epochs, seed) = (self.epochs.to_string(), seed.to_string());
         let mut command = measuring(&self.python);
@@ -326,7 +329,7 @@ impl Bench {
             }
         }
         if !self.gpu {
-            // PyTorch uses a GPU wherever it finds one.
+            // PyTorch uses a GPU if it finds one.
             command.env("CUDA_VISIBLE_DEVICES", "");
         }
         command

@@ -1,9 +1,10 @@
-//! Fetches libtorch into the user's cache.
+//! Download of libtorch into the user's cache.
 //!
-//! It comes out of PyTorch's own wheels, through pip, so whoever can install a Python package can build the lab. Only
-//! the libraries and headers are kept; nobody needs to import this copy from Python. Everything slow happens beside the
-//! final place, under a file lock, and becomes visible by one rename: two at once, or a run killed half-way, never leave
-//! half a libtorch behind.
+//! libtorch is extracted from PyTorch's wheels with pip, so every user who can install a Python
+//! package can build the lab. Only the libraries and headers are kept; this copy is not importable
+//! from Python. All slow work is done next to the final folder under a file lock and becomes
+//! visible through one rename. Concurrent or killed runs therefore never leave an incomplete
+//! libtorch.
 
 use super::VERSION;
 use super::folder::{missing, usable};
@@ -17,16 +18,17 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The lists of what is fetched, in `xtask/python`; the second for machines with a GPU.
+/// The package lists in `xtask/python`; the second one is for machines with a GPU.
 const LISTS: [&str; 2] = ["libtorch.txt", "libtorch-cuda.txt"];
 
-/// One of CUDA's headers, beside `torch`.
+/// One of CUDA's headers, next to `torch`.
 const HEADER: &str = "nvidia/cu13/include/crt/host_defines.h";
 
-/// The parts of the `torch` folder that building and running need; the rest is Python.
+/// The parts of the `torch` folder that are needed for building and running; the rest is Python
+/// code.
 const KEPT: [&str; 4] = ["include", "lib", "share", "version.py"];
 
-/// Libraries that only a machine with an NVIDIA GPU can use, half of the size.
+/// Libraries that need an NVIDIA GPU; they are half of the total size.
 const CUDA_LIBRARIES: [&str; 5] = [
     "libc10_cuda.so",
     "libcaffe2_nvrtc.so",
@@ -35,7 +37,8 @@ const CUDA_LIBRARIES: [&str; 5] = [
     "libtorch_nvshmem.so",
 ];
 
-/// The libtorch in `cache`, fetched there when it lacks or lacks what the GPU needs.
+/// Returns the libtorch in `cache`; downloads it if it is missing or lacks the CUDA libraries for a
+/// GPU.
 pub fn provide(cache: &Path, python: &Path, gpu: bool, step: &Step) -> Result<PathBuf> {
     let name = |suffix: &str| cache.join(format!("libtorch-{VERSION}{suffix}"));
     let (home, partial, replaced) = (name(""), name(".partial"), name(".replaced"));
@@ -49,7 +52,7 @@ pub fn provide(cache: &Path, python: &Path, gpu: bool, step: &Step) -> Result<Pa
         return Ok(torch);
     }
 
-    // Whatever lies there is of a run that was killed: nobody else works here while we hold the lock.
+    // Left by a killed run: while the lock is held, no other process works here.
     remove(&partial)?;
     remove(&replaced)?;
     step.status(&format!("fetching {VERSION} into {}", cache.display()));
@@ -73,9 +76,9 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Makes `partial` what the cache shall hold.
+/// Fills `partial` with the files for the cache.
 fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> Result<()> {
-    // pip's own temporary files lie there too: /tmp may be small, and here they are removed with the rest.
+    // pip's temporary files are also there: /tmp may be small, and this folder is removed later.
     let temporary = partial.join("tmp");
     fs::create_dir_all(&temporary).map_err(Error::io("create", &temporary))?;
     let lists = LISTS.iter().take(if gpu { 2 } else { 1 });
@@ -83,7 +86,8 @@ fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> R
     let mut pip = process::command(python);
     pip.args(["-m", "pip", "install", "--no-input", "--no-cache-dir"])
         .args(["--no-compile", "--progress-bar", "raw", "--no-deps"])
-        // The libraries are the same for every Python, so an interpreter that torch does not know yet will do.
+        // The libraries are the same for all Python versions, so an interpreter that torch does not
+        // support yet is sufficient.
         .args(["--only-binary=:all:", "--python-version", "3.12"])
         .arg("--target")
         .arg(partial)
@@ -93,7 +97,8 @@ fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> R
         .env("PIP_ROOT_USER_ACTION", "ignore")
         .env("PYTHONUNBUFFERED", "1")
         .env("TMPDIR", &temporary)
-        // The lock lives as long as pip does: were this process killed, the next one waits until pip stops writing.
+        // pip holds the lock too: if this process is killed, the next one waits until pip has
+        // stopped writing.
         .stdin(lock.try_clone().map_err(Error::io("lock", partial))?);
     let mut progress = Progress::default();
     process::follow(step.running(), "libtorch", pip, |line| {
@@ -124,7 +129,7 @@ fn fill(partial: &Path, python: &Path, gpu: bool, lock: &File, step: &Step) -> R
     })
 }
 
-/// The meaning of pip's failure, where there is one that the learner can do something about.
+/// Converts pip's failure to an error with a hint, if the user can solve the problem.
 fn failed(error: Error) -> Error {
     let no_wheel = |tail: &[String]| {
         let words = ["No matching distribution found", "is not a supported wheel"];
@@ -160,7 +165,7 @@ fn own_one() -> String {
     format!("set AZUREML_LIBTORCH to the `torch` folder of a PyTorch {VERSION}")
 }
 
-/// A wheel's description, with the licences.
+/// Whether a folder is the metadata of a wheel, which contains the licences.
 fn is_license(name: &OsStr) -> bool {
     Path::new(name)
         .extension()
@@ -183,14 +188,14 @@ fn keep(folder: &Path, kept: impl Fn(&OsStr) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// How far pip is.
+/// Progress of pip.
 #[derive(Default)]
 struct Progress {
     file: String,
 }
 
 impl Progress {
-    /// What of pip's talk is worth telling.
+    /// Returns the status for a line of pip's output, if the line is relevant.
     fn news(&mut self, line: &str) -> Option<String> {
         let line = line.trim();
         if line.starts_with("Installing collected packages") {
@@ -214,7 +219,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    //! A shell script stands in for Python: what matters here is what happens around pip.
+    //! A shell script replaces Python: these tests check the handling of pip.
 
     use super::*;
     use crate::libtorch::version;
@@ -223,7 +228,7 @@ mod tests {
     use std::process::Command;
     use std::thread;
 
-    /// Lays out what the wheels hold, in `$target`.
+    /// Creates the files of the wheels in `$target`.
     const WHEELS: &str = r#"
         while [ "$1" != --target ]; do shift; done
         target=$2
@@ -318,7 +323,7 @@ mod tests {
         assert_eq!(names(&cache), ["libtorch-2.11.0", "libtorch-2.11.0.lock"]);
     }
 
-    /// The lock is pip's standard input, so that it outlives a command that was killed.
+    /// The lock is pip's standard input, so that it is held even after the command was killed.
     #[test]
     fn the_next_one_waits_for_an_orphaned_pip() {
         let home = tempfile::tempdir().expect("a folder");
@@ -336,7 +341,7 @@ mod tests {
                 .expect("mkfifo")
                 .success()
         );
-        // Whoever does not wait for the orphan finds no last word.
+        // A run that does not wait for the orphan does not find the file `last-word`.
         let mut orphan = Command::new("sh")
             .args(["-c", "read line < gate; echo written > last-word"])
             .current_dir(home.path())
@@ -350,7 +355,7 @@ mod tests {
         let step = report.step("libtorch", "");
         let fetched = thread::scope(|scope| {
             let fetched = scope.spawn(|| provide(&cache, &python, false, &step));
-            // It waits, or has come to its end without.
+            // Waits until the second run either waits for the lock or has ended.
             while !report
                 .statuses()
                 .contains(&"waiting for another command that is at it".to_owned())

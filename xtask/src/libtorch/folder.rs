@@ -1,10 +1,12 @@
-//! What makes a folder a libtorch: its version, and the files that building and running need.
+//! Checks whether a folder is a usable libtorch: its version, and the files needed for building and
+//! running.
 
 use super::VERSION;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The version of the libtorch in `folder`: a PyTorch has it in `version.py`, a libtorch archive in `build-version`.
+/// Returns the version of the libtorch in `folder`: from `version.py` of PyTorch, or from
+/// `build-version` of a libtorch archive.
 pub fn version(folder: &Path) -> Option<String> {
     if let Ok(text) = fs::read_to_string(folder.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -14,12 +16,12 @@ pub fn version(folder: &Path) -> Option<String> {
     line.split(['\'', '"']).nth(1).map(str::to_owned)
 }
 
-/// Whether tch takes this version, with or without CUDA.
+/// Whether tch supports this version, with or without CUDA.
 pub fn fits(version: &str) -> bool {
     version.split('+').next() == Some(VERSION)
 }
 
-/// The first thing that building or running would miss.
+/// Returns the first missing file that is needed for building or running.
 pub fn missing(folder: &Path) -> Option<PathBuf> {
     [
         "include/torch/csrc/api/include/torch/torch.h",
@@ -30,7 +32,7 @@ pub fn missing(folder: &Path) -> Option<PathBuf> {
     .find(|file| !file.exists())
 }
 
-/// Whether it is whole and right, and can use a GPU where there is one.
+/// Whether the libtorch is complete, has the right version and, if `gpu` is set, supports CUDA.
 pub fn usable(folder: &Path, gpu: bool) -> bool {
     version(folder).is_some_and(|found| fits(&found))
         && missing(folder).is_none()

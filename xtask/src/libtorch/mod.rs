@@ -1,8 +1,9 @@
-//! libtorch, which the training program links to and runs with: the user's own, or fetched once into the user's cache.
+//! libtorch, which the training program links against and runs with: the user's installation, or a
+//! copy that is downloaded once into the user's cache.
 //!
-//! Whichever it is, two links lead to it: one in the build folder, for building, and one in the cache, for jobs. A job
-//! gets it from the local workspace, which may have been started long ago and elsewhere: what the environment says here
-//! would not reach it.
+//! Two symbolic links point to it in either case: one in the build folder, for building, and one in
+//! the cache, for jobs. A job gets libtorch from the local workspace, which may have been started
+//! earlier and in another environment, so environment variables of this process would not reach it.
 
 mod fetch;
 mod folder;
@@ -20,20 +21,20 @@ use std::process::{self, Command, Stdio};
 
 pub use folder::version;
 
-/// The libtorch that tch 0.24 compiles against; it takes no other.
+/// The only libtorch version that tch 0.24 supports.
 pub const VERSION: &str = "2.11.0";
 
-/// The variables by which users name a libtorch of their own, the first before the second.
+/// The variables with which users select their own libtorch; the first one has priority.
 pub const VARIABLES: [&str; 2] = ["AZUREML_LIBTORCH", "LIBTORCH"];
 
-/// The link in the user's cache, where the local workspace looks when a job starts.
+/// The symbolic link in the user's cache that the local workspace uses when a job starts.
 const FOR_JOBS: &str = "libtorch";
 
-/// Finds libtorch, or fetches it with `python`'s pip, and lets the links lead to it: `target/libtorch/torch`, where
-/// `.cargo/config.toml` expects it, and the one that jobs follow. Returns its folder, the one that holds `include` and
-/// `lib`.
+/// Finds libtorch or downloads it with `python`'s pip, and updates the symbolic links:
+/// `target/libtorch/torch`, where `.cargo/config.toml` expects it, and the link for jobs. Returns
+/// its folder, which contains `include` and `lib`.
 ///
-/// In this order: `AZUREML_LIBTORCH`, `LIBTORCH`, the user's cache, pip.
+/// The search order is: `AZUREML_LIBTORCH`, `LIBTORCH`, the user's cache, pip.
 pub fn provide(step: &Step, python: &Path) -> Result<PathBuf> {
     let for_building = place::root().join("target/libtorch/torch");
     let cache = place::cache()?;
@@ -46,13 +47,14 @@ pub fn provide(step: &Step, python: &Path) -> Result<PathBuf> {
     Ok(libtorch)
 }
 
-/// The libtorch that the user's environment asks for.
+/// Returns the libtorch that the user's environment selects.
 fn given(linked: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>> {
     for name in VARIABLES {
         let Some(folder) = variable(name).filter(|value| !value.is_empty()) else {
             continue;
         };
-        // `.cargo/config.toml` sets LIBTORCH to our own link for everything that cargo runs: that is nobody's wish.
+        // `.cargo/config.toml` sets LIBTORCH to the project's link for all programs that cargo
+        // runs; this is not a choice of the user.
         if Path::new(&folder) != linked {
             return asked_for(name, Path::new(&folder)).map(Some);
         }
@@ -60,7 +62,8 @@ fn given(linked: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Result<O
     Ok(None)
 }
 
-/// The folder that a variable names, as an absolute path: it is used from other folders than this one.
+/// Returns the folder in a variable as an absolute path, because it is also used from other
+/// folders.
 fn asked_for(variable: &str, folder: &Path) -> Result<PathBuf> {
     let found = version(folder).filter(|_| folder::missing(folder).is_none());
     let held = match found {
@@ -87,7 +90,7 @@ fn has_gpu() -> bool {
         .is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
-/// Lets `link` lead to `target`, whatever it led to before.
+/// Makes `link` a symbolic link to `target`, replacing an earlier link.
 fn link(link: &Path, target: &Path) -> Result<()> {
     if fs::read_link(link).is_ok_and(|led_to| led_to == target) {
         return Ok(());
@@ -109,7 +112,7 @@ fn link(link: &Path, target: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// A folder that looks like libtorch `version`.
+    /// Creates a folder that looks like libtorch `version`.
     fn libtorch(folder: &Path, version: &str) {
         let include = folder.join("include/torch/csrc/api/include/torch");
         fs::create_dir_all(&include).expect("a folder");
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(found(None, Some(&linked)), None);
         assert_eq!(found(None, Some(&other)), Some(other.clone()));
         assert_eq!(found(Some(&one), Some(&other)), Some(one.clone()));
-        // A relative path is one that leads from here.
+        // A relative path is resolved against the current directory.
         let relative = Path::new("../../../../../../../../../../..")
             .join(one.strip_prefix("/").expect("it is absolute"));
         assert_eq!(found(None, Some(&relative)), Some(one));
