@@ -1,4 +1,4 @@
-//! Asks the trained model which digits were drawn.
+//! Recognises handwritten digits with the trained model.
 
 use std::{
     fs,
@@ -31,18 +31,18 @@ struct Args {
     output: PathBuf,
 }
 
-/// The answer for one digit.
+/// The prediction for one digit.
 #[derive(Debug, Serialize)]
 struct Prediction {
-    /// What the model recognised.
+    /// The recognised digit.
     digit: usize,
-    /// How sure it is, from 0 to 1.
+    /// Probability of this digit, from 0 to 1.
     probability: f64,
-    /// The same for each of the ten digits.
+    /// Probabilities of the ten digits.
     probabilities: Vec<f64>,
-    /// What the model gave.
+    /// Output of the model.
     logits: Vec<f64>,
-    /// What it was shown: ink from 0 to 1, before normalisation.
+    /// Input image: ink from 0 to 1, before normalisation.
     pixels: Vec<f32>,
 }
 
@@ -81,7 +81,7 @@ fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model's file, whichever of the folders around it was named.
+/// Returns the model's file, given the file or one of the folders around it.
 fn find(named: &Path) -> Result<PathBuf, Error> {
     let candidates = [
         named.to_path_buf(),

@@ -1,5 +1,5 @@
-//! Trains the workshop's network on MNIST: the counterpart of its `train.py`. Started by `mpirun`, its processes share each
-//! batch, and give the numbers of one process.
+//! Trains the workshop's network on MNIST: the counterpart of its `train.py`. When started by
+//! `mpirun`, its processes share each batch and produce the results of a single process.
 
 use std::{
     path::PathBuf,
@@ -20,7 +20,7 @@ use train_model::{
 };
 use training::{Adadelta, Checkpoint, Compute, GraphedStep, Processes, Settings, StepLr, error};
 
-/// Seconds between two reports of what the GPU is doing.
+/// Interval between two reports of the GPU's utilization.
 const GPU_INTERVAL: Duration = Duration::from_secs(1);
 
 /// PyTorch MNIST example, in Rust
@@ -54,7 +54,7 @@ fn run(args: &Args) -> Result<(), Error> {
             compute.announce()
         ),
     }
-    // One process reports for all.
+    // Only the first process reports.
     let report = Report(processes.is_first().then(|| Arc::new(Run::get_context())));
     report.parameters(settings, &compute, &processes);
     let _watch = report.0.as_ref().and_then(|context| {
@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<(), Error> {
         save::prepare(settings)?;
     }
 
-    // Made on the CPU, so that a seed means the same weights on every device.
+    // Created on the CPU, so that a seed results in the same weights on every device.
     settings.seed_weights();
     let mut variables = VarStore::new(Device::Cpu);
     let net = Net::new(&variables.root());
@@ -97,7 +97,7 @@ fn run(args: &Args) -> Result<(), Error> {
     } else {
         0
     };
-    // The others may be on machines without the file.
+    // Other processes may run on machines without the checkpoint file.
     let done = share_beginning(&processes, &variables, &optimizer, done)?;
     for _ in 0..done {
         scheduler.step(&optimizer);
@@ -124,7 +124,7 @@ fn run(args: &Args) -> Result<(), Error> {
             report.say(&format!("GPU: {usage}"));
         }
         scheduler.step(&optimizer);
-        // A dry run trains nothing that anybody would go on with.
+        // A dry run produces no state worth resuming.
         if settings.save_model && !settings.dry_run && processes.is_first() {
             checkpoint.save(epoch, &variables, &optimizer)?;
         }
@@ -150,7 +150,7 @@ fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is printed and logged: by the first process, `None` in the others.
+/// Prints and logs the progress; `None` in all processes except the first.
 struct Report(Option<Arc<RunContext>>);
 
 impl Report {
@@ -180,7 +180,8 @@ impl Report {
     }
 }
 
-/// All processes begin where the first does: with its weights, and after as many epochs. Returns those.
+/// Copies the first process's weights and optimizer state to all processes; returns its number of
+/// completed epochs.
 fn share_beginning(
     processes: &Processes,
     variables: &VarStore,
@@ -194,7 +195,7 @@ fn share_beginning(
         .map(|(_, part)| part)
         .collect();
     processes.broadcast(&memory)?;
-    // The others have counted none.
+    // The other processes contribute 0.
     let [done] = processes.sum([done as f64])?;
     Ok(done as i64)
 }
@@ -222,7 +223,8 @@ fn train(
         report.log("Train loss", loss, (epoch - 1) * batches + number);
         Ok(())
     };
-    // A loss is told when the next steps are on their way: reading it waits for the GPU, which has something to do then.
+    // A loss is reported after the next steps are launched: reading it waits for the GPU, which
+    // then still has work.
     let mut untold = None;
     let order = pictures.batches(settings.batch_size, true);
     settings.seed_process(epoch, processes);
@@ -251,8 +253,8 @@ fn train(
     Ok(())
 }
 
-/// Judges the network by pictures it has not seen, and returns how many of a hundred it recognises, and the answers to this
-/// process's part of them.
+/// Evaluates the network on unseen images; returns the accuracy in percent and the outputs for this
+/// process's part of the images.
 fn test(
     settings: &Settings,
     processes: &Processes,
@@ -265,7 +267,7 @@ fn test(
     let mut answers = Vec::new();
     let mut loss_sum = 0.0;
     let mut correct = 0i64;
-    // Each process judges by some of the batches.
+    // Each process evaluates some of the batches.
     let batches = pictures.batches(settings.test_batch_size, false);
     let batches = batches.skip(processes.rank()).step_by(processes.size());
     tch::no_grad(|| {
@@ -290,7 +292,7 @@ fn test(
     Ok((accuracy, answers))
 }
 
-/// The network's answers to all pictures.
+/// Returns the network's outputs for all images.
 fn answer(settings: &Settings, net: &Net, pictures: &Pictures) -> Vec<Tensor> {
     tch::no_grad(|| {
         pictures

@@ -1,4 +1,4 @@
-//! MNIST as its authors publish it: four IDX files, unpacked or as `.gz`.
+//! Reader of MNIST in its published format: four IDX files, unpacked or as `.gz`.
 
 use std::{
     fs::File,
@@ -11,39 +11,40 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
 
-/// The mean of MNIST's pixels, as fractions of full ink.
+/// Mean of MNIST's pixels, as a fraction of full ink.
 pub const MEAN: f64 = 0.1307;
-/// Their standard deviation.
+/// Standard deviation of MNIST's pixels, as a fraction of full ink.
 pub const STANDARD_DEVIATION: f64 = 0.3081;
-/// The height and width of a picture.
+/// Height and width of an image, in pixels.
 pub const SIDE: usize = 28;
-/// The pixels of a picture.
+/// Number of pixels of an image.
 pub const PIXELS: usize = SIDE * SIDE;
 
-/// Where the data lies when nobody says so, seen from the lab's script, from the lab and from the project.
+/// Default folders of the data, relative to the lab's script, to the lab and to the project.
 const USUAL_FOLDERS: [&str; 3] = ["data", "../data", "notebooks/02-train-model/data"];
 
-/// The bytes of MNIST's largest file.
+/// Size of MNIST's largest file, in bytes.
 const ROOM: u64 = 60_000 * PIXELS as u64;
 
 const IMAGES_MAGIC: u32 = 0x0803;
 const LABELS_MAGIC: u32 = 0x0801;
 
-/// Labelled pictures.
+/// Labelled images.
 #[derive(Debug)]
 pub struct Pictures {
-    /// `[n, 28, 28]`. One byte a pixel: a quarter of the memory of floats; batches are converted as they are drawn. On a GPU,
-    /// where memory is plenty and each conversion costs, floats as the network sees them.
+    /// `[n, 28, 28]`. On the CPU one byte per pixel, a quarter of the memory of floats; batches are
+    /// converted when they are drawn. On a GPU, where memory is plentiful and each conversion has a
+    /// cost, normalised floats.
     images: Tensor,
     labels: Tensor,
 }
 
-/// Which half of MNIST.
+/// A part of MNIST.
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
-    /// 60,000 pictures to learn from.
+    /// 60,000 training images.
     Train,
-    /// 10,000 pictures to judge by.
+    /// 10,000 test images.
     Test,
 }
 
@@ -56,7 +57,7 @@ impl Part {
     }
 }
 
-/// The folder to read from: the one that was named, or the usual one.
+/// Returns the folder to read from: the given one, or the first default folder with images.
 pub fn folder(named: Option<&Path>) -> Result<PathBuf, Error> {
     let searched: Vec<PathBuf> = match named {
         Some(folder) => return Ok(folder.to_path_buf()),
@@ -70,7 +71,7 @@ pub fn folder(named: Option<&Path>) -> Result<PathBuf, Error> {
 }
 
 impl Pictures {
-    /// Reads one half of MNIST.
+    /// Reads one part of MNIST.
     pub fn read(folder: &Path, part: Part) -> Result<Self, Error> {
         let images = Idx::open(folder, &images_name(part))?.images()?;
         let labels_name = format!("{}-labels-idx1-ubyte", part.prefix());
@@ -92,10 +93,10 @@ impl Pictures {
         Ok(Self::new(&images, &labels))
     }
 
-    /// Pictures of one byte a pixel, and their labels.
+    /// Creates images from one byte per pixel, and their labels.
     ///
     /// # Panics
-    /// When there is not one label a picture.
+    /// If the number of labels differs from the number of images.
     pub fn new(pixels: &[u8], labels: &[u8]) -> Self {
         assert_eq!(pixels.len(), labels.len() * PIXELS, "one label a picture");
         let side = SIDE as i64;
@@ -105,7 +106,7 @@ impl Pictures {
         }
     }
 
-    /// The same pictures in the device's memory.
+    /// Copies the images to the memory of a device.
     #[must_use]
     pub fn to_device(&self, device: Device) -> Self {
         let images = self.images.to_device(device);
@@ -119,7 +120,7 @@ impl Pictures {
         }
     }
 
-    /// The first ones, at most `count`.
+    /// Returns the first images, at most `count`.
     #[must_use]
     pub fn first(&self, count: i64) -> Self {
         let count = count.min(self.count());
@@ -129,19 +130,19 @@ impl Pictures {
         }
     }
 
-    /// All of them as the network sees them, `[n, 1, 28, 28]`.
+    /// Returns all images as the network's input, `[n, 1, 28, 28]`.
     pub fn normalised(&self) -> Tensor {
         for_the_network(&self.images)
     }
 
-    /// Their ink from 0 to 255, a list of 784 for each.
+    /// Returns the ink of all images from 0 to 255, a list of 784 for each image.
     pub fn pixels(&self) -> Result<Vec<Vec<u8>>, Error> {
         (0..self.count() as usize)
             .map(|place| self.pixels_of(place))
             .collect()
     }
 
-    /// The ink of one of them.
+    /// Returns the ink of one image.
     pub fn pixels_of(&self, place: usize) -> Result<Vec<u8>, Error> {
         let image = self.images.get(place as i64).to_device(Device::Cpu);
         let image = if image.kind() == Kind::Uint8 {
@@ -154,21 +155,21 @@ impl Pictures {
         Ok(Vec::try_from(image.flatten(0, -1))?)
     }
 
-    /// Their digits, `[n]`.
+    /// Returns the digits, `[n]`.
     pub fn labels(&self) -> &Tensor {
         &self.labels
     }
 
-    /// How many there are.
+    /// Returns the number of images.
     pub fn count(&self) -> i64 {
         self.images.size()[0]
     }
 
-    /// The numbers of all of them, in batches of `[size]`, the last one smaller: shuffled anew at each call, or in the order
-    /// of the file.
+    /// Returns the indices of all images in batches of `[size]`; the last batch may be smaller. The
+    /// order is newly shuffled at each call, or that of the file.
     pub fn batches(&self, size: i64, shuffled: bool) -> impl Iterator<Item = Tensor> {
         let options = (Kind::Int64, Device::Cpu);
-        // On the CPU whatever the device, so that a seed means the same order everywhere.
+        // Always on the CPU, so that a seed results in the same order on all devices.
         let order = if shuffled {
             Tensor::randperm(self.count(), options)
         } else {
@@ -181,7 +182,7 @@ impl Pictures {
             .map(move |start| order.narrow(0, start, size.min(count - start)))
     }
 
-    /// Those with the given numbers.
+    /// Returns the images with these indices.
     pub fn batch(&self, chosen: &Tensor) -> Batch {
         Batch {
             images: for_the_network(&self.images.index_select(0, chosen)),
@@ -190,7 +191,7 @@ impl Pictures {
     }
 }
 
-/// What the network sees at once.
+/// A batch of the network's input.
 #[derive(Debug)]
 pub struct Batch {
     /// Normalised floats, `[n, 1, 28, 28]`.
@@ -199,13 +200,14 @@ pub struct Batch {
     pub labels: Tensor,
 }
 
-/// Pictures `[n, 28, 28]` as the network wants them. Their one channel comes last in memory: so do all that follow, which
-/// suits the kernels of convolution and, on the CPU, of pooling ten times better.
+/// Converts images `[n, 28, 28]` to the network's input. The channel is the last dimension in
+/// memory (channels last), also in all following layers: convolution kernels and, on the CPU,
+/// pooling are up to ten times faster with this layout.
 fn for_the_network(images: &Tensor) -> Tensor {
     normalise(images).unsqueeze(-1).permute([0, 3, 1, 2])
 }
 
-/// Bytes of ink to the floats that the network learnt with; what is floats already stays as it is.
+/// Converts bytes of ink to normalised floats; floats are returned unchanged.
 fn normalise(images: &Tensor) -> Tensor {
     if images.kind() == Kind::Uint8 {
         (images.to_kind(Kind::Float) / 255.0 - MEAN) / STANDARD_DEVIATION
@@ -225,7 +227,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// An IDX file that is being read.
+/// An open IDX file.
 struct Idx {
     path: PathBuf,
     content: Box<dyn Read>,
@@ -290,14 +292,15 @@ impl Idx {
         }
     }
 
-    /// The bytes after the header, of which there must be exactly `expected`.
+    /// Reads the bytes after the header; their number must be `expected`.
     fn rest(mut self, expected: u64, count: u32) -> Result<Vec<u8>, Error> {
         if count == 0 {
             return Err(self.bad("it is empty".to_owned()));
         }
-        // As much as is expected, if that is not more than MNIST has: a damaged header may say anything.
+        // Limited to MNIST's size, because a damaged header can contain any number.
         let mut bytes = Vec::with_capacity(expected.min(ROOM) as usize + 1);
-        // One more than expected: so the end is seen too, where a .gz has its checksum.
+        // One byte more than expected, so that the end of a .gz file, which contains its checksum,
+        // is read too.
         let read = (&mut self.content)
             .take(expected + 1)
             .read_to_end(&mut bytes);
@@ -317,7 +320,8 @@ impl Idx {
     fn unreadable(&self, error: io::Error, truncated: &str) -> Error {
         match error.kind() {
             ErrorKind::UnexpectedEof => self.bad(truncated.to_owned()),
-            // The decoder's words for a damaged archive; everything else comes from the system.
+            // The kinds that the decoder uses for a damaged archive; all other errors come from the
+            // operating system.
             ErrorKind::InvalidInput | ErrorKind::InvalidData => {
                 self.bad(format!("its gzip archive is damaged ({error})"))
             }

@@ -1,4 +1,4 @@
-//! Digits that somebody drew, made to look like those of MNIST.
+//! Conversion of drawn digits to the style of MNIST.
 
 use std::{fs, path::Path};
 
@@ -10,22 +10,24 @@ use crate::{
     error::Error,
 };
 
-/// MNIST's digits fill a box of 20 pixels, with their centre of mass in the middle of 28.
+/// Side of the box that MNIST's digits fill, in pixels. Their centre of mass is in the middle of
+/// the 28 pixels.
 const BOX: f64 = 20.0;
-/// Samples along each side of a pixel when a drawing is scaled.
+/// Number of samples along each side of a pixel when a drawing is scaled.
 const SAMPLES: usize = 4;
-/// A pen of one pixel keeps full ink in its middle after the blur.
+/// Factor with which a pen of one pixel keeps full ink in its middle after the blur.
 const GAIN: f64 = 1.7;
 
-/// A digit as the network sees it, before normalisation.
+/// A digit in the network's format, before normalisation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Digit {
     /// Ink from 0 to 1, row by row.
     pub pixels: Vec<f32>,
 }
 
-/// Reads a JSON list of digits, or a single one. A digit is 28 strings of 28 characters, a drawing (`#` is ink, `.` and
-/// space are paper), or 784 numbers from 0 to 1, taken as they are.
+/// Reads a JSON list of digits, or a single one. A digit is either a drawing of 28 strings with 28
+/// characters (`#` is ink, `.` and space are paper), or 784 numbers from 0 to 1, which are used
+/// unchanged.
 pub fn read(path: &Path) -> Result<Vec<Digit>, Error> {
     let text = fs::read_to_string(path).map_err(Error::read(path))?;
     parse(&text).map_err(|problem| Error::BadDigits {
@@ -34,7 +36,7 @@ pub fn read(path: &Path) -> Result<Vec<Digit>, Error> {
     })
 }
 
-/// The digits of a JSON text.
+/// Parses the digits of a JSON text.
 pub fn parse(text: &str) -> Result<Vec<Digit>, String> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
@@ -70,7 +72,7 @@ fn parse_digit(value: &Value) -> Result<Digit, String> {
 }
 
 impl Digit {
-    /// A drawing: scaled into MNIST's box, with soft edges, and centred by its mass.
+    /// Converts a drawing: scales it to MNIST's box, softens its edges, and centres it by its mass.
     pub fn from_drawing(rows: &[&str]) -> Result<Self, String> {
         let drawing = Drawing::parse(rows)?;
         let placed = drawing.place();
@@ -80,7 +82,7 @@ impl Digit {
         })
     }
 
-    /// Pixels that are like MNIST's already.
+    /// Uses pixels that are already in MNIST's style.
     pub fn from_pixels(pixels: &[f64]) -> Result<Self, String> {
         if pixels.len() != PIXELS {
             return Err(format!("has {} numbers, not {PIXELS}", pixels.len()));
@@ -97,7 +99,7 @@ impl Digit {
         }
     }
 
-    /// A small picture of it in characters, two rows of pixels to a line.
+    /// Renders the digit as text, two rows of pixels per line.
     pub fn picture(&self) -> String {
         const SHADES: &[u8] = b" .:-=+*#%@";
         let mut picture = String::new();
@@ -120,7 +122,7 @@ impl Digit {
     }
 }
 
-/// The network's input for these digits.
+/// Returns the network's input for these digits.
 pub fn to_tensor(digits: &[Digit]) -> Tensor {
     let pixels: Vec<f32> = digits
         .iter()
@@ -130,7 +132,7 @@ pub fn to_tensor(digits: &[Digit]) -> Tensor {
     (Tensor::from_slice(&pixels).view([-1, 1, side, side]) - MEAN) / STANDARD_DEVIATION
 }
 
-/// Where a drawing has ink.
+/// The ink of a drawing.
 struct Drawing {
     ink: Vec<bool>,
 }
@@ -169,7 +171,7 @@ impl Drawing {
         }
     }
 
-    /// The drawing in MNIST's box, ink from 0 to 1.
+    /// Returns the drawing scaled to MNIST's box, ink from 0 to 1.
     fn place(&self) -> Vec<f64> {
         let marks: Vec<(f64, f64)> = (0..PIXELS)
             .filter(|place| self.ink[*place])
@@ -206,11 +208,11 @@ impl Drawing {
     }
 }
 
-/// Softens the edges, as the scan of a pen's stroke has them.
+/// Softens the edges, like a scanned pen stroke.
 fn blur(pixels: &[f64]) -> impl Iterator<Item = f64> {
     const WEIGHTS: [f64; 3] = [0.25, 0.5, 0.25];
     let at = |x: usize, y: usize| {
-        // One beyond each edge is paper.
+        // Pixels outside the image are paper.
         if (1..=SIDE).contains(&x) && (1..=SIDE).contains(&y) {
             pixels[(y - 1) * SIDE + x - 1]
         } else {

@@ -1,4 +1,4 @@
-//! What can go wrong in the lab, each with a way out.
+//! The errors of the lab's programs, each with a hint.
 
 use std::{
     io,
@@ -10,10 +10,10 @@ use training::error::Hint;
 /// An error that ends a program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No folder with MNIST was named, and none is where it usually is.
+    /// No folder with MNIST was given, and no default folder exists.
     #[error("found no MNIST data in {}", list(searched))]
     NoData {
-        /// The folders looked at.
+        /// The searched folders.
         searched: Vec<PathBuf>,
     },
     /// The folder lacks one of MNIST's four files.
@@ -21,15 +21,15 @@ pub enum Error {
     MissingFile {
         /// The folder.
         folder: PathBuf,
-        /// The file that was expected.
+        /// The missing file.
         name: String,
     },
-    /// A file of MNIST is not what it should be.
+    /// A file of MNIST is invalid.
     #[error("{} is not usable: {problem}", path.display())]
     BadData {
         /// The file.
         path: PathBuf,
-        /// What was found, and what was expected.
+        /// The actual and the expected content.
         problem: String,
     },
     /// A drawing cannot be read.
@@ -37,10 +37,10 @@ pub enum Error {
     BadDigits {
         /// The file.
         path: PathBuf,
-        /// What was found, and what was expected.
+        /// The actual and the expected content.
         problem: String,
     },
-    /// What can go wrong in any training program.
+    /// An error of any training program.
     #[error(transparent)]
     Training(#[from] training::Error),
 }
@@ -66,13 +66,13 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// For `map_err` where a file is read.
+    /// Returns a function for `map_err` after reading a file.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let with_path = training::Error::read(path);
         move |source| with_path(source).into()
     }
 
-    /// For `map_err` where a file is written.
+    /// Returns a function for `map_err` after writing a file.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let with_path = training::Error::write(path);
         move |source| with_path(source).into()

@@ -1,4 +1,4 @@
-//! What the trained network gets wrong, as pictures to look at: SVG, which browsers show.
+//! Charts of the trained network's mistakes, as SVG for browsers.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -10,30 +10,30 @@ use crate::{
     error::Error,
 };
 
-/// The folder of the pictures among the outputs.
+/// The folder of the charts in the output folder.
 pub const FOLDER: &str = "evaluation";
-/// How often each digit was taken for which.
+/// The confusion matrix of the digits.
 pub const CONFUSION_MATRIX: &str = "confusion_matrix.svg";
-/// The mistakes that the network was surest of.
+/// The mistakes with the highest confidence.
 pub const WORST_DIGITS: &str = "worst_digits.svg";
 
-/// How many mistakes are shown.
+/// Number of shown mistakes.
 const SHOWN: usize = 18;
-/// In a row of this many.
+/// Number of mistakes in a row.
 const ROW: usize = 6;
 
-/// A picture that the network took for another digit.
+/// An image that the network classified as another digit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mistake {
-    /// Its number in the file.
+    /// Index of the image in the file.
     place: usize,
     label: usize,
     answer: usize,
-    /// How sure the network was of its answer, 0 to 1.
+    /// Probability of the network's prediction, from 0 to 1.
     probability: f64,
 }
 
-/// Writes the pictures, given the network's answers to the test pictures: the logarithms of ten probabilities each,
+/// Writes the images for the network's outputs on the test images: ten log probabilities each,
 /// `[n, 10]`.
 pub fn save(output: &Path, pictures: &Pictures, answers: &Tensor) -> Result<(), Error> {
     let folder = output.join(FOLDER);
@@ -76,7 +76,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<usize>, Error> {
     Ok(numbers.into_iter().map(|number| number as usize).collect())
 }
 
-/// A table: a row for each digit, a column for each answer.
+/// Draws the confusion matrix: a row for each digit, a column for each prediction.
 fn confusion_matrix(matrix: &[[usize; 10]; 10]) -> String {
     const CELL: usize = 42;
     const LEFT: usize = 54;
@@ -95,7 +95,7 @@ fn confusion_matrix(matrix: &[[usize; 10]; 10]) -> String {
         svg,
         r#"<text x="{x}" y="{y}" text-anchor="middle" transform="rotate(-90 {x} {y})">the digit is</text>"#
     );
-    // A few mistakes shall be visible beside the thousand that are right.
+    // A few mistakes must be visible next to a thousand correct predictions.
     let shade = |row: &[usize; 10], count: usize| {
         let all: usize = row.iter().sum();
         (2.0 * (count as f64 / all.max(1) as f64).sqrt()).min(1.0)
@@ -136,9 +136,9 @@ fn confusion_matrix(matrix: &[[usize; 10]; 10]) -> String {
     svg + "</svg>\n"
 }
 
-/// The pictures in rows, what they are and what they were taken for below.
+/// Draws the images in rows, with their label and the prediction below.
 fn worst_digits(shown: &[(Mistake, Vec<u8>)]) -> String {
-    /// A picture's pixel is so wide.
+    /// Width of an image's pixel.
     const PIXEL: usize = 4;
     const WIDTH: usize = SIDE * PIXEL + 16;
     const HEIGHT: usize = SIDE * PIXEL + 48;
@@ -170,7 +170,7 @@ fn worst_digits(shown: &[(Mistake, Vec<u8>)]) -> String {
             svg,
             r#"<rect x="{x}" y="{y}" width="{side}" height="{side}"/><g transform="translate({x} {y}) scale({PIXEL})"><title>test picture {place}</title>"#
         );
-        // One shape for each of a few shades: a shape for each pixel would make the file ten times as large.
+        // One path for each shade: one shape for each pixel would make the file ten times as large.
         for level in 1..=LEVELS {
             let mut path = String::new();
             for (place, ink) in pixels.iter().enumerate() {
@@ -196,15 +196,15 @@ fn worst_digits(shown: &[(Mistake, Vec<u8>)]) -> String {
     svg + "</svg>\n"
 }
 
-/// Shades of ink in a picture.
+/// Number of shades of ink.
 const LEVELS: usize = 6;
 
-/// The shade of a pixel: 0 is none.
+/// Returns the shade of a pixel; 0 is none.
 fn shade_of(ink: u8) -> usize {
     (usize::from(ink) * LEVELS + 127) / 255
 }
 
-/// The beginning of a picture, on white: it is shown on dark pages too.
+/// Returns the beginning of an SVG with a white background, because it is also shown on dark pages.
 fn open(width: usize, height: usize, title: &str) -> String {
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" font-family="sans-serif" font-size="13" fill="#1f2328"><title>{title}</title><rect width="{width}" height="{height}" fill="#fff"/>"##
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_sorted_and_drawn() {
-        // Three pictures: a 7 that is read as 7, a 2 that is surely read as 7, a 1 that is perhaps read as 7.
+        // Three images: a 7 predicted as 7, a 2 predicted as 7 with high probability, a 1 predicted
+        // as 7 with low probability.
         let mut pixels = vec![0; 3 * SIDE * SIDE];
         pixels[SIDE * SIDE + SIDE + 2] = 255;
         let pictures = Pictures::new(&pixels, &[7, 2, 1]);

@@ -1,8 +1,9 @@
-//! What the programs of lab 02 are made of.
+//! Components of the programs of lab 02.
 //!
-//! `train.rs`, the script that the notebook submits, reads like the workshop's `train.py`; here is what is about MNIST:
-//! its reader, the network with PyTorch's initial weights, drawings that look like MNIST's, and the model's files. What
-//! any training program needs is in the crate `training`.
+//! `train.rs`, the script that the notebook submits, has the structure of the workshop's
+//! `train.py`. This crate contains the MNIST-specific parts: the reader, the network with PyTorch's
+//! initial weights, the conversion of drawings to MNIST's style, and the model's files. The general
+//! parts of a training program are in the crate `training`.
 
 pub mod data;
 pub mod digits;

@@ -1,4 +1,4 @@
-//! The workshop's network, with the names and the initial weights that PyTorch's layers have.
+//! The workshop's network, with the parameter names and the initialization of PyTorch's layers.
 
 use tch::{
     Kind, Tensor,
@@ -14,7 +14,7 @@ use training::{
 
 use crate::{data::SIDE, error::Error};
 
-/// A picture goes in, the logarithms of ten probabilities come out.
+/// The model's interface: an image as the input, ten log probabilities as the output.
 pub const INTERFACE: Interface = Interface {
     input: &[1, SIDE as i64, SIDE as i64],
     output: &[10],
@@ -31,8 +31,9 @@ pub struct Net {
 
 /// Weights and bias of a layer.
 ///
-/// tch's own layers draw their weights from another distribution, and the bias before the weights; these draw what
-/// `torch.nn` draws, in its order: after the same seed both start from the same network.
+/// tch's own layers draw their weights from another distribution, and the bias before the weights.
+/// This type draws like `torch.nn`, in its order: with the same seed, both start with the same
+/// network.
 #[derive(Debug)]
 struct Layer {
     weight: Tensor,
@@ -42,7 +43,7 @@ struct Layer {
 impl Layer {
     fn new(path: &Path, shape: &[i64]) -> Self {
         let inputs: i64 = shape[1..].iter().product();
-        // What `kaiming_uniform_(a=√5)`, PyTorch's default, comes to.
+        // Equal to `kaiming_uniform_(a=√5)`, PyTorch's default.
         let bound = 1.0 / (inputs as f64).sqrt();
         let init = Init::Uniform {
             lo: -bound,
@@ -64,14 +65,14 @@ impl Layer {
         x.linear(&weight, Some(bias))
     }
 
-    /// In the precision of what they are applied to.
+    /// Returns weights and bias in the precision of the input.
     fn like(&self, x: &Tensor) -> [Tensor; 2] {
         [&self.weight, &self.bias].map(|tensor| tensor.to_kind(x.kind()))
     }
 }
 
 impl Net {
-    /// A network with fresh weights, kept below `path`.
+    /// Creates a network with new weights, stored below `path`.
     pub fn new(path: &Path) -> Self {
         Self {
             conv1: Layer::new(&(path / "conv1"), &[32, 1, 3, 3]),
@@ -81,11 +82,12 @@ impl Net {
         }
     }
 
-    /// The logarithms of the ten digits' probabilities, for pictures `[n, 1, 28, 28]`; computed in the pictures' precision,
-    /// and given as 32-bit floats.
+    /// Returns the log probabilities of the ten digits for images `[n, 1, 28, 28]`, computed in the
+    /// images' precision and returned as 32-bit floats.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let x = self.conv1.convolve(x).relu_();
-        // The workshop's network has this the other way round: the values are the same, and here they are a quarter as many.
+        // The workshop's network applies ReLU before pooling. The result is the same, but here ReLU
+        // processes a quarter of the values.
         let x = self.conv2.convolve(&x).max_pool2d(2, 2, 0, 1, false);
         let x = x.relu().flatten(1, -1);
         let x = if train { dropout(&x, 0.25) } else { x };
@@ -96,7 +98,7 @@ impl Net {
 }
 
 impl Net {
-    /// The same network, as it answers, in ONNX's operators.
+    /// Returns the network in evaluation mode as ONNX operators.
     pub fn to_onnx(&self) -> Result<Graph, Error> {
         let mut graph = Graph::new("Net", INTERFACE);
         for (name, layer) in [
@@ -112,7 +114,7 @@ impl Net {
             ("kernel_shape", Attribute::Ints(&[2, 2])),
             ("strides", Attribute::Ints(&[2, 2])),
         ];
-        // PyTorch keeps the weights of a fully connected layer transposed.
+        // PyTorch stores the weights of a fully connected layer transposed.
         let connected = [("transB", Attribute::Int(1))];
         graph.operator("Conv", &[INPUT, "conv1.weight", "conv1.bias"], "conv1", &[]);
         graph.operator("Relu", &["conv1"], "relu1", &[]);

@@ -1,4 +1,4 @@
-//! The model's files: each is whole under its name, or not there.
+//! The model's files, each written atomically.
 
 use std::fs;
 
@@ -16,40 +16,44 @@ use crate::{
     model::{self, Net},
 };
 
-/// The folder of the model among the outputs.
+/// The folder of the model in the output folder.
 pub const FOLDER: &str = "model";
-/// The folder beside it that Triton serves from.
+/// The model repository for Triton, next to that folder.
 pub const REPOSITORY: &str = "model_repository";
-/// The model's name there.
+/// The model's name in the repository.
 pub const NAME: &str = "mnist";
 
-/// The network with its weights, for `torch.jit.load` and for whatever else runs TorchScript.
+/// The network with its weights, for `torch.jit.load` and other TorchScript runtimes.
 pub const SCRIPT: &str = "model.pt";
-/// The weights under PyTorch's names.
+/// The weights with PyTorch's names.
 pub const WEIGHTS: &str = "model.safetensors";
-/// The network with its weights, for ONNX Runtime and for whatever else runs ONNX.
+/// The network with its weights, for ONNX Runtime and other ONNX runtimes.
 pub const ONNX: &str = "model.onnx";
-/// What goes in and comes out.
+/// The description of inputs and outputs.
 pub const DESCRIPTION: &str = "model.json";
-/// A few pictures with the network's answers: whoever opens the model elsewhere can see that it gives the same.
+/// A few images with the network's outputs, with which a user can check the model in another
+/// runtime.
 pub const EXAMPLES: &str = "examples.json";
 
-/// How many pictures are among the examples.
+/// Number of images in the examples.
 const EXAMPLE_COUNT: i64 = 10;
 
-/// How many bytes a file with the weights takes, generously.
+/// Upper bound for the size of a file with the weights, in bytes.
 const ROOM: usize = 6_000_000;
-/// So many of these are there: three of the model, Triton's, and a checkpoint with twice as much besides.
+/// Number of such files for which space is reserved: three of the model, Triton's, and a
+/// checkpoint, which also contains twice as much optimizer state.
 const FILES: usize = 7;
 
-/// Makes the folder and sees that a model has room there: better before the training than after it.
+/// Creates the folder and checks the free space for a model, so that a full disk is reported before
+/// the training.
 pub fn prepare(settings: &Settings) -> Result<(), Error> {
     let folder = settings.output.join(FOLDER);
     fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
     Ok(file::try_room(&folder.join(SCRIPT), FILES * ROOM)?)
 }
 
-/// Writes the model among the outputs and ends its training: it moves to the CPU, where everybody can open it.
+/// Writes the model to the output folder. The network is frozen and moved to the CPU, where any
+/// runtime can open it.
 pub fn save(
     settings: &Settings,
     variables: &mut VarStore,
@@ -59,7 +63,7 @@ pub fn save(
 ) -> Result<(), Error> {
     let folder = settings.output.join(FOLDER);
     fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
-    // Tracing wants weights that are constants.
+    // Tracing requires constant weights.
     variables.freeze();
     variables.set_device(Device::Cpu);
     let examples = pictures.first(EXAMPLE_COUNT).to_device(Device::Cpu);

@@ -1,4 +1,4 @@
-//! What the programs say when something is wrong: one line on what, one on the way out, and exit code 1.
+//! Errors of the programs: one line with the error, one with the hint, and exit code 1.
 
 use std::{
     fs,
@@ -10,13 +10,13 @@ use insta::assert_snapshot;
 
 use crate::{PREDICT, TRAIN, TRAINED, idx, packed, run, small_data, stderr, stdout, train};
 
-/// The error, with `folder` taken out of it.
+/// Returns the error without the path of `folder`.
 fn error(output: &Output, folder: &Path) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
     stderr(output).replace(&folder.display().to_string(), "[folder]")
 }
 
-/// Trains in a folder with data that `damage` has changed.
+/// Trains in a folder with data that `damage` has corrupted.
 fn train_with(damage: impl FnOnce(&Path)) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
@@ -63,12 +63,12 @@ fn a_truncated_archive() {
         let bytes = fs::read(&path).expect("a file");
         fs::write(&path, &bytes[..bytes.len() / 2]).expect("a file");
     });
-    // Where the decoder stops depends on its blocks.
+    // The position at which the decoder stops depends on its blocks.
     let text = text.replace(|character: char| character.is_ascii_digit(), "0");
     assert!(text.starts_with("error: data/train-labels-idx0-ubyte.gz is not usable: it is truncated: 0000 bytes should follow"), "{text}");
 }
 
-/// What the hint of a truncated file names.
+/// Checks the file that the hint for a truncated file names.
 #[test]
 fn the_checksums_tell_a_whole_file() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
@@ -242,7 +242,8 @@ fn arguments_that_make_no_sense() {
 fn a_full_disk() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
-    // No file may become larger than 2 MB (4 where `sh` counts in 1024 bytes): what a full disk is to a model of 5 MB.
+    // Limits file sizes to 2 MB (4 MB if `sh` counts in units of 1024 bytes), which simulates a
+    // full disk for a model of 5 MB.
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -262,7 +263,8 @@ fn a_full_disk() {
 fn too_little_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
-    // An address space that holds libtorch, but not what a network leaves behind for 4,000 pictures at once.
+    // An address space large enough for libtorch, but not for the activations of 4,000 images in
+    // one batch.
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -272,7 +274,7 @@ fn too_little_memory() {
     command.env("OMP_NUM_THREADS", "1");
     let output = run(command.current_dir(folder.path()));
     let text = error(&output, folder.path());
-    // How many bytes were one too many depends on the machine.
+    // The number of bytes depends on the machine.
     assert!(text.starts_with("error: libtorch failed: "), "{text}");
     assert!(text.contains("can't allocate memory"), "{text}");
     assert!(

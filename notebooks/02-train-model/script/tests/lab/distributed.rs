@@ -1,4 +1,4 @@
-//! Several processes do what one does.
+//! Distributed training produces the results of a single process.
 
 use std::{
     env,
@@ -19,13 +19,14 @@ use training::{Adadelta, Processes, error};
 
 use crate::{TEST_COUNT, TRAIN, run, small_data, stderr, stdout, train};
 
-/// Names the Python environment that has Open MPI.
+/// The variable with the path of the Python environment that contains Open MPI.
 const PYTHON: &str = "AZUREML_TEST_PYTHON_MPI";
 
-/// In the processes that a test starts of itself: the folder with the data and for the results.
+/// Set in the processes that a test starts from its own executable: the folder of the data and the
+/// results.
 const FOLDER: &str = "TRAIN_MODEL_TEST_FOLDER";
 
-/// What is wrong here would often be that processes wait for each other.
+/// Timeout in seconds. A typical failure is that processes wait for each other.
 const SECONDS: &str = "300";
 
 fn mpirun(folder: &Path, processes: usize) -> Command {
@@ -35,7 +36,7 @@ fn mpirun(folder: &Path, processes: usize) -> Command {
     command
         .args(["--oversubscribe", "--bind-to", "none", "--timeout", SECONDS])
         .args(["-n", &processes.to_string()])
-        // Tests may run in a container, where everybody is root.
+        // Tests may run as root in a container.
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
         .env("OMP_NUM_THREADS", "1")
@@ -47,12 +48,14 @@ fn train_together(folder: &Path, processes: usize, arguments: &[&str]) -> Output
     run(mpirun(folder, processes).arg(TRAIN).args(arguments))
 }
 
-/// From the same weights, with the same batches and no dropout, the last batch with fewer examples than there are processes.
+/// Trains from the same weights, with the same batches and without dropout. The last batch has
+/// fewer examples than there are processes.
 fn train_for_some_steps(folder: &Path) -> Result<(), Error> {
     let processes = Processes::join()?;
     let pictures = Pictures::read(&folder.join("data"), Part::Train)?.first(331);
     let variables = VarStore::new(Device::Cpu);
-    // The first process's weights count. Rounding errors stay small from these, and with this rate.
+    // The first process's weights are used by all. With this seed and learning rate, rounding
+    // errors stay small.
     tch::manual_seed(2 + processes.rank() as i64);
     let net = Net::new(&variables.root());
     let parameters = variables.trainable_variables();
@@ -84,7 +87,7 @@ fn numbers(result: &Value, name: &str) -> Vec<f64> {
         .collect()
 }
 
-/// This test starts itself, once for each process; those end up in the first lines.
+/// This test starts its own executable once for each process; those processes run the first lines.
 #[test]
 fn losses_and_gradients_are_those_of_one_process() {
     if let Some(folder) = env::var_os(FOLDER) {
@@ -123,7 +126,7 @@ fn losses_and_gradients_are_those_of_one_process() {
     }
 }
 
-/// What a training prints, but for how long it took and what each process says first.
+/// Returns the output lines of a training without those with durations or ranks.
 fn told(output: &Output) -> Vec<String> {
     assert!(output.status.success(), "{}", stderr(output));
     let printed = stdout(output);
@@ -164,7 +167,7 @@ fn two_processes_learn_as_one_and_one_of_them_reports() {
     assert!(correct > TEST_COUNT * 85 / 100, "{accuracy}");
     assert!(total.starts_with("1000 ("), "{accuracy}");
 
-    // One process reads what two have written, and judges the same.
+    // One process resumes from the checkpoint of two and computes the same accuracy.
     let alone = train(
         folder.path(),
         &[
@@ -213,7 +216,7 @@ fn several_processes_go_on_after_the_last_checkpoint() {
 fn a_process_that_fails_ends_the_others() {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());
-    // The second finds no data, while the first waits for it.
+    // The second process fails because it finds no data, while the first waits for it.
     let output = run(mpirun(folder.path(), 1)
         .args([TRAIN, "--no-cuda", ":", "-n", "1"])
         .args([TRAIN, "--no-cuda", "--data", "nowhere"]));
@@ -227,7 +230,7 @@ fn a_process_that_fails_ends_the_others() {
     assert!(!stdout(&output).contains("Test set"), "{}", stdout(&output));
 }
 
-/// Trains as one of several that were started, and fails.
+/// Trains as one of several processes, and fails.
 fn fails(variables: &[(&str, &OsStr)]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     small_data(folder.path());

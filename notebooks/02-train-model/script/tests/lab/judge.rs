@@ -1,4 +1,4 @@
-//! PyTorch itself judges what was written for want of it in tch.
+//! Comparisons with PyTorch of the parts that tch lacks.
 
 use std::{
     env,
@@ -19,10 +19,10 @@ use training::{Adadelta, StepLr};
 
 use crate::{PREDICT, TRAINED, drawings, run, small_data, stderr, stdout, train};
 
-/// Names the Python that has PyTorch.
+/// The variable with the path of a Python with PyTorch.
 const PYTHON: &str = "AZUREML_TEST_PYTHON_TORCH";
 
-/// libtorch's generator is the process's, and tests run side by side.
+/// libtorch has one random generator per process, and tests run concurrently.
 static RANDOM_NUMBERS: Mutex<()> = Mutex::new(());
 
 fn judge(arguments: &[&OsStr]) {
@@ -30,7 +30,7 @@ fn judge(arguments: &[&OsStr]) {
         .unwrap_or_else(|| panic!("{PYTHON} is not set; run the tests by `cargo xtask test`"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/python/torch_judge.py");
     let mut command = Command::new(PathBuf::from(python));
-    // This Python brings its own libtorch.
+    // This Python contains a separate libtorch.
     let output = run(command
         .arg(script)
         .args(arguments)
@@ -51,7 +51,7 @@ fn adadelta_and_step_lr_step_as_pytorch_does() {
     let parameter = start.copy().set_requires_grad(true);
     let optimizer = Adadelta::new(vec![parameter.shallow_clone()], 1.0);
     let mut schedule = StepLr::new(2, 0.7);
-    // Of all sizes, and one that is nothing at all.
+    // Gradients of different magnitudes, including zero.
     let sizes = Tensor::from_slice(&[1.0f32, 1e-3, 1e-6, 1e3, 0.0, 1.0]);
 
     let (mut gradients, mut values, mut rates) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,8 +100,8 @@ fn a_seed_gives_pytorchs_weights() {
     judge(&["weights".as_ref(), file.as_ref(), "1".as_ref()]);
 }
 
-/// From the same weights, with the same batches and no dropout: what is left are the numbers of the data, of the
-/// network, its gradients, the optimizer and the schedule.
+/// Trains from the same weights, with the same batches and without dropout. This leaves the data,
+/// the network, its gradients, the optimizer and the schedule to compare.
 #[test]
 fn training_gives_pytorchs_losses_and_weights() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -113,8 +113,9 @@ fn training_gives_pytorchs_losses_and_weights() {
         let _alone = RANDOM_NUMBERS
             .lock()
             .expect("no test panics while it holds this");
-        // With larger steps, and from some beginnings, a rounding error grows tenfold every other step: PyTorch then differs
-        // from itself as much when its pictures lie in memory in another order.
+        // With larger steps, and from some initial weights, a rounding error grows tenfold every
+        // other step: PyTorch then differs from itself as much when its images have another memory
+        // layout.
         tch::manual_seed(2);
         Net::new(&variables.root())
     };
@@ -150,8 +151,8 @@ fn training_gives_pytorchs_losses_and_weights() {
     judge(&["training".as_ref(), file.as_ref()]);
 }
 
-/// Dropout is random, so what it does to many copies of one picture is compared: the mean and the spread of each
-/// digit's answer.
+/// Dropout is random, so its effect on many copies of one image is compared: the mean and the
+/// standard deviation of each digit's output.
 #[test]
 fn dropout_is_where_pytorch_has_it_and_as_strong() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -166,7 +167,7 @@ fn dropout_is_where_pytorch_has_it_and_as_strong() {
         let data = TRAINED.folder.path().join("data");
         let pictures = Pictures::read(&data, Part::Test).expect("MNIST");
         let copies = pictures.first(1).normalised().repeat([1000, 1, 1, 1]);
-        // The same numbers each time: chance decides nothing here.
+        // A fixed seed makes the test deterministic.
         tch::manual_seed(2);
         tch::no_grad(|| net.forward(&copies, true))
     };
@@ -180,7 +181,8 @@ fn dropout_is_where_pytorch_has_it_and_as_strong() {
     judge(&["dropout".as_ref(), file.as_ref()]);
 }
 
-/// The whole program against a whole PyTorch program, dropout and shuffling included, over three seeds.
+/// Compares the whole program with a PyTorch program, including dropout and shuffling, for three
+/// seeds.
 #[test]
 fn it_learns_as_well_as_pytorch() {
     let folder = tempfile::tempdir().expect("a folder");

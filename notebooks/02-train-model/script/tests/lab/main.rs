@@ -1,4 +1,5 @@
-//! The programs from outside, on a small part of the real data, and the library as PyTorch judges it.
+//! Tests of the programs from outside, on a small part of the real data, and comparisons of the
+//! library with PyTorch.
 
 mod bad_input;
 mod distributed;
@@ -19,14 +20,15 @@ use tempfile::TempDir;
 
 /// The training program.
 const TRAIN: &str = env!("CARGO_BIN_EXE_train");
-/// The program that recognises digits.
+/// The prediction program.
 const PREDICT: &str = env!("CARGO_BIN_EXE_predict");
 
-/// The first pictures of MNIST: enough for a network that recognises most digits, within seconds.
+/// Number of images from MNIST: enough to train, within seconds, a network that recognises most
+/// digits.
 const TRAIN_COUNT: usize = 4000;
 const TEST_COUNT: usize = 1000;
 
-/// A network that was trained once for all tests.
+/// A network that is trained once for all tests.
 static TRAINED: LazyLock<Trained> = LazyLock::new(Trained::new);
 
 struct Trained {
@@ -51,22 +53,22 @@ impl Trained {
     }
 }
 
-/// Ten digits, drawn by hand, 0 to 9.
+/// Returns the file with ten digits drawn by hand, 0 to 9.
 fn drawings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/digits.json")
 }
 
-/// Runs the training program in `folder`, where it finds `data`.
+/// Runs the training program in `folder`, which contains `data`.
 fn train(folder: &Path, arguments: &[&str]) -> Output {
     run(Command::new(TRAIN).args(arguments).current_dir(folder))
 }
 
 fn run(command: &mut Command) -> Output {
     command
-        // Tests share the processors.
+        // Concurrent tests share the processors.
         .env("OMP_WAIT_POLICY", "passive")
         .env("RUST_BACKTRACE", "0")
-        // Whoever runs the tests may do so in a job.
+        // The tests may run inside a job that sets this variable.
         .env_remove("MLFLOW_TRACKING_URI")
         .output()
         .expect("the program starts")
@@ -80,7 +82,8 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Writes a small MNIST into `folder`/data: pictures unpacked, labels as `.gz`, so that both are read.
+/// Writes a small MNIST to `folder`/data: images unpacked, labels as `.gz`, so that both formats
+/// are read.
 fn small_data(folder: &Path) {
     let data = folder.join("data");
     fs::create_dir_all(&data).expect("a folder");
@@ -96,7 +99,7 @@ fn small_data(folder: &Path) {
     }
 }
 
-/// The first `count` entries of one of MNIST's files.
+/// Returns the first `count` entries of one of MNIST's files.
 fn idx(name: &str, header: usize, count: usize, entry: usize) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../data/{name}.gz"));
     let mut bytes = vec![0; header + count * entry];

@@ -1,4 +1,4 @@
-//! What the trained model makes of drawings.
+//! Predictions of the trained model for drawings.
 
 use std::{fs, process::Command};
 
@@ -24,7 +24,8 @@ fn drawn_digits_are_recognised() {
     let answers: Value = serde_json::from_str(&text).expect("JSON");
     let predictions = answers["predictions"].as_array().expect("a list");
     assert_eq!(predictions.len(), 10);
-    // The network of these tests has seen a fifteenth of the data; the lab's own recognises all ten.
+    // The network of these tests was trained on a fifteenth of the data; the lab's network
+    // recognises all ten digits.
     let right = (0..10)
         .filter(|digit| predictions[*digit]["digit"] == *digit)
         .count();

@@ -1,4 +1,4 @@
-//! What the training program prints and leaves behind.
+//! The output and the files of the training program.
 
 use std::{
     fs::{self, File},
@@ -102,14 +102,14 @@ fn it_learns_in_sixteen_bits_too() {
     small_data(folder.path());
     let output = train(folder.path(), &["--epochs=2", "--precision=bfloat16"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    // The model that is left computes in 32 bits, and is judged so.
+    // The saved model computes in 32 bits and is evaluated with them.
     let description = folder.path().join("outputs/model/model.json");
     let description = fs::read_to_string(description).expect("a description");
     let description: serde_json::Value = serde_json::from_str(&description).expect("JSON");
     let accuracy = description["accuracy"].as_f64().expect("a number");
     assert!(accuracy > 85.0, "{accuracy}");
 
-    // Another node may have another processor, and goes on.
+    // A node with another processor can resume the training.
     let arguments = ["--epochs=3", "--precision=float32", "--resume"];
     let resumed = train(folder.path(), &arguments);
     let printed = stdout(&resumed);
@@ -223,12 +223,12 @@ fn it_says_how_it_trains_on_the_cpu_and_why() {
     assert!(first.ends_with(&reason), "{first}");
 }
 
-/// What the system says of the processor.
+/// Whether the processor has bfloat16 instructions, according to the system.
 fn is_native_bfloat16() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("avx512_bf16"))
 }
 
-/// Trains for an epoch and some batches more, and is killed.
+/// Trains for an epoch and some batches, then kills the process.
 fn train_and_be_killed(folder: &Path) {
     let mut child = Command::new(TRAIN)
         .args(["--no-cuda", "--epochs", "3"])
@@ -242,7 +242,7 @@ fn train_and_be_killed(folder: &Path) {
     let reached = lines
         .map_while(Result::ok)
         .any(|line| line.starts_with("Train Epoch: 2 [640/"));
-    // As a node goes away: SIGKILL.
+    // SIGKILL, like the loss of a node.
     child.kill().expect("a process");
     child.wait().expect("a process");
     assert!(reached, "it ended before its second epoch");
@@ -271,7 +271,7 @@ fn a_killed_training_goes_on_as_if_nothing_had_been() {
         let all = printed
             .lines()
             .skip_while(|line| !line.starts_with("Train Epoch: 2 "));
-        // How long it took is another matter.
+        // The duration differs between runs.
         all.filter(|line| !line.contains(" took "))
             .map(str::to_owned)
             .collect()
@@ -338,7 +338,7 @@ fn a_checkpoint_that_does_not_fit_is_left_alone() {
     hint: go on with --lr 1; or, to begin anew, leave --resume away or remove outputs/checkpoint.safetensors
     ");
     assert!(before == fs::read(&checkpoint).expect("the checkpoint"));
-    // Of another program's making.
+    // A file of another program.
     fs::copy(TRAINED.model().join("model.safetensors"), &checkpoint).expect("a copy");
     insta::assert_snapshot!(refused(&[]), @r"
     error: cannot go on from outputs/checkpoint.safetensors: it holds no number `settings.batch-size`
@@ -363,7 +363,7 @@ fn a_full_disk_keeps_the_last_checkpoint() {
     assert!(first.status.success(), "{}", stderr(&first));
     let checkpoint = folder.path().join("outputs/checkpoint.safetensors");
     let before = fs::read(&checkpoint).expect("the checkpoint");
-    // No file may become larger than 2 MB, as above a full disk.
+    // Limits file sizes to 2 MB, which simulates a full disk.
     let mut command = Command::new("sh");
     command.args([
         "-c",
