@@ -23,10 +23,10 @@ const SETTINGS: &str = r#"{"@jupyterlab/apputils-extension:notification": {"fetc
 /// Options of the lab.
 #[derive(Args)]
 pub struct Options {
-    /// Another notebook than the lab's
+    /// Another notebook than that of the lab
     #[arg(conflicts_with = "lang")]
     notebook: Option<PathBuf>,
-    /// Open JupyterLab on the notebook instead of running it here
+    /// Open the notebook in JupyterLab instead of running it here
     #[arg(long)]
     open: bool,
     /// The language of the notebook's explanations

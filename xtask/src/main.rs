@@ -45,11 +45,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Set up what the lab needs and run its notebook from top to bottom
+    /// Install the prerequisites of the lab and run its notebook
     Lab(lab::Options),
-    /// Build everything and run every test, Rust and end to end
+    /// Build everything and run all tests, Rust and end to end
     Test(test::Options),
-    /// Measure us against what people would use otherwise
+    /// Compare this project with its usual alternatives
     Bench(bench::Options),
 }
 

@@ -41,9 +41,9 @@ const JUDGES: [(&str, Environment); 8] = [
 /// Options of the tests.
 #[derive(Args)]
 pub struct Options {
-    /// Run only the tests whose names contain this, and neither rustfmt nor clippy
+    /// Run only the tests whose names contain this text, without rustfmt and clippy
     filter: Option<String>,
-    /// Run the long form of tests that draw at random (chaos, fuzz), and show what they print
+    /// Run the long form of randomized tests (chaos, fuzz), and show their output
     #[arg(long, requires = "filter")]
     long: bool,
 }

@@ -17,13 +17,13 @@ use crate::distributed::Processes;
     reason = "each is a flag of the command line"
 )]
 pub struct Settings {
-    /// Examples in a batch while training; several processes share each batch
+    /// Batch size for training; several processes share each batch
     #[arg(long, default_value_t = 64, value_parser = value_parser!(i64).range(1..=60_000))]
     pub batch_size: i64,
-    /// Examples in a batch while testing
+    /// Batch size for testing
     #[arg(long, default_value_t = 1000, value_parser = value_parser!(i64).range(1..=10_000))]
     pub test_batch_size: i64,
-    /// How often to go through the training data
+    /// Number of passes over the training data
     #[arg(long, default_value_t = 14, value_parser = value_parser!(i64).range(1..))]
     pub epochs: i64,
     /// Learning rate
@@ -32,29 +32,30 @@ pub struct Settings {
     /// Factor of the learning rate after each epoch
     #[arg(long, default_value_t = 0.7, value_parser = positive)]
     pub gamma: f64,
-    /// Numbers that the network computes with while training; it keeps its weights in 32 bits. Without a word from you:
-    /// bfloat16 on a CPU that has instructions for it, float32 anywhere else
+    /// Floating-point format of computations during training; weights are kept in 32 bits. Default:
+    /// bfloat16 on a CPU with instructions for it, otherwise float32
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
-    /// Train on the CPU even where there is a GPU
+    /// Train on the CPU even if there is a GPU
     #[arg(long)]
     pub no_cuda: bool,
-    /// One batch of each epoch only, to see whether everything works
+    /// Train only one batch of each epoch, as a quick check
     #[arg(long)]
     pub dry_run: bool,
-    /// Seed of all randomness
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 1, value_parser = value_parser!(i64).range(0..))]
     pub seed: i64,
-    /// Batches between two lines of progress
+    /// Number of batches between two progress lines
     #[arg(long, default_value_t = 10, value_parser = value_parser!(i64).range(1..))]
     pub log_interval: i64,
-    /// Save the trained model, and a checkpoint after each epoch
+    /// Save the trained model and, after each epoch, a checkpoint
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
     pub save_model: bool,
-    /// Go on after the last epoch whose checkpoint is in the output folder; begin anew where there is none
+    /// Resume after the epoch of the checkpoint in the output folder; start from the beginning if
+    /// there is none
     #[arg(long)]
     pub resume: bool,
-    /// Folder for what the run leaves behind
+    /// Output folder of the run
     #[arg(long, default_value = "outputs")]
     pub output: PathBuf,
 }

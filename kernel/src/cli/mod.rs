@@ -26,29 +26,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve one notebook; Jupyter runs this
+    /// Serve one notebook; started by Jupyter
     Serve {
-        /// The file in which Jupyter says where to listen
+        /// Jupyter's connection file
         #[arg(long, value_name = "FILE")]
         connection_file: PathBuf,
     },
-    /// Make the kernel known to Jupyter, and build the crates that cells may use without `:dep`
+    /// Install the kernelspec, and prebuild the crates that cells can use without `:dep`
     Install {
         #[command(flatten)]
         place: Place,
-        /// A further crate for cells to use without `:dep`, built ahead; may be given more than once
+        /// An additional crate to prebuild for use without `:dep`; can be repeated
         #[arg(long = "crate", value_name = "DIR")]
         crates: Vec<PathBuf>,
-        /// Build nothing ahead; the first cell waits instead
+        /// Prebuild no crates; the first cell takes longer instead
         #[arg(long, conflicts_with = "crates")]
         no_crates: bool,
     },
-    /// Remove what `install` has written
+    /// Remove the files that `install` has written
     Uninstall {
         #[command(flatten)]
         place: Place,
     },
-    /// Check what the kernel needs, and say how to get what is missing
+    /// Check the prerequisites of the kernel, with hints for missing ones
     Doctor,
 }
 
@@ -59,7 +59,7 @@ struct Place {
     /// For the user, in every Python environment (the default)
     #[arg(long)]
     user: bool,
-    /// In the Python environment that is active
+    /// In the active Python environment
     #[arg(long)]
     sys_prefix: bool,
     /// Below a folder, in share/jupyter/kernels

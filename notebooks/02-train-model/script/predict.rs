@@ -20,13 +20,14 @@ use training::{error, export::torchscript, file};
 #[derive(Debug, Parser)]
 #[command(name = "predict")]
 struct Args {
-    /// The model: model.pt, or the folder it is in
+    /// The model: model.pt, or the folder that contains it
     #[arg(long, default_value = "outputs/model")]
     model: PathBuf,
-    /// JSON list of digits: each 28 strings of 28 characters (`#` is ink), or 784 numbers from 0 to 1
+    /// JSON list of digits: each 28 strings of 28 characters (`#` is ink), or 784 numbers from 0 to
+    /// 1
     #[arg(long)]
     digits: PathBuf,
-    /// Where the answers are written
+    /// Output file of the predictions
     #[arg(long, default_value = "outputs/predictions.json")]
     output: PathBuf,
 }

@@ -32,7 +32,7 @@ struct Args {
     /// Folder of the four MNIST files, unpacked or .gz
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Learn from so many pictures only, the first ones: for trying things out
+    /// Train only on this number of images, the first ones, as a quick check
     #[arg(long, value_parser = value_parser!(i64).range(1..))]
     images: Option<i64>,
 }

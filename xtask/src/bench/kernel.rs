@@ -73,13 +73,14 @@ const ROWS: [Definition; 15] = [
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// How many times each session is repeated; the notebook of 200 cells runs once
+    /// Number of repetitions of each session; the notebook of 200 cells runs once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Let `dep_new_kernel` use reqwest and tokio, too, and the peer compile the SDK: many minutes
+    /// Let `dep_new_kernel` also use reqwest and tokio, and the peer compile the SDK: takes many
+    /// minutes
     #[arg(long)]
     long: bool,
-    /// Seconds to wait, in all, for other processes to be idle
+    /// Maximum total time to wait for other processes to be idle, in seconds
     #[arg(long, default_value_t = 120)]
     patience: u64,
 }

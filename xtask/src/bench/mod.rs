@@ -27,15 +27,15 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// Our kernel against `evcxr_jupyter`, through Jupyter's own client
+    /// Compare the kernel with `evcxr_jupyter`, through Jupyter's own client
     Kernel(kernel::Options),
-    /// Our SDK against `azure-ai-ml`, the official client, with the same local workspace
+    /// Compare the SDK with `azure-ai-ml`, the official client, with the same local workspace
     Submit(submit::Options),
-    /// Our training program against PyTorch: the workshop's train.py, and a tuned loop
+    /// Compare the training program with PyTorch: the workshop's train.py, and a tuned loop
     Train(train::Options),
-    /// Several processes of our training program against one of them
+    /// Compare several processes of the training program with one
     Scale(scale::Options),
-    /// The local workspace's pages against MLflow's server and its UI
+    /// Compare the local workspace's pages with MLflow's server and its UI
     Studio(studio::Options),
 }
 

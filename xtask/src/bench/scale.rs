@@ -20,21 +20,21 @@ const ROWS: [(&str, u32); 2] = [("images_per_s_64", 64), ("images_per_s_256", 25
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// How many processes share each batch
+    /// Number of processes that share each batch
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..))]
     processes: u32,
-    /// How many times each trains
+    /// Number of trainings of each
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How many of MNIST's pictures they learn from, twice
+    /// Number of MNIST's training images, which are used in two epochs
     #[arg(long, default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1000..=60_000))]
     images: u32,
-    /// Train on GPUs, of which there must be one for each process
+    /// Train on GPUs; each process needs a separate one
     #[arg(long)]
     gpu: bool,
     #[command(flatten)]
     programs: Programs,
-    /// Seconds to wait, in all, for other processes to be idle
+    /// Maximum total time to wait for other processes to be idle, in seconds
     #[arg(long, default_value_t = 120)]
     patience: u64,
 }

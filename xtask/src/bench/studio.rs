@@ -40,13 +40,13 @@ const ROWS: [Definition; 10] = [
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// How many times each of the two is started and looked at
+    /// Number of starts and measurements of each of the two
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How many values each of the 100 metrics of the large run has
+    /// Number of values of each of the 100 metrics of the large run
     #[arg(long, default_value_t = POINTS, value_parser = clap::value_parser!(u32).range(1000..=i64::from(POINTS)))]
     points: u32,
-    /// Seconds to wait, in all, for other processes to be idle
+    /// Maximum total time to wait for other processes to be idle, in seconds
     #[arg(long, default_value_t = 120)]
     patience: u64,
 }

@@ -36,10 +36,10 @@ const ROWS: [Definition; 6] = [
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// How many times each client does everything
+    /// Number of repetitions of each client
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds to wait, in all, for other processes to be idle
+    /// Maximum total time to wait for other processes to be idle, in seconds
     #[arg(long, default_value_t = 120)]
     patience: u64,
 }

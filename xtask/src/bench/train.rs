@@ -59,13 +59,13 @@ fn rows(gpu: bool) -> [Definition; 9] {
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// How many times each program runs
+    /// Number of runs of each program
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How often each goes through the data
+    /// Number of epochs of each run
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
-    /// How many of MNIST's pictures each learns from
+    /// Number of MNIST's training images
     #[arg(long, default_value_t = ALL, value_parser = clap::value_parser!(u32).range(1000..=i64::from(ALL)))]
     images: u32,
     /// Train on the first GPU instead of the CPU
@@ -73,7 +73,7 @@ pub struct Options {
     gpu: bool,
     #[command(flatten)]
     programs: Programs,
-    /// Seconds to wait, in all, for other processes to be idle
+    /// Maximum total time to wait for other processes to be idle, in seconds
     #[arg(long, default_value_t = 120)]
     patience: u64,
 }
@@ -82,11 +82,11 @@ pub struct Options {
 /// toolchain).
 #[derive(Args)]
 pub(super) struct Programs {
-    /// A Python that has what is needed, PyTorch 2.11 and Pillow to compare with it, Open MPI to scale, instead of one that
-    /// is set up for this
+    /// An existing Python with the required packages: PyTorch 2.11 and Pillow for the comparison,
+    /// Open MPI for scaling
     #[arg(long, requires = "program")]
     python: Option<PathBuf>,
-    /// Our training program, built elsewhere, instead of building it
+    /// An existing build of the training program
     #[arg(long, requires = "python")]
     program: Option<PathBuf>,
 }
