@@ -1,8 +1,9 @@
-//! The SDK's side of `cargo xtask bench submit`; `xtask/python/bench_submit_peer.py` does the same by the official client.
+//! The SDK's side of `cargo xtask bench submit`. `xtask/python/bench_submit_peer.py` does the same
+//! with the official client.
 //!
-//! `submit ROW=FOLDER…` submits each folder as the code of a job, in this order, and says how long each took until the job was
-//! accepted; the next one begins when the job has ended. The row `log` is the job whose log is streamed to standard output
-//! instead.
+//! `submit ROW=FOLDER…` submits each folder as the code of a job, in this order. For each, it
+//! prints the time until the job was accepted. The next submission begins when the job has ended.
+//! The row `log` streams the log of its job to standard output instead.
 
 use azureml::prelude::*;
 use serde_json::json;

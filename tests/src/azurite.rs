@@ -1,4 +1,4 @@
-//! A real blob service, Azurite, and a workspace whose blobs lie there.
+//! A real blob service, Azurite, and a workspace whose blobs it stores.
 
 use crate::{env, python, root};
 use azureml_wire::local;
@@ -10,16 +10,17 @@ use tempfile::TempDir;
 
 /// The storage account.
 const ACCOUNT: &str = "judged";
-/// Its key: the same for all tests, for nobody else reaches the service.
+/// The key of the account. All tests share it: the service listens on this machine only.
 pub const KEY: &str = "dGhlIGtleSBvZiBhbiBhY2NvdW50IHRoYXQgb25seSB0aGlzIHRlc3Qga25vd3M=";
 
-/// Azurite with the workspace `tests/python/azurite_workspace.py` before it; both end when it is dropped.
+/// Azurite and, in front of it, the workspace `tests/python/azurite_workspace.py`. Both end on
+/// drop.
 pub struct Azurite {
     store: Child,
     workspace: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
-    /// Where the workspace answers.
+    /// The address of the workspace.
     pub url: String,
     _folder: TempDir,
 }
@@ -77,17 +78,17 @@ impl Azurite {
         }
     }
 
-    /// Lets a client use this workspace, by the names of the local one.
+    /// Makes a client use this workspace, through the environment variables of the local one.
     pub fn apply(&self, command: &mut Command) {
         command
             .env("AZUREML_RESOURCE_MANAGER", &self.url)
             .env_remove(local::env::SWITCH);
     }
 
-    /// Asks the workspace, or tells it what to do: see `ask` in its script.
+    /// Sends a query or a command to the workspace; `ask` in its script lists them.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// When it does not reply.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "what is asked is made for it"
@@ -105,7 +106,7 @@ impl Azurite {
 impl Drop for Azurite {
     fn drop(&mut self) {
         for child in [&mut self.workspace, &mut self.store] {
-            // It may have ended by itself.
+            // The process may have ended already.
             let _ = child.kill();
             let _ = child.wait();
         }

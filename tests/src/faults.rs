@@ -1,4 +1,4 @@
-//! A proxy before a local workspace that does to calls what networks and busy services do to them.
+//! A proxy in front of a local workspace that injects the faults of networks and busy services.
 
 use azureml_wire::local;
 use std::collections::HashMap;
@@ -8,27 +8,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What is done to a call.
+/// A fault that the proxy injects into a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Answered with this status, and with `Retry-After` where there is one; the workspace does not hear of it.
+    /// Responds with this status, and with `Retry-After` if given. The workspace does not receive
+    /// the request.
     Status(u16, Option<&'static str>),
-    /// The connection is reset before anything was answered; the workspace does not hear of it.
+    /// Resets the connection before any response. The workspace does not receive the request.
     Reset,
-    /// The workspace does what it is asked, and the connection is reset half-way through its answer.
+    /// The workspace executes the request; the connection is reset in the middle of the response.
     Cut,
-    /// The workspace does what it is asked, and its answer is lost.
+    /// The workspace executes the request; its response is lost.
     Lost,
-    /// The answer comes in small pieces.
+    /// The response arrives in small pieces.
     Slow,
-    /// The token has ended: only newer ones are taken from now on.
+    /// The token has expired: from now on, only newer tokens are accepted.
     Expired,
-    /// What has been made is not known yet.
+    /// Eventual consistency: a recently created resource is not found yet.
     Unknown,
 }
 
 impl Fault {
-    /// Every kind.
+    /// Every kind of fault.
     pub const ALL: [Self; 10] = [
         Self::Status(429, Some("0")),
         Self::Status(503, Some("0")),
@@ -43,18 +44,18 @@ impl Fault {
     ];
 }
 
-/// When a call meets with a fault.
+/// The rule that selects the calls with a fault.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// Every call does, the first time that it is made.
+    /// Every call, on its first attempt.
     First(Fault),
-    /// One in three tries does, up to three for one call, by this seed.
+    /// One in three attempts, at most three per call, drawn with this seed.
     Seeded(u64),
 }
 
 /// The proxy. It listens until the process ends.
 pub struct Proxy {
-    /// Where it listens.
+    /// The address of the proxy.
     pub url: String,
     state: Arc<State>,
 }
@@ -63,17 +64,17 @@ struct State {
     url: String,
     upstream: local::Server,
     plan: Plan,
-    /// How often each call has come.
+    /// The number of attempts of each call.
     calls: Mutex<HashMap<String, u32>>,
-    /// What was made, for [`Fault::Unknown`].
+    /// Names of created resources, for [`Fault::Unknown`].
     made: Mutex<Vec<String>>,
-    /// The oldest token that is good: they are numbers.
+    /// The oldest valid token. Tokens are numbers.
     oldest: AtomicU32,
     faults: AtomicU32,
 }
 
 impl Proxy {
-    /// Listens before the local workspace at `upstream`.
+    /// Listens in front of the local workspace `upstream`.
     ///
     /// # Panics
     /// When this machine has no free port.
@@ -94,14 +95,14 @@ impl Proxy {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = serving.clone();
-                // A client that hangs up is no news.
+                // A client that closes the connection is not an error.
                 std::thread::spawn(move || drop(state.serve(stream)));
             }
         });
         Self { url, state }
     }
 
-    /// How many tries have met with a fault.
+    /// The number of attempts with a fault.
     pub fn faults(&self) -> u32 {
         self.state.faults.load(Ordering::Relaxed)
     }
@@ -135,7 +136,7 @@ impl Request {
         }))
     }
 
-    /// The number that is its token; `None` for a URL that carries its own signature.
+    /// The request's token as a number; `None` for a URL that carries its own signature.
     fn token(&self) -> Option<u32> {
         header(&self.headers, "authorization")?
             .strip_prefix("Bearer ")?
@@ -217,7 +218,7 @@ impl State {
         }
     }
 
-    /// What is to be done to this try of a call.
+    /// Chooses the fault of this attempt of a call.
     fn fault(&self, request: &Request) -> Option<Fault> {
         let key = format!("{} {}", request.method, request.target);
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +230,8 @@ impl State {
         let fault = match self.plan {
             Plan::First(fault) => fault,
             Plan::Seeded(seed) => {
-                // SplitMix64 of the seed and the place in the course of things.
+                // SplitMix64 of the seed, the number of distinct calls before and the number of the
+                // attempt.
                 let mut mixed = seed
                     .wrapping_add(distinct.wrapping_mul(1_000_003))
                     .wrapping_add(u64::from(try_number))
@@ -244,7 +246,7 @@ impl State {
         };
         let happens = match (self.plan, fault) {
             (_, Fault::Unknown) => first && request.method != "PUT" && self.is_about_made(request),
-            // A token does not end with every call: one call in five, and never one that is a second try.
+            // Not every call expires the token: only one in five does, and never a second attempt.
             (_, Fault::Expired) => first && request.token().is_some() && distinct % 5 == 4,
             (Plan::First(_), _) => first,
             (Plan::Seeded(_), _) => true,
@@ -265,7 +267,7 @@ impl State {
         })
     }
 
-    /// The workspace's answer, with this proxy's address in the place of its own.
+    /// The workspace's response, with its address replaced by the proxy's.
     fn ask(&self, request: &Request) -> io::Result<(String, Vec<u8>)> {
         let root = self.upstream.url.trim_end_matches('/');
         let host = root.trim_start_matches("http://");
@@ -305,7 +307,8 @@ impl State {
         let mut head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
         for (name, value) in &headers {
             match name.as_str() {
-                // That of a HEAD's answer is not that of its body.
+                // The `Content-Length` of a HEAD response is the resource's, not the length of its
+                // body.
                 "content-length" if request.method != "HEAD" => {}
                 "connection" | "transfer-encoding" => {}
                 _ => head += &[name, ": ", &value.replace(root, &self.url), "\r\n"].concat(),
@@ -330,7 +333,7 @@ fn refuse(mut stream: TcpStream, status: u16, after: Option<&str>) -> io::Result
     )
 }
 
-/// Ends the connection as a machine does that has crashed.
+/// Resets the connection (RST instead of FIN), as a crashed machine does.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Somebody who listens where a local workspace did, and keeps what it is sent.
+//! An impostor: a process that listens at the address of a former local workspace and records the
+//! requests it receives.
 
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
@@ -8,29 +9,31 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Says to a test's other process that it is the impostor, and where.
+/// Variable that makes a test's second process the impostor; its value is the address to take.
 const ADDRESS: &str = "AZUREML_TEST_IMPOSTOR";
-/// Whether it runs as a user who is nobody's owner.
+/// The user id `nobody`, which owns no process or file of the test.
 const NOBODY: u32 = 65534;
 
-/// Who plays the local workspace.
+/// The kind of impostor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A process of another user, where the test may make one, which is root alone; otherwise one of the same user.
+    /// A process of another user. Only root can start one; without root, a process of the same
+    /// user.
     OtherUser,
-    /// One that passes everything on to the true one, wherever that is now, and its answers back.
+    /// A relay that forwards every request to the true workspace, at its current address, and the
+    /// responses back.
     Relay,
 }
 
-/// The impostor. It listens until it is dropped, or the process ends.
+/// The impostor. It listens until it is dropped or the process ends.
 pub struct Impostor {
     heard: Arc<Mutex<Vec<u8>>>,
     child: Option<Child>,
 }
 
 impl Impostor {
-    /// Takes the address of a URL as soon as it is free; `None` when it is not to be had. `test` is a test that calls [`serve`];
-    /// `truth` says where the true one is.
+    /// Takes the address of a URL as soon as it is free; `None` when the bind fails. `test` is a
+    /// test that calls [`serve`]; `truth` returns the address of the true workspace.
     ///
     /// # Panics
     /// When a process cannot be started.
@@ -100,7 +103,7 @@ impl Impostor {
         })
     }
 
-    /// All that it was sent.
+    /// All bytes that it has received.
     pub fn heard(&self) -> String {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&heard).into_owned()
@@ -116,10 +119,11 @@ impl Drop for Impostor {
     }
 }
 
-/// What the other process prints once it listens.
+/// The line that the other process prints when it listens.
 const LISTENS: &str = "the impostor listens\n";
 
-/// In the other process: plays the local workspace and prints what it is sent, until it is killed. Does nothing elsewhere.
+/// In the other process: plays the local workspace and prints the bytes that it receives, until it
+/// is killed. Does nothing in other processes.
 pub fn serve() {
     let Ok(url) = std::env::var(ADDRESS) else {
         return;
@@ -135,14 +139,14 @@ pub fn serve() {
             while let Ok(read @ 1..) = stream.read(&mut piece) {
                 let _ = io::stdout().write_all(&piece[..read]);
                 let _ = io::stdout().flush();
-                // As good as any answer to get more.
+                // Any successful response makes the client send more.
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
             }
         });
     }
 }
 
-/// Listens at the address of a URL, by every means that another user has.
+/// Listens at the address of a URL, with every socket option that another user can set.
 fn take(url: &str) -> io::Result<TcpListener> {
     let address: SocketAddr = url
         .trim_start_matches("http://")
@@ -152,7 +156,7 @@ fn take(url: &str) -> io::Result<TcpListener> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     set_socket_reuseaddr(&socket, true)?;
     if !rustix::process::geteuid().is_root() {
-        // Of the same user it would share the port with the true one.
+        // As the same user, it could share the port with the true workspace.
         set_socket_reuseport(&socket, true)?;
     }
     bind(&socket, &address)?;

@@ -1,7 +1,8 @@
-//! What the end-to-end tests share: where the programs under test are, a local workspace of one's own, and the
-//! Python environments of the official clients.
+//! Shared parts of the end-to-end tests: the paths of the programs under test, a private local
+//! workspace, and the Python environments of the official clients.
 //!
-//! `cargo xtask test` builds the programs, makes the environments and sets the variables in [`env`].
+//! `cargo xtask test` builds the programs, creates the environments and sets the variables in
+//! [`env`].
 
 pub mod azurite;
 pub mod faults;
@@ -23,7 +24,7 @@ pub mod env {
     pub const PYTHON_LAB: &str = "AZUREML_TEST_PYTHON_LAB";
     /// Python with JupyterLab, playwright, papermill and nbgrader.
     pub const PYTHON_FRONT_ENDS: &str = "AZUREML_TEST_PYTHON_FRONT_ENDS";
-    /// A Chromium.
+    /// The program of Chromium.
     pub const CHROMIUM: &str = "AZUREML_TEST_CHROMIUM";
     /// Python with mlflow.
     pub const PYTHON_MLFLOW: &str = "AZUREML_TEST_PYTHON_MLFLOW";
@@ -37,25 +38,26 @@ pub mod env {
     pub const AZURITE: &str = "AZUREML_TEST_AZURITE";
     /// Python with torch.
     pub const PYTHON_TORCH: &str = "AZUREML_TEST_PYTHON_TORCH";
-    /// Python with Open MPI, whose `mpirun` lies beside it.
+    /// Python with Open MPI; `mpirun` is in the same folder.
     pub const PYTHON_MPI: &str = "AZUREML_TEST_PYTHON_MPI";
 }
 
-/// Whether tests that draw at random run in their long form: `cargo xtask test --long NAME`.
+/// Whether randomized tests run in their long form: `cargo xtask test --long NAME`.
 pub fn is_long() -> bool {
     std::env::var_os("AZUREML_TEST_LONG").is_some()
 }
 
-/// The seed of a test that draws at random: that of `AZUREML_TEST_SEED`, or a new one. It is printed, so that a failure names it.
+/// The seed of a randomized test: the value of `AZUREML_TEST_SEED`, or a new one. It is printed, so
+/// that a failure can be reproduced.
 ///
 /// # Panics
-/// When the variable is no number.
+/// When the variable is not a number.
 pub fn seed() -> u64 {
     let seed = std::env::var("AZUREML_TEST_SEED").map_or_else(
         |_| RandomState::new().build_hasher().finish(),
         |text| text.parse().expect("AZUREML_TEST_SEED is a number"),
     );
-    // The test's own line is not yet ended when its output is not captured.
+    // Starts with a newline: without capture, the test harness has not ended its line yet.
     println!("\nseed {seed}: AZUREML_TEST_SEED={seed} draws the same again");
     seed
 }
@@ -66,13 +68,13 @@ pub fn root() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// A program under test, from the folder that the tests themselves were built into.
+/// The path of a program under test, in the target folder of the tests.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn binary(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("the path of the running test is known");
-    // target/release/deps/<test>: programs lie one folder up.
+    // target/release/deps/<test>: programs are one folder up.
     let folder = exe
         .ancestors()
         .nth(2)
@@ -86,10 +88,10 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A Python interpreter named by one of the variables in [`env`].
+/// The Python interpreter in one of the variables of [`env`].
 ///
 /// # Panics
-/// When the variable is not set: the tests are to be run by `cargo xtask test`.
+/// When the variable is not set: `cargo xtask test` sets it.
 pub fn python(variable: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(
         || panic!("{variable} is not set; run the tests by `cargo xtask test`"),
@@ -97,18 +99,19 @@ pub fn python(variable: &str) -> PathBuf {
     )
 }
 
-/// A local workspace in a folder of its own, killed and checked when dropped.
+/// A local workspace in a private folder. On drop, its process is killed and its exchanges are
+/// validated.
 ///
-/// Every exchange in JSON is recorded and validated against the service's schema at the end.
+/// Every JSON exchange is recorded and validated against the service's schema.
 pub struct LocalWorkspace {
     home: PathBuf,
-    /// Removed when this is dropped.
+    /// Removed on drop.
     _folder: Option<TempDir>,
     child: Option<Child>,
 }
 
 impl LocalWorkspace {
-    /// A home folder in which nothing runs yet; a client starts the local workspace there on demand.
+    /// An empty home folder. A client starts the local workspace there on demand.
     pub fn new() -> Self {
         let home = tempfile::Builder::new()
             .prefix("azureml-local-")
@@ -121,7 +124,7 @@ impl LocalWorkspace {
         }
     }
 
-    /// As [`LocalWorkspace::new`], in a folder that the test looks after.
+    /// Like [`LocalWorkspace::new`], in a folder that the test owns.
     pub fn at(home: &Path) -> Self {
         Self {
             home: home.to_owned(),
@@ -157,7 +160,7 @@ impl LocalWorkspace {
         self.home().join("trace.jsonl")
     }
 
-    /// Lets `command` and what it starts use this local workspace.
+    /// Makes `command` and its children use this local workspace.
     pub fn apply(&self, command: &mut Command) {
         command
             .env(local::env::HOME, self.home())
@@ -166,16 +169,16 @@ impl LocalWorkspace {
             .env_remove(local::env::SWITCH);
     }
 
-    /// Where it answers, once it does.
+    /// The server's address and token, once it has started.
     pub fn server(&self) -> Option<local::Server> {
         let text = fs::read(self.home().join(local::SERVER_FILE)).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Kills it without warning, as `kill -9` does, and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until the process is gone.
     ///
     /// # Panics
-    /// When none runs.
+    /// When no server runs.
     pub fn kill(&mut self) {
         let server = self.server().expect("a local workspace is running");
         kill(server.pid);
@@ -187,10 +190,10 @@ impl LocalWorkspace {
         });
     }
 
-    /// Validates every recorded exchange against the service's schema; gives how many there were.
+    /// Validates every recorded exchange against the service's schema and returns their number.
     ///
     /// # Panics
-    /// When one does not validate.
+    /// When an exchange is invalid.
     pub fn validate_trace(&self) -> usize {
         let Ok(text) = fs::read_to_string(self.trace()) else {
             return 0;
@@ -228,7 +231,8 @@ impl Drop for LocalWorkspace {
     }
 }
 
-/// What an official client saw of a running local workspace: the JSON that its script in `tests/python` printed.
+/// Runs the script of an official client in `tests/python` on a running local workspace and returns
+/// the JSON that it prints.
 ///
 /// # Panics
 /// When no local workspace runs, or the client fails.
@@ -236,7 +240,7 @@ pub fn judge(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_
     judge_in(variable, script, workspace, &root())
 }
 
-/// As [`judge`], with `folder` as the script's current one.
+/// Like [`judge`], with `folder` as the script's working directory.
 ///
 /// # Panics
 /// When no local workspace runs, or the client fails.
@@ -261,11 +265,12 @@ pub fn judge_in(
     serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
-/// Says to a test's second process that it is the client.
+/// Variable that makes a test's second process the client.
 const INSIDE: &str = "AZUREML_TEST_INSIDE";
 
-/// Runs a test again as a client in a process and an empty folder of its own, whose environment `configure` sets; gives what it
-/// printed. In that process it gives `None`: the test is the client there.
+/// Runs a test again as a client, in a separate process and an empty folder; `configure` sets its
+/// environment. Returns the client's output. In the client's process, returns `None`: there the
+/// test continues as the client.
 ///
 /// # Panics
 /// When the client fails.
@@ -281,16 +286,16 @@ pub fn as_client(test: &str, configure: impl FnOnce(&mut Command)) -> Option<Str
     let printed =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     let printed = printed.concat();
-    // What the client counts is not counted twice.
+    // Indented, so that `cargo xtask test` does not include the client's test results in the total.
     let indented = printed.replace('\n', "\n  ");
     assert!(output.status.success(), "the client failed:\n  {indented}");
     Some(printed)
 }
 
-/// This program, as the client of one test.
+/// A command that runs this program as the client of one test.
 ///
 /// # Panics
-/// When the running program is not known.
+/// When the path of the running program is unknown.
 pub fn client_of(test: &str) -> Command {
     let this = std::env::current_exe().expect("the path of the running test is known");
     let mut command = Command::new(this);
@@ -302,10 +307,10 @@ pub fn client_of(test: &str) -> Command {
     command
 }
 
-/// Waits until `poll` gives something.
+/// Waits until `poll` returns a value.
 ///
 /// # Panics
-/// When it has given nothing for two minutes: the event is not going to come.
+/// After two minutes without one.
 pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -320,7 +325,8 @@ pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Writes a sixth of MNIST's pictures into a new folder, in MNIST's own format: enough to learn something, in a moment.
+/// Writes a sixth of MNIST's images into a new folder, in MNIST's format: enough to train on within
+/// seconds.
 ///
 /// # Panics
 /// When it cannot.
@@ -339,7 +345,7 @@ pub fn sixth_of_mnist(folder: &Path) {
             .output()
             .expect("gzip starts");
         let bytes = &unpacked.stdout;
-        // The second number of the head is how many follow.
+        // The second number of the header is the number of items.
         let parts = [
             &bytes[..4],
             &u32::to_be_bytes(count),
@@ -349,15 +355,15 @@ pub fn sixth_of_mnist(folder: &Path) {
     }
 }
 
-/// Kills a process without warning.
+/// Kills a process with SIGKILL.
 pub fn kill(pid: u32) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 
-/// Whether a process is there (a zombie is not).
+/// Whether a process exists and is not a zombie.
 pub fn alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()

@@ -1,4 +1,4 @@
-//! A notebook without a browser: cells sent to the installed kernel through Jupyter's own client.
+//! A notebook without a browser: sends cells to the installed kernel through Jupyter's own client.
 
 use crate::{LocalWorkspace, env, python, root};
 use serde_json::{Value, json};
@@ -17,10 +17,10 @@ pub struct Notebook {
     kernel: u32,
 }
 
-/// What a cell showed and how it ended.
+/// The outputs and the status of a cell.
 #[derive(Debug, Default)]
 pub struct Cell {
-    /// `ok`, `error`, or `died` when the kernel is gone.
+    /// `ok`, `error`, or `died` if the kernel is gone.
     pub status: String,
     /// All of standard output.
     pub stdout: String,
@@ -43,7 +43,7 @@ impl Cell {
             .unwrap_or_default()
     }
 
-    /// The error as a reader sees it, without colours.
+    /// The traceback as the user sees it, without colours.
     pub fn traceback(&self) -> String {
         let Some(error) = &self.error else {
             return String::new();
@@ -67,7 +67,7 @@ fn without_colours(text: &str) -> String {
 }
 
 impl Notebook {
-    /// Starts a kernel in `folder`, its cells on `workspace`.
+    /// Starts a kernel in `folder`; its cells use `workspace`.
     ///
     /// # Panics
     /// When the kernel does not start.
@@ -94,7 +94,7 @@ impl Notebook {
         this
     }
 
-    /// The kernel's process.
+    /// The kernel's process id.
     pub fn kernel(&self) -> u32 {
         self.kernel
     }
@@ -104,7 +104,7 @@ impl Notebook {
         self.execute_watched(code, |_| {})
     }
 
-    /// Runs a cell to its end and shows what it has shown so far after each event.
+    /// Runs a cell to its end; calls `watch` with the outputs so far after each event.
     pub fn execute_watched(&mut self, code: &str, mut watch: impl FnMut(&Cell)) -> Cell {
         self.send(&json!({ "execute": code }));
         let mut cell = Cell::default();
@@ -137,17 +137,17 @@ impl Notebook {
         }
     }
 
-    /// Runs a cell that must end well.
+    /// Runs a cell that must succeed.
     ///
     /// # Panics
-    /// With what the cell showed, when it does not.
+    /// With the cell's outputs, when it fails.
     pub fn run(&mut self, code: &str) -> Cell {
         let cell = self.execute(code);
         assert_eq!(cell.status, "ok", "{code}\n{}\n{cell:?}", cell.traceback());
         cell
     }
 
-    /// Completions at `cursor`, in code points.
+    /// Completions at `cursor`, a position in code points.
     pub fn complete(&mut self, code: &str, cursor: usize) -> Vec<String> {
         self.send(&json!({ "complete": [code, cursor] }));
         let event = self.event();
@@ -156,7 +156,7 @@ impl Notebook {
         texts.map(str::to_owned).collect()
     }
 
-    /// Starts a new kernel in the place of the one that ran.
+    /// Restarts the kernel.
     pub fn restart(&mut self) {
         self.send(&json!({ "restart": true }));
         self.kernel = self.expect_kernel();
@@ -181,7 +181,7 @@ impl Notebook {
 
 impl Drop for Notebook {
     fn drop(&mut self) {
-        // The client shuts its kernel down when its commands end.
+        // The client shuts its kernel down when its standard input ends.
         drop(self.commands.take());
         let _ = self.driver.wait();
     }

@@ -1,12 +1,15 @@
-//! Judges exchanges by the service's own schema (`tests/fixtures/wire/`, the 2025-12-01 models).
+//! Validates exchanges against the service's schema (`tests/fixtures/wire/`, the 2025-12-01
+//! models).
 //!
-//! The fixture is JSON Schema with three additions, which [`definitions`] turns into plain JSON Schema:
-//! `x-discriminated` (a base type and the types that stand behind it, by the value of its discriminator), `x-enum`
-//! (the values of a string) and `readOnly` (members that a request must not carry). Unknown members are refused in
-//! both directions: the service refuses them in requests, and an answer should not hold what no model names.
+//! The fixture is JSON Schema with three additions, which [`definitions`] converts to plain JSON
+//! Schema: `x-discriminated` (a base type and its subtypes, by the value of the discriminator),
+//! `x-enum` (the values of a string) and `readOnly` (members that a request must not contain).
+//! Unknown members are rejected in both directions: the service rejects them in requests, and a
+//! response should only contain members of a model.
 //!
-//! The data plane (run history, MLflow) has no published schema. What the SDK sends there must be what the wire types hold
-//! and nothing else, and what it is answered must be readable as them. Blobs are judged by the official clients alone.
+//! The data plane (run history, MLflow) has no published schema. The SDK's requests there must
+//! contain exactly the members of the wire types, and the responses must deserialize as wire types.
+//! Blob requests are checked by the official clients only.
 
 use azureml_wire::mlflow::{GetRun, LogBatch, MetricHistory};
 use azureml_wire::run_history::{
@@ -18,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// Which side of an exchange is judged.
+/// The validated side of an exchange.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Request,
@@ -36,11 +39,11 @@ static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 static REQUESTS: LazyLock<Value> = LazyLock::new(|| definitions(Side::Request));
 static RESPONSES: LazyLock<Value> = LazyLock::new(|| definitions(Side::Response));
 
-/// Validates one exchange:
-/// `{"client", "method", "path", "query", "request", "status", "response"}`, bodies as JSON or `null`.
+/// Validates one exchange: `{"client", "method", "path", "query", "request", "status",
+/// "response"}`, bodies as JSON or `null`.
 ///
 /// # Errors
-/// The first reason why it does not follow the schema, or that no model is known for the route.
+/// The first violation of the schema, or that the route has no known model.
 pub fn validate(exchange: &Value) -> Result<(), String> {
     let method = exchange["method"].as_str().ok_or("no method")?;
     let path = exchange["path"].as_str().ok_or("no path")?;
@@ -56,24 +59,26 @@ pub fn validate(exchange: &Value) -> Result<(), String> {
         };
     }
     let Some(route) = route(method, path) else {
-        // What does not exist is refused as anything else is.
+        // An unknown route must respond with the standard error, too.
         return if status >= 400 {
             check(&exchange["response"], "ErrorResponse", Side::Response)
         } else {
             Err(format!("no model known for {method} {path}"))
         };
     };
-    // What a test makes up to be refused need not follow the schema. What the SDK sends must, also when it is refused.
+    // An invalid request of a test need not follow the schema. A request of the SDK must, even if
+    // the server rejects it.
     if let Some(definition) = route.request.filter(|_| status < 400 || is_ours) {
         let mut request = exchange["request"].clone();
         if let Some(version) = request.pointer_mut("/properties/properties/hash_version") {
-            // The models say string; the official client sends an integer and the service takes it.
+            // The model requires a string; the official client sends an integer and the service
+            // accepts it.
             if version.is_u64() {
                 *version = json!(version.to_string());
             }
         }
         if let Some(goal) = request.pointer_mut("/properties/objective/goal") {
-            // So with the goal of a sweep, which the official client writes in lower case.
+            // The same for the goal of a sweep: the official client writes it in lower case.
             match goal.as_str() {
                 Some("maximize") if !is_ours => *goal = json!("Maximize"),
                 Some("minimize") if !is_ours => *goal = json!("Minimize"),
@@ -104,7 +109,7 @@ pub fn validate(exchange: &Value) -> Result<(), String> {
     }
 }
 
-/// As [`check`], for a resource that may echo the official client's integer `hash_version`.
+/// Like [`check`], for a resource that may echo the official client's integer `hash_version`.
 fn check_echo(resource: &Value, definition: &str) -> Result<(), String> {
     let mut resource = resource.clone();
     if let Some(version) = resource.pointer_mut("/properties/properties/hash_version")
@@ -151,14 +156,14 @@ fn data_plane(exchange: &Value, method: &str, path: &str, status: u64) -> Result
     }
 }
 
-/// That a value can be read as `T`.
+/// Checks that a value deserializes as `T`.
 fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
     T::deserialize(value)
         .map(drop)
         .map_err(|error| format!("response is no {}: {error}", std::any::type_name::<T>()))
 }
 
-/// That a value holds what `T` knows and nothing else.
+/// Checks that a value contains exactly the members of `T`.
 fn holds<T: DeserializeOwned + Serialize>(value: &Value) -> Result<(), String> {
     let again = T::deserialize(value).and_then(|read| serde_json::to_value(&read));
     match again {
@@ -183,7 +188,7 @@ enum Response {
     Secrets,
 }
 
-/// The models of a route; `None` where the schema holds none.
+/// The models of a route; `None` if the schema has no model for it.
 #[allow(
     clippy::match_same_arms,
     reason = "a table of routes, each with its reason"
@@ -207,13 +212,13 @@ fn route(method: &str, path: &str) -> Option<Route> {
     let request = |definition| (method == "PUT").then_some(definition);
     let (request, response) = match parts.as_slice() {
         [] => (None, Response::One("Workspace")),
-        // One model of a container stands for those of the other kinds, which have the same members.
+        // The containers of all kinds have the same members: one model stands for all.
         ["data"] => (None, Response::Page("DataContainer")),
         ["data", _] => (None, Response::One("DataContainer")),
         ["environments" | "models" | "codes"] => (None, Response::Page("EnvironmentContainer")),
         [kind] => (None, Response::Page(resource(kind)?)),
         ["environments" | "models" | "codes", _] => (None, Response::One("EnvironmentContainer")),
-        // Where a long operation stands has no model.
+        // The status of a long-running operation has no model.
         [
             ..,
             "operations" | "operationsStatus" | "operationResults",
@@ -265,7 +270,7 @@ fn check(value: &Value, definition: &str, side: Side) -> Result<(), String> {
     }
 }
 
-/// The fixture's definitions as plain JSON Schema for one side.
+/// The fixture's definitions as plain JSON Schema for one side of an exchange.
 fn definitions(side: Side) -> Value {
     let definitions = SCHEMA.iter().map(|(name, definition)| {
         let plain = match definition.get("x-discriminated") {
@@ -277,9 +282,9 @@ fn definitions(side: Side) -> Value {
     Value::Object(definitions.collect())
 }
 
-/// A base type: the discriminator chooses which of the types behind it must hold.
+/// A base type: the discriminator selects the subtype that must validate.
 fn discriminated(types: &Map<String, Value>) -> Value {
-    // The discriminator is the member whose value each of the types behind the base fixes.
+    // The discriminator is the member that has a constant value in each subtype.
     let discriminator = types
         .values()
         .filter_map(|name| SCHEMA[name.as_str()?]["properties"].as_object())

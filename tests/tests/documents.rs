@@ -1,10 +1,10 @@
-//! What the documents name exists.
+//! The documentation names only tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The names of the functions in a source that are tests.
+/// The names of the test functions in a source file.
 fn tests_in(source: &str) -> impl Iterator<Item = &str> {
     let mut is_test = false;
     source.lines().filter_map(move |line| {

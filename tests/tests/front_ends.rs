@@ -1,4 +1,4 @@
-//! The kernel in the programs that people use it with: JupyterLab in a browser, papermill, nbgrader.
+//! The kernel in its front ends: JupyterLab in a browser, papermill, nbgrader.
 
 use end_to_end::notebook::KERNEL;
 use end_to_end::{LocalWorkspace, env, python, root, sixth_of_mnist};
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-/// A folder of notebooks, with everything that Jupyter writes beside them.
+/// A folder of notebooks, with all files that Jupyter writes.
 struct Desk {
     folder: TempDir,
     workspace: LocalWorkspace,
@@ -29,12 +29,12 @@ impl Desk {
                 json!({ "fetchNews": "false", "checkForUpdates": false }),
             ),
             (
-                // Cells outside of the window are there, too.
+                // Without windowing, cells outside the visible area exist in the page, too.
                 "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings",
                 json!({ "windowingMode": "none" }),
             ),
             (
-                // What people have not who only read notebooks.
+                // Extensions that users who only read notebooks do not have.
                 "config/labconfig/page_config.json",
                 json!({ "disabledExtensions": { "@jupyter/nbgrader": true, "@jupyter-notebook/lab-extension": true } }),
             ),
@@ -60,7 +60,7 @@ impl Desk {
         serde_json::from_slice(&text).expect("JSON")
     }
 
-    /// Writes a notebook of code cells with metadata of their own.
+    /// Writes a notebook of code cells, each with its metadata.
     fn write_notebook(&self, name: &str, cells: &[(Value, &str)]) {
         let cells: Vec<Value> = (0..)
             .zip(cells)
@@ -79,7 +79,7 @@ impl Desk {
         self.write(name, &notebook.to_string());
     }
 
-    /// Python with all front ends, here, and with the kernel that is installed for the lab.
+    /// Python with all front ends, run in this folder, with the lab's installed kernel.
     fn python(&self) -> Command {
         let lab = python(env::PYTHON_LAB);
         let prefix = lab.ancestors().nth(2).expect("an environment's bin/python");
@@ -110,7 +110,7 @@ impl Desk {
         command
     }
 
-    /// Lets a reader look at JupyterLab; see `tests/python/jupyterlab_page.py`.
+    /// Runs a script in JupyterLab in a browser; see `tests/python/jupyterlab_page.py`.
     fn look(&self, scene: &str) {
         let pictures = root().join("target/test/jupyterlab");
         fs::create_dir_all(&pictures).expect("a folder");
@@ -153,7 +153,8 @@ fn said(output: &Output) -> String {
     format!("{out}\n{err}")
 }
 
-/// The package for papermill and nbgrader, installed as its README says, but here.
+/// The package for papermill and nbgrader, installed as its README describes, but into a temporary
+/// folder.
 static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("azureml-kernel-tools");
     let _ = fs::remove_dir_all(&folder);
@@ -180,7 +181,7 @@ static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// The lab's own notebook, on a sixth of the pictures.
+/// The lab's own notebook, on a sixth of the images.
 #[test]
 fn the_lab_runs_in_jupyterlab_and_its_chart_moves_while_it_trains() {
     let desk = Desk::new();
@@ -329,7 +330,8 @@ fn tools_nbgrader_makes_stubs_and_grades_rust() {
     let stub = "fn twice(n: i32) -> i32 {\n    // YOUR CODE HERE\n    todo!()\n}";
     assert_eq!(text(&release["cells"][0]["source"]), stub);
 
-    // The first has a solution, the second half of one, and the third sent in what it was given.
+    // The first student submits a solution, the second a partly correct one, and the third the
+    // unchanged stub.
     for (student, answer) in [
         ("ada", "fn twice(n: i32) -> i32 { n + n }"),
         ("bob", "fn twice(n: i32) -> i32 { n * n }"),

@@ -1,4 +1,5 @@
-//! The kernel judged by Jupyter's own programs: nbclient, which runs notebooks, and the tests that Jupyter has for kernels.
+//! The kernel in Jupyter's own programs: nbclient, which runs notebooks, and Jupyter's conformance
+//! suite for kernels.
 
 use end_to_end::notebook::KERNEL;
 use end_to_end::{binary, env, python, root};
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// The kernel, installed for Jupyter in a folder of its own.
+/// The kernel, installed for Jupyter into a private folder.
 struct Installed {
     prefix: TempDir,
 }
@@ -30,14 +31,14 @@ impl Installed {
         self.run_on("rustc", script, argument, input)
     }
 
-    /// The same with another engine.
+    /// Like [`Installed::run`], with another engine.
     fn run_on(&self, engine: &str, script: &str, argument: &Path, input: &str) -> Output {
         let mut child = Command::new(python(env::PYTHON_LAB))
             .arg(root().join("tests/python").join(script))
             .arg(KERNEL)
             .arg(argument)
             .env("JUPYTER_PATH", self.prefix.path().join("share/jupyter"))
-            // The history of nobody else.
+            // A private history.
             .env("XDG_STATE_HOME", self.prefix.path().join("state"))
             .env("AZUREML_KERNEL_CACHE", env!("CARGO_TARGET_TMPDIR"))
             .env("LIBTORCH", root().join("target/libtorch/torch"))
@@ -111,7 +112,7 @@ fn tch_is_a_dependency_of_cells() {
         "use tch::{Kind, Tensor};\nlet sum = Tensor::from_slice(&[1.5f64, 2.5]).sum(Kind::Double);",
         "assert_eq!(sum.double_value(&[]), 4.0);",
     ]);
-    // The second kernel finds it in the cache.
+    // The second kernel finds the crate in the cache.
     for _ in 0..2 {
         let output = kernel.run("nbclient_stops.py", Path::new(""), &cells.to_string());
         assert!(output.status.success(), "{}", said(&output));

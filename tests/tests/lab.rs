@@ -1,4 +1,5 @@
-//! Lab 02 as a learner meets it: the notebook runs from top to bottom, and what it made can be used by others.
+//! Lab 02 from the learner's view: the notebook runs from top to bottom, and other clients can use
+//! its results.
 
 use azureml_wire::local;
 use end_to_end::notebook::KERNEL;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The lab, run once for all tests of this file, by the command that the README names.
+/// The lab, run once for all tests of this file with the command of the README.
 static LAB: LazyLock<Lab> = LazyLock::new(Lab::run);
 
 struct Lab {
@@ -39,7 +40,7 @@ impl Lab {
         cells.flat_map(|cell| cell["outputs"].as_array().into_iter().flatten())
     }
 
-    /// All text that the cells printed.
+    /// The text that the cells printed.
     fn printed(&self) -> String {
         let streams = self
             .outputs()
@@ -47,7 +48,7 @@ impl Lab {
         streams.map(|output| text(&output["text"])).collect()
     }
 
-    /// The folder of a finished run's outputs, in the local workspace's files.
+    /// The folder with the outputs of a finished run, among the files of the local workspace.
     fn model(&self) -> PathBuf {
         let model = root().join("target/lab/model");
         assert!(model.join("model.pt").is_file(), "{}", self.summary);
@@ -55,7 +56,7 @@ impl Lab {
     }
 }
 
-/// The chores' program, where the README's commands are run.
+/// The `xtask` program, run in the root of the repository like the commands of the README.
 fn xtask(workspace: &LocalWorkspace) -> Command {
     let mut command = Command::new(binary("xtask"));
     workspace.apply(&mut command);
@@ -115,7 +116,7 @@ fn every_cell_ends_well() {
 
 const STATUSES: [&str; 5] = ["Queued", "Preparing", "Running", "Finalizing", "Completed"];
 
-/// Those of a sweep, which runs nothing itself.
+/// The statuses of a sweep, which runs no command itself.
 const OF_A_SWEEP: [&str; 3] = ["Queued", "Running", "Completed"];
 
 #[test]
@@ -261,7 +262,7 @@ fn a_cell_that_fails_is_told_and_stops_the_notebook() {
             path.display()
         )
     );
-    // What came before the error is kept, and the error with it.
+    // The executed notebook contains the cells before the error and the error.
     let cells = read(&path);
     assert_eq!(cells["cells"][1]["outputs"][0]["output_type"], "error");
     assert_eq!(cells["cells"][2]["execution_count"], Value::Null);
@@ -294,7 +295,7 @@ Experiment::new(&ws, \"own-libtorch\").submit(&src)?.wait_for_completion(true)?;
     let output = xtask(&workspace)
         .arg("lab")
         .arg(&notebook)
-        // Relative to where the command runs; nothing is in this cache, and nothing comes into it.
+        // Relative to the command's working directory. This cache is empty and must stay empty.
         .env("LIBTORCH", "target/libtorch/torch")
         .env_remove(local::env::LIBTORCH)
         .env("XDG_CACHE_HOME", &cache)
@@ -372,7 +373,8 @@ fn nothing_of_this_machine_is_stored() {
 
 #[test]
 fn every_exchange_follows_the_schema() {
-    // Only the lab's own test knows that there were exchanges at all; dropping a workspace validates silently.
+    // Only the lab's own test can require exchanges; the validation on drop also passes without
+    // any.
     LazyLock::force(&LAB);
     assert!(LAB.workspace.validate_trace() > 10);
 }
@@ -408,7 +410,8 @@ fn both_languages_run_the_same_cells() {
     assert_eq!(ids(&english), ids(&korean));
 }
 
-/// JupyterLab saves what a cell has shown; paths and addresses of whoever ran it are not for others.
+/// JupyterLab saves the outputs of cells. Paths and addresses of the author's machine must not be
+/// published.
 #[test]
 fn the_stored_notebooks_hold_no_outputs() {
     for notebook in stored() {
@@ -427,7 +430,7 @@ fn the_stored_notebooks_hold_no_outputs() {
     }
 }
 
-/// Comments are translated, too.
+/// Comments are translated and thus differ.
 fn without_comments(source: &str) -> String {
     let lines = source
         .lines()

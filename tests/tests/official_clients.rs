@@ -1,4 +1,5 @@
-//! The official Python clients judge the local workspace: what they see of it is what they would see of Azure.
+//! The official Python clients work with the local workspace and see the same as they would on
+//! Azure.
 
 use end_to_end::{LocalWorkspace, env, judge};
 use serde_json::{Value, json};
@@ -72,7 +73,7 @@ fn a_training_script_reads_data_by_azureml_fsspec_and_mltable() {
             "pandas": table,
             "short": table,
             "asset": "a,b\n1,2\n",
-            // It takes 1 for a truth value.
+            // mltable reads 1 as a truth value.
             "mltable": { "a": [true], "b": [2] },
             "upload": true,
         },
@@ -95,7 +96,7 @@ fn azure_ai_ml_downloads_archives_and_is_told_what_is_not_there() {
 fn mlflow_tracks_searches_and_keeps_artifacts() {
     let workspace = LocalWorkspace::start();
     let mut seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &workspace);
-    // The client's own version may move on.
+    // The client's own version may change.
     seen.as_object_mut().expect("an object").remove("version");
     insta::assert_snapshot!(pretty(&seen));
 }

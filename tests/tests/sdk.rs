@@ -1,7 +1,7 @@
-//! The SDK against the real local workspace: jobs from submit to model, and what it says when something is wrong.
+//! The SDK with the real local workspace: jobs from submission to model, and error messages.
 //!
-//! Each test is a client of its own with a local workspace of its own: the test runs again in a process whose environment points
-//! there (see [`client`]), and looks at what that process printed.
+//! Each test is a separate client with a private local workspace: the test runs again in a process
+//! whose environment points there (see [`client`]), and checks the output of that process.
 
 use azureml::prelude::*;
 use azureml::{Error, RunStatus};
@@ -18,15 +18,16 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use tempfile::TempDir;
 
-/// Says to the test's second process that it is the client.
+/// Variable that makes the test's second process the client.
 const INSIDE: &str = "AZUREML_TEST_INSIDE";
 
-/// Runs `body` as a client in a process of its own, in an empty folder; gives what it printed. In that process it gives `None`.
+/// Runs `body` as a client in a separate process, in an empty folder; returns its output. In the
+/// client's process, returns `None`.
 fn client(test: &str, body: impl FnOnce()) -> Option<Printed> {
     client_with(test, |_| {}, body)
 }
 
-/// As [`client`], with a say in the process's environment.
+/// Like [`client`]; `configure` changes the environment of the process.
 fn client_with(
     test: &str,
     configure: impl FnOnce(&mut Command),
@@ -51,13 +52,13 @@ fn client_with(
         printed.stderr
     );
     let exchanges = workspace.validate_trace();
-    // Where one was started, calls were made, and all of them are recorded.
+    // If a local workspace was started, calls were made, and all of them are recorded.
     let was_started = workspace.home().join("workspace.db").exists();
     assert_eq!(exchanges > 0, was_started, "{exchanges} exchanges");
     Some(printed)
 }
 
-/// This program, for one test.
+/// A command that runs one test of this program.
 fn this_test(test: &str) -> Command {
     let mut command =
         Command::new(std::env::current_exe().expect("the path of the running test is known"));
@@ -80,7 +81,7 @@ impl Printed {
         }
     }
 
-    /// That these stand in stdout in this order.
+    /// Checks that stdout contains these texts in this order.
     fn in_order(&self, texts: &[&str]) {
         let mut from = 0;
         for text in texts {
@@ -96,7 +97,7 @@ impl Printed {
     }
 }
 
-/// Writes a file of the current folder, and the folders on its way.
+/// Writes a file below the current folder and creates its parent folders.
 fn write(path: &str, content: &str) {
     let path = Path::new(path);
     std::fs::create_dir_all(path.parent().expect("a file has a folder"))
@@ -126,14 +127,14 @@ fn error<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// The error's text, which must have a way out.
+/// The error's text, which must have exactly one hint.
 fn hinted<T>(result: Result<T, Error>) -> String {
     let text = error(result);
     assert_eq!(text.matches("\nhint: ").count(), 1, "{text}");
     text
 }
 
-/// Waits until the run's command has begun.
+/// Waits until the run's command has started.
 fn wait_until_running(run: &Run) {
     wait_for("the start", || {
         let status = run.status().expect("the run has a status");
@@ -142,7 +143,7 @@ fn wait_until_running(run: &Run) {
     });
 }
 
-/// Where the client's local workspace answers now.
+/// The current server of the client's local workspace.
 fn server() -> local::Server {
     let path = local::home()
         .expect("the test sets it")
@@ -150,7 +151,7 @@ fn server() -> local::Server {
     serde_json::from_slice(&std::fs::read(path).expect("it has been started")).expect("it is JSON")
 }
 
-/// The run's parameters, as any client of MLflow reads them.
+/// The run's parameters, read through MLflow's REST API.
 fn params(run: &Run) -> Vec<(String, String)> {
     let server = server();
     let url = format!(
@@ -180,9 +181,9 @@ fn params(run: &Run) -> Vec<(String, String)> {
     params.map(|param| (param.key, param.value)).collect()
 }
 
-// From submit to model.
+// From submission to model.
 
-/// Not a test of its own: the training program of the job below, run by it.
+/// Not a separate test: the training program of the job below, which runs it.
 #[test]
 fn training_program() {
     let run = Run::get_context();
@@ -299,7 +300,7 @@ fn a_job_goes_from_submit_to_model() {
         );
         hinted(run.register_model("mnist", "outputs/nothing"));
 
-        // A registered model goes into another job.
+        // A registered model is the input of another job.
         for address in ["azureml:mnist:1", "azureml:mnist", "azureml:mnist@latest"] {
             let config = shell_job("cat \"$1/model.pt\"\n")
                 .arguments(["${{inputs.model}}"])
@@ -315,7 +316,7 @@ fn a_job_goes_from_submit_to_model() {
         assert!(hinted(Model::get(&ws, "minst")).contains("did you mean `mnist`?"));
         assert!(hinted(Model::get(&ws, "mnist:9")).contains("the newest version of `mnist` is 2"));
 
-        // The same code is not uploaded a second time.
+        // The same code is not uploaded again.
         println!("submitting again");
         let again = Experiment::new(&ws, "train-model").submit(&src).unwrap();
         again.wait_for_completion(false).unwrap();
@@ -385,7 +386,7 @@ fn inputs_and_arguments_arrive_as_they_are() {
         for line in expected {
             assert_eq!(logs.lines().filter(|l| *l == line).count(), 1, "{line:?} in {logs}");
         }
-        // The same data is not uploaded a second time.
+        // The same data is not uploaded again.
         submit(&config).wait_for_completion(false).unwrap();
     })
     .inspect(|printed| {
@@ -425,7 +426,7 @@ fn a_log_is_streamed_without_gaps_and_without_doubled_lines() {
             let run = submit(&config.environment_variable("GATE", gate.display()));
             let waiting = run.clone();
             let waiter = std::thread::spawn(move || waiting.wait_for_completion(true).unwrap());
-            // The half line is there, and no more comes until the gate is open.
+            // The log ends with the incomplete line until the gate opens.
             wait_for("the half line", || {
                 run.logs().unwrap().ends_with("half").then_some(())
             });
@@ -530,7 +531,7 @@ fn environments_are_registered_once() {
         write("docker/Dockerfile", "FROM ubuntu:24.04\n");
         let built = Environment::from_dockerfile("built", "docker/Dockerfile").unwrap();
         assert_eq!(built.register(&ws).unwrap().version(), Some("1"));
-        // The same folder is the same version, another content of it is another.
+        // The same folder is the same version; changed content is a new version.
         assert_eq!(built.register(&ws).unwrap().version(), Some("1"));
         write("docker/Dockerfile", "FROM ubuntu:26.04\n");
         assert_eq!(built.register(&ws).unwrap().version(), Some("2"));
@@ -563,7 +564,7 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
     client_with(
         name,
         |command| {
-            // As in a cell: descriptors for the display and for the stop button are open.
+            // As in a cell: the file descriptors for the display and for the stop button are open.
             let program = command.get_program().to_owned();
             let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
             let mut shell = Command::new("sh");
@@ -592,7 +593,8 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
             let run = submit(&config.environment_variable("GATE", gate.display()));
             let waiting = run.clone();
             let waiter = std::thread::spawn(move || waiting.wait_for_completion(true));
-            // The card changes after the first look at the run, and before that the wait has begun to listen.
+            // The card changes after the first poll of the run; the wait listens for a stop from
+            // before that.
             wait_for("the card to change", || {
                 let shown = std::fs::read_to_string("display.jsonl").ok()?;
                 (shown.contains(r#""kind":"update""#) && shown.contains("Running")).then_some(())
@@ -603,7 +605,7 @@ fn the_stop_button_stops_the_streaming_and_not_the_run() {
             assert_eq!(run.status().unwrap(), RunStatus::Running);
             std::fs::write(gate, "").unwrap();
             run.wait_for_completion(true).unwrap();
-            // The card above the log changed with the run.
+            // The card above the log changed with the run's status.
             let shown = std::fs::read_to_string("display.jsonl").unwrap();
             assert!(
                 shown.contains(r#""kind":"update""#) && shown.contains("Completed"),
@@ -679,7 +681,7 @@ fn all_processes_are_heard_and_each_line_tells_whose_it_is() {
         "Execution Summary",
     ]);
     for rank in 0..3 {
-        // Those that wait in the middle of a line have the next one to themselves.
+        // A process that pauses in the middle of a line does not mix with the lines of the others.
         for line in ["begin", &format!("end of {rank}")] {
             assert_eq!(
                 printed.count(&format!("[rank {rank}] {line}")),
@@ -820,9 +822,9 @@ fn models_that_are_registered_at_once_have_versions_of_their_own() {
     );
 }
 
-// Many at once.
+// Sweeps.
 
-/// Not a test of its own: the training program of the sweep below, run by its trials.
+/// Not a separate test: the training program of the sweep below, which its trials run.
 #[test]
 fn sweeping_program() {
     let run = Run::get_context();
@@ -899,13 +901,13 @@ fn a_sweep_is_submitted_watched_and_compared() {
         assert!(run.parent().unwrap().is_none());
         assert_eq!(run.tags().unwrap()["lab"], "02");
         assert!(child.children().unwrap().is_empty());
-        // A list of runs has the sweep; found again, it is still one.
+        // A list of runs contains the sweep; a run that is fetched again is still a sweep.
         assert_eq!(experiment.runs().unwrap().len(), 1);
         let again = Run::get(&ws, run.id()).unwrap();
         assert_eq!(again.trials().unwrap(), trials);
         assert!(hinted(child.trials()).contains("is no sweep"));
 
-        // What cannot work is not sent, and what the service refuses is told.
+        // An invalid configuration is not sent; an error of the service is reported.
         let unnamed = SweepConfig::new(&src.clone().command("train")).choice("lr", [1]);
         hinted(experiment.submit(&unnamed.clone()));
         assert!(
@@ -959,9 +961,9 @@ fn a_canceled_sweep_takes_its_trials_with_it() {
     });
 }
 
-// What is large, what is cut off, and what finds no room.
+// Large files, interrupted transfers, and a full disk.
 
-/// A file whose parts differ, so that no two can be taken for each other.
+/// Writes a file whose blocks all differ, so that none can be confused with another.
 fn large_file(path: &str, size: u64) {
     let mut file =
         std::io::BufWriter::new(std::fs::File::create(path).expect("the folder is ours"));
@@ -976,13 +978,13 @@ fn large_file(path: &str, size: u64) {
 #[test]
 fn a_large_file_arrives_whole() {
     client("a_large_file_arrives_whole", || {
-        // Two blocks and a bit.
+        // Two full blocks and a short one.
         large_file("large.bin", (33 << 20) + 3);
         let here = std::env::current_dir().unwrap().join("large.bin");
         let config = shell_job("cmp \"$1\" \"$2\" && wc -c < \"$1\"\n")
             .arguments(["${{inputs.data}}".to_owned(), here.display().to_string()])
             .input("data", Input::file("large.bin"));
-        // Two clients that bring it at once do not get into each other's way.
+        // Two clients that upload it at the same time do not interfere.
         let submitted = std::thread::scope(|scope| {
             let threads = [(); 2].map(|()| scope.spawn(|| submit(&config)));
             threads.map(|thread| thread.join().unwrap())
@@ -991,7 +993,7 @@ fn a_large_file_arrives_whole() {
             run.wait_for_completion(false).unwrap();
             assert_eq!(run.logs().unwrap().trim(), ((33 << 20) + 3).to_string());
         }
-        // The record of what the list became is all that stays.
+        // Only the record of the committed block list stays.
         let blocks = local::home().unwrap().join("blocks");
         let left: u64 = std::fs::read_dir(blocks)
             .unwrap()
@@ -1002,7 +1004,7 @@ fn a_large_file_arrives_whole() {
     });
 }
 
-/// Not a test of its own: the training program of the job below, run by it.
+/// Not a separate test: the training program of the job below, which runs it.
 #[test]
 fn uploading_training_program() {
     if let Some(path) = std::env::var_os("LARGE") {
@@ -1043,7 +1045,7 @@ fn a_large_log_is_streamed_whole_and_its_end_is_in_the_error() {
     let printed = client(
         "a_large_log_is_streamed_whole_and_its_end_is_in_the_error",
         || {
-            // More than is read at once, twice.
+            // More than two reads of the log.
             let run = submit(&shell_job("seq 1 1300000\nexit 3\n"));
             let text = hinted(run.wait_for_completion(true));
             assert!(
@@ -1068,7 +1070,7 @@ fn a_large_log_is_streamed_whole_and_its_end_is_in_the_error() {
     assert!(lines.eq(1..=1_300_000));
 }
 
-/// Not a test of its own: a client that is killed while it uploads.
+/// Not a separate test: a client that is killed during its upload.
 #[test]
 fn interrupted_client() {
     if std::env::var_os("AZUREML_TEST_BODY").is_some() {
@@ -1119,7 +1121,7 @@ fn an_upload_that_was_cut_off_is_not_taken_for_whole() {
 fn a_full_disk_is_told_with_a_way_out() {
     let folder = TempDir::new().unwrap();
     let program = folder.path().join("azureml-local");
-    // A file that may not grow is what a full disk is to its writer.
+    // A limit on the file size has the same effect on the server as a full disk.
     script(
         &program,
         &format!(
@@ -1145,7 +1147,7 @@ fn a_full_disk_is_told_with_a_way_out() {
                 "{text}"
             );
             assert!(Run::list(&ws, "sdk").unwrap().is_empty());
-            // What finds room goes on.
+            // Requests that need little space still succeed.
             submit(&shell_job("true\n"))
                 .wait_for_completion(false)
                 .unwrap();
@@ -1153,7 +1155,7 @@ fn a_full_disk_is_told_with_a_way_out() {
     );
 }
 
-/// A program for the shell.
+/// Writes a shell script.
 fn script(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, format!("#!/bin/sh\n{text}")).expect("the folder is ours");
@@ -1272,7 +1274,7 @@ fn a_missing_or_wrong_libtorch_is_said_before_the_training() {
             command.env(local::env::LIBTORCH, libtorch.path());
         },
         || {
-            // A package that stands for the real one: what matters is that the program is linked with it.
+            // A package in place of the real one: the test only needs a program that links with it.
             write(
                 "torch-sys/Cargo.toml",
                 "[package]\nname = \"torch-sys\"\nversion = \"0.24.0\"\nedition = \"2024\"\n\n[workspace]\n",
@@ -1311,7 +1313,7 @@ fn a_missing_or_wrong_libtorch_is_said_before_the_training() {
     );
 }
 
-// What is wrong is said, with a way out.
+// Errors and their hints.
 
 #[test]
 fn what_is_not_there_is_named_with_what_is_near() {
@@ -1426,7 +1428,7 @@ fn a_config_names_the_workspace() {
     });
 }
 
-// The local workspace comes, goes, and comes back.
+// Start, end and restart of the local workspace.
 
 #[test]
 fn a_killed_local_workspace_is_back_on_the_next_call() {
@@ -1439,7 +1441,7 @@ fn a_killed_local_workspace_is_back_on_the_next_call() {
         wait_until_running(&run);
         let before = server();
         kill(before.pid);
-        // The same value, whose server is gone, is used on.
+        // The same `Run` works on after its server is gone.
         assert_eq!(run.status().unwrap(), RunStatus::Running);
         assert_ne!(server().pid, before.pid);
         kill(server().pid);
@@ -1492,7 +1494,7 @@ fn a_workspace_that_another_client_has_started_is_used_on() {
                 kill(before.pid);
                 Workspace::local().unwrap();
                 let after = server();
-                // Nothing but its token tells the new one from the old.
+                // Only the token differs between the new server and the old one.
                 assert_eq!(after.url, before.url);
                 assert_ne!(after.token, before.token);
             };
@@ -1509,7 +1511,7 @@ fn a_workspace_that_another_client_has_started_is_used_on() {
     );
 }
 
-/// Not a test of its own: the training program of the job below, run by it.
+/// Not a separate test: the training program of the job below, which runs it.
 #[test]
 fn patient_training_program() {
     let run = Run::get_context();
@@ -1520,12 +1522,13 @@ fn patient_training_program() {
     run.log_step("loss", 2.0, 1);
     run.flush().unwrap();
     wait_for("the gate", || Path::new(&gate).exists().then_some(()));
-    // Nobody listens at first.
+    // At first, no server listens.
     run.log_step("loss", 1.0, 2);
     run.flush().unwrap();
 }
 
-/// Lets a job log one value, kills the local workspace, lets `meanwhile` see where it was, and has the job log another.
+/// Lets a job log one value, kills the local workspace, calls `meanwhile` with its former address,
+/// and lets the job log another value.
 fn metrics_of_a_killed_workspace(meanwhile: impl FnOnce(&local::Server)) {
     let ws = Workspace::from_config().expect("the workspace opens");
     let gate = std::env::current_dir().expect("it is there").join("gate");
@@ -1566,14 +1569,14 @@ fn metrics_outlive_the_local_workspace() {
     });
 }
 
-/// Not a test of its own: the training program of the job below, run by it.
+/// Not a separate test: the training program of the job below, which runs it.
 #[test]
 fn careless_training_program() {
     let run = Run::get_context();
     if run.is_offline() {
         return;
     }
-    // All of it waits while the first is sent, and goes as one batch.
+    // All of these wait while the first one is sent, and go as one batch.
     for number in 0..50 {
         run.log_param(&format!("p{number}"), number);
     }
@@ -1646,7 +1649,7 @@ fn links_out_of_the_folder_arrive_as_what_they_lead_to() {
             let copied = std::fs::read_to_string("copy/in/far.txt");
             assert_eq!(copied.unwrap(), "far\n");
 
-            // What leads nowhere is named before anything is sent.
+            // A broken or circular link is reported before anything is sent.
             symlink("../shared/gone.sh", "source/gone.sh").unwrap();
             symlink("..", "input/loop").unwrap();
             let text = hinted(Experiment::new(&ws, "sdk").submit(&config("true")));
@@ -1669,7 +1672,7 @@ fn metrics_find_a_local_workspace_that_is_back_at_another_address() {
         "metrics_find_a_local_workspace_that_is_back_at_another_address",
         || {
             metrics_of_a_killed_workspace(|killed| {
-                // The next one does not know where this one was.
+                // Without this file, the next server does not know the former port.
                 std::fs::remove_file(local::home().unwrap().join("port")).unwrap();
                 Workspace::local().unwrap();
                 assert_ne!(server().url, killed.url);
@@ -1678,19 +1681,19 @@ fn metrics_find_a_local_workspace_that_is_back_at_another_address() {
     );
 }
 
-/// Not a test of its own: the other user of the tests below, run by them.
+/// Not a separate test: the process of another user in the tests below, which run it.
 #[test]
 fn impostor_of_the_local_workspace() {
     impostor::serve();
 }
 
-/// Somebody at the address of a local workspace that is gone; `None` when it cannot be had.
+/// An impostor at the address of a former local workspace; `None` when the address is in use.
 fn impostor_at(url: &str, kind: Kind) -> Option<Impostor> {
     let truth = || server().url;
     Impostor::at(url, kind, "impostor_of_the_local_workspace", truth)
 }
 
-/// Submits a job with something in each part that must not be seen by others, and waits for it.
+/// Submits a job with a secret in each part, and waits for it.
 fn submit_secrets(ws: &Workspace) -> Run {
     write("secrets/job.sh", "echo started $PLANTED planted-source");
     let config = ScriptRunConfig::new("secrets")
@@ -1735,7 +1738,7 @@ fn an_impostor_is_sent_nothing_by_an_open_notebook() {
             let before = server();
             kill(before.pid);
             let impostor = wait_for("its port", || impostor_at(&before.url, kind));
-            // Values that were made before.
+            // Values from before the restart.
             assert_eq!(run.status().unwrap(), RunStatus::Completed);
             assert!(run.logs().unwrap().contains("planted-source"));
             run.tag("a", "planted-tag").unwrap();
@@ -1754,7 +1757,8 @@ fn an_impostor_is_sent_nothing_by_an_open_notebook() {
 fn an_impostor_does_not_get_the_port_of_a_running_job() {
     client("an_impostor_does_not_get_the_port_of_a_running_job", || {
         metrics_of_a_killed_workspace(|killed| {
-            // Clients that know nothing but a port find nobody there until their own local workspace is back.
+            // A job's client knows only the port. The port stays reserved, so that connections fail
+            // until its own local workspace is back.
             assert!(impostor_at(&killed.url, Kind::OtherUser).is_none());
             let address = killed.url.strip_prefix("http://").unwrap();
             let error = TcpListener::bind(address).unwrap_err();
@@ -1763,7 +1767,7 @@ fn an_impostor_does_not_get_the_port_of_a_running_job() {
             Workspace::local().unwrap();
             assert_eq!(server().url, killed.url);
         });
-        // Nobody needs it any more.
+        // No job needs the port any more.
         let ended = server();
         kill(ended.pid);
         let address = ended.url.strip_prefix("http://").unwrap();
@@ -1799,7 +1803,7 @@ fn a_server_file_that_others_could_write_is_not_believed() {
             let true_one = server();
             kill(true_one.pid);
             std::fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
-            // Somebody else's socket.
+            // A socket of another process.
             let socket = home.join(local::SOCKET_FILE);
             let _ = std::fs::remove_file(&socket);
             let listener = UnixListener::bind(&socket).unwrap();
@@ -1830,7 +1834,7 @@ fn a_home_folder_with_a_long_path_is_used() {
     });
 }
 
-/// Not a test of its own: the client above, run by it.
+/// Not a separate test: the client above, which runs it.
 #[test]
 fn a_home_folder_with_a_long_path_is_used_body() {
     if std::env::var_os("AZUREML_TEST_BODY").is_some() {
@@ -1848,14 +1852,14 @@ fn a_stale_server_file_is_not_believed() {
         for stale in [
             "",
             "{",
-            // A port where nobody listens, and a process that is not there.
+            // A port without a listener, and a process that does not exist.
             r#"{"url": "http://127.0.0.1:9", "token": "t", "pid": 4194303, "version": "0.1.0"}"#,
         ] {
             std::fs::write(&file, stale).unwrap();
             assert!(Workspace::local().unwrap().is_local(), "{stale}");
             kill(server().pid);
         }
-        // Another version with nothing to do makes place.
+        // An idle server of another version is replaced.
         Workspace::local().unwrap();
         let mut old = server();
         old.version = "0.0.1".to_owned();
@@ -1890,7 +1894,7 @@ fn clients_that_start_it_at_once_share_one() {
     });
 }
 
-/// Not a test of its own: one of the clients above, run by it.
+/// Not a separate test: one of the clients above, which run it.
 #[test]
 fn clients_that_start_it_at_once_share_one_body() {
     if std::env::var_os("AZUREML_TEST_BODY").is_some() {

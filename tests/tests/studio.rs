@@ -1,15 +1,16 @@
-//! The local workspace's pages in a browser: the four visits of Lab 02 while its job trains, every page as it looks, and logs
-//! that are longer than anybody reads.
+//! The local workspace's pages in a browser: the four visits of Lab 02 during its training,
+//! screenshots of every page, and very long logs.
 
 use azureml::prelude::*;
 use end_to_end::{LocalWorkspace, env, python, root, sixth_of_mnist};
 use std::fs;
 use std::process::Command;
 
-/// Says to the test's second process that it is to submit the lab's job, and where there is room for what belongs to it.
+/// Variable that makes the test's second process submit the lab's job; its value is a folder for
+/// the job's files.
 const FOLDER: &str = "AZUREML_TEST_LAB_FOLDER";
 
-/// Lets a reader look at the pages; see `tests/python/studio_page.py`.
+/// Runs a scene in a browser; see `tests/python/studio_page.py`.
 fn look(workspace: &LocalWorkspace, scene: &str, links: &[&str]) {
     let pictures = root().join("target/test/studio").join(scene);
     fs::create_dir_all(&pictures).expect("a folder");
@@ -31,7 +32,8 @@ fn look(workspace: &LocalWorkspace, scene: &str, links: &[&str]) {
     println!("{said}");
 }
 
-/// Not a test of its own: submits the lab's job as its notebook does, behind one that has the only node.
+/// Not a separate test: submits the lab's job as its notebook does, behind a job that occupies the
+/// only node.
 #[test]
 fn submission_of_the_lab() {
     let Some(folder) = std::env::var_os(FOLDER) else {

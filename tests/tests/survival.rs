@@ -1,11 +1,12 @@
-//! What outlives what: jobs outlive the kernel, everything outlives the local workspace's process.
+//! Lifetimes: jobs survive the end of the kernel; all data and jobs survive the end of the local
+//! workspace's process.
 
 use end_to_end::notebook::{Cell, Notebook};
 use end_to_end::{LocalWorkspace, kill};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A job that says `started`, waits until the gate is open, and says `finished`.
+/// A job that prints `started`, waits until the gate is open, and prints `finished`.
 struct GatedJob {
     folder: TempDir,
 }
@@ -31,7 +32,7 @@ impl GatedJob {
         std::fs::write(self.folder.path().join("gate"), "").expect("the folder is ours");
     }
 
-    /// Submits the job from cells of a notebook in its folder; gives the run's id.
+    /// Submits the job from cells of a notebook in its folder; returns the run's id.
     fn submit(notebook: &mut Notebook) -> String {
         notebook.run("use azureml::prelude::*;\nlet ws = Workspace::from_config()?;");
         notebook.run(
@@ -46,7 +47,7 @@ impl GatedJob {
     }
 }
 
-/// Whether the job's log has reached the cell.
+/// Whether the cell has received the job's log.
 fn streams(cell: &Cell) -> bool {
     cell.stdout.lines().any(|line| line == "started")
 }
@@ -95,7 +96,7 @@ fn a_killed_local_workspace_is_back_on_the_next_use_and_follows_the_job() {
     let id = GatedJob::submit(&mut notebook);
     let before = workspace.server().expect("it was started on demand").pid;
 
-    // The stream that is running when it happens goes on, too.
+    // A log stream that is open during the kill continues, too.
     let mut killed = false;
     let cell = notebook.execute_watched("run.wait_for_completion(true)?;", |cell| {
         if streams(cell) && !killed {

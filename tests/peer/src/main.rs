@@ -1,4 +1,4 @@
-//! The peer of our kernel, as its authors publish it.
+//! The reference kernel, as its authors publish it.
 
 fn main() -> anyhow::Result<()> {
     evcxr_jupyter::main()

@@ -1,4 +1,4 @@
-//! The SDK and a real blob service: what is uploaded, what is downloaded, and how a log is read that grows there.
+//! The SDK with a real blob service: uploads, downloads, and streaming a log that grows there.
 
 use azureml::asynchronous::Workspace;
 use azureml::credential::{AccessToken, Credential};
@@ -17,11 +17,11 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
-/// Names the folder that a test and its client share.
+/// Variable with the folder that a test and its client share.
 pub const FOLDER: &str = "AZUREML_TEST_FOLDER";
-/// What the client signs its calls with.
+/// The token in the client's requests.
 pub const TOKEN: &str = "planted.token.of-the-test";
-/// Three blocks: it does not travel whole.
+/// Three blocks: too large for a single upload request.
 const LARGE: usize = 40 << 20;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Credential for Fixed {
     }
 }
 
-/// Does what a client does in the workspace that its environment names.
+/// Runs `work` in the workspace of the client's environment.
 pub fn in_workspace<T>(work: impl AsyncFnOnce(Workspace) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -55,7 +55,7 @@ pub fn job() -> ScriptRunConfig {
         .compute_target("serverless")
 }
 
-/// A folder with one of each kind of file that uploads could stumble over, and many others.
+/// Writes a folder with one file of each kind that is difficult to upload, and many others.
 fn write_files(folder: &Path) {
     fs::create_dir_all(folder.join("deep/er")).unwrap();
     for (name, size) in [
@@ -65,7 +65,7 @@ fn write_files(folder: &Path) {
         ("학습.txt", 5),
         ("large.bin", LARGE),
     ] {
-        // Bytes of which no two blocks are the same.
+        // No two blocks are equal.
         let content: Vec<u8> = (0..size)
             .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
             .collect();
@@ -84,12 +84,12 @@ fn files() -> TempDir {
     let folder = TempDir::new().unwrap();
     write_files(&folder.path().join("source"));
     write_files(&folder.path().join("data"));
-    // Not the same content as the code's.
+    // Different content from the code's.
     fs::write(folder.path().join("data/only-data.txt"), "data").unwrap();
     folder
 }
 
-/// That the last job's code and data lie in the blob service as they lie here.
+/// Checks that the last job's code and data in the blob service equal the local files.
 fn is_whole(azurite: &mut Azurite, folder: &Path) {
     let codes = azurite.ask(json!(["codes"]));
     let (container, name) = codes[0].as_str().unwrap().split_once('/').unwrap();
@@ -101,7 +101,8 @@ fn is_whole(azurite: &mut Azurite, folder: &Path) {
         assert_eq!(differences, json!([]), "{here}");
         let blocks = azurite.ask(json!(["blocks", container, format!("{prefix}large.bin")]));
         assert_eq!(blocks, 3, "{here}");
-        // The mark, where the official client looks for it: on the first of them.
+        // The metadata that marks a complete upload: the official client reads it from the first
+        // blob.
         let marked = azurite.ask(json!([
             "metadata",
             container,
@@ -169,7 +170,7 @@ fn an_upload_that_was_killed_is_not_taken_for_whole() {
             client.wait().unwrap();
             azurite.ask(json!(["hold", null]));
         };
-        // In the middle of the code, then in the middle of the data.
+        // Interrupted in the middle of the code, then in the middle of the data.
         interrupted(&mut azurite, 20);
         let first = azurite.ask(json!(["uploads"]))[0].clone();
         let names = azurite.ask(json!(["names", first, ""]));
@@ -215,7 +216,7 @@ fn lines_of_a_log_are_shown_while_it_grows_each_once() {
         fs::create_dir(folder.path().join(name)).unwrap();
         fs::write(folder.path().join(name).join("a.txt"), name).unwrap();
     }
-    // From here on every third answer is cut off half-way.
+    // From here on, every third response is cut off in the middle.
     azurite.ask(json!(["log"]));
     let mut client = client_of(test);
     azurite.apply(&mut client);
@@ -228,7 +229,7 @@ fn lines_of_a_log_are_shown_while_it_grows_each_once() {
     let (sender, lines) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in shown.lines().map_while(std::io::Result::ok) {
-            // Nobody listens after a failure.
+            // After a failure, the receiver is gone.
             let _ = sender.send(line);
         }
     });
@@ -243,7 +244,8 @@ fn lines_of_a_log_are_shown_while_it_grows_each_once() {
     let mut delays = Vec::new();
     let mut expected = Vec::new();
     for number in 0..20 {
-        // Each is written only when the one before it has been seen; some are long, so that they are cut in their middle.
+        // Each line is written only after the previous one was received. Some are long, so that a
+        // response is cut in the middle of a line.
         let line = format!("line {number} {}", "학".repeat(number * 40));
         let written = Instant::now();
         azurite.ask(json!(["append", format!("{line}\n")]));

@@ -1,5 +1,5 @@
-//! What nobody can see on Azure itself from here: that what is sent there is what the official client sends, that a real blob service
-//! takes it, and that no secret is left behind anywhere.
+//! Checks that need no Azure account: the SDK sends the same requests as the official client, a
+//! real blob service accepts them, and no secret remains in any file or output.
 
 #![allow(
     clippy::unwrap_used,

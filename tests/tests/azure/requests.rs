@@ -1,4 +1,5 @@
-//! The requests of the SDK and those of the official client, for the same environments and the same job, member by member.
+//! Compares the SDK's requests with the official client's, member by member, for the same
+//! environments and the same job.
 
 use azureml::prelude::*;
 use end_to_end::{LocalWorkspace, as_client, env, judge_in};
@@ -8,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Where the two may differ, and why. Each of these must occur: what no longer differs is taken off the list.
+/// Allowed differences and their reasons. Each of them must occur: an entry without a difference
+/// must be removed.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     (
         "/codes/",
@@ -29,7 +31,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 const DEFAULT: &str = "false is the service's default, which ours leaves to it";
 const NONE: &str = "there are none, and ours says nothing instead of an empty object";
 
-/// What both send.
+/// Writes the files that both clients submit.
 fn write_files(folder: &Path) {
     for (path, content) in [
         ("source/main.py", "print('hi')\n"),
@@ -47,7 +49,7 @@ fn write_files(folder: &Path) {
     }
 }
 
-/// The same as `azure_ai_ml_submits.py`.
+/// Submits the same as `azure_ai_ml_submits.py`.
 fn submit() {
     write_files(Path::new("."));
     let ws = Workspace::from_config().unwrap();
@@ -143,7 +145,7 @@ fn what_is_sent_is_what_the_official_client_sends() {
     }
 }
 
-/// What one client wrote to the workspace, by call. Names that are made anew each time are replaced.
+/// The write requests of one client, by call. Generated names are replaced.
 fn sent(workspace: &LocalWorkspace, by_us: bool) -> BTreeMap<String, Value> {
     let url = workspace.server().expect("it runs").url;
     let trace = fs::read_to_string(workspace.trace()).expect("exchanges are recorded");
@@ -151,7 +153,8 @@ fn sent(workspace: &LocalWorkspace, by_us: bool) -> BTreeMap<String, Value> {
         .lines()
         .map(|line| serde_json::from_str(line).expect("an exchange a line"))
         .collect();
-    // A name that is made anew each time, by the official client at random and by ours from the content: it is looked up by its hash.
+    // The name of the code asset. The official client draws it at random, the SDK derives it from
+    // the content: the service looks code up by its hash.
     let upload = exchanges
         .iter()
         .find(|exchange| is_upload(exchange))
@@ -190,7 +193,8 @@ fn sent(workspace: &LocalWorkspace, by_us: bool) -> BTreeMap<String, Value> {
     requests
 }
 
-/// What is uploaded to a datastore lies under a hash of its content, for which each client has a rule of its own.
+/// Replaces the hash of the content in paths of uploads: each client computes it by a different
+/// rule.
 fn without_hashes(body: &str) -> String {
     let mut parts = body.split("LocalUpload/");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -212,7 +216,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// Tells every member in which two values differ, by its path.
+/// Reports every member in which two values differ, by its path.
 fn compare(
     official: &Value,
     ours: &Value,

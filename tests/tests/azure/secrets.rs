@@ -1,5 +1,5 @@
-//! What opens a door is nowhere to be found afterwards: not in logs, however much is logged, nor in errors, `Debug` texts, output, or
-//! what the local workspace keeps.
+//! Secrets do not leak: none is in logs at any level, errors, `Debug` texts, output, or the files
+//! of the local workspace.
 
 use super::azurite::{FOLDER, TOKEN, in_workspace, job};
 use azureml::prelude::*;
@@ -12,10 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The secret that a job gets from its user.
+/// A secret that the user passes to a job.
 const PASSWORD: &str = "planted-password-of-the-test";
 
-/// All that this process and its libraries log goes to a file.
+/// Writes all logs of this process and its libraries to a file.
 fn log_everything() -> PathBuf {
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let log = fs::File::create(folder.join("client.log")).unwrap();
@@ -49,7 +49,7 @@ fn holds(content: &[u8], secret: &[u8]) -> bool {
     content.windows(secret.len()).any(|window| window == secret)
 }
 
-/// That none of the secrets is in the files, but where `keeps` says that it may be.
+/// Checks that no file contains a secret, except where `keeps` allows it.
 fn none_is_in(
     files: &[(PathBuf, Vec<u8>)],
     secrets: &[Vec<u8>],
@@ -64,7 +64,7 @@ fn none_is_in(
                 path.display()
             );
         }
-        // A signature that no list knows.
+        // A signature that is not in the list of secrets.
         let mut rest = content.as_slice();
         while let Some(at) = rest.windows(4).position(|window| window == b"sig=") {
             rest = &rest[at + 4..];
@@ -168,7 +168,7 @@ fn nothing_is_left_of_what_opens_a_local_workspace() {
             .unwrap_err());
     }
     let (workspace, folder) = started.unwrap();
-    // And what the official client leaves there.
+    // Also the files that the official client leaves there.
     judge(env::PYTHON_AZURE_AI_ML, "azure_ai_ml_client.py", &workspace);
     let server = workspace.server().unwrap().token;
     let key = fs::read(workspace.home().join("key")).unwrap();
@@ -195,7 +195,7 @@ fn nothing_is_left_of_what_opens_a_local_workspace() {
     files.push(("what was printed".into(), printed.unwrap().into_bytes()));
     none_is_in(&files, &secrets, |path, secret| {
         let name = path.file_name().unwrap_or_default();
-        // Where they belong; nobody else can read the home folder.
+        // The files that must contain a secret. Other users cannot read the home folder.
         (name == "server.json" && secret == server.as_bytes())
             || (name == "key" && secret == key)
             || path == folder.path().join("token")

@@ -1,4 +1,4 @@
-//! Blobs: each version is whole or not there, and none is older than the last acknowledged.
+//! Blobs: each version is complete or absent, and none is older than the last acknowledged one.
 
 use crate::http::Service;
 use crate::jobs::path_of;
@@ -6,10 +6,11 @@ use crate::journal::Journal;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// How many blobs a client writes over and over.
+/// The number of blobs that a client overwrites repeatedly.
 const BLOBS: u64 = 4;
 
-/// The content of one version of a blob: it says itself how long it is and what follows.
+/// The content of one version of a blob. Its first line states the version and the length; the
+/// random bytes after it follow from the path and the version.
 fn content(path: &str, version: u32) -> Vec<u8> {
     let mut seed = Rng::with_seed(path.bytes().fold(u64::from(version), |seed, byte| {
         seed.wrapping_mul(31).wrapping_add(u64::from(byte))
@@ -20,7 +21,7 @@ fn content(path: &str, version: u32) -> Vec<u8> {
     bytes
 }
 
-/// The version that a content is, when it is whole.
+/// The version of a content; `None` if it is incomplete.
 fn version_of(path: &str, bytes: &[u8]) -> Option<u32> {
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     let version = std::str::from_utf8(line).ok()?.split(' ').next()?;
@@ -28,7 +29,8 @@ fn version_of(path: &str, bytes: &[u8]) -> Option<u32> {
     (content(path, version) == bytes).then_some(version)
 }
 
-/// Uploads version after version to containers, until the journal is over, and registers some as code.
+/// Uploads version after version to containers until the journal is over, and registers some as
+/// code.
 pub fn upload(service: &Service, journal: &Journal, client: usize, mut rng: Rng) {
     for container in 0.. {
         let name = format!("code-{client}-{container}");
@@ -61,7 +63,7 @@ pub fn upload(service: &Service, journal: &Journal, client: usize, mut rng: Rng)
     }
 }
 
-/// Uploads a version at once or in blocks.
+/// Uploads a version, in one request or in blocks.
 fn put(service: &Service, journal: &Journal, rng: &mut Rng, path: &str, version: u32) {
     let bytes = content(path, version);
     let response = if rng.bool() {
@@ -70,7 +72,7 @@ fn put(service: &Service, journal: &Journal, rng: &mut Rng, path: &str, version:
     } else {
         let mut ids = Vec::new();
         for (number, block) in bytes.chunks(100_000).enumerate() {
-            // Base64 of as many bytes for each.
+            // Block ids are Base64 and must have equal lengths.
             let id = format!("b{version:04}{number:03}");
             let path = format!("{path}&comp=block&blockid={id}");
             let response = service.send("PUT", &path, &[], block);
@@ -112,7 +114,7 @@ fn read(service: &Service, journal: &Journal, path: &str) {
     }
 }
 
-/// Reads what others write, until the journal is over.
+/// Reads blobs that other clients write, until the journal is over.
 pub fn read_along(service: &Service, journal: &Journal, mut rng: Rng) {
     while !journal.is_over() {
         let path = {
@@ -127,7 +129,7 @@ pub fn read_along(service: &Service, journal: &Journal, mut rng: Rng) {
     }
 }
 
-/// Holds every blob and code asset against the journal.
+/// Compares every blob and code asset with the journal.
 pub fn verify(service: &Service, journal: &Journal) {
     let (blobs, codes) = {
         let state = journal.state();

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A request that no server has answered after so long is lost.
+/// A request without a response after this time is considered lost.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// A response that has come as a whole.
+/// A complete response.
 pub struct Response {
     pub status: u16,
     pub body: Vec<u8>,
@@ -28,7 +28,7 @@ impl Response {
     }
 }
 
-/// The local workspace in a home folder, whichever server answers.
+/// The local workspace of a home folder, independent of the current server process.
 #[derive(Clone)]
 pub struct Service {
     home: PathBuf,
@@ -43,16 +43,16 @@ impl Service {
         &self.home
     }
 
-    /// The server that said last where it answers; it may have been killed since.
+    /// The server that last wrote its address; it may have been killed since.
     pub fn server(&self) -> Option<Server> {
         serde_json::from_slice(&fs::read(self.home.join(local::SERVER_FILE)).ok()?).ok()
     }
 
-    /// Sends the request until a response has come as a whole: a client cannot know whether a server that was killed has
-    /// carried it out.
+    /// Sends the request until a complete response arrives: a client cannot know whether a killed
+    /// server has executed it.
     ///
     /// # Panics
-    /// When none has come within two minutes.
+    /// When no response has arrived within two minutes.
     pub fn send(
         &self,
         method: &str,
@@ -63,7 +63,7 @@ impl Service {
         let start = Instant::now();
         loop {
             let failure = match self.attempt(method, path, headers, body) {
-                // The token is a former server's.
+                // The token belongs to a former server.
                 Ok(response) if response.status == 401 => response.text(),
                 Ok(response) => return response,
                 Err(error) => error.to_string(),
@@ -86,12 +86,12 @@ impl Service {
         self.send(method, path, &[("Content-Type", "application/json")], &body)
     }
 
-    /// A call of the workspace itself (`/jobs/x`).
+    /// Sends a request to the workspace itself (`/jobs/x`).
     pub fn arm(&self, method: &str, path: &str, body: &Value) -> Response {
         self.json(method, &format!("{}{path}", scope()), body)
     }
 
-    /// A run's details, by run history.
+    /// A run's details from run history.
     pub fn details(&self, run: &str) -> Value {
         let path = scope().run_history(run, "/details");
         self.json("GET", &path, &Value::Null).json()
@@ -125,13 +125,13 @@ impl Service {
         );
         let head = head.join("\r\n") + "\r\n\r\n";
         stream.write_all(head.as_bytes())?;
-        // It may respond before it has read everything.
+        // The server may respond before it has read the whole body.
         let _ = stream.write_all(body);
         read(BufReader::new(stream))
     }
 }
 
-/// Reads a response; one that was cut off is an error.
+/// Reads a response; a truncated one is an error.
 fn read(mut reader: BufReader<TcpStream>) -> io::Result<Response> {
     let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let status = line(&mut reader)?

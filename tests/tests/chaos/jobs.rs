@@ -1,4 +1,4 @@
-//! Jobs: submitted, followed to their end, and held against what they wrote down themselves.
+//! Jobs: submits them, follows them to their end, and compares them with the files that they wrote.
 
 use crate::http::Service;
 use crate::journal::Journal;
@@ -12,20 +12,20 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The cluster that the test makes.
+/// The name of the test's cluster.
 pub const CLUSTER: &str = "chaos";
 
-/// A job that has not ended after so long never will.
+/// A job that has not ended after this time hangs.
 const FOR_EVER: Duration = Duration::from_mins(2);
 
-/// What a job does.
+/// The behaviour of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Writes an output.
     Plain,
-    /// Leaves programs behind, in sessions of their own.
+    /// Leaves detached programs, in separate sessions.
     Detaching,
-    /// Two processes.
+    /// Runs two processes.
     Pair,
     /// Exits with code 3.
     Failing,
@@ -47,15 +47,15 @@ impl Kind {
     }
 }
 
-/// A job that was acknowledged.
+/// An acknowledged job.
 #[derive(Debug, Clone)]
 pub struct Job {
     kind: Kind,
     /// The size of its output.
     bytes: usize,
-    /// Its end was asked for, and that was acknowledged.
+    /// Its cancellation was acknowledged.
     canceled: bool,
-    /// The status with which it was seen to end.
+    /// Its final status, once observed.
     ended: Option<String>,
 }
 
@@ -74,7 +74,8 @@ impl Job {
         }
     }
 
-    /// Its command line. Each process appends one line to a file when it begins, and one to another at its end.
+    /// Its command line. Each process appends one line to a file at its start, and one line to
+    /// another file at its end.
     fn command(&self, rng: &mut Rng, folder: &Path) -> String {
         let folder = folder.display();
         let note = |file: &str| format!("echo \"${JOB}.${{RANK:-0}}\" >> '{folder}/{file}'");
@@ -98,7 +99,7 @@ impl Job {
     }
 }
 
-/// Makes the cluster.
+/// Creates the cluster.
 pub fn make_cluster(service: &Service, journal: &Journal) {
     let scale = json!({ "minNodeCount": 0, "maxNodeCount": 4 });
     let inner = json!({ "vmSize": "STANDARD_DS3_V2", "scaleSettings": scale });
@@ -137,7 +138,7 @@ pub fn submit(service: &Service, journal: &Journal, client: usize, mut rng: Rng,
         put(service, journal, &name, &properties);
         journal.acknowledge(|state| state.jobs.insert(name.clone(), job));
         if rng.u8(..5) == 0 {
-            // As a client does that has lost the response.
+            // A retry, as after a lost response.
             put(service, journal, &name, &properties);
         }
         if kind == Kind::Endless {
@@ -164,7 +165,7 @@ fn cancel(service: &Service, journal: &Journal, name: &str) {
                 job.canceled = true;
             }
         }),
-        // It has ended.
+        // The job has already ended.
         409 => journal.acknowledge(|_| {}),
         _ => journal.fault(format!("{name} is not canceled: {}", response.text())),
     }
@@ -190,7 +191,7 @@ fn follow(service: &Service, journal: &Journal, name: &str) {
     }
 }
 
-/// Submits jobs by the SDK, which starts a server where none answers.
+/// Submits jobs with the SDK, which starts a server if none runs.
 pub fn submit_by_sdk(journal: &Journal, mut rng: Rng, mark: &str) {
     let folder = std::env::current_dir().expect("the client has a folder");
     let source = folder.join("source");
@@ -220,7 +221,7 @@ pub fn submit_by_sdk(journal: &Journal, mut rng: Rng, mark: &str) {
             }
         };
         journal.acknowledge(|state| state.jobs.insert(run.id().to_owned(), job));
-        // One that was hit ends as an error; its status is what counts.
+        // A job with a killed process fails the wait; only its status matters.
         let _ = run.wait_for_completion(false);
         match run.status() {
             Ok(status) if status.is_terminal() => journal.acknowledge(|state| {
@@ -234,7 +235,7 @@ pub fn submit_by_sdk(journal: &Journal, mut rng: Rng, mark: &str) {
     }
 }
 
-/// How often each line is in a file that jobs append to.
+/// The number of occurrences of each line in a file that jobs append to.
 fn lines(folder: &Path, file: &str) -> HashMap<String, usize> {
     let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
     let mut counts = HashMap::new();
@@ -244,7 +245,7 @@ fn lines(folder: &Path, file: &str) -> HashMap<String, usize> {
     counts
 }
 
-/// Holds every job against what it wrote down itself.
+/// Compares every job with the lines that it wrote.
 pub fn verify(service: &Service, journal: &Journal) {
     let folder = std::env::current_dir().expect("the client has a folder");
     let (started, ended) = (lines(&folder, "started"), lines(&folder, "ended"));
@@ -280,10 +281,10 @@ pub fn verify(service: &Service, journal: &Journal) {
     }
 }
 
-/// What is seen of a job.
+/// The observed state of a job.
 struct Seen {
     details: Value,
-    /// How often each of its processes has begun and has come to its last line.
+    /// For each process, the number of its first and of its last lines.
     started: Vec<usize>,
     ended: Vec<usize>,
 }
@@ -293,7 +294,7 @@ impl Seen {
         self.details["status"].as_str().unwrap_or_default()
     }
 
-    /// What holds for every job, killed or not.
+    /// Checks the invariants of every job, with or without killed processes.
     fn of_any(&self, job: &Job) -> Result<(), String> {
         if self
             .started
@@ -322,7 +323,7 @@ impl Seen {
         Ok(())
     }
 
-    /// What holds for its kind.
+    /// Checks the invariants of its kind.
     fn of_kind(&self, job: &Job, is_hit: bool) -> Result<(), String> {
         let all_of = |counts: &[usize]| counts.iter().all(|count| *count == 1);
         let message = self.details["error"]["error"]["message"].as_str();
@@ -345,7 +346,7 @@ impl Seen {
     }
 }
 
-/// Looks at the log and the output of a job that nothing has hit.
+/// Checks the log and the output of a job without killed processes.
 fn output(service: &Service, name: &str, job: &Job, details: &Value) -> Result<(), String> {
     let read = |url: &Value| {
         let path = url.as_str().and_then(path_of).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The client-side journal: what was acknowledged, what was killed, and what is wrong.
+//! The client-side journal: acknowledged effects, killed jobs, and faults.
 
 use crate::jobs::Job;
 use crate::runs::Run;
@@ -11,13 +11,13 @@ pub struct Journal {
     changed: Condvar,
 }
 
-/// All of it, each kind by its name.
+/// The content of the journal.
 #[derive(Default)]
 pub struct State {
-    /// How many effects the service has acknowledged.
+    /// The number of effects that the service has acknowledged.
     pub acknowledged: u64,
     pub jobs: BTreeMap<String, Job>,
-    /// Jobs of which a process was killed: written down before the kill.
+    /// Jobs with a killed process; recorded before the kill.
     pub hit: BTreeSet<String>,
     pub runs: BTreeMap<String, Run>,
     /// The last acknowledged version of each blob, by the path of its signed URL.
@@ -25,7 +25,7 @@ pub struct State {
     /// Registered code assets.
     pub codes: BTreeSet<String>,
     pub faults: Vec<String>,
-    /// No more work is to begin.
+    /// Clients must not begin more work.
     pub over: bool,
 }
 
@@ -34,7 +34,7 @@ impl Journal {
         self.state.lock().expect("no client panics while it writes")
     }
 
-    /// Writes down an effect that was acknowledged.
+    /// Records an acknowledged effect.
     pub fn acknowledge<T>(&self, write: impl FnOnce(&mut State) -> T) {
         let mut state = self.state();
         write(&mut state);
@@ -42,7 +42,7 @@ impl Journal {
         self.changed.notify_all();
     }
 
-    /// Waits until something more is acknowledged.
+    /// Waits for the next acknowledgement.
     pub fn next(&self) {
         let state = self.state();
         let before = state.acknowledged;
@@ -52,14 +52,14 @@ impl Journal {
         drop(changed.expect("no client panics while it writes"));
     }
 
-    /// Writes down something that should not be.
+    /// Records a violated invariant.
     pub fn fault(&self, what: impl Into<String>) {
         let what = what.into();
         println!("fault: {what}");
         self.state().faults.push(what);
     }
 
-    /// Lets all clients come to their end.
+    /// Makes all clients stop.
     pub fn end(&self) {
         self.acknowledge(|state| state.over = true);
     }

@@ -1,4 +1,4 @@
-//! Kills kernels and their cell processes at random, while Jupyter's own client runs cells.
+//! Kills kernels and their cell processes at random moments while Jupyter's own client runs cells.
 
 use crate::processes::{Process, Role, marked};
 use end_to_end::LocalWorkspace;
@@ -10,14 +10,14 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a cell does once it has started programs, two of them in sessions of their own.
+/// The last statement of a cell, after it has started programs, two of them in separate sessions.
 const THEN: [&str; 3] = [
     "loop { std::thread::park() }",
     "loop { println!(\"{}\", \"more \".repeat(100)) }",
     "loop { std::hint::spin_loop() }",
 ];
 
-/// What a kernel that was killed has left must end by itself within so long.
+/// The programs of a killed kernel must end within this time.
 const SOON: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,21 +26,21 @@ enum Victim {
     Cell,
 }
 
-/// A moment of a cell.
+/// An event in the execution of a cell.
 enum Moment {
-    /// It runs, and has started its programs.
+    /// The cell runs and has started its programs.
     Runs,
-    /// The client has its end.
+    /// The client has received the cell's reply.
     Ended,
 }
 
-/// Runs cells under `most` kills; gives how many were of what, and what was wrong.
+/// Runs cells until at least `most` kills; returns the number of kills per kind, and the faults.
 pub fn chaos(
     most: usize,
     rng: &mut Rng,
     mark: &str,
 ) -> (BTreeMap<&'static str, usize>, Vec<String>) {
-    // Nothing starts in it.
+    // No local workspace is started in this folder.
     let workspace = LocalWorkspace::new();
     let folder = current_dir().expect("the client has a folder");
     let mut notebook = Notebook::start(&folder, &workspace);
@@ -81,7 +81,8 @@ pub fn chaos(
     (kills, faults)
 }
 
-/// Runs a cell that never ends by itself, and kills the victim: at once, while the cell is compiled, or while it runs.
+/// Runs a cell that never ends and kills the victim: at once, during compilation, or during
+/// execution.
 fn kill_while_it_runs(
     notebook: &mut Notebook,
     victim: Victim,
@@ -112,14 +113,15 @@ fn kill_while_it_runs(
                 let _ = send.send(Moment::Runs);
             }
         });
-        // The killer may have come to its end before.
+        // The killer may have ended already.
         let _ = send.send(Moment::Ended);
         let count = killer.join().expect("it does not panic");
         (cell, count)
     })
 }
 
-/// Kills what `find` finds after `wait`, or when the cell runs; again when the cell runs all the same, in a new process.
+/// Kills the process that `find` returns, after `wait` or when the cell runs. Kills again if the
+/// cell runs in a new process.
 fn kill(
     moments: &Receiver<Moment>,
     wait: Option<Duration>,
@@ -173,7 +175,8 @@ fn after_the_cell_process(cell: &Cell) -> Result<(), String> {
     }
 }
 
-/// Runs a cell that ends well. A kill that came when the cell before had ended already is reported by this one.
+/// Runs a cell that must succeed. If the kill came after the end of the previous cell, this cell
+/// reports it.
 fn runs_the_next_cell(notebook: &mut Notebook, victim: Victim) -> Result<(), String> {
     let mut next = notebook.execute("20 + 22");
     if victim == Victim::Cell && after_the_cell_process(&next).is_ok() {
@@ -190,7 +193,7 @@ fn runs_the_next_cell(notebook: &mut Notebook, victim: Victim) -> Result<(), Str
     }
 }
 
-/// That nothing is left but Jupyter's client.
+/// Checks that only Jupyter's client is left.
 fn all_gone(mark: &str) -> Result<(), String> {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Kills servers, supervisors and processes of jobs at random, and starts the server again.
+//! Kills servers, supervisors and processes of jobs at random, and restarts the server.
 
 use crate::http::Service;
 use crate::journal::Journal;
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The exit code of a server that finds another one in its home folder.
+/// The exit code of a server whose home folder is in use by another one.
 const TAKEN: i32 = 3;
 
 pub struct Killer<'a> {
@@ -20,9 +20,9 @@ pub struct Killer<'a> {
     journal: &'a Journal,
     mark: &'a str,
     rng: Rng,
-    /// The server, when this killer has started it.
+    /// The server, if this killer has started it.
     child: Option<Child>,
-    /// Processes that were seen before.
+    /// Processes that were found before.
     seen: HashSet<u32>,
     pub kills: BTreeMap<&'static str, usize>,
 }
@@ -44,7 +44,7 @@ impl<'a> Killer<'a> {
         self.kills.values().sum()
     }
 
-    /// Kills something, at a moment drawn at random after something else was seen to happen.
+    /// Kills a process at a random moment after an event.
     pub fn kill(&mut self) {
         match self.rng.u8(..10) {
             0..3 => {
@@ -52,7 +52,7 @@ impl<'a> Killer<'a> {
                 self.pause(100);
                 self.kill_server();
                 if self.rng.u8(..3) == 0 {
-                    // While no server is there to see it.
+                    // While no server runs that could observe it.
                     let waits = Duration::from_millis(self.rng.u64(..100));
                     self.kill_of_job(Some(waits));
                 }
@@ -72,12 +72,12 @@ impl<'a> Killer<'a> {
         *self.kills.entry(kind).or_default() += 1;
     }
 
-    /// The server that runs.
+    /// The running server.
     fn server(&self) -> Option<Server> {
         self.service.server().filter(|server| alive(server.pid))
     }
 
-    /// Kills the server without warning, and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone.
     pub fn kill_server(&mut self) {
         let Some(pid) = self.server().map(|server| server.pid) else {
             return;
@@ -90,7 +90,7 @@ impl<'a> Killer<'a> {
         wait_for("the server's end", || (!alive(pid)).then_some(()));
     }
 
-    /// Starts a server; now and then that is killed while it starts.
+    /// Starts a server; sometimes kills it during its start.
     pub fn start(&mut self) {
         loop {
             if self.server().is_some() {
@@ -112,7 +112,7 @@ impl<'a> Killer<'a> {
             });
             match ended {
                 None => self.child = Some(child),
-                // The SDK was faster; it may not answer yet.
+                // The SDK has started one first, which may not respond yet.
                 Some(status) if status.code() == Some(TAKEN) => {}
                 Some(status) => {
                     let said = std::fs::read_to_string("server.err").unwrap_or_default();
@@ -123,7 +123,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Kills a supervisor or a process of a job, often one that has only just begun.
+    /// Kills a supervisor or a process of a job, often a very recent one.
     fn kill_of_job(&mut self, waits: Option<Duration>) {
         let supervisor = self.rng.bool();
         let young = self.rng.u8(..3) > 0;
@@ -145,7 +145,7 @@ impl<'a> Killer<'a> {
         victim.kill();
         self.count(kind_of(&victim));
         if self.rng.u8(..4) == 0 {
-            // Those that would end what this one has left.
+            // Also kills the processes that would clean up after this one.
             for other in marked(self.mark) {
                 if other.role == victim.role {
                     other.kill();

@@ -1,8 +1,10 @@
-//! Chaos: `kill -9` of whatever the local workspace and the kernel consist of, at moments drawn at random.
+//! Chaos test: `kill -9` of every kind of process of the local workspace and the kernel, at random
+//! moments.
 //!
-//! Clients keep a journal of what was acknowledged to them. At the end the journal is held against what is there: nothing
-//! lost, doubled or cut, no job run twice or for ever, and no process left. An ordinary run kills 60 times;
-//! `cargo xtask test --long chaos` at least 1,000 times.
+//! Clients keep a journal of acknowledged effects. At the end the journal is compared with the
+//! workspace: nothing is lost, duplicated or truncated, no job has run twice or hangs, and no
+//! process is left. A normal run kills 60 times; `cargo xtask test --long chaos` at least 1,000
+//! times.
 
 mod blobs;
 mod http;
@@ -40,7 +42,7 @@ fn chaos_of_kills_loses_nothing_of_a_local_workspace() {
         "chaos_of_kills_loses_nothing_of_a_local_workspace",
         |command| {
             workspace.apply(command);
-            // A server that is killed while it records leaves half a line.
+            // No trace: a server that is killed while it records leaves an incomplete line.
             command.env_remove(local::env::TRACE).env(MARK, mark);
         },
     );
@@ -88,7 +90,7 @@ fn leave_nothing() {
     assert!(faults.is_empty(), "there were faults");
 }
 
-/// Shows what the client printed, without what it counts as a test of its own.
+/// Prints the client's output without the lines of the test harness.
 fn show(printed: &str) {
     let lines = printed.lines().filter(|line| !line.is_empty());
     lines
@@ -96,7 +98,7 @@ fn show(printed: &str) {
         .for_each(|line| println!("{line}"));
 }
 
-/// Ends whatever a failed test leaves.
+/// Ends all processes that a failed test leaves.
 struct Marked(String);
 
 impl Drop for Marked {
@@ -150,7 +152,7 @@ fn lose_nothing() {
     assert!(journal.state().faults.is_empty(), "there were faults");
 }
 
-/// Once all jobs have ended, nothing that they started runs any more.
+/// After all jobs have ended, none of their processes runs.
 fn no_process_of_a_job_is_left(journal: &Journal, mark: &str) {
     let left = || {
         let mut left = marked(mark);
@@ -166,7 +168,7 @@ fn no_process_of_a_job_is_left(journal: &Journal, mark: &str) {
     }
 }
 
-/// `SQLite`'s own check of the store, as the last kill has left it.
+/// `SQLite`'s integrity check of the store, in its state after the last kill.
 fn the_store_is_whole(service: &Service, journal: &Journal) {
     let path = service.home().join("workspace.db");
     let check = || -> rusqlite::Result<(String, i64)> {

@@ -1,4 +1,5 @@
-//! The processes that carry the test's mark in their environment: all that it started, and all that those started.
+//! The processes with the test's mark in their environment: all processes that the test started,
+//! and their children.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -8,21 +9,21 @@ use std::path::Path;
 /// The mark: every process of one test has this variable with the same value.
 pub const MARK: &str = "AZUREML_TEST_CHAOS";
 
-/// In the processes of a job: its name.
+/// The variable with the job's name, in the processes of a job.
 pub const JOB: &str = "AZUREML_RUN_ID";
 
-/// What a process is for.
+/// The role of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// Watches over this job: its supervisor, or the guardian of that.
+    /// The supervisor of this job, or the supervisor's guardian.
     Supervisor(String),
-    /// Belongs to this job.
+    /// A process of this job.
     Job(String),
-    /// Runs the cells of a kernel.
+    /// The cell process of a kernel.
     Cell,
     /// The driver of a kernel: Jupyter's own client.
     Driver,
-    /// Anything else.
+    /// Any other process.
     Other,
 }
 
@@ -49,7 +50,8 @@ impl Role {
     }
 }
 
-/// A process with the mark. Its handle never means another process that has got the same number.
+/// A process with the mark. The handle (pidfd) never refers to another process with the same reused
+/// id.
 pub struct Process {
     pub pid: u32,
     pub role: Role,
@@ -58,19 +60,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Kills it without warning.
+    /// Kills the process with SIGKILL.
     pub fn kill(&self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
     }
 
-    /// For the report of one that should not be there.
+    /// A description for the report of a process that should not exist.
     pub fn describe(&self) -> String {
         format!("{} ({:?}, {})", self.pid, self.role, self.command.join(" "))
     }
 
     fn find(pid: u32, mark: &str) -> Option<Self> {
-        // Most processes are others': they are told apart before a handle is opened.
+        // Most processes do not belong to the test: the filter comes before a handle is opened.
         of_mark(pid, mark)?;
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
         let handle = pidfd_open(raw, PidfdFlags::empty()).ok()?;
@@ -85,7 +87,7 @@ impl Process {
     }
 }
 
-/// The environment of a process, when the mark is in it.
+/// The environment of a process, if it contains the mark.
 fn of_mark(pid: u32, mark: &str) -> Option<Vec<String>> {
     let environment = strings(&fs::read(format!("/proc/{pid}/environ")).ok()?);
     let set = format!("{MARK}={mark}");
@@ -106,7 +108,7 @@ fn job_of(folder: &str) -> String {
     job.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Every process with the mark but this one.
+/// Every process with the mark except this one.
 pub fn marked(mark: &str) -> Vec<Process> {
     let own = std::process::id();
     fs::read_dir("/proc")

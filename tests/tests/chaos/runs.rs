@@ -1,4 +1,4 @@
-//! Runs of MLflow: every metric, parameter and tag that was acknowledged is there, once.
+//! MLflow runs: every acknowledged metric, parameter and tag is present exactly once.
 
 use crate::http::{Response, Service};
 use crate::journal::Journal;
@@ -7,10 +7,10 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The metric of all runs.
+/// The name of the metric, the same in all runs.
 const KEY: &str = "loss";
 
-/// What was acknowledged of a run.
+/// The acknowledged data of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
     /// The value of each step.
@@ -20,7 +20,8 @@ pub struct Run {
     finished: bool,
 }
 
-/// Logs to one run after the other, until the journal is over. Every call is retried until it is acknowledged.
+/// Logs to one run after the other until the journal is over. Every call is retried until it is
+/// acknowledged.
 pub fn log(service: &Service, journal: &Journal, mut rng: Rng) {
     while !journal.is_over() {
         let body = json!({ "experiment_id": "0", "start_time": 1 });
@@ -47,7 +48,7 @@ pub fn log(service: &Service, journal: &Journal, mut rng: Rng) {
     }
 }
 
-/// Logs something more to a run.
+/// Logs one metric, tag or other item to a run.
 fn log_some(service: &Service, journal: &Journal, rng: &mut Rng, id: &str, step: &mut i64) {
     match rng.u8(..4) {
         0 => {
@@ -59,7 +60,7 @@ fn log_some(service: &Service, journal: &Journal, rng: &mut Rng, id: &str, step:
             }
         }
         1 => {
-            // Written over again and again.
+            // Overwritten repeatedly.
             let (name, value) = (format!("t{}", rng.u8(..3)), rng.u32(..).to_string());
             let body = json!({ "run_id": id, "key": name, "value": value });
             if call(service, journal, "runs/set-tag", &body).is_some() {
@@ -76,7 +77,7 @@ fn log_some(service: &Service, journal: &Journal, rng: &mut Rng, id: &str, step:
             let body = json!({ "run_id": id, "metrics": metrics });
             let times = 1 + usize::from(rng.u8(..5) == 0);
             for _ in 0..times {
-                // The second time as a client does that has lost the response.
+                // The second time is a retry, as after a lost response.
                 if call(service, journal, "runs/log-batch", &body).is_some() {
                     update(journal, id, |run| run.metrics.extend(&values));
                 }
@@ -106,7 +107,7 @@ fn call(service: &Service, journal: &Journal, call: &str, body: &Value) -> Optio
     None
 }
 
-/// Holds every run against the journal.
+/// Compares every run with the journal.
 pub fn verify(service: &Service, journal: &Journal) {
     let ids: Vec<String> = journal.state().runs.keys().cloned().collect();
     for id in ids {

@@ -1,4 +1,5 @@
-//! The list. Every function holds for any workspace; what it makes has names of its own.
+//! The conformance checks. Every function holds for any workspace and creates resources with unique
+//! names.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +13,7 @@ use azureml::{
 };
 use std::path::{Path, PathBuf};
 
-/// Runs the whole list.
+/// Runs all checks.
 pub async fn all(ws: &Workspace) {
     what_is_there_is_found(ws).await;
     environments_are_registered_once(ws).await;
@@ -29,7 +30,7 @@ fn compute() -> String {
     std::env::var("AZUREML_TEST_COMPUTE").unwrap_or_else(|_| "cpu-cluster".to_owned())
 }
 
-/// A name that nobody else has taken.
+/// A unique name.
 fn unique(name: &str) -> String {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
     let since = since.expect("it is later than 1970").as_millis();
@@ -43,7 +44,7 @@ fn write(path: &str, content: &str) {
     std::fs::write(path, content).expect("the folder is ours");
 }
 
-/// A job that runs `script`, which differs from all others.
+/// A job that runs `script`; its code differs from the code of all other jobs.
 fn job(script: &str) -> ScriptRunConfig {
     let folder = unique("source");
     write(&format!("{folder}/job.sh"), script);
@@ -62,7 +63,7 @@ async fn what_is_there_is_found(ws: &Workspace) {
     assert_eq!(ws.compute(&compute).await.unwrap().name(), compute);
     let all = ws.computes().await.unwrap();
     assert!(all.iter().any(|one| one.name() == compute));
-    // What is not there is not there, however patient one is.
+    // Retries must not hide that a resource does not exist.
     let missing = ws.compute("no-such-compute").await.unwrap_err();
     assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
 }
@@ -74,7 +75,7 @@ async fn environments_are_registered_once(ws: &Workspace) {
     assert_eq!(first.version(), Some("1"));
     assert_eq!(ws.register(&made).await.unwrap().version(), Some("1"));
     let other = Environment::from_docker_image(&name, "ubuntu:26.04");
-    // A lost answer makes no version that nobody asked for.
+    // A retry after a lost response must not create another version.
     assert_eq!(ws.register(&other).await.unwrap().version(), Some("2"));
     let found = ws.environment_version(&name, "1").await.unwrap();
     assert_eq!(found.image(), Some("ubuntu:24.04"));
@@ -174,7 +175,7 @@ async fn a_job_goes_from_submit_to_model(ws: &Workspace) {
     let logs = run.logs().await.unwrap();
     assert!(logs.contains("from a folder\nlr=0.5\n"), "{logs}");
 
-    // Whatever was lost on the way, one job came of it.
+    // Despite lost responses, exactly one job exists.
     let runs = ws.runs(&experiment).await.unwrap();
     assert_eq!(runs.len(), 1, "{runs:?}");
     let filter = RunFilter::new().experiment(&experiment).limit(5);
@@ -276,6 +277,6 @@ async fn a_sweep_tries_every_combination(ws: &Workspace) {
         parent.as_ref().map(azureml::asynchronous::Run::id),
         Some(run.id())
     );
-    // Whatever was lost on the way, one sweep came of it, and its trials are not among the runs.
+    // Despite lost responses, exactly one sweep exists, and its trials are not in the list of runs.
     assert_eq!(ws.runs(&experiment).await.unwrap().len(), 1);
 }

@@ -1,9 +1,11 @@
-//! One list of what the SDK does with a workspace, passed by every workspace that there is: the local one, the same behind a proxy that
-//! injects the faults of networks and of busy services, and one on Azure where somebody names it.
+//! One list of conformance checks of the SDK for every kind of workspace: the local one, the local
+//! one behind a proxy that injects the faults of networks and busy services, and optionally one on
+//! Azure.
 //!
-//! `AZUREML_TEST_WORKSPACE=config.json cargo xtask test a_workspace_on_azure` runs the list against the workspace on Azure that the
-//! file names, with the credential that the SDK finds. It makes environments, models, data and short jobs there, with names that begin with
-//! `conformance`; `AZUREML_TEST_COMPUTE` names the compute target of the jobs (`cpu-cluster`).
+//! `AZUREML_TEST_WORKSPACE=config.json cargo xtask test a_workspace_on_azure` runs the list on the
+//! Azure workspace of that file, with the credential that the SDK finds. It creates environments,
+//! models, data and short jobs there, with names that begin with `conformance`.
+//! `AZUREML_TEST_COMPUTE` is the compute target of the jobs (default `cpu-cluster`).
 
 mod list;
 
@@ -19,12 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// The `config.json` of a workspace on Azure.
+/// Variable with the path of the `config.json` of a workspace on Azure.
 const AZURE: &str = "AZUREML_TEST_WORKSPACE";
-/// The seed of the mixed faults; a new one each time where it is not set.
+/// Variable with the seed of the mixed faults; by default a new one each time.
 const SEED: &str = "AZUREML_TEST_SEED";
 
-/// Tokens that are numbers, so that the proxy can tell the older ones.
+/// Tokens that are ascending numbers, so that the proxy can recognize the older ones.
 #[derive(Debug, Default)]
 struct Numbers(AtomicU32);
 
@@ -41,7 +43,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// The list behind a proxy.
+/// Runs the list behind a proxy.
 fn behind(test: &str, plan: Plan) {
     let mut workspace = None;
     let printed = as_client(test, |command| {
