@@ -147,7 +147,7 @@ impl Events for CellOutput {
                 reply,
             } => {
                 self.shared.flush(&mut self.shared.lock());
-                // Otherwise dropping `reply` reports that no front end can provide input.
+                // Without `stdin`, dropping `reply` reports that no front end can provide input.
                 if let Some(stdin) = &self.stdin {
                     stdin.ask(&self.shared.parent, prompt, password, reply);
                 }
