@@ -1,13 +1,15 @@
-//! Who may look at the pages: a ticket in a link is exchanged once for a cookie.
+//! Access to the pages: the ticket in a link is exchanged once for a cookie.
 //!
-//! A job's link holds a ticket: good once, for an hour, and only with the server that issued it. It is signed with a key
-//! that ends with the process, so that none comes to life again after a restart, when nobody remembers which were used.
+//! A job's link contains a ticket. It is valid once, for an hour, and only with the server that
+//! issued it. It is signed with a key that ends with the process: a restart would lose the record
+//! of used tickets and so make them valid again.
 //!
-//! The browser keeps a cookie that no script can read and no other site's page can make it send. It is good for this home
-//! folder at this port, until it expires, and opens the pages only. Browsers send cookies to all ports of a host: another
-//! server on this machine can come to hold one if the user opens an address below `/studio` there. From another user's
-//! process the cookie opens nothing ([`crate::server::peer`]). A process of this user could use it until it expires; that cannot be
-//! prevented here, but such a process can read the home folder, too.
+//! The browser stores a cookie that no script can read and that requests from other sites' pages do
+//! not carry. It is valid for this home folder at this port until it expires, and opens the pages
+//! only. Browsers send cookies to all ports of a host: another server on this machine can receive
+//! the cookie if the user opens an address below `/studio` there. The cookie opens nothing for a
+//! process of another user ([`crate::server::peer`]). A process of the same user could use it until
+//! it expires. This server cannot prevent that, but such a process can read the home folder, too.
 
 use crate::app::{App, Shared};
 use crate::error::{Error, Result};
@@ -23,25 +25,25 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// How long a link opens the pages, if it was not used.
+/// Lifetime of an unused ticket.
 const TICKET: TimeDelta = TimeDelta::hours(1);
 
-/// How long a browser that has opened a link may come back.
+/// Lifetime of the cookie.
 const COOKIE: TimeDelta = TimeDelta::days(7);
 
-/// What somebody without a cookie is told.
+/// The error message for requests without a cookie.
 pub const NO_TICKET: &str = "this page opens from a link with a ticket\n\
     hint: run `run.portal_url()` in a cell and follow its link; each link opens once";
 
-/// Issues tickets and remembers those that have been used and would still be good. Has no `Debug`: it holds a key.
+/// Issues tickets and remembers the used ones until they expire. Has no `Debug`: it contains a key.
 pub struct Tickets {
-    /// Of this process only.
+    /// With a key of this process only.
     signer: Signer,
     used: Mutex<HashMap<String, i64>>,
 }
 
 impl Tickets {
-    /// Those of a server that starts.
+    /// An empty set of tickets with a new key.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             signer: Signer::new(random()?),
@@ -49,13 +51,13 @@ impl Tickets {
         })
     }
 
-    /// A new ticket; `None` when the system gives no random bytes, which the link can do without.
+    /// Issues a ticket; `None` if the system returns no random bytes. The link then has no ticket.
     pub fn issue(&self) -> Option<String> {
         let expiry = (Utc::now() + TICKET).timestamp();
         Some(self.signer.page_pass("ticket", expiry, &nonce()?))
     }
 
-    /// Whether `ticket` is good; afterwards it no longer is.
+    /// Whether `ticket` is valid; marks it as used.
     pub fn exchange(&self, ticket: &str) -> bool {
         let now = Utc::now().timestamp();
         let Some((expiry, nonce)) = self.signer.page_pass_of("ticket", ticket, now) else {
@@ -71,17 +73,18 @@ fn nonce() -> Option<String> {
     Some(hex(&random().ok()?[..12]))
 }
 
-/// What a cookie is signed for: a folder that was copied has the same key, and cookies do not know ports.
+/// The content that a cookie's signature covers. It includes the folder, as a copy has the same
+/// key, and the port, as cookies apply to all ports.
 fn cookie_kind(app: &App) -> String {
     format!("cookie\n{}\n{}", app.port, app.home.root().display())
 }
 
-/// The name of the cookie: two local workspaces must not take each other's.
+/// The name of the cookie, different for each local workspace on this machine.
 fn cookie_name(app: &App) -> String {
     format!("azureml_local_{}_{}", app.port, app.home.id())
 }
 
-/// The header that gives a browser its cookie.
+/// The `Set-Cookie` header.
 pub fn cookie(app: &App) -> Option<HeaderValue> {
     let expiry = (Utc::now() + COOKIE).timestamp();
     let pass = app.signer.page_pass(&cookie_kind(app), expiry, &nonce()?);
@@ -112,7 +115,8 @@ pub fn is_foreign(app: &App, extensions: &Extensions) -> bool {
         .is_some_and(|ConnectInfo(peer)| peer.is_foreign(app.port))
 }
 
-/// Lets those in who have a cookie, and of those who change something only the pages themselves.
+/// Middleware that requires a cookie; requests that change something must also come from the pages
+/// themselves.
 pub async fn admit(State(app): State<Shared>, request: Request, next: Next) -> Response {
     match check(&app, &request) {
         Ok(()) => next.run(request).await,

@@ -1,4 +1,4 @@
-//! Environments, data, models and code, with their versions and their files.
+//! Pages of environments, data, models and code, with their versions and files.
 
 use super::file::{self, Asked, Shown};
 use super::language::Language;
@@ -110,7 +110,7 @@ struct Page {
     created_at: String,
     created: String,
     description: String,
-    /// The job that it comes from.
+    /// The job that produced it.
     job: Option<String>,
     has_files: bool,
     files: Option<String>,
@@ -152,7 +152,7 @@ async fn show(
     let text = |member: &str| asset.properties.get(member).and_then(Value::as_str);
     page(&Page {
         l,
-        // A code snapshot belongs to its jobs.
+        // A code snapshot has no list of its own: it is part of the jobs.
         here: match kind {
             Kind::Code => "jobs",
             other => other.collection(),
@@ -172,7 +172,7 @@ async fn show(
     })
 }
 
-/// The files of a version as a tree, rendered; none where there are none.
+/// The files of a version as a tree, rendered; `None` if it has no files.
 fn tree(
     l: Language,
     kind: Kind,
@@ -246,14 +246,14 @@ async fn show_file(
     .await
 }
 
-/// Where the files of a version are.
+/// The URI of a version's files.
 fn uri(properties: &Value) -> Option<&str> {
     ["codeUri", "modelUri", "dataUri"]
         .iter()
         .find_map(|member| properties.get(*member)?.as_str())
 }
 
-/// The job that a version comes from: as its URI names it, or as it was remembered when the URI was resolved.
+/// The job that produced a version: from its URI, or the one stored when the URI was resolved.
 fn job_of(properties: &Value) -> Option<&str> {
     let by_uri = || {
         let (_, rest) = uri(properties)?.split_once("/jobs/")?;
@@ -265,7 +265,7 @@ fn job_of(properties: &Value) -> Option<&str> {
         .or_else(by_uri)
 }
 
-/// The files of a version by path; what lies elsewhere has none here.
+/// The files of a version by path; empty if they are outside the local workspace.
 async fn files_of(app: &Shared, properties: Value) -> Result<BTreeMap<String, Found>> {
     let app = app.clone();
     blocking(move || Ok(uri(&properties).map_or_else(BTreeMap::new, |uri| files_at(&app, uri))))
@@ -281,7 +281,7 @@ fn files_at(app: &App, uri: &str) -> BTreeMap<String, Found> {
     for file in &mut found {
         file.name.drain(..prefix.len());
     }
-    // It may be one file.
+    // The URI may name a single file.
     if found.is_empty()
         && let Ok(mut file) = source.blob(app)
     {

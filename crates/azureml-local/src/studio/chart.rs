@@ -1,4 +1,4 @@
-//! Metrics as pictures.
+//! Charts of metrics.
 
 use super::text;
 use crate::app::{Shared, blocking};
@@ -10,21 +10,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A picture of one metric of a run, and what stands above it.
+/// A chart of one metric of a run, and its caption.
 pub struct Chart {
-    /// The metric's own number.
+    /// The metric's id.
     pub id: i64,
-    /// The place in the order of logging of the newest value in it.
+    /// The position of its newest value in the order of logging.
     pub newest: i64,
     /// The metric's name.
     pub name: String,
     /// Its last value.
     pub last: String,
-    /// The picture: SVG, with no text of others in it but escaped.
+    /// The chart as SVG. Text from users is escaped.
     pub svg: String,
 }
 
-/// One line of a chart: its name, which is empty where there is one alone, and its points by step.
+/// One line of a chart: its name, which is empty for a single line, and its points by step.
 pub struct Series {
     /// The run's name.
     pub name: String,
@@ -44,7 +44,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(150, 125, 20),
 ];
 
-/// The charts of a run, by name. Those that are `known` and have nothing new are not drawn again.
+/// The charts of a run, by name. Unchanged charts of `known` are reused.
 pub async fn of_run(app: &Shared, run: &str, known: &[Arc<Chart>]) -> Result<Vec<Arc<Chart>>> {
     let run = run.to_owned();
     let known: HashMap<i64, Arc<Chart>> = known
@@ -66,7 +66,7 @@ pub async fn of_run(app: &Shared, run: &str, known: &[Arc<Chart>]) -> Result<Vec
             Ok(found)
         })
         .await?;
-    // Nobody who logs waits for pictures.
+    // Drawn outside of the store's thread: a job that logs must not wait for charts.
     blocking(move || {
         let draw = |(points, series): (_, series::Series)| {
             Ok(Arc::new(Chart {
@@ -88,7 +88,7 @@ pub async fn of_run(app: &Shared, run: &str, known: &[Arc<Chart>]) -> Result<Vec
     .await
 }
 
-/// The lines of some runs, by metric; a run without the metric has an empty one.
+/// The lines of several runs, by metric; a run without the metric has an empty line.
 pub fn lines(
     store: &Connection,
     runs: &[(String, String)],
@@ -112,7 +112,7 @@ pub fn lines(
     Ok(lines)
 }
 
-/// Draws lines over steps.
+/// Draws lines over steps as SVG.
 pub fn draw(series: &[Series]) -> Result<String> {
     let mut svg = String::new();
     picture(&mut svg, series)
@@ -131,7 +131,7 @@ fn picture(
             .filter(|(_, value)| value.is_finite())
     };
     let steps = range(finite().map(|(step, _)| *step));
-    // Where few steps are seen, nothing lies between them.
+    // With few steps, only whole steps get a label.
     let span = steps.end - steps.start;
     let few = span < 12.0;
     let values = range(finite().map(|(_, value)| *value));
@@ -159,7 +159,7 @@ fn picture(
         .draw()?;
     let named = series.len() > 1;
     for (series, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
-        // A value that is no number is a gap.
+        // A value that is not finite interrupts the line.
         for line in series
             .points
             .split(|(_, value)| !value.is_finite())
@@ -193,7 +193,7 @@ fn picture(
     Ok(())
 }
 
-/// What an axis spans: all values, and never nothing.
+/// The range of an axis: contains all values and is never empty.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, most) = values.fold(
         (f64::INFINITY, f64::NEG_INFINITY),

@@ -1,4 +1,4 @@
-//! Several jobs side by side.
+//! The comparison of several jobs.
 
 use super::chart;
 use super::language::Language;
@@ -13,7 +13,7 @@ use axum::response::Response;
 use axum::routing::get;
 use std::collections::BTreeMap;
 
-/// The most jobs that are compared: there are no more colours that can be told apart.
+/// The maximum number of compared jobs: more colours are hard to distinguish.
 const MOST: usize = 6;
 
 pub fn router() -> Router<Shared> {
@@ -26,7 +26,7 @@ struct Page {
     l: Language,
     here: &'static str,
     names: Vec<(String, String)>,
-    /// Names and pictures.
+    /// Names and SVG charts.
     charts: Vec<(String, String)>,
     rows: Vec<(String, Vec<String>)>,
 }

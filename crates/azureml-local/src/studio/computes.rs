@@ -1,4 +1,4 @@
-//! Computes: clusters and their nodes, the instance and its switch.
+//! Computes: clusters with their nodes, and the compute instance with its switch.
 
 use super::language::Language;
 use super::{live, page, part, text};
@@ -41,11 +41,11 @@ struct List {
     instances: Vec<Instance>,
 }
 
-/// A GPU of this machine, which is every node.
+/// A GPU of this machine; every node is this machine.
 struct Gpu {
     name: String,
     busy: Option<u64>,
-    /// How much of the memory is in use: percent, and in words.
+    /// The memory in use: in percent, and as text.
     memory: Option<(u64, String)>,
 }
 
@@ -71,9 +71,9 @@ struct Cluster {
     idle: u64,
     running: u64,
     preparing: u64,
-    /// The jobs that have nodes.
+    /// Jobs that occupy nodes.
     jobs: Vec<String>,
-    /// The jobs that wait for nodes.
+    /// Jobs that wait for nodes.
     waiting: Vec<String>,
     description: String,
 }

@@ -1,4 +1,5 @@
-//! Files of runs and of what is registered: a part of a text, or the whole to save. None is ever shown as a page of its own.
+//! Files of runs and of assets: a page shows a part of a text, and a download is the whole file. A
+//! file is never served as a page.
 
 use super::language::Language;
 use super::{job, page, text};
@@ -24,13 +25,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use tokio::io::AsyncReadExt;
 
-/// How much of a file is shown at once, in bytes.
+/// The size of the part that a page shows, in bytes.
 const SHOWN: u64 = 128 << 10;
 
-/// The most lines that a search shows.
+/// The maximum number of search results.
 const MOST_FOUND: usize = 100;
 
-/// How much of a line a search shows before and after what was found, in bytes.
+/// The part of a line before and after a search result, in bytes.
 const AROUND: u64 = 160;
 
 pub fn router() -> Router<Shared> {
@@ -42,7 +43,7 @@ pub fn address(run: &str, path: &str) -> String {
     format!("/studio/jobs/{}/files/{}", encode(run), encode_path(path))
 }
 
-/// Opens a log of a run, which need not exist yet.
+/// Opens a log of a run; `None` if it does not exist yet.
 pub fn open_log(app: &App, run: &str, log: &str) -> Result<Option<File>> {
     let artifacts = Folder::open_artifacts(&app.home, &RunName::parse(run)?);
     match artifacts.and_then(|folder| folder.file(&BlobName::parse(log).map_err(io::Error::other)?))
@@ -56,16 +57,16 @@ pub fn open_log(app: &App, run: &str, log: &str) -> Result<Option<File>> {
 /// A part of a file.
 #[derive(Debug, Default)]
 pub struct Tail {
-    /// Where it begins.
+    /// The offset of its start.
     pub start: u64,
-    /// Where it ends.
+    /// The offset of its end.
     pub end: u64,
-    /// What stands there.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
 impl Tail {
-    /// What follows `from`, at most [`SHOWN`] bytes; without it, the last part.
+    /// Reads at most [`SHOWN`] bytes from `from`; without `from`, the end of the file.
     pub fn read(mut file: &File, from: Option<u64>) -> Result<Self> {
         let length = file.metadata()?.len();
         let start = from.unwrap_or(length.saturating_sub(SHOWN)).min(length);
@@ -80,17 +81,17 @@ impl Tail {
     }
 }
 
-/// Where a search has found something.
+/// A search result.
 #[derive(Debug, PartialEq)]
 struct Hit {
-    /// The byte at which it begins.
+    /// The offset of the match.
     at: u64,
-    /// Its line, or the part around it.
+    /// The line of the match, or the part around it.
     line: String,
 }
 
-/// The first lines with `wanted` in them, at most [`MOST_FOUND`]; small and capital letters of ASCII are the same. However long lines
-/// are, no more than a block is held.
+/// The first lines that contain `wanted`, at most [`MOST_FOUND`]; ASCII case is ignored. The memory
+/// is limited to one block, however long lines are.
 fn search(file: &File, wanted: &str) -> io::Result<Vec<Hit>> {
     let wanted = wanted.to_ascii_lowercase().into_bytes();
     let mut hits = Vec::new();
@@ -98,10 +99,10 @@ fn search(file: &File, wanted: &str) -> io::Result<Vec<Hit>> {
         return Ok(hits);
     }
     let mut block = vec![0; (64 << 10) + wanted.len()];
-    // A block begins with the end of the one before: what is wanted may lie across.
+    // A block begins with the end of the previous one, because a match may span both.
     let (mut start, mut kept) = (0, 0);
     let mut from = 0;
-    // The rest of a line that has had its hit is passed over, but no more of it than is shown at once.
+    // After a match, the rest of its line is skipped, but at most [`SHOWN`] bytes.
     let mut passing: Option<u64> = None;
     loop {
         let read = file.read_at(&mut block[kept..], start + kept as u64)?;
@@ -152,7 +153,7 @@ fn search(file: &File, wanted: &str) -> io::Result<Vec<Hit>> {
     }
 }
 
-/// The line of a hit, cut where it is long.
+/// The line of a match, cut to [`AROUND`] bytes on both sides.
 fn line_around(file: &File, hit: u64, length: u64) -> io::Result<String> {
     let start = hit.saturating_sub(AROUND);
     let mut part = vec![0; usize::try_from(hit - start + length + AROUND).unwrap_or_default()];
@@ -174,28 +175,28 @@ fn line_around(file: &File, hit: u64, length: u64) -> io::Result<String> {
     Ok(text::plain(&part[first..last]))
 }
 
-/// What is asked of a file.
+/// The query of a file's page.
 #[derive(Debug, Deserialize)]
 pub struct Asked {
     download: Option<String>,
-    /// Where the part that is shown ends.
+    /// The end of the shown part.
     to: Option<u64>,
-    /// What is looked for.
+    /// The search text.
     #[serde(default)]
     find: String,
 }
 
-/// A file, and where its page stands.
+/// A file and the context of its page.
 pub struct Shown {
-    /// The part of the workspace.
+    /// The section of the pages.
     pub here: &'static str,
-    /// The address and the name of what it belongs to.
+    /// The address and the name of its owner.
     pub back: (String, String),
-    /// Its path there.
+    /// Its path below the owner.
     pub path: String,
-    /// Its own address.
+    /// The address of its page.
     pub href: String,
-    /// The file itself.
+    /// The file.
     pub found: Found,
 }
 
@@ -212,7 +213,7 @@ struct Page {
     later: Option<String>,
     text: Option<String>,
     find: String,
-    /// Addresses and lines.
+    /// Addresses and lines of search results.
     found: Vec<(String, String)>,
     more: bool,
 }
@@ -243,7 +244,7 @@ async fn show(
     .await
 }
 
-/// The page of a file, or the file.
+/// The page of a file, or the download.
 pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response> {
     let Shown {
         here,
@@ -252,7 +253,7 @@ pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response>
         href,
         found,
     } = shown;
-    // What is said of it is said of the content that is open.
+    // The page describes the opened file: it may be replaced under its name meanwhile.
     let Opened { file, found } = blocking(move || found.open()).await?;
     if asked.download.is_some() {
         return Ok(download(&path, file));
@@ -281,7 +282,7 @@ pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response>
         size: text::size(found.length),
         earlier: (from > 0).then(|| part(from)),
         later: (end < found.length).then(|| part(end + SHOWN)),
-        // A file with a NUL is none of text.
+        // A file that contains a NUL is treated as binary.
         text: (!tail.bytes.contains(&0)).then(|| text::plain(&tail.bytes)),
         more: hits.len() == MOST_FOUND,
         found: hits
@@ -294,7 +295,7 @@ pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response>
     })
 }
 
-/// A file to save. Whatever it holds, no browser takes it for a page of this origin.
+/// A download. Whatever its content is, no browser renders it as a page of this origin.
 fn download(path: &str, file: File) -> Response {
     let name = path.rsplit('/').next().unwrap_or(path);
     let file = tokio::fs::File::from_std(file);
@@ -314,7 +315,7 @@ fn download(path: &str, file: File) -> Response {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("sandbox; default-src 'none'"),
     );
-    // Percent-encoding leaves nothing that a header could not hold.
+    // Percent-encoded text is always a valid header value.
     if let Ok(value) =
         HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{}", encode(name)))
     {

@@ -1,4 +1,4 @@
-//! The page of one job.
+//! The page of a job.
 
 use super::chart::{self, Chart};
 use super::file::{self, Tail};
@@ -26,7 +26,8 @@ use azureml_wire::routes::encode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The logs of which a job's page shows the first that there is: of a job that is one process, or of the first of several.
+/// The log on a job's page is the first of these that exists: the log of a job with one process, or
+/// of the first of several.
 const LOGS: [&str; 2] = ["user_logs/std_log.txt", "user_logs/std_log_process_00.txt"];
 
 pub fn router() -> Router<Shared> {
@@ -51,7 +52,7 @@ struct Page {
     jobs: Vec<Row>,
     more: bool,
     files: Option<String>,
-    /// The snapshot that runs, as a tree.
+    /// The code snapshot as a tree.
     code: Option<String>,
     log: String,
     log_name: &'static str,
@@ -67,11 +68,11 @@ struct Page {
 struct Names {
     name: String,
     display_name: String,
-    /// Whether it is a job, not only a run of MLflow's.
+    /// False for an MLflow run without a job.
     is_job: bool,
 }
 
-/// What a job is made of: a name, a value, and an address where there is more about it.
+/// A property of a job: a name, a value, and the address of a page with more about it.
 struct Fact {
     name: &'static str,
     value: String,
@@ -88,10 +89,10 @@ struct StatusPath {
     can_cancel: bool,
 }
 
-/// One status that the job has had or is to have.
+/// A past, current or future status of the job.
 struct Step {
     status: &'static str,
-    /// How it stands to the one that the job has now.
+    /// Its position relative to the current status.
     order: &'static str,
     time: Option<String>,
     clock: String,
@@ -113,7 +114,7 @@ struct Children {
     more: bool,
 }
 
-/// The most children that the page of their parent shows; the list has them all.
+/// The maximum number of children on the page of their parent; the list contains all.
 const MOST_CHILDREN: usize = 100;
 
 #[derive(Template)]
@@ -193,7 +194,7 @@ async fn show(
     })
 }
 
-/// A run, which need not be a job.
+/// Finds a run, which need not be a job.
 pub async fn find(app: &Shared, name: &str) -> Result<Job> {
     let name = name.to_owned();
     app.db(move |store| job::any(store, &name)?.ok_or_else(|| calls::missing(&name)))
@@ -217,13 +218,13 @@ pub async fn steps_part(app: &Shared, l: Language, job: &Job) -> Result<String> 
     })
 }
 
-/// What the job is made of, rendered.
+/// The properties of the job, rendered.
 pub fn overview_part(l: Language, job: &Job) -> Result<String> {
     let facts = facts(job);
     part(&Overview { l, facts })
 }
 
-/// The runs that belong to it, rendered.
+/// The child runs, rendered.
 pub async fn children_part(app: &Shared, l: Language, name: &str) -> Result<String> {
     let (jobs, more) = children(app, name).await?;
     let name = name.to_owned();
@@ -258,13 +259,13 @@ pub async fn details_part(app: &Shared, l: Language, name: &str) -> Result<Strin
     part(&Details { l, details })
 }
 
-/// The log that a job's page shows.
+/// The log on a job's page.
 pub fn log_name(app: &Shared, job: &Job) -> &'static str {
     let there = LOGS
         .into_iter()
         .find(|log| file::open_log(app, &job.name, log).is_ok_and(|log| log.is_some()));
     there.unwrap_or_else(|| {
-        // It has none yet.
+        // No log exists yet.
         let distributed = job
             .properties
             .get("distribution")
@@ -273,7 +274,7 @@ pub fn log_name(app: &Shared, job: &Job) -> &'static str {
     })
 }
 
-/// The job's log from `from`, or its end.
+/// A part of the job's log from `from`; without it, the end of the log.
 pub async fn log(app: &Shared, name: &str, log_name: &str, from: Option<u64>) -> Result<Tail> {
     let (app, name, log_name) = (app.clone(), name.to_owned(), log_name.to_owned());
     blocking(move || match file::open_log(&app, &name, &log_name)? {
@@ -291,7 +292,7 @@ async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
         .map(|change| (change.status, change.time.to_rfc3339()))
         .collect();
     if !job.is_job() {
-        // MLflow knows a beginning and an end.
+        // An MLflow run has only a start and an end.
         let begun = job
             .started_at
             .clone()
@@ -304,7 +305,7 @@ async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for (number, (status, time)) in past.into_iter().enumerate() {
         let clock = text::clock(&time);
-        // The day is said once.
+        // The date is shown once per day.
         let (date, hour) = clock.split_once(' ').unwrap_or_default();
         let clock = if day == date {
             hour.to_owned()
@@ -362,7 +363,7 @@ async fn files(app: &Shared, l: Language, name: &str) -> Result<Option<String>> 
     part(&Tree::of(l, files, |path| file::address(name, path))).map(Some)
 }
 
-/// The runs that belong to a run, and whether there are more of them.
+/// The child runs of a run, and whether more exist than are returned.
 async fn children(app: &Shared, name: &str) -> Result<(Vec<Row>, bool)> {
     let name = name.to_owned();
     let mut children = app
@@ -392,7 +393,7 @@ async fn details(app: &Shared, name: &str) -> Result<Vec<(String, String)>> {
     .await
 }
 
-/// The name and the version in the id of a version.
+/// The name and the version in the resource id of a version.
 fn version_of(id: &str) -> Option<(&str, &str)> {
     let mut parts = id.rsplit('/');
     match (parts.next(), parts.next(), parts.next()) {
@@ -401,13 +402,13 @@ fn version_of(id: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A property of the program that a job runs; that of a sweep is its trials'.
+/// A property of the job's program; for a sweep, of its trials.
 fn of_program<'a>(job: &'a Job, member: &str) -> &'a str {
     let trial = || job.properties.get("trial")?.get(member)?.as_str();
     job.text(member).or_else(trial).unwrap_or_default()
 }
 
-/// What a job is made of.
+/// The properties of the job's page.
 fn facts(job: &Job) -> Vec<Fact> {
     let asset = |name, member: &str, kind| {
         let id = of_program(job, member);
@@ -441,7 +442,7 @@ fn facts(job: &Job) -> Vec<Fact> {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    // While it runs, the status path says since when.
+    // While the job runs, the status path shows the start time.
     let duration = job.ended_at.as_ref().map(|_| jobs::duration(job));
     let compute = job.text("computeId").map(last_part).unwrap_or_default();
     let mut facts = vec![

@@ -18,7 +18,7 @@ use serde::Deserialize;
 /// Jobs on one page.
 const PAGE: usize = 50;
 
-/// What can be chosen.
+/// The statuses in the filter.
 const STATUSES: [&str; 8] = [
     "Queued",
     "Preparing",
@@ -36,7 +36,7 @@ pub fn router() -> Router<Shared> {
         .route("/experiments/{id}", get(of_experiment))
 }
 
-/// The jobs of an experiment by its id, which is what MLflow's links have.
+/// Redirects to the jobs of an experiment by its id, which MLflow's links contain.
 async fn of_experiment(State(app): State<Shared>, Path(id): Path<i64>) -> Result<Redirect> {
     let found = app.db(move |store| experiment::by_id(store, id)).await?;
     let found = found.ok_or_else(|| Error::not_found(format!("there is no experiment {id}")))?;
@@ -52,10 +52,10 @@ struct Asked {
     experiment: String,
     #[serde(default)]
     status: String,
-    /// The run whose children are asked for.
+    /// Lists the children of this run.
     #[serde(default)]
     parent: String,
-    /// Whether children are to be among the others.
+    /// Whether the list includes child runs.
     #[serde(default)]
     children: String,
     before: Option<i64>,
@@ -76,7 +76,7 @@ struct List {
     next: Option<String>,
 }
 
-/// A line of a list of runs.
+/// A row of a list of runs.
 pub struct Row {
     pub name: String,
     pub display_name: String,
@@ -107,7 +107,7 @@ impl From<Job> for Row {
     }
 }
 
-/// How long a job's command has run so far, or a run that is none.
+/// How long a job's command, or an MLflow run, has run so far.
 pub fn duration(job: &Job) -> String {
     job.started_at.as_deref().map_or_else(String::new, |start| {
         text::between(start, job.ended_at.as_deref())

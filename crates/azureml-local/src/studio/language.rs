@@ -1,4 +1,5 @@
-//! The languages of the pages: English, and Korean by the browser's choice. The English text is the key.
+//! The languages of the pages: English, or Korean if the browser prefers it. The English text is
+//! the key of its translation.
 
 use super::access::NO_TICKET;
 use axum::http::{HeaderMap, header};
@@ -12,7 +13,7 @@ pub enum Language {
     Korean,
 }
 
-/// The parts of the workspace: their places below `/studio/`, and their English names.
+/// The sections of the pages: their paths below `/studio/` and their English names.
 const PLACES: [(&str, &str); 5] = [
     ("jobs", "Jobs"),
     ("computes", "Compute"),
@@ -22,7 +23,8 @@ const PLACES: [(&str, &str); 5] = [
 ];
 
 impl Language {
-    /// The first of a browser's languages that there is; they are in order of preference in practice.
+    /// The first supported language in `Accept-Language`. Quality values are ignored: browsers list
+    /// languages in order of preference.
     pub fn of(headers: &HeaderMap) -> Self {
         let accepted = headers
             .get(header::ACCEPT_LANGUAGE)
@@ -39,7 +41,7 @@ impl Language {
             .unwrap_or(Self::English)
     }
 
-    /// As `lang` has it.
+    /// The value of the `lang` attribute.
     pub fn code(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -47,7 +49,7 @@ impl Language {
         }
     }
 
-    /// The text in this language; what has no translation stays.
+    /// The text in this language; a text without translation stays English.
     pub fn t(self, english: &str) -> &str {
         match self {
             Self::English => english,
@@ -58,7 +60,7 @@ impl Language {
         }
     }
 
-    /// The parts of the workspace and their names.
+    /// The sections and their translated names.
     pub fn places(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         PLACES
             .into_iter()
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(Language::of(&HeaderMap::new()), Language::English);
     }
 
-    /// Every text that a template names has a translation.
+    /// Every text in a template has a translation.
     #[test]
     fn nothing_is_left_in_english() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");

@@ -1,4 +1,4 @@
-//! What changes on a page while somebody looks at it: server-sent events with rendered parts.
+//! Updates of an open page: server-sent events with rendered parts.
 
 use super::chart::{self, Chart};
 use super::file;
@@ -21,16 +21,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How often something is looked for.
+/// The polling interval.
 const INTERVAL: Duration = Duration::from_millis(300);
 
-/// Looking takes at most one part in so many of the time.
+/// Polling uses at most 1/8 of the time: the pause is at least 8 times the duration of a poll.
 const SHARE: u32 = 8;
 
-/// How far a page may be behind its log; what is older is left out, because nobody could read it as it flies by.
+/// The maximum distance between a page and the end of its log, in bytes. A page that is further
+/// behind skips to the end: the text would scroll too fast to read.
 const BEHIND: u64 = 1 << 20;
 
-/// The address of a job's events, for a page that has the log up to `log` and these charts.
+/// The address of a job's events, for a page that contains the log up to `log` and these charts.
 pub fn address(name: &str, log: u64, charts: &[Arc<Chart>]) -> String {
     format!(
         "/studio/jobs/{}/events?log={log}&charts={}&metric={}",
@@ -40,20 +41,20 @@ pub fn address(name: &str, log: u64, charts: &[Arc<Chart>]) -> String {
     )
 }
 
-/// The place in the order of logging of the newest value in charts.
+/// The position of the charts' newest value in the order of logging.
 fn newest(charts: &[Arc<Chart>]) -> i64 {
     charts.iter().map(|chart| chart.newest).max().unwrap_or(0)
 }
 
-/// The query of a job's events: what the page has.
+/// The query of a job's events: the state of the page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
-    /// How much of the log.
+    /// The received bytes of the log.
     log: u64,
-    /// How many charts.
+    /// The number of charts.
     charts: usize,
-    /// The newest value in them.
+    /// The position of their newest value.
     metric: i64,
 }
 
@@ -66,15 +67,15 @@ type Events = Sse<
 /// A part of a page: its name and its HTML.
 type Part = (&'static str, Arc<str>);
 
-/// A job as its pages show it right now.
+/// A snapshot of a job for its pages.
 #[derive(Clone, Default)]
 struct View {
     parts: Vec<Part>,
     charts: Vec<Arc<Chart>>,
     log_name: &'static str,
-    /// How long the log is.
+    /// The length of the log.
     log: u64,
-    /// The status of a job that has ended.
+    /// The final status; `None` while the job has not ended.
     end: Option<&'static str>,
 }
 
@@ -83,7 +84,7 @@ type Key = (String, Language);
 
 type Jobs = HashMap<Key, watch::Sender<Arc<View>>>;
 
-/// The jobs that somebody looks at: each is looked up once, however many look at it.
+/// Jobs with open pages. Each job is polled once, however many pages show it.
 #[derive(Default)]
 pub struct Watches {
     jobs: Mutex<Jobs>,
@@ -91,11 +92,11 @@ pub struct Watches {
 
 impl Watches {
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        // Nothing in here panics half-way through a change.
+        // No code panics while it holds the lock, so the map is consistent.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets somebody look at a job.
+    /// Subscribes a page to a job.
     fn join(app: &Shared, name: &str, l: Language) -> watch::Receiver<Arc<View>> {
         let key = (name.to_owned(), l);
         let mut jobs = app.watches.jobs();
@@ -108,7 +109,7 @@ impl Watches {
         receiver
     }
 
-    /// Shows what was seen; says whether anybody looks on.
+    /// Publishes a snapshot; returns whether polling continues.
     fn show(&self, key: &Key, view: Option<Arc<View>>) -> bool {
         let mut jobs = self.jobs();
         let goes_on = view.as_ref().is_some_and(|view| view.end.is_none());
@@ -121,13 +122,13 @@ impl Watches {
         if goes_on && !sender.is_closed() {
             return true;
         }
-        // Whoever still looks is told what was shown last, and then that there is no more.
+        // The remaining subscribers receive the last snapshot and then the end of the channel.
         jobs.remove(key);
         false
     }
 }
 
-/// Looks at a job for as long as somebody wants to know.
+/// Polls a job while a page is open and the job has not ended.
 async fn look_on(app: Shared, key: Key) {
     let mut view = Arc::<View>::default();
     loop {
@@ -147,7 +148,7 @@ async fn look_on(app: Shared, key: Key) {
     }
 }
 
-/// A job as it is now; what has not changed since `before` is the same.
+/// A new snapshot of a job; reuses the unchanged parts of `before`.
 async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<View> {
     let job = job::find(app, name).await?;
     let run = name.to_owned();
@@ -189,20 +190,20 @@ async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<Vi
     })
 }
 
-/// Somebody who looks at a job.
+/// The event stream of one page.
 struct Watcher {
     app: Shared,
     l: Language,
     name: String,
     views: watch::Receiver<Arc<View>>,
     view: Arc<View>,
-    /// What the page has been told.
+    /// The parts that the page has received.
     parts: Vec<Part>,
     charts: usize,
     metric: i64,
-    /// How far the log has been sent.
+    /// The bytes of the log that were sent.
     log: u64,
-    /// The bytes of a character whose rest is still to come.
+    /// The first bytes of a character that is not complete yet.
     started: Vec<u8>,
     waiting: VecDeque<Event>,
     ended: bool,
@@ -217,7 +218,7 @@ pub async fn of_job(
     headers: HeaderMap,
 ) -> Result<Events> {
     let name = job::find(&app, &name).await?.name;
-    // A page that has lost its connection says how far it had come.
+    // A page that reconnects sends its position in the log.
     let log = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok())
@@ -244,14 +245,15 @@ pub async fn of_job(
 }
 
 impl Watcher {
-    /// The next event; none when there is nothing more to come.
+    /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
             if self.ended {
-                // The page closes its side; whoever does not gets no more than this.
+                // The page closes the connection after the last event; the server ends the stream
+                // in any case.
                 return None;
             }
             let read = match self.read_log().await {
@@ -277,7 +279,7 @@ impl Watcher {
         }
     }
 
-    /// Collects what the page does not know.
+    /// Queues the events with the changes that the page has not received.
     fn tell(&mut self) -> Result<()> {
         let part = |name: &str, html: &str| {
             Event::default()
@@ -292,7 +294,7 @@ impl Watcher {
         }
         self.parts.clone_from(&self.view.parts);
         let charts = &self.view.charts;
-        // No metric ever goes: as many are the same ones.
+        // Metrics are never removed: an equal number means the same metrics.
         if charts.len() == self.charts {
             for chart in charts.iter().filter(|chart| chart.newest > self.metric) {
                 let html = job::chart_part(chart)?;
@@ -308,7 +310,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// What follows in the log, if anything does.
+    /// The next part of the log, if it has grown.
     async fn read_log(&mut self) -> Result<Option<Event>> {
         let left_out = self.view.log.saturating_sub(self.log) > BEHIND;
         if left_out {
@@ -336,11 +338,12 @@ impl Watcher {
     }
 }
 
-/// How many bytes are whole characters: a character that is cut in two waits for its second half.
+/// The length of the complete characters: an incomplete one at the end waits for its next bytes.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        // Bytes that are no UTF-8 do not get better by waiting, but the last ones might.
+        // Invalid UTF-8 in the middle is sent at once. The last bytes may be an incomplete
+        // character.
         Err(_) => {
             let tail = bytes.len().saturating_sub(3);
             (tail..bytes.len())
@@ -355,7 +358,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-/// The computes' events.
+/// The events of the compute page.
 pub async fn of_computes(State(app): State<Shared>, l: Language) -> Events {
     let events = stream::unfold((app, String::new()), move |(app, mut told)| async move {
         loop {

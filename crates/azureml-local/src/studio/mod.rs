@@ -1,7 +1,8 @@
-//! The pages of the local workspace, for a browser: jobs, computes and what is registered.
+//! The web pages of the local workspace: jobs, computes and assets.
 //!
-//! HTML is rendered here from templates that are checked when this is compiled, and escaped by them; a small script
-//! puts in what the server sends later ([`live`]). Nothing is fetched from elsewhere.
+//! The server renders HTML from templates, which are checked at compile time and escape their
+//! values. A small script inserts the parts that the server sends later ([`live`]). Pages load
+//! nothing from other hosts.
 
 pub mod access;
 mod assets;
@@ -69,7 +70,7 @@ pub fn router(app: &Shared) -> Router<Shared> {
         )
 }
 
-/// A file of the pages. It tells nothing, so it needs no cookie.
+/// A static file of the pages. It contains no data of the workspace, so it needs no cookie.
 fn asset(kind: &'static str, content: &'static str) -> MethodRouter<Shared> {
     get(move || async move { ([(header::CONTENT_TYPE, kind)], content) })
 }
@@ -80,8 +81,9 @@ struct Link {
     ticket: Option<String>,
 }
 
-/// Where a job's link leads. It shows nothing and goes on by itself: a cookie of the kind that other sites' links do not carry comes
-/// with the page after it.
+/// The target of a job's link. It shows nothing and opens the job's page at once: a browser sends
+/// no `SameSite=Strict` cookie with a request that follows another site's link, but it does with
+/// the second request.
 async fn enter(
     State(app): State<Shared>,
     Path(run): Path<String>,
@@ -105,7 +107,8 @@ async fn enter(
     Ok(response)
 }
 
-/// Where the links lead that MLflow's client prints. What they name is in the fragment, which a script of ours reads.
+/// The target of links that MLflow's client prints. The run is in the fragment, which `tracking.js`
+/// reads.
 async fn tracking(l: Language) -> Result<Response> {
     #[derive(Template)]
     #[template(path = "tracking.html")]

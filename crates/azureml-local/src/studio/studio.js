@@ -1,10 +1,11 @@
-// Keeps a page up to date: the server sends parts of it, rendered, and what is appended to the log. Without this the page is as it was loaded.
+// Keeps a page up to date: the server sends rendered parts and the text that is appended to the log.
+// Without this script, the page stays in its initial state.
 const MOST_OF_A_LOG = 1 << 19;
 
 function put(place, html) {
-  // Who has come to a link or a button by the keyboard stays there.
+  // Keeps the keyboard focus on its link or button.
   const held = place.contains(document.activeElement) ? document.activeElement.outerHTML : null;
-  // What somebody has chosen or folded stays so.
+  // Keeps the user's selection and the folded folders.
   const chosen = new Set([...place.querySelectorAll("input:checked")].map((one) => one.value));
   const folded = new Set([...place.querySelectorAll("details:not([open])")].map((one) => one.dataset.path));
   place.innerHTML = html;
@@ -27,7 +28,7 @@ for (const page of document.querySelectorAll("[data-events]")) {
   const append = (text) => {
     const follow = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     log.append(text);
-    // What is far above can be had by the file's own page.
+    // Removes the beginning of a long log; the page of the file shows it.
     let size = log.textContent.length;
     while (size > MOST_OF_A_LOG && log.childNodes.length > 1) {
       size -= log.firstChild.textContent.length;

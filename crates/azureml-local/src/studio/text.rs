@@ -1,8 +1,8 @@
-//! Text for people: times, durations, sizes, and what jobs have written.
+//! Formats text for users: times, durations, sizes, and the output of jobs.
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
-/// A time of the store, on this machine's clock.
+/// A stored time in the local time zone.
 pub fn clock(time: &str) -> String {
     DateTime::parse_from_rfc3339(time).map_or_else(
         |_| time.to_owned(),
@@ -14,7 +14,7 @@ pub fn clock(time: &str) -> String {
     )
 }
 
-/// The time between two times of the store, the second one being now when it is not there: `1:02:03` or `0:07`.
+/// The duration between two stored times, `1:02:03` or `0:07`; without the second one, until now.
 pub fn between(from: &str, to: Option<&str>) -> String {
     let parse = |text: &str| {
         DateTime::parse_from_rfc3339(text)
@@ -47,7 +47,7 @@ pub fn size(bytes: u64) -> String {
     format!("{size:.1} TB")
 }
 
-/// A number as a chart's caption has it.
+/// A number in the format of a chart's caption.
 pub fn number(value: f64) -> String {
     if value == 0.0 || (1e-3..1e6).contains(&value.abs()) {
         let text = format!("{value:.4}");
@@ -57,8 +57,8 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// What a job has written, as text that stands still: bytes that are no UTF-8 are marked, terminal sequences and other control
-/// characters are left out.
+/// The output of a job as plain text: invalid UTF-8 is marked; terminal sequences and other control
+/// characters are removed.
 pub fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut plain = String::with_capacity(text.len());
@@ -66,7 +66,7 @@ pub fn plain(bytes: &[u8]) -> String {
     while let Some(character) = characters.next() {
         match character {
             '\u{1b}' => match characters.next() {
-                // A control sequence goes on to its final letter.
+                // A control sequence ends with its final letter.
                 Some('[') => {
                     while characters
                         .next_if(|next| ('\u{20}'..='\u{3f}').contains(next))
@@ -74,7 +74,7 @@ pub fn plain(bytes: &[u8]) -> String {
                     {}
                     characters.next_if(|next| ('\u{40}'..='\u{7e}').contains(next));
                 }
-                // An operating system command (a title, a link) goes on to a bell or to ESC \.
+                // An operating system command (a title, a link) ends with BEL or ESC \.
                 Some(']') => {
                     while let Some(next) = characters.next_if(|next| !matches!(next, '\n')) {
                         if next == '\u{7}'
@@ -87,13 +87,13 @@ pub fn plain(bytes: &[u8]) -> String {
                 _ => {}
             },
             '\n' | '\t' => plain.push(character),
-            // A line that was written over: each state becomes a line.
+            // A progress line that is overwritten: each state becomes a line.
             '\r' => {
                 if characters.peek() != Some(&'\n') {
                     plain.push('\n');
                 }
             }
-            // Those that turn the direction of what follows could make a line look like another one.
+            // Characters that change the text direction could make a line look like another one.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => plain.push('\u{fffd}'),
             other if other.is_control() => {}
             other => plain.push(other),

@@ -1,23 +1,23 @@
-//! Files as a tree of folders.
+//! A list of files as a tree of folders.
 
 use super::language::Language;
 use super::text;
 use askama::Template;
 
-/// The most files that a tree shows.
+/// The maximum number of files in a tree.
 const MOST: usize = 1000;
 
-/// A tree, rendered by itself or within another template.
+/// A tree, rendered alone or within another template.
 #[derive(Template)]
 #[template(path = "tree.html")]
 pub struct Tree {
     l: Language,
     entries: Vec<Entry>,
-    /// Whether there are files that it does not show.
+    /// Whether files were left out.
     more: bool,
 }
 
-/// What comes next on the way through a tree.
+/// An event in the depth-first traversal of a tree.
 #[derive(Debug, PartialEq)]
 enum Entry {
     /// A folder, whose entries follow: its name and its path.
@@ -34,7 +34,8 @@ enum Entry {
 }
 
 impl Tree {
-    /// The tree of files with their sizes, which come by path; `address` gives where one is shown.
+    /// The tree of files with their sizes, sorted by path; `address` returns the address of a
+    /// file's page.
     pub fn of<'a>(
         l: Language,
         files: impl IntoIterator<Item = (&'a str, u64)>,

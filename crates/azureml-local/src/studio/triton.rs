@@ -1,21 +1,21 @@
-//! A model as Triton would serve it: which of its files make a model repository.
+//! Finds the files of a model that are a Triton model repository.
 
 use std::collections::BTreeMap;
 
 /// A model in Triton's layout: `{model}/config.pbtxt` and `{model}/{version}/model.{format}`.
 #[derive(Debug, PartialEq)]
 pub struct Served {
-    /// Its folder; empty where the files themselves are the model's folder.
+    /// Its folder; empty if the model's root is the model folder.
     pub folder: String,
-    /// What runs it.
+    /// The Triton backend.
     pub backend: &'static str,
-    /// Whether it has a configuration of its own; Triton needs none for some backends.
+    /// Whether it has a `config.pbtxt`; some backends need none.
     pub configured: bool,
-    /// Versions by number, each with its file.
+    /// Its versions, each with its file.
     pub versions: BTreeMap<u64, String>,
 }
 
-/// What Triton opens, and with what.
+/// The file names that Triton loads, with their backends.
 const BACKENDS: [(&str, &str); 6] = [
     ("model.pt", "PyTorch"),
     ("model.onnx", "ONNX Runtime"),
@@ -32,11 +32,11 @@ fn backend(file: &str) -> Option<&'static str> {
         .map(|(_, backend)| *backend)
 }
 
-/// The models that Triton would find among files.
+/// The models that Triton finds among files.
 pub fn served(paths: &[&str]) -> Vec<Served> {
     let mut found: BTreeMap<&str, Served> = BTreeMap::new();
     for &path in paths {
-        // A saved model is a folder.
+        // A TensorFlow SavedModel is a folder.
         let path = path
             .split_once("/model.savedmodel/")
             .map_or(path, |(before, _)| {
@@ -65,13 +65,13 @@ pub fn served(paths: &[&str]) -> Vec<Served> {
     found.into_values().collect()
 }
 
-/// Where Triton would want the files of a model that is not in its layout: what would be put where.
+/// For a model in another layout: pairs of a file and the path that Triton requires.
 pub fn wanted(model: &str, paths: &[&str]) -> Vec<(String, String)> {
     paths
         .iter()
         .filter_map(|path| {
             let file = path.rsplit('/').next().unwrap_or(path);
-            // What is beside other files of a model may be anything.
+            // Only these names are certainly model files; others may be anything.
             let known = matches!(file, "model.pt" | "model.onnx" | "model.plan");
             known.then(|| ((*path).to_owned(), format!("{model}/1/{file}")))
         })

@@ -1,6 +1,6 @@
-//! Which values the trials of a sweep have: every combination, or what a seed draws.
+//! The hyperparameter values of a sweep's trials: every combination, or values drawn with a seed.
 //!
-//! The same sweep gives the same values, however often it is asked: a server that takes one up again goes on with them.
+//! The result is deterministic: a server that resumes a sweep continues with the same values.
 
 use crate::error::{Error, Result};
 use azureml_wire::sweep::{MOST_TRIALS, SamplingAlgorithm, Shape, SweepJob, Values};
@@ -11,7 +11,8 @@ use std::f64::consts::TAU;
 /// The values of one trial, by the name of the hyperparameter.
 pub type Trial = BTreeMap<String, Value>;
 
-/// Draws in a row that give nothing new, after which there is nothing new.
+/// After this number of consecutive draws without a new combination, the search space is considered
+/// exhausted.
 const REPEATS: u32 = 1000;
 
 /// The trials of a sweep, in their order.
@@ -33,7 +34,8 @@ pub fn trials(sweep: &SweepJob) -> Result<Vec<Trial>> {
     }
 }
 
-/// Refuses a search space that the service would refuse, or that cannot be drawn from here.
+/// Rejects a search space that the service would reject, or that the local workspace does not
+/// support.
 fn check(sweep: &SweepJob) -> Result<()> {
     if sweep.search_space.is_empty() {
         return Err(Error::invalid(
@@ -96,7 +98,7 @@ fn check(sweep: &SweepJob) -> Result<()> {
 
 fn grid(space: &BTreeMap<String, Values>, most: usize) -> Result<Vec<Trial>> {
     let mut trials = vec![Trial::new()];
-    // The last hyperparameter changes fastest.
+    // The last hyperparameter varies fastest.
     for (name, values) in space {
         let Values::Choice(values) = values else {
             return Err(Error::invalid(format!(
@@ -113,7 +115,7 @@ fn grid(space: &BTreeMap<String, Values>, most: usize) -> Result<Vec<Trial>> {
                     trial
                 })
             })
-            // What is cut off here would come after what is cut off at the end.
+            // Cutting here is safe: the dropped combinations come after the first `most`.
             .take(most)
             .collect();
     }
@@ -142,14 +144,14 @@ fn random(space: &BTreeMap<String, Values>, most: usize, seed: u64) -> Vec<Trial
 
 fn draw(values: &Values, source: &mut fastrand::Rng) -> Value {
     match values {
-        // `check` has seen to it that there are some.
+        // `check` rejects an empty choice.
         Values::Choice(values) => values[source.usize(..values.len())].clone(),
         Values::Randint(upper) => json!(source.u64(..upper)),
         Values::Number { shape, log, step } => {
             let drawn = match shape {
                 Shape::Uniform { min, max } => min + (max - min) * source.f64(),
                 Shape::Normal { mu, sigma } => {
-                    // Box and Muller's; the logarithm of 0 is none.
+                    // Box-Muller transform. `1 - random` is never 0, whose logarithm is infinite.
                     let radius = (-2.0 * (1.0 - source.f64()).ln()).sqrt();
                     mu + sigma * radius * (TAU * source.f64()).cos()
                 }
@@ -228,7 +230,7 @@ mod tests {
         assert!(numbers("a").iter().all(|value| (0.5..1.5).contains(value)));
         let least = (-6.0_f64).exp()..(-1.0_f64).exp();
         assert!(numbers("b").iter().all(|value| least.contains(value)));
-        // The logarithm is even: half of the values lie below its middle.
+        // The logarithm is distributed uniformly: half of the values are below its middle.
         let below = numbers("b")
             .iter()
             .filter(|value| **value < (-3.5_f64).exp())

@@ -1,7 +1,7 @@
-//! Sweeps: jobs that run nothing themselves. Their trials are jobs like any other, which wait for the same nodes.
+//! Sweeps: jobs without a command. Their trials are ordinary jobs and wait for the same nodes.
 //!
-//! What a sweep has to remember is in the store: its trials are children of it, named after it and numbered. Which values a
-//! trial has follows from the sweep ([`draw`]), so the next server goes on where this one was.
+//! The state of a sweep is in the store: its trials are its children, with its name and a number.
+//! The values of a trial follow from the sweep ([`draw`]), so the next server can resume it.
 
 pub mod draw;
 pub mod policy;
@@ -27,14 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often running trials are looked at where the sweep may end some early.
+/// The polling interval for running trials, if the sweep has an early termination policy.
 const LOOK: Duration = Duration::from_millis(500);
-/// All values of a metric.
+/// The limit that returns all values of a metric.
 const EVERY: usize = i64::MAX as usize;
-/// Before a sweep whose step could not be written down tries it again.
+/// The pause before a failed step is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A trial as a job of its own.
+/// A trial as a command job.
 pub fn trial(sweep: &SweepJob, values: &Trial) -> CommandJob {
     let resources = sweep.trial.resources.clone();
     let timeout = sweep
@@ -61,7 +61,8 @@ pub fn trial(sweep: &SweepJob, values: &Trial) -> CommandJob {
     }
 }
 
-/// Refuses what the service, or this workspace, does not take; a trial's own mistakes are for who checks jobs.
+/// Rejects sweeps that the service or this workspace does not support. The trial itself is
+/// validated as a job.
 pub fn check(sweep: &SweepJob) -> Result<()> {
     if sweep.objective.primary_metric.is_empty() {
         return Err(Error::invalid(
@@ -109,7 +110,7 @@ pub fn check(sweep: &SweepJob) -> Result<()> {
     policy::check(sweep.early_termination.as_ref())
 }
 
-/// Begins a sweep, or takes one up again.
+/// Starts or resumes a sweep.
 pub fn start(app: &Shared, name: &str) {
     let canceled = app.queue.enter(name);
     let (app, name) = (Arc::clone(app), name.to_owned());
@@ -125,30 +126,30 @@ pub fn start(app: &Shared, name: &str) {
     });
 }
 
-/// How a sweep stands.
+/// The state of a sweep.
 struct Standing {
     job: Job,
     children: Vec<Child>,
 }
 
-/// A trial that has become a job.
+/// A submitted trial.
 struct Child {
     name: String,
     status: JobStatus,
-    /// Why it failed.
+    /// The error message of a failed trial.
     error: Option<String>,
     /// The best value of the primary metric.
     best: Option<f64>,
-    /// All of its values, where they matter.
+    /// All values of the primary metric, if the sweep has an early termination policy.
     course: Course,
 }
 
-/// Takes a sweep to its end.
+/// Runs a sweep to its end.
 async fn drive(app: &Shared, name: &str, mut canceled: watch::Receiver<bool>) {
     let mut ends = app.queue.ends();
     let mut heard = false;
     loop {
-        // What ends from here on is seen at the next look.
+        // A trial that ends after this line triggers the next step.
         ends.mark_unchanged();
         let next = match step(app, name).await {
             Ok(Step::Ended(status, failure)) => {
@@ -170,22 +171,22 @@ async fn drive(app: &Shared, name: &str, mut canceled: watch::Receiver<bool>) {
         tokio::select! {
             // The sender lives as long as the queue.
             _ = ends.changed() => {}
-            // Once it was heard there is nothing more to hear of that.
+            // The cancellation is handled once: `wait_for` would return at once each time.
             _ = canceled.wait_for(|asked| *asked), if !heard => heard = true,
             () = time => {}
         }
     }
 }
 
-/// What a step of a sweep came to.
+/// The result of a step.
 enum Step {
-    /// It goes on when a trial ends, or after this time.
+    /// The sweep waits for the end of a trial, or for this time.
     Waits(Option<Duration>),
-    /// It has ended.
+    /// The sweep has ended.
     Ended(JobStatus, Option<Failure>),
 }
 
-/// Does what can be done now.
+/// Cancels and submits trials until the sweep must wait.
 async fn step(app: &Shared, name: &str) -> Result<Step> {
     let (sweep, Standing { job, children }) = standing(app, name).await?;
     let trials = draw::trials(&sweep)?;
@@ -295,7 +296,7 @@ async fn standing(app: &Shared, name: &str) -> Result<(SweepJob, Standing)> {
     .await
 }
 
-/// Makes a job of a trial; a failure when its name is another's.
+/// Submits a trial as a job; returns a failure if its name is taken.
 async fn submit(
     app: &Shared,
     sweep_job: &Job,
@@ -334,7 +335,7 @@ async fn submit(
         })
         .await;
     let made = match made {
-        // Its experiment has been deleted meanwhile.
+        // The experiment has been deleted meanwhile.
         Err(Error::Invalid { message, .. }) => {
             return Ok(Some(Failure::user(format!(
                 "the trial {name} could not be made: {message}"
@@ -353,16 +354,16 @@ async fn submit(
     Ok(None)
 }
 
-/// Asks for the end of a trial, once.
+/// Requests the cancellation of a trial; has no effect on a trial that has ended.
 async fn end_early(app: &Shared, name: &str) -> Result<()> {
     match calls::request_cancel(app, name.to_owned()).await {
-        // It has ended meanwhile.
+        // The trial has ended meanwhile.
         Err(Error::Conflict { .. }) => Ok(()),
         asked => asked,
     }
 }
 
-/// How a sweep has ended whose trials have.
+/// The final status of a sweep whose trials have all ended.
 fn ended(children: &[Child]) -> Step {
     let failed = |child: &&Child| child.status == JobStatus::Failed;
     let count = children.iter().filter(failed).count();
@@ -380,7 +381,7 @@ fn ended(children: &[Child]) -> Step {
     Step::Ended(JobStatus::Failed, Some(failure))
 }
 
-/// Writes down which trial is the best so far.
+/// Stores the best trial so far.
 async fn note_best(app: &Shared, job: &Job, sweep: &SweepJob, children: &[Child]) -> Result<()> {
     let goal = sweep.objective.goal;
     let mut best: Option<(&str, f64)> = None;
@@ -427,7 +428,7 @@ async fn warn(app: &Shared, name: &str, warning: String) -> Result<()> {
         .await
 }
 
-/// How much of its time a sweep has left; `None` when it has no end.
+/// The remaining time of a sweep; `None` without a timeout.
 fn time_left(job: &Job, timeout: Option<&str>) -> Option<Duration> {
     let timeout = timeout.and_then(duration::parse)?;
     let begun = job.started_at.as_deref().unwrap_or(&job.created_at);

@@ -1,4 +1,5 @@
-//! Which trials of a sweep are ended early: those that others are well ahead of after as many values of the metric.
+//! Early termination of trials: compares a trial with the others after the same number of metric
+//! values.
 
 use crate::error::{Error, Result};
 use azureml_wire::sweep::{EarlyTermination, Goal};
@@ -6,7 +7,7 @@ use azureml_wire::sweep::{EarlyTermination, Goal};
 /// The values of the primary metric that a trial has logged, in their order.
 pub type Course = Vec<f64>;
 
-/// Refuses a policy that makes no sense.
+/// Rejects an invalid policy.
 pub fn check(policy: Option<&EarlyTermination>) -> Result<()> {
     let wrong = match policy {
         Some(EarlyTermination::Bandit {
@@ -28,7 +29,8 @@ pub fn check(policy: Option<&EarlyTermination>) -> Result<()> {
     Err(Error::invalid(format!("the early termination has {wrong}")))
 }
 
-/// Whether a running trial is to be ended; `all` are the courses of all trials, its own among them.
+/// Whether the policy ends a running trial. `all` contains the courses of all trials, including its
+/// own.
 pub fn ends(policy: &EarlyTermination, goal: Goal, own: &Course, all: &[&Course]) -> bool {
     let (delay, interval) = match policy {
         EarlyTermination::Bandit {
@@ -49,12 +51,12 @@ pub fn ends(policy: &EarlyTermination, goal: Goal, own: &Course, all: &[&Course]
             evaluation_interval.unwrap_or(1).max(1) as usize,
         ),
     };
-    // The last time that it was to be looked at; it may have gone on since.
+    // The last evaluation that was due; the trial may have logged more values since.
     let count = own.len() / interval * interval;
     if count == 0 || count < delay {
         return false;
     }
-    // Compared with those that have come as far.
+    // The trials that have logged as many values.
     let peers: Vec<&[f64]> = all
         .iter()
         .filter_map(|course| course.get(..count))
@@ -120,7 +122,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// Which of the trials are ended.
+    /// The indexes of the trials that the policy ends.
     fn ended(policy: &EarlyTermination, goal: Goal, courses: &[&[f64]]) -> Vec<usize> {
         let courses: Vec<Course> = courses.iter().map(|course| course.to_vec()).collect();
         let all: Vec<&Course> = courses.iter().collect();
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_bandit_ends_what_is_too_far_behind_the_best() {
-        // The service's own example: with a slack of 0.2, 0.8 leaves 0.66 and above.
+        // The service's own example: with a slack factor of 0.2, 0.8 keeps 0.66 and above.
         let policy = bandit(0, 1, 0.0, 0.2);
         assert_eq!(
             ended(&policy, Goal::Maximize, &[&[0.8], &[0.67], &[0.66]]),
@@ -150,7 +152,7 @@ mod tests {
             ended(&policy, Goal::Minimize, &[&[1.0], &[1.19], &[1.21]]),
             [2]
         );
-        // Below 0, the best itself stays.
+        // Below 0, the best trial itself stays.
         assert_eq!(
             ended(&policy, Goal::Maximize, &[&[-1.0], &[-1.1], &[-2.0]]),
             [2]
@@ -165,7 +167,8 @@ mod tests {
     #[test]
     fn a_trial_is_compared_with_those_that_have_come_as_far() {
         let policy = bandit(2, 2, 0.1, 0.0);
-        // The first value is too early, the third is between two looks, and what others have not logged does not count.
+        // The first value is before the delay, the third is between two evaluations, and trials
+        // with fewer values are left out of the comparison.
         assert!(ended(&policy, Goal::Maximize, &[&[0.9], &[0.1]]).is_empty());
         let courses: [&[f64]; 2] = [&[0.1, 0.5, 0.9], &[0.1, 0.45, 0.45]];
         assert!(ended(&policy, Goal::Maximize, &courses).is_empty());
@@ -190,7 +193,7 @@ mod tests {
         };
         let courses: [&[f64]; 5] = [&[0.5], &[0.1], &[0.4], &[0.3], &[0.2]];
         assert_eq!(ended(&worst, Goal::Maximize, &courses), [1, 4]);
-        // A part of few is none.
+        // A percentage of few trials rounds down to none.
         assert!(ended(&worst, Goal::Maximize, &courses[..2]).is_empty());
     }
 
