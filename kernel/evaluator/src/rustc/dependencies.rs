@@ -216,6 +216,22 @@ impl Dependencies {
             // Writing to a string cannot fail.
             let _ = writeln!(manifest, "{name} = {specification}");
         }
+        let sources = self.local_sources();
+        let digits = sources.first().and_then(|(_, key)| key.get(..4));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        for (name, specification) in &self.lines {
+            if local_path(specification).is_none() {
+                continue;
+            }
+            // Cargo identifies a local crate by its folder, and the compiler its types by that and the profile: an older value behind
+            // `dyn Any` must not pass for one of a crate that was edited. So many units leave a small crate as it is.
+            let package = renamed(specification).unwrap_or(name);
+            let units = 16 + number.unwrap_or_default();
+            let _ = writeln!(
+                manifest,
+                "\n[profile.release.package.\"{package}\"]\ncodegen-units = {units}"
+            );
+        }
         let sources = folder.join("src");
         fs::create_dir_all(&sources).map_err(file_error("create", &sources))?;
         let path = folder.join("Cargo.toml");
@@ -337,6 +353,13 @@ fn local_path(specification: &str) -> Option<std::ops::Range<usize>> {
     }
     let start = specification.len() - inner.len();
     Some(start..start + inner.find('"')?)
+}
+
+/// The name of the package, when the notebook calls it otherwise.
+fn renamed(specification: &str) -> Option<&str> {
+    let (_, rest) = specification.split_once("package")?;
+    let name = rest.trim_start().strip_prefix('=')?.trim_start();
+    name.strip_prefix('"')?.split('"').next()
 }
 
 /// The same with a path that does not depend on the folder of the notebook.

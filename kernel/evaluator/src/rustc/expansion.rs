@@ -50,7 +50,7 @@ pub(super) fn is_value(name: &str) -> bool {
 }
 
 /// A crate whose only item is the call of a macro, with what of the session and the cell may say which macro it is.
-pub(super) fn source(session: &Session, code: &str, cell: &Cell, call: &str) -> String {
+pub(super) fn source(session: &Session, code: &str, cell: &Cell, expanded: &str) -> String {
     let mut source = "#![allow(unused)]\n".to_owned();
     let of_cell = cell.items.iter().flat_map(|item| match &item.what {
         What::Use(imports) => imports.as_slice(),
@@ -80,9 +80,11 @@ pub(super) fn source(session: &Session, code: &str, cell: &Cell, call: &str) -> 
         source += text;
         source.push('\n');
     }
-    source += &format!("{BEGIN}: () = ();\n{call}");
+    source.push_str(BEGIN);
+    source.push_str(": () = ();\n");
+    source.push_str(expanded);
     // As an item.
-    if !call.trim_end().ends_with(['}', ';']) {
+    if !expanded.trim_end().ends_with(['}', ';']) {
         source.push(';');
     }
     source.push('\n');

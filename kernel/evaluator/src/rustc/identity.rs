@@ -565,9 +565,9 @@ impl<'a> Graph<'a> {
             }
         }
         Self {
-            opaque,
             nodes,
             by_name,
+            opaque,
             crates,
         }
     }

@@ -106,11 +106,11 @@ impl Typed {
         let opens = format!("pub mod {module} {{ use super::*; ");
         edits.push((self.start, self.start, opens));
         edits.extend(self.edits.iter().cloned());
-        let mut closes = " }".to_owned();
-        for export in &self.exports {
+        let exports = self.exports.iter().map(|export| {
             let (visibility, name) = export.rsplit_once(' ').unwrap_or(("", export));
-            closes += &format!(" {visibility} use {module}::{name};");
-        }
+            format!(" {visibility} use {module}::{name};")
+        });
+        let closes = " }".to_owned() + &exports.collect::<String>();
         edits.push((self.end, self.end, closes));
     }
 }

@@ -20,6 +20,10 @@ pub const CHECKS: &[OwnCheck] = &[
         memory_a_redefined_type_is_another_type,
     ),
     (
+        "memory_a_type_of_an_edited_crate_is_another_type",
+        memory_a_type_of_an_edited_crate_is_another_type,
+    ),
+    (
         "names_of_generated_code_are_free",
         names_of_generated_code_are_free,
     ),
@@ -956,9 +960,42 @@ fn items_come_from_macros_of_crates(engine: Engine, cache: &Path) {
                 ("cab.is::<Cab>()", Is("false")),
                 ("run", Is("Run(6)")),
                 ("Cab::default()", Is("Cab(\"\")")),
+                (
+                    "let any: Box<dyn std::any::Any> = Box::new(maker::Run(1));\nany.is::<maker::Run>()",
+                    Is("true"),
+                ),
             ],
         )],
     );
+}
+
+fn memory_a_type_of_an_edited_crate_is_another_type(engine: Engine, cache: &Path) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let crate_folder = folder.path().join("maker");
+    let manifest = "[package]\nname = \"maker-of-runs\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    write(&crate_folder, "Cargo.toml", manifest);
+    let dep = format!(
+        ":dep maker = {{ package = \"maker-of-runs\", path = {:?} }}",
+        crate_folder.display().to_string()
+    );
+    let evaluator = &mut *start(engine, cache);
+    for (source, code, expected) in [
+        (
+            "pub struct Run(pub u8); pub const RUN: Run = Run(1);",
+            "let any: Box<dyn std::any::Any> = Box::new(maker::RUN); any.is::<maker::Run>()",
+            "true",
+        ),
+        (
+            "pub struct Run(pub String); pub const RUN: Run = Run(String::new());",
+            "any.is::<maker::Run>()",
+            "false",
+        ),
+    ] {
+        write(&crate_folder, "src/lib.rs", source);
+        let (seen, outcome) = execute(evaluator, &format!("{dep}\n{code}"));
+        assert_eq!(outcome, Ok(expected.to_owned()), "{source}\n{seen}");
+        assert!(!seen.contains("warning"), "{seen}");
+    }
 }
 
 fn statics_of_macros_keep_their_values(engine: Engine, cache: &Path) {
