@@ -7,7 +7,7 @@ use crate::process::Running;
 use crate::python::{self, Environment};
 use crate::report::{Report, seconds};
 use crate::tools::{self, Tools};
-use crate::{build, libtorch, place, process, rust_src};
+use crate::{build, libtorch, place, process, remove, rust_src};
 use clap::{Args, ValueEnum};
 use std::fs;
 use std::io::Write;
@@ -242,9 +242,7 @@ fn keep_model(notebook: &Path) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let kept = place::root().join("target/lab/model");
-    if kept.exists() {
-        fs::remove_dir_all(&kept).map_err(Error::io("remove", &kept))?;
-    }
+    remove::folder(&kept, &place::root())?;
     copy(&downloaded, &kept)?;
     Ok(Some(kept))
 }

@@ -23,6 +23,7 @@ mod notebook;
 mod place;
 mod process;
 mod python;
+mod remove;
 mod report;
 mod rust_src;
 mod test;

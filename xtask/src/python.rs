@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::report::Step;
 use crate::tools::Tools;
-use crate::{lock, place, process};
+use crate::{lock, place, process, remove};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -124,6 +124,8 @@ fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> R
         command.stdin(lock.try_clone().map_err(Error::io("lock", folder))?);
         process::run(step, &format!("python-{name}-{log}"), command)
     };
+    // venv empties what is there, through a link as well.
+    remove::check(folder, folder.parent().unwrap_or(folder))?;
     // The environment cannot be built elsewhere and moved here, because its files contain the
     // folder's path. The stamp marks it as complete: it is cleared first and written last.
     let mut venv = process::command(&tools.python);

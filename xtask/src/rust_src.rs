@@ -3,10 +3,9 @@
 use crate::error::{Error, Result};
 use crate::process::{self, ask, command, on_path};
 use crate::report::Step;
-use crate::{lock, place, tools};
+use crate::{lock, place, remove, tools};
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The Debian package that contains the sources without a toolchain.
@@ -143,12 +142,7 @@ fn unpack(step: &Step, cache: &Path) -> Result<()> {
 }
 
 fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io("remove", folder)(error))
-        }
-        _ => Ok(()),
-    }
+    remove::folder(folder, folder.parent().unwrap_or(folder))
 }
 
 fn in_toolchain() -> Option<PathBuf> {

@@ -6,9 +6,8 @@ use crate::lab;
 use crate::python::{self, Environment};
 use crate::report::{Report, Step, seconds};
 use crate::tools::Tools;
-use crate::{chromium, node, place, process};
+use crate::{chromium, node, place, process, remove};
 use clap::Args;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc;
@@ -164,9 +163,7 @@ fn tests(
     // No test may use the user's local workspace, not even a test that does not set a separate
     // home.
     let home = place::target().join("test/local-workspace");
-    if home.exists() {
-        fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
-    }
+    remove::folder(&home, &place::target())?;
     let on_azure = std::env::var_os(ON_AZURE).map(PathBuf::from);
     // Absolute, because tests run in the folders of their packages.
     let on_azure = on_azure

@@ -5,14 +5,13 @@
 
 use super::runs::{Runs, follow};
 use super::table::{Competitor, Definition, Goal, Samples};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lab;
 use crate::python;
 use crate::report::Report;
-use crate::{place, process};
+use crate::{place, process, remove};
 use clap::Args;
 use serde_json::json;
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -85,7 +84,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     // Removes some gigabytes.
     let folder = folder();
-    fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+    remove::folder(&folder, &place::target())?;
 
     let facts = [
         ("rounds", json!(options.rounds)),

@@ -9,14 +9,13 @@
 use super::runs::Runs;
 use super::table::{Competitor, Definition, Goal, Samples};
 use crate::build;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lab;
 use crate::python;
 use crate::report::Report;
-use crate::{place, process};
+use crate::{place, process, remove};
 use clap::Args;
 use serde_json::json;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -72,7 +71,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let facts = [("rounds", json!(options.rounds))];
     let rows = samples.rows(&ROWS);
     let ended = runs.end(report, "submit", PEER, facts, &rows)?;
-    fs::remove_dir_all(folder()).map_err(Error::io("clear", &folder()))?;
+    remove::folder(&folder(), &place::target())?;
     Ok(ended)
 }
 

@@ -11,11 +11,10 @@ use super::folder::{missing, usable};
 use crate::cause::Cause;
 use crate::error::{Error, Result};
 use crate::report::Step;
-use crate::{lock, place, process};
+use crate::{lock, place, process, remove};
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The package lists in `xtask/python`; the second one is for machines with a GPU.
@@ -53,8 +52,8 @@ pub fn provide(cache: &Path, python: &Path, gpu: bool, step: &Step) -> Result<Pa
     }
 
     // Left by a killed run: while the lock is held, no other process works here.
-    remove(&partial)?;
-    remove(&replaced)?;
+    remove::folder(&partial, cache)?;
+    remove::folder(&replaced, cache)?;
     step.status(&format!("fetching {VERSION} into {}", cache.display()));
     let done = fill(&partial, python, gpu, &lock, step).and_then(|()| {
         if home.exists() {
@@ -62,18 +61,9 @@ pub fn provide(cache: &Path, python: &Path, gpu: bool, step: &Step) -> Result<Pa
         }
         fs::rename(&partial, &home).map_err(Error::io("create", &home))
     });
-    let cleaned = remove(&partial).and(remove(&replaced));
+    let cleaned = remove::folder(&partial, cache).and_then(|()| remove::folder(&replaced, cache));
     done.and(cleaned)?;
     Ok(torch)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io("remove", folder)(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Fills `partial` with the files for the cache.
@@ -180,7 +170,7 @@ fn keep(folder: &Path, kept: impl Fn(&OsStr) -> bool) -> Result<()> {
         }
         let path = entry.path();
         if path.is_dir() && !path.is_symlink() {
-            remove(&path)?;
+            remove::folder(&path, folder)?;
         } else {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
