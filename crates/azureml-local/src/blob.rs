@@ -71,22 +71,40 @@ impl Found {
             .map_err(|error| missing_or(error, &self.name))
     }
 
-    /// Marks it as written now, when what it has beside its content changes.
-    pub fn touch(&self) -> Result<Self> {
+    /// Marks it as written at a time, when what it has beside its content changes.
+    pub fn touch(&self, modified: SystemTime) -> Result<Self> {
         let Opened { file, found } = self.open()?;
-        file.set_modified(SystemTime::now())?;
+        file.set_modified(modified)?;
         let metadata = file.metadata()?;
         Ok(Self::new(found.name, found.dir, found.path, &metadata))
     }
 
+    /// As it will be once it is marked so.
+    pub fn touched(&self, modified: SystemTime) -> Self {
+        Self {
+            modified,
+            ..self.clone()
+        }
+    }
+
     /// Changes whenever the content does: each content is another file.
     pub fn etag(&self) -> String {
-        let nanoseconds = self
-            .modified
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_nanos());
-        format!("\"0x{nanoseconds:X}{:X}{:X}\"", self.inode, self.length)
+        etag(self.modified, self.inode, self.length)
     }
+}
+
+fn etag(modified: SystemTime, inode: u64, length: u64) -> String {
+    let nanoseconds = modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    format!("\"0x{nanoseconds:X}{inode:X}{length:X}\"")
+}
+
+/// The `ETag` that a finished file will have in a blob's place.
+pub fn etag_of(temporary: &Path) -> Result<String> {
+    let metadata = fs::symlink_metadata(temporary)?;
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok(etag(modified, metadata.ino(), metadata.len()))
 }
 
 /// Percent-decodes a path.

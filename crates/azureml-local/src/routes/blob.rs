@@ -3,6 +3,7 @@
 
 mod condition;
 mod copy;
+mod integrity;
 mod properties;
 
 use crate::app::{Shared, blocking};
@@ -16,7 +17,7 @@ use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;
 use crate::server::render::escape;
-use crate::store::blob::{self as info, Info};
+use crate::store::blob::{self as info, Info, Of};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Path, Query, Request, State};
@@ -26,6 +27,7 @@ use axum::routing::any;
 use chrono::{DateTime, Utc};
 use condition::{Conditions, Read};
 use futures::{Stream, StreamExt};
+use integrity::Digest;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -41,6 +43,8 @@ const BLOB_LIMIT: u64 = 1 << 30;
 const SMALL: u64 = 256 << 10;
 /// The most that a block list may hold.
 const LIST_LIMIT: usize = 8 << 20;
+/// How often a blob is opened again that is written over and over.
+const OPENINGS: usize = 8;
 /// The version of the service whose answers these are.
 const VERSION: &str = "2024-11-04";
 
@@ -144,7 +148,7 @@ async fn on_blob(
             target.copy(&parts.headers, &caller).await
         }
         (&Method::PUT, None) => target.put(&parts.headers, body).await,
-        (&Method::PUT, Some("block")) => target.put_block(call.blockid, body).await,
+        (&Method::PUT, Some("block")) => target.put_block(call.blockid, &parts.headers, body).await,
         (&Method::PUT, Some("blocklist")) => target.put_block_list(&parts.headers, body).await,
         (&Method::PUT, Some("metadata")) => target.put_metadata(&parts.headers).await,
         (&Method::PUT, Some("properties")) => target.put_properties(&parts.headers).await,
@@ -197,8 +201,11 @@ pub async fn remove(app: &Shared, name: BlobName) -> Result<()> {
         };
         for name in names {
             blob::delete(&app.home, &container, &name)?;
-            app.store
-                .transaction(|store| info::delete(store, container.as_str(), name.as_str()))?;
+            let of = Of {
+                container: container.as_str(),
+                name: name.as_str(),
+            };
+            app.store.transaction(|store| info::delete(store, of))?;
         }
         Ok(())
     })
@@ -240,12 +247,28 @@ impl Target {
     async fn open(&self) -> Result<(Opened, Info)> {
         let this = self.clone();
         blocking(move || {
-            let opened = blob::open(&this.app.home, &this.container, &this.name)
-                .or_else(|error| live(&this.app.home, &this.container, &this.name).ok_or(error))?;
-            let info = this.info()?;
-            Ok((opened, info))
+            let mut found = this.open_now()?;
+            for _ in 0..OPENINGS {
+                let Ok(current) = blob::find(&this.app.home, &this.container, &this.name) else {
+                    break;
+                };
+                if found.1 != Info::default() || current.etag() == found.0.found.etag() {
+                    break;
+                }
+                // So much was written meanwhile that what this content had may be forgotten.
+                found = this.open_now()?;
+            }
+            Ok(found)
         })
         .await
+    }
+
+    fn open_now(&self) -> Result<(Opened, Info)> {
+        let (home, container, name) = (&self.app.home, &self.container, &self.name);
+        let opened = blob::open(home, container, name)
+            .or_else(|error| live(home, container, name).ok_or(error))?;
+        let info = self.info(&opened.found)?;
+        Ok((opened, info))
     }
 
     async fn find(&self) -> Result<(Found, Info)> {
@@ -253,10 +276,17 @@ impl Target {
         Ok((opened.found, info))
     }
 
-    fn info(&self) -> Result<Info> {
+    fn of(&self) -> Of<'_> {
+        Of {
+            container: self.container.as_str(),
+            name: self.name.as_str(),
+        }
+    }
+
+    fn info(&self, found: &Found) -> Result<Info> {
         self.app
             .store
-            .transaction(|store| info::get(store, self.container.as_str(), self.name.as_str()))
+            .transaction(|store| info::get(store, self.of(), &found.etag()))
     }
 
     async fn head(&self, headers: &HeaderMap) -> Result<Response> {
@@ -319,6 +349,7 @@ impl Target {
             });
         }
         let conditions = Conditions::of(headers)?;
+        let digest = Digest::of_blob(headers)?;
         let info = properties::of_content(headers);
         let this = self.clone();
         let temporary = blob::temporary(&self.app.home);
@@ -327,6 +358,7 @@ impl Target {
             let content = to_bytes(body, SMALL as usize).await.map_err(ended_early)?;
             return blocking(move || {
                 this.check_before_writing(&conditions)?;
+                digest.check(&content[..])?;
                 let written = fs::write(&temporary, content).map_err(Error::from);
                 let found = this.publish(&conditions, &info, &temporary, written)?;
                 Ok(answer(StatusCode::CREATED, Some(&found)))
@@ -340,14 +372,21 @@ impl Target {
         .await?;
         let received = receive(body, &temporary).await;
         blocking(move || {
+            let received = received.and_then(|()| digest.check_file(&temporary));
             let found = this.publish(&conditions, &info, &temporary, received)?;
             Ok(answer(StatusCode::CREATED, Some(&found)))
         })
         .await
     }
 
-    async fn put_block(&self, id: Option<String>, body: Body) -> Result<Response> {
+    async fn put_block(
+        &self,
+        id: Option<String>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response> {
         let id = id.ok_or_else(not_supported)?;
+        let digest = Digest::of_request(headers)?;
         // The container must be there.
         blob::container(&self.app.home, &self.container)?;
         let temporary = blob::temporary(&self.app.home);
@@ -355,6 +394,7 @@ impl Target {
         let this = self.clone();
         blocking(move || {
             let placed = received.and_then(|()| {
+                digest.check_file(&temporary)?;
                 // A block list that is put meanwhile takes the folder away.
                 let _alone = this.app.alone_with_blobs();
                 this.blocks()?.put(&id, &temporary)
@@ -369,9 +409,11 @@ impl Target {
     }
 
     async fn put_block_list(&self, headers: &HeaderMap, body: Body) -> Result<Response> {
+        let digest = Digest::of_request(headers)?;
         let list = to_bytes(body, LIST_LIMIT)
             .await
             .map_err(|_| Error::TooLarge("the block list is too large".to_owned()))?;
+        digest.check(&list[..])?;
         let list = String::from_utf8_lossy(&list).into_owned();
         let conditions = Conditions::of(headers)?;
         // The headers of the request's content describe the list.
@@ -412,17 +454,13 @@ impl Target {
             let _alone = self.app.alone_with_blobs();
             // While it was received, another one may have been published.
             self.check_before_writing(conditions)?;
-            // What was said of the old content must not be believed of the new one.
+            let current = blob::find(home, &self.container, &self.name);
+            let current = current.ok().map(|found| found.etag());
+            let etag = blob::etag_of(temporary)?;
             store.transaction(|store| {
-                info::delete(store, self.container.as_str(), self.name.as_str())
+                info::put(store, self.of(), current.as_deref(), &etag, info)
             })?;
-            let found = blob::publish(home, temporary, &self.container, &self.name)?;
-            if *info != Info::default() {
-                store.transaction(|store| {
-                    info::put(store, self.container.as_str(), self.name.as_str(), info)
-                })?;
-            }
-            Ok(found)
+            blob::publish(home, temporary, &self.container, &self.name)
         });
         if published.is_err() {
             let _ = fs::remove_file(temporary);
@@ -460,14 +498,22 @@ impl Target {
             let _alone = this.app.alone_with_blobs();
             let found = blob::find(&this.app.home, &this.container, &this.name)?;
             conditions.check_write(Some(&found))?;
-            let found = found.touch()?;
-            this.app.store.transaction(|store| {
-                let (container, name) = (this.container.as_str(), this.name.as_str());
-                let mut info = info::get(store, container, name)?;
-                change(&mut info);
-                info::put(store, container, name, &info)
-            })?;
-            Ok(answer(StatusCode::OK, Some(&found)))
+            let mut info = this.info(&found)?;
+            change(&mut info);
+            let put = |etag: &str| {
+                let current = found.etag();
+                let put = |store: &_| info::put(store, this.of(), Some(&current), etag, &info);
+                this.app.store.transaction(put)
+            };
+            let now = SystemTime::now();
+            let expected = found.touched(now).etag();
+            put(&expected)?;
+            let touched = found.touch(now)?;
+            // Some file systems keep no nanoseconds.
+            if touched.etag() != expected {
+                put(&touched.etag())?;
+            }
+            Ok(answer(StatusCode::OK, Some(&touched)))
         })
         .await
     }
@@ -480,9 +526,9 @@ impl Target {
             let found = blob::find(&this.app.home, &this.container, &this.name)?;
             conditions.check_write(Some(&found))?;
             blob::delete(&this.app.home, &this.container, &this.name)?;
-            this.app.store.transaction(|store| {
-                info::delete(store, this.container.as_str(), this.name.as_str())
-            })
+            this.app
+                .store
+                .transaction(|store| info::delete(store, this.of()))
         })
         .await?;
         Ok(answer(StatusCode::ACCEPTED, None))
@@ -677,7 +723,13 @@ async fn list(
             }
             let info = shared
                 .store
-                .transaction(|store| info::get(store, container.as_str(), &found.name))?;
+                .transaction(|store| {
+                    let of = Of {
+                        container: container.as_str(),
+                        name: &found.name,
+                    };
+                    info::get(store, of, &found.etag())
+                })?;
             write_blob(&mut blobs, &above, &found, &info, metadata);
         }
         for folder in folders {

@@ -109,6 +109,7 @@ fn extend(connection: &Connection) -> Result<()> {
          ) WITHOUT ROWID;",
     )?;
     connection.execute_batch(sdk_metric::TABLES)?;
+    connection.execute_batch(blob::TABLE)?;
     // A program that does not know of the column replaces whole rows: with a new content, it is empty again.
     let has_headers: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM pragma_table_info('blob') WHERE name = 'headers')",

@@ -494,3 +494,47 @@ fn blocks_and_their_list_may_come_at_once() {
         }
     });
 }
+
+#[test]
+fn a_content_that_changed_on_its_way_is_refused() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    // The MD5 digest of `x`.
+    let right = "ndTkYSaMgDT1yFZOFVxnpg==";
+    let put = |call: &str, header: (&str, &str), content: &[u8]| {
+        let url = format!("{uri}/b?{query}{call}");
+        ask(
+            "PUT",
+            &url,
+            &[("x-ms-blob-type", "BlockBlob"), header],
+            content,
+        )
+    };
+    let large = vec![b'x'; 1 << 20];
+    for call in ["", "&comp=block&blockid=YQ%3D%3D"] {
+        for content in [&b"y"[..], &large] {
+            let refused = put(call, ("Content-MD5", right), content)
+                .expect(400)
+                .text();
+            assert!(refused.contains("<Code>Md5Mismatch</Code>"), "{refused}");
+        }
+        for wrong in ["x", "eA==", ""] {
+            let refused = put(call, ("Content-MD5", wrong), b"x").expect(400).text();
+            assert!(refused.contains("<Code>InvalidMd5</Code>"), "{refused}");
+        }
+        let refused = put(call, ("x-ms-content-crc64", "eHh4eHh4eHg="), b"x");
+        let refused = refused.expect(400).text();
+        assert!(refused.contains("hint: "), "{refused}");
+    }
+    put("", ("x-ms-blob-content-md5", right), b"y").expect(400);
+    let blob = format!("{uri}/b?{query}");
+    ask("GET", &blob, &[], &[]).expect(404);
+    put("&comp=block&blockid=YQ%3D%3D", ("Content-MD5", right), b"x").expect(201);
+    let list = b"<BlockList><Latest>YQ==</Latest></BlockList>";
+    let refused = put("&comp=blocklist", ("Content-MD5", right), list).expect(400);
+    assert!(refused.text().contains("Md5Mismatch"));
+    ask("GET", &blob, &[], &[]).expect(404);
+    put("", ("Content-MD5", right), b"x").expect(201);
+    let found = ask("GET", &blob, &[], &[]).expect(200);
+    assert_eq!(found.header("content-md5"), Some(right));
+}

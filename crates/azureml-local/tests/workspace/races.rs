@@ -112,6 +112,24 @@ fn race_a_blob_that_is_overwritten_is_read_whole() {
 }
 
 #[test]
+fn race_a_content_comes_with_its_own_type() {
+    let workspace = Workspace::start();
+    let (uri, query) = workspace.container();
+    let url = format!("{uri}/blob?{query}");
+    let write = |round| {
+        let content = content(round);
+        let kind = format!("text/{}", content.len());
+        let headers = [("x-ms-blob-type", "BlockBlob"), ("Content-Type", &kind)];
+        ask("PUT", &url, &headers, &content).expect(201);
+    };
+    race(2_000, write, |_| {
+        let answer = ask("GET", &url, &[], &[]).expect(200);
+        let kind = format!("text/{}", told(&answer.body, 0));
+        assert_eq!(answer.header("content-type"), Some(kind.as_str()));
+    });
+}
+
+#[test]
 fn race_an_artifact_that_is_overwritten_is_saved_whole() {
     let workspace = Workspace::start();
     let gate = workspace.gate("gate");

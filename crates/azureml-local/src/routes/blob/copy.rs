@@ -30,7 +30,7 @@ impl Target {
             let Opened { mut file, found } =
                 blob::open(&this.app.home, &source.container, &source.name)?;
             Conditions::of_source(&headers)?.check_write(Some(&found))?;
-            let info = with_own(source.info()?, &headers);
+            let info = with_own(source.info(&found)?, &headers);
             let temporary = blob::temporary(&this.app.home);
             let copied = File::create_new(&temporary)
                 .and_then(|mut copy| io::copy(&mut file, &mut copy))
