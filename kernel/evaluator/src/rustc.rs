@@ -17,6 +17,7 @@ mod diagnostics;
 mod expansion;
 mod export;
 mod helpers;
+mod hiding;
 mod history;
 mod identity;
 mod imports;
@@ -116,6 +117,8 @@ pub struct RustcEvaluator {
     last_error: Option<String>,
     /// Macros of crates that were found to stand for values.
     values: BTreeSet<String>,
+    /// Whether imports of all of a module hide names of the prelude.
+    hiding: BTreeMap<String, bool>,
     /// Why the running cell cannot use variables that it makes another type of.
     losing: BTreeMap<String, String>,
     /// Counts cells; names their crates' files and functions.
@@ -187,6 +190,7 @@ impl RustcEvaluator {
             timing: false,
             last_error: None,
             values: BTreeSet::new(),
+            hiding: BTreeMap::new(),
             losing: BTreeMap::new(),
             number: 0,
             sources: VecDeque::new(),
@@ -366,6 +370,9 @@ impl RustcEvaluator {
         loop {
             let mut session = self.session.clone();
             let mut lost = session.define(number, code, cell);
+            if let Some(glob) = self.changed_glob(&session) {
+                lost.extend(session.begin_epoch(glob.trim_end_matches(';')));
+            }
             self.losing = lost.iter().map(words_of_losing).collect();
             if separates {
                 session.separate_names();
@@ -389,6 +396,29 @@ impl RustcEvaluator {
                 }
             }
         }
+    }
+
+    /// An import of all of a module that comes or goes, by which names of the prelude get another meaning.
+    fn changed_glob(&mut self, session: &Session) -> Option<String> {
+        if self.session.items.is_empty() && self.session.variables.is_empty() {
+            return None;
+        }
+        let (before, now) = (hiding::globs(&self.session), hiding::globs(session));
+        let changed = before.symmetric_difference(&now);
+        changed.cloned().find(|glob| self.hides(glob))
+    }
+
+    fn hides(&mut self, glob: &str) -> bool {
+        if let Some(known) = self.hiding.get(glob) {
+            return *known;
+        }
+        let file = "hiding.rs";
+        let path = self.compiler.folder().join(file);
+        let hides = std::fs::write(path, hiding::source(glob))
+            .and_then(|()| self.compiler.compile("hiding", file, &[], Output::Check))
+            .is_ok_and(|compiled| hiding::hides(&compiled));
+        self.hiding.insert(glob.to_owned(), hides);
+        hides
     }
 
     /// Says which variables are lost, and why.
@@ -1177,6 +1207,7 @@ impl RustcEvaluator {
         self.compiler.libraries.push(library);
         self.dependencies = dependencies;
         self.values.clear();
+        self.hiding.clear();
         self.surround();
         Ok(())
     }

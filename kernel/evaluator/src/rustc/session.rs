@@ -158,20 +158,26 @@ impl Session {
         self.update_versions(&cell.inner);
         let mut lost = self.lose(&cell.inner);
         if let Some(label) = self.change_of_macros(&cell.inner) {
-            self.epoch += 1;
-            self.version += 1;
-            let local: Vec<Lost> = self
-                .variables
-                .iter()
-                .filter(|(_, variable)| variable.identity.keys().any(|label| is_of_cell(label)))
-                .map(|(name, _)| Lost {
-                    name: name.clone(),
-                    changes: vec![label.clone()],
-                })
-                .collect();
-            self.take_out(&local);
-            lost.extend(local);
+            lost.extend(self.begin_epoch(&label));
         }
+        lost
+    }
+
+    /// All types of cells become others; gives the variables that are lost by that.
+    pub(super) fn begin_epoch(&mut self, reason: &str) -> Vec<Lost> {
+        self.epoch += 1;
+        self.version += 1;
+        let is_local = |variable: &Variable| variable.identity.keys().any(|it| is_of_cell(it));
+        let lost: Vec<Lost> = self
+            .variables
+            .iter()
+            .filter(|(_, variable)| is_local(variable))
+            .map(|(name, _)| Lost {
+                name: name.clone(),
+                changes: vec![reason.to_owned()],
+            })
+            .collect();
+        self.take_out(&lost);
         lost
     }
 

@@ -910,10 +910,11 @@ fn items_come_from_macros(engine: Engine, cache: &Path) {
     );
 }
 
-/// A crate whose macros define items, and one with the names of `lazy_static`.
+/// A crate whose macros define items, and of which a module hides a name of the prelude.
 const MAKER: &str = "
 #[derive(Debug)] pub struct Run(pub u8);
-pub trait LazyStatic {}
+pub mod prelude { pub struct Vec<T>(pub T); pub fn of_prelude() {} }
+pub mod others { pub fn of_others() {} }
 #[macro_export] macro_rules! kind { ($n:ident, $t:ty) => { #[derive(Debug, Default)] pub struct $n(pub $t); impl $n { pub fn id() -> u8 { 7 } } }; }
 #[macro_export] macro_rules! twice { ($e:expr) => { $e + $e }; }
 #[macro_export] macro_rules! say { ($e:expr) => { { println!(\"{}\", $e); } }; }
@@ -960,6 +961,21 @@ fn items_come_from_macros_of_crates(engine: Engine, cache: &Path) {
                 ("cab.is::<Cab>()", Is("false")),
                 ("run", Is("Run(6)")),
                 ("Cab::default()", Is("Cab(\"\")")),
+                (
+                    "#[derive(Debug)] struct Row(Vec<u8>);\nlet row = Row(vec![1]);\nlet any: Box<dyn std::any::Any> = Box::new(Row(vec![1]));",
+                    Runs,
+                ),
+                (
+                    "@glob\nuse maker::others::*;\nof_others();\nlet other = 1;",
+                    Runs,
+                ),
+                ("(row.0.len(), any.is::<Row>())", Is("(1, true)")),
+                (
+                    "@glob\nuse maker::prelude::*;\nof_prelude();",
+                    Shows("variable row"),
+                ),
+                ("struct Row(Vec<u8>);", Runs),
+                ("any.is::<Row>()", Is("false")),
                 (
                     "let any: Box<dyn std::any::Any> = Box::new(maker::Run(1));\nany.is::<maker::Run>()",
                     Is("true"),
