@@ -80,6 +80,7 @@ impl Found {
     }
 
     /// As it will be once it is marked so.
+    #[must_use]
     pub fn touched(&self, modified: SystemTime) -> Self {
         Self {
             modified,
