@@ -16,14 +16,18 @@ mod dependencies;
 mod diagnostics;
 mod expansion;
 mod export;
+mod heading;
 mod helpers;
 mod hiding;
 mod history;
 mod identity;
 mod imports;
 mod library;
+mod macros;
+mod names;
 mod native;
 mod paths;
+mod places;
 mod plan;
 mod process;
 mod program;
@@ -59,7 +63,7 @@ use crate::{
     Outcome, Variable, env, interrupt, nesting, report,
 };
 use analysis::Analyst;
-use cell::Cell;
+use cell::{Cell, Local};
 use compiler::{Compiled, Compiler, Library, Output};
 use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
@@ -111,6 +115,8 @@ pub struct RustcEvaluator {
     helpers: Result<Helpers, HelpersError>,
     /// The runtime and the helper crates; behind them in [`Compiler::libraries`] are the notebook's dependencies.
     own_libraries: Vec<Library>,
+    /// What the local crates were built from.
+    built_sources: Vec<(String, String)>,
     show: Show,
     timing: bool,
     /// The code of the last error of the compiler.
@@ -186,6 +192,7 @@ impl RustcEvaluator {
             dependencies: Dependencies::default(),
             helpers,
             own_libraries,
+            built_sources: Vec::new(),
             show: Show::default(),
             timing: false,
             last_error: None,
@@ -218,7 +225,7 @@ impl RustcEvaluator {
         if nesting::is_too_deep(code) {
             return self.failed(report::too_deep());
         }
-        let cell = Cell::parse(code);
+        let cell = Cell::parse_among(code, &|name| self.session.is_value(name));
         let mut answered = MimeBundle::new();
         // Many lines of `:dep` are one set of crates, built once.
         let mut wanted = self.dependencies.clone();
@@ -291,8 +298,20 @@ impl RustcEvaluator {
             return Err(error);
         }
         self.restore_libraries()?;
+        self.rebuild_edited(code)?;
         self.extern_crates(cell)?;
         Ok(number)
+    }
+
+    /// Builds the local crates again whose files have changed, for a cell that uses one of them.
+    fn rebuild_edited(&mut self, code: &str) -> Result<(), CellError> {
+        let sources = self.dependencies.local_sources();
+        let uses = |(name, _): &(String, String)| self.session.reaches(code, name);
+        if sources == self.built_sources || !sources.iter().any(uses) {
+            return Ok(());
+        }
+        self.depend_on(self.dependencies.clone())
+            .map_err(|words| report::message("CompileError", &words))
     }
 
     /// Compiles and runs the code of a cell.
@@ -316,6 +335,11 @@ impl RustcEvaluator {
         let outcome = if let Some(runnable) = runnable {
             self.run(number, code, cell, session, &runnable, answered)
         } else {
+            if cell.is_program() {
+                let words =
+                    "`main` is defined; nothing has run. hint: `main()` in a cell runs it\n";
+                self.pump.show(Event::Stderr(words.to_owned()));
+            }
             self.session = session;
             self.ran(code, cell, Ran::default());
             Outcome::Ok(self.pump.value(answered, None))
@@ -349,12 +373,19 @@ impl RustcEvaluator {
             }
             items
         };
-        let settled = cell
+        let is_known = |name: &str| self.session.is_value(name);
+        let mut settled = cell
             .clone()
             .without_constants(|name| self.session.knows_value(name))
+            .with_variables_of_macros(code, text_of, &is_known)
             .with_items_of_macros(text_of, expand)
             .with_macros_in_order();
         self.values.extend(values);
+        let folder = std::env::current_dir().unwrap_or_default();
+        // The cell that runs next has this number.
+        let label = self.history.label_of_next(self.number + 1);
+        let is_own = |name: &str| text_of(name).is_some();
+        settled.edits = places::edits(code, cell.rust.start, label, &folder, &is_own);
         settled
     }
 
@@ -668,6 +699,20 @@ impl RustcEvaluator {
         }
     }
 
+    /// The first way to put a cell into a crate.
+    fn plan(
+        &self,
+        number: u64,
+        code: &str,
+        cell: &Cell,
+        session: &Session,
+        from_library: bool,
+    ) -> Plan {
+        let mut plan = Plan::new(number, code, cell, session, from_library);
+        plan.enters = self.knows_crate("tokio") && session.reaches(code, "tokio");
+        plan
+    }
+
     /// Compiles a cell that runs.
     fn compile(
         &mut self,
@@ -682,7 +727,7 @@ impl RustcEvaluator {
         let mut finished = (!own_paths && !cell.broken)
             .then(|| self.libraries.of(session))
             .flatten();
-        let mut plan = Plan::new(number, code, cell, session, finished.is_some());
+        let mut plan = self.plan(number, code, cell, session, finished.is_some());
         let mut without = self.without_imports(session, Some(rust), &plan, finished.is_some());
         let library = self.compiler.folder().join(format!("cell_{number}.so"));
         let mir = self.compiler.folder().join(format!("cell_{number}.mir"));
@@ -756,7 +801,7 @@ impl RustcEvaluator {
             }
             if finished.take().is_some() {
                 // What another crate may not see may still be right.
-                plan = Plan::new(number, code, cell, session, false);
+                plan = self.plan(number, code, cell, session, false);
                 continue;
             }
             if session.set_aside(number, &blamed(&compiled, &source, &file)) {
@@ -871,10 +916,13 @@ impl RustcEvaluator {
             (None, _) => None,
         };
         if let Some(error) = error {
+            let made = cell.locals_before_end(end.panic.is_none());
+            let kept = made.filter(|local| runnable.plan.stores(&local.name));
+            self.say_unkept("the cell has ended early", kept);
             return failed(error);
         }
         let makes = if left {
-            self.say_left(cell);
+            self.say_unkept("`return` has ended the cell", cell.locals.iter());
             BTreeSet::new()
         } else {
             self.take_over(number, cell, runnable)
@@ -927,12 +975,12 @@ impl RustcEvaluator {
         makes
     }
 
-    /// Says what is not kept of a cell that `return` has left.
-    fn say_left(&self, cell: &Cell) {
-        let names: Vec<&String> = cell.locals.iter().map(|local| &local.name).collect();
+    /// Says which variables are not kept of a cell that has not come to its end.
+    fn say_unkept<'a>(&self, why: &str, locals: impl Iterator<Item = &'a Local>) {
+        let names: Vec<&String> = locals.map(|local| &local.name).collect();
         if !names.is_empty() {
             self.pump.show(Event::Stderr(format!(
-                "`return` has ended the cell, so these variables of it are not kept: {}\n",
+                "{why}, so these variables of it are not kept: {}\n",
                 list(&names)
             )));
         }
@@ -1106,7 +1154,10 @@ impl RustcEvaluator {
         if errors.iter().any(|error| !error.labels.is_empty()) {
             errors.retain(|error| !error.labels.is_empty());
         }
-        let gone = |name: &str| {
+        let gone = |name: &str, place: (usize, usize)| {
+            if let Some(words) = self.hidden(name, place, code) {
+                return Some(words);
+            }
             if let Some(words) = self.losing.get(name) {
                 return Some(words.clone());
             }
@@ -1149,6 +1200,15 @@ impl RustcEvaluator {
         }
         if errors
             .iter()
+            .any(|error| error.message.starts_with("linker `"))
+        {
+            error.traceback.push(
+                "hint: cells need a C linker, as any Rust program does: install a C compiler, such as Debian's package `gcc`"
+                    .to_owned(),
+            );
+        }
+        if errors
+            .iter()
             .any(|error| NO_ROOM.iter().any(|words| error.rendered.contains(words)))
         {
             let folder = self.compiler.folder().display();
@@ -1157,6 +1217,22 @@ impl RustcEvaluator {
             ));
         }
         error
+    }
+
+    /// Why an item does not see a name that stands in it: it is a variable.
+    fn hidden(&self, name: &str, place: (usize, usize), code: &str) -> Option<String> {
+        let cell = Cell::parse(code);
+        let is_variable = self.session.variables.contains_key(name)
+            || cell.locals.iter().any(|local| local.name == name);
+        let holds = |item: &cell::Item| {
+            let ends = [item.range.start, item.range.end].map(|end| line_and_column(code, end));
+            (ends[0]..ends[1]).contains(&place)
+        };
+        (is_variable && cell.items.iter().any(holds)).then(|| {
+            format!(
+                "`{name}` is a variable, and items such as functions see no variables: hand it over as an argument, or define `{name}` by `const` or `static`"
+            )
+        })
     }
 
     /// An error, or the word that the cell was stopped.
@@ -1198,6 +1274,7 @@ impl RustcEvaluator {
     }
 
     fn depend_on(&mut self, dependencies: Dependencies) -> Result<(), String> {
+        let sources = dependencies.local_sources();
         let library = dependencies
             .provide(&self.toolchain, &self.cache, &|line| {
                 self.pump.show(Event::Stderr(format!("{line}\n")));
@@ -1208,6 +1285,7 @@ impl RustcEvaluator {
         self.dependencies = dependencies;
         self.values.clear();
         self.hiding.clear();
+        self.built_sources = sources;
         self.surround();
         Ok(())
     }

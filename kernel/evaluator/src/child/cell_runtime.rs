@@ -295,6 +295,37 @@ unsafe fn run_once(statements: *mut u8, call: unsafe fn(*mut u8) -> Result<(), F
     }
 }
 
+/// What `?` on an `Option` leaves a cell with.
+pub const NONE: &str = "`?` has met `None`";
+
+/// `dbg!` at a place of a cell.
+#[macro_export]
+macro_rules! dbg {
+    ($place:literal;) => { ::std::eprintln!("[{}]", $place) };
+    ($place:literal; $value:expr $(,)?) => {
+        match $value {
+            value => {
+                ::std::eprintln!("[{}] {} = {:#?}", $place, $crate::written(::std::stringify!($value)), &value);
+                value
+            }
+        }
+    };
+    ($place:literal; $($value:expr),+ $(,)?) => { ($($crate::dbg!($place; $value)),+,) };
+}
+
+/// An expression as the cell has it: without the places of the calls of [`dbg!`] in it.
+pub fn written(text: &str) -> String {
+    const CALL: &str = "::__azk_runtime::dbg!(";
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some((before, call)) = rest.split_once(CALL) {
+        written.push_str(before);
+        written.push_str("dbg!(");
+        rest = call.split_once(';').map_or("", |(_, arguments)| arguments.trim_start());
+    }
+    written + rest
+}
+
 /// What `?` makes of an error.
 pub struct Failed(String);
 

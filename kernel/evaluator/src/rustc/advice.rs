@@ -1,15 +1,20 @@
 //! The compiler's errors in the words of a notebook: what it says about code of the kernel's own, and what it cannot know.
 
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, Label};
 
 /// Changes the notes of an error, and words that are about what stands around the cell. `gone` says why a name is no variable any
-/// more.
-pub(super) fn advise(error: &mut Diagnostic, gone: impl Fn(&str) -> Option<String>) {
+/// more, or is none at a place.
+pub(super) fn advise(
+    error: &mut Diagnostic,
+    gone: impl Fn(&str, (usize, usize)) -> Option<String>,
+) {
     match error.code.as_deref() {
         Some("E0425") => {
+            let primary = error.labels.iter().find(|label| label.primary);
+            let place = primary.map_or((0, 0), |label| label.start);
             let Some(words) = quoted(&error.message)
                 .filter(|_| error.message.starts_with("cannot find value"))
-                .and_then(gone)
+                .and_then(|name| gone(name, place))
             else {
                 return;
             };
@@ -48,6 +53,15 @@ pub(super) fn advise(error: &mut Diagnostic, gone: impl Fn(&str) -> Option<Strin
                 .notes
                 .push("hint: a cell that ends with `;` shows no value".to_owned());
         }
+        None if error.message == "expected expression, found `:`" => {
+            let begins_line = |label: &Label| label.primary && label.start.1 == 1;
+            if error.labels.iter().any(begins_line) {
+                error.notes.retain(|note| !note.starts_with("help: "));
+                let words =
+                    "hint: a command such as `:dep` stands before the Rust code of its cell";
+                error.notes.push(words.to_owned());
+            }
+        }
         None if error.message.starts_with("mismatched closing delimiter") => {
             // What closes it by mistake stands behind the cell.
             if let [label] = &mut error.labels[..]
@@ -78,7 +92,7 @@ mod tests {
             notes: vec!["help: a local variable with a similar name exists: `on`".to_owned()],
             ..Diagnostic::default()
         };
-        let gone = |name: &str| (name == "gone").then(|| "let taken = gone;".to_owned());
+        let gone = |name: &str, _| (name == "gone").then(|| "let taken = gone;".to_owned());
         for (message, hinted) in [
             ("cannot find value `gone` in this scope", true),
             ("cannot find value `other` in this scope", false),

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cell::Cell;
 use super::completion;
 use super::dependencies::Dependencies;
+use super::names;
 use super::registry::Registry;
 use super::session::Session;
 use crate::evcxr::EvcxrEvaluator;
@@ -25,6 +27,8 @@ struct Known {
     /// Dependencies, items and variables, as a cell.
     context: String,
     variables: Vec<Variable>,
+    /// The names that cells define or import.
+    items: Vec<String>,
 }
 
 enum Engine {
@@ -47,6 +51,7 @@ impl Analyst {
         *lock(&self.known) = Arc::new(Known {
             context: context(session, dependencies),
             variables: session.shown_variables(),
+            items: session.names(),
         });
     }
 
@@ -65,7 +70,7 @@ impl Analyst {
             return None;
         }
         let known = self.known();
-        let (rust, skipped) = without_commands(code);
+        let (rust, skipped) = without_commands(code, &known);
         let in_rust = cursor.checked_sub(skipped)?;
         let before = known.context.chars().count();
         let mut engine = lock(&self.engine);
@@ -93,7 +98,7 @@ impl crate::Analyst for Analyst {
         if let Some(found) = completion::beside_rust(code, cursor, &known.variables, &registry) {
             return found;
         }
-        let skipped = without_commands(code).1;
+        let skipped = without_commands(code, &known).1;
         let found = self.ask(code, cursor, |evaluator, cell, place, before| {
             let found = evaluator.complete(cell, place);
             (!found.matches.is_empty() && found.start >= before).then(|| Completions {
@@ -102,7 +107,7 @@ impl crate::Analyst for Analyst {
                 end: found.end - before + skipped,
             })
         });
-        found.unwrap_or_else(|| Completions::none(cursor))
+        found.unwrap_or_else(|| names::complete(code, cursor, &known.variables, &known.items))
     }
 
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
@@ -145,7 +150,8 @@ fn context(session: &Session, dependencies: &Dependencies) -> String {
 }
 
 /// A cell without the commands at its top, and how many code points they take.
-fn without_commands(code: &str) -> (&str, usize) {
-    let start = super::cell::Cell::parse(code).rust.start;
+fn without_commands<'a>(code: &'a str, known: &Known) -> (&'a str, usize) {
+    let is_variable = |name: &str| known.variables.iter().any(|it| it.name == name);
+    let start = Cell::parse_among(code, &is_variable).rust.start;
     (&code[start..], code[..start].chars().count())
 }

@@ -8,7 +8,10 @@ use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
 use super::brackets::{Unbalanced, unbalanced};
+use super::heading::{Command, Known, commands};
 use super::identity::{Node, nodes_in};
+use super::macros::bound;
+use super::source::Edit;
 use super::uses::Uses;
 use crate::nesting;
 
@@ -44,6 +47,8 @@ pub(super) struct Cell {
     pub(super) awaits: bool,
     /// Whether there is a `?` among the statements.
     pub(super) fails: bool,
+    /// The `?` by which the cell itself can be left: not a closure or an `async` part in it.
+    questions: Vec<usize>,
     /// Whether the code could not be taken apart: the compiler will say why.
     pub(super) broken: bool,
     /// What is not closed, or closed too often.
@@ -54,15 +59,8 @@ pub(super) struct Cell {
     macro_calls: Vec<(String, Item)>,
     /// What `impl`s inside of statements give to types.
     pub(super) inner: Vec<Node>,
-}
-
-/// A line that begins with `:` or `!`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    /// `:dep`, or `!`.
-    pub(super) name: String,
-    pub(super) arguments: String,
-    pub(super) line: usize,
+    /// What the compiler is to see otherwise.
+    pub(super) edits: Vec<Edit>,
 }
 
 /// A variable.
@@ -121,8 +119,18 @@ pub(super) struct Import {
 }
 
 impl Cell {
-    /// Takes a cell apart.
+    /// Takes a cell apart, of a notebook without values.
     pub(super) fn parse(code: &str) -> Self {
+        Self::parse_among(code, &|_| false)
+    }
+
+    /// Takes code apart that has no commands at its top.
+    pub(super) fn parse_rust(code: &str) -> Self {
+        Self::parse_among(code, &|_| true)
+    }
+
+    /// Takes a cell apart. What `known` calls a value is no program of the shell behind a `!`.
+    pub(super) fn parse_among(code: &str, known: Known<'_>) -> Self {
         if nesting::is_too_deep(code) {
             return Self {
                 rust: 0..code.len(),
@@ -130,11 +138,11 @@ impl Cell {
                 ..Self::default()
             };
         }
-        nesting::with_room(|| Self::parsed(code))
+        nesting::with_room(|| Self::parsed(code, known))
     }
 
-    fn parsed(code: &str) -> Self {
-        let (commands, start) = commands(code);
+    fn parsed(code: &str, known: Known<'_>) -> Self {
+        let (commands, start) = commands(code, known);
         let mut cell = Self {
             commands,
             rust: start..code.len(),
@@ -199,6 +207,8 @@ impl Cell {
             || node
                 .descendants_with_tokens()
                 .any(|part| part.kind() == SyntaxKind::QUESTION);
+        self.questions
+            .extend(own_questions(node).map(|at| back.place(at)));
         if let Some(binding) = ast::LetStmt::cast(node.clone())
             && let Some(pattern) = binding.pat()
         {
@@ -219,6 +229,38 @@ impl Cell {
         self.locals.retain(|local| {
             !local.may_be_constant || local.name != "None" && !is_known(&local.name)
         });
+        self
+    }
+
+    /// Adds the variables that calls of the notebook's own macros bind.
+    pub(super) fn with_variables_of_macros(
+        mut self,
+        code: &str,
+        text_of: impl Fn(&str) -> Option<String>,
+        is_value: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        let mut locals = Vec::new();
+        for (name, item) in &self.macro_calls {
+            let Some(definition) = text_of(name).filter(|text| text.contains("let")) else {
+                continue;
+            };
+            let call = &code[item.range.clone()];
+            let open = call.find(['(', '[', '{']).map_or(call.len(), |at| at + 1);
+            for bound in bound(&definition, &call[open..], is_value) {
+                locals.push(Local {
+                    name: bound.name,
+                    mutable: bound.mutable,
+                    place: item.range.clone(),
+                    may_be_constant: false,
+                    value: None,
+                });
+            }
+        }
+        for local in locals {
+            if !self.locals.iter().any(|known| known.name == local.name) {
+                self.locals.push(local);
+            }
+        }
         self
     }
 
@@ -263,6 +305,30 @@ impl Cell {
         self
     }
 
+    /// Whether a byte is a `?` by which the cell itself can be left.
+    pub(super) fn is_own_question(&self, place: usize) -> bool {
+        self.questions.contains(&place)
+    }
+
+    /// The variables that may have been made in a cell that has ended early, by `?` or by a panic: before its last statement began, or
+    /// the last one with a `?`.
+    pub(super) fn locals_before_end(&self, by_question: bool) -> impl Iterator<Item = &Local> {
+        let ends = |part: &&Range<usize>| {
+            !by_question || self.questions.iter().any(|place| part.contains(place))
+        };
+        let parts = self.tail.iter().chain(self.statements.iter().rev());
+        let end = parts.into_iter().find(ends).map_or(0, |part| part.start);
+        self.locals
+            .iter()
+            .filter(move |local| local.place.start < end)
+    }
+
+    /// Whether it is a program that nothing runs: a `main` without statements.
+    pub(super) fn is_program(&self) -> bool {
+        let is_main = |item: &Item| item.what == What::Value("main".to_owned());
+        self.statements.is_empty() && self.tail.is_none() && self.items.iter().any(is_main)
+    }
+
     /// Whether there is nothing to compile.
     pub(super) fn is_empty(&self) -> bool {
         !self.broken
@@ -292,40 +358,9 @@ impl Offset {
     }
 }
 
-/// The commands at the top of a cell, and where the Rust code begins.
-fn commands(code: &str) -> (Vec<Command>, usize) {
-    let mut commands = Vec::new();
-    let mut start = 0;
-    for (index, line) in code.split_inclusive('\n').enumerate() {
-        let text = line.trim();
-        if let Some(shell) = line.strip_prefix('!') {
-            commands.push(Command {
-                name: "!".to_owned(),
-                arguments: shell.trim().to_owned(),
-                line: index + 1,
-            });
-        } else if text == "%test"
-            || text.starts_with("%test ")
-            || text.starts_with(':') && !text.starts_with("::")
-        {
-            let (name, arguments) = text.split_once(' ').unwrap_or((text, ""));
-            let name = if name == "%test" { ":test" } else { name };
-            commands.push(Command {
-                name: name.to_owned(),
-                arguments: arguments.trim().to_owned(),
-                line: index + 1,
-            });
-        } else if !text.is_empty() && !text.starts_with("//") {
-            break;
-        }
-        start += line.len();
-    }
-    (commands, start)
-}
-
 fn what(item: &ast::Item) -> What {
     let named = |name: Option<ast::Name>, kind: fn(String) -> What| {
-        name.map_or(What::Other, |name| kind(name.text().to_string()))
+        name.map_or(What::Other, |name| kind(composed(&name.text())))
     };
     match item {
         ast::Item::Use(import) => {
@@ -573,6 +608,16 @@ fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
     }
 }
 
+/// A name as the compiler compares names: `e` with an accent that stands behind it is `é`.
+pub(super) fn composed(name: &str) -> String {
+    if name.is_ascii() {
+        name.to_owned()
+    } else {
+        let normal = icu_normalizer::ComposingNormalizerBorrowed::new_nfc();
+        normal.normalize(name).into_owned()
+    }
+}
+
 /// The variables that a `let` binds.
 fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local> {
     // A constant as the whole pattern would be refutable.
@@ -585,7 +630,7 @@ fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local
         .filter_map(ast::IdentPat::cast)
         .filter_map(|ident| {
             let name = ident.name()?;
-            let text = name.text().to_string();
+            let text = composed(&name.text());
             // `None` and `MAX` are parsed as bindings, too.
             let may_be_constant = text.starts_with(char::is_uppercase)
                 && ident.mut_token().is_none()
@@ -601,6 +646,34 @@ fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local
             })
         })
         .collect()
+}
+
+/// Where there is a `?` outside of closures and `async` parts.
+fn own_questions(node: &SyntaxNode) -> impl Iterator<Item = usize> {
+    let tokens = node
+        .descendants_with_tokens()
+        .filter_map(ra_ap_syntax::SyntaxElement::into_token)
+        .filter(|token| token.kind() == SyntaxKind::QUESTION);
+    let is_own = |token: &ra_ap_syntax::SyntaxToken| {
+        let inside = |parent: &SyntaxNode| node.text_range().contains_range(parent.text_range());
+        let mut parents = token.parent_ancestors().take_while(inside);
+        !parents.any(|parent| {
+            let is_async = || {
+                let mut parts = parent.children_with_tokens();
+                parts.any(|part| part.kind() == SyntaxKind::ASYNC_KW)
+            };
+            match parent.kind() {
+                SyntaxKind::CLOSURE_EXPR | SyntaxKind::FN => true,
+                SyntaxKind::BLOCK_EXPR => is_async(),
+                _ => false,
+            }
+        })
+    };
+    let own: Vec<usize> = tokens
+        .filter(is_own)
+        .map(|token| token.text_range().start().into())
+        .collect();
+    own.into_iter()
 }
 
 /// Whether code waits for a future outside of an `async` part of its own.

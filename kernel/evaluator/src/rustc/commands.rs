@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command as Program;
 
 use super::RustcEvaluator;
-use super::cell::Command;
+use super::heading::Command;
 use super::plan::Format;
 use super::types::short;
 use crate::MimeBundle;
@@ -189,8 +189,24 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
         name if WITHOUT_EFFECT.contains(&name) => {
             Ok(text(&format!("{name} has no effect in this kernel")))
         }
+        name if name.starts_with('%') => Err(magic(name)),
         name => Err(unknown(name)),
     }
+}
+
+/// What there is instead of a magic of IPython.
+fn magic(name: &str) -> String {
+    let instead = match name.trim_start_matches('%') {
+        "time" | "timeit" => "`:timing` shows how long cells take",
+        "pip" | "conda" => "`:dep` adds a crate; a line that begins with `!` runs in the shell",
+        "bash" | "sh" | "system" | "script" => "a line that begins with `!` runs in the shell",
+        "env" | "set_env" => "`:env name=value` sets a variable of the environment",
+        "who" | "whos" => "`:vars` shows the variables",
+        "reset" => "`:clear` forgets what cells have left",
+        "cd" => "`std::env::set_current_dir` changes the folder",
+        _ => "`:help` shows all commands",
+    };
+    format!("`{name}` is a magic of IPython, which a Rust notebook has not\nhint: {instead}")
 }
 
 fn unknown(name: &str) -> String {

@@ -88,6 +88,13 @@ impl Dependencies {
             Some((name, specification)) => (name.trim(), specification.trim()),
             None => (arguments.trim(), ""),
         };
+        // As `cargo add` has it.
+        if let Some((name, version)) = name.split_once('@')
+            && specification.is_empty()
+        {
+            let version = serde_json::json!(version);
+            return self.add(&format!("{name} = {version}"));
+        }
         if name.starts_with(['.', '/']) && specification.is_empty() {
             let folder = fs::canonicalize(name).map_err(|_| Error::NoPackage(name.into()))?;
             let name = package_name(&folder)?;

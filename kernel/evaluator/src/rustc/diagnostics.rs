@@ -107,6 +107,23 @@ impl Message {
         origins
     }
 
+    /// Whether a `?` meets an `Option` where only errors can leave.
+    pub(super) fn is_about_option(&self) -> bool {
+        self.code() == "E0277"
+            && self.text.starts_with("the `?` operator")
+            && self.text.contains("not `Option`s")
+    }
+
+    /// The last bytes of cells that it blames.
+    pub(super) fn ends_in_cell(&self, source: &Source, file: &str) -> Vec<usize> {
+        let spans = self.spans.iter().filter(|span| span.is_primary);
+        spans
+            .filter_map(|span| span.inside(file))
+            .filter_map(|span| source.in_cell(span.byte_end - 1))
+            .map(|(_, place)| place)
+            .collect()
+    }
+
     /// The name of a value that does not exist.
     pub(super) fn unknown_value(&self) -> Option<&str> {
         if self.code() != "E0425" {

@@ -86,6 +86,11 @@ impl History {
             .map_or(number, |count| u64::from(*count))
     }
 
+    /// What the next cell is to be called, which has this number.
+    pub(super) fn label_of_next(&self, number: u64) -> u64 {
+        self.running.count.map_or(number, u64::from)
+    }
+
     /// From now on cells are not the reader's, or are again.
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;

@@ -25,6 +25,9 @@ pub(super) const ITEMS: &str = "__azk_items";
 /// How cells call the runtime.
 pub(super) const RUNTIME: &str = "__azk_runtime";
 
+/// The threads for futures.
+const THREADS: &str = "::__azk_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle()";
+
 /// What stands in front of a value.
 pub(super) const OPENS_VALUE: &str = "(\n";
 
@@ -73,10 +76,14 @@ pub(super) struct Plan {
     /// The function that runs the cell.
     function: String,
     pub(super) awaits: bool,
+    /// Whether the cell is to find the threads for futures, so that it can start some without waiting for any.
+    pub(super) enters: bool,
     /// Whether the value is shown by plain `Debug`, for the sake of the compiler's words.
     plain_value: bool,
     /// Whether the statements stand in the function itself, for the sake of the compiler's words.
     pub(super) explain: bool,
+    /// The `?` of the cell that meet an `Option`, as bytes of it.
+    options: BTreeSet<usize>,
 }
 
 /// Why a new variable does not live on.
@@ -206,6 +213,11 @@ impl Plan {
                 self.taken.insert(name.to_owned(), variable.clone());
                 again = true;
             }
+            if message.is_about_option() {
+                for place in message.ends_in_cell(source, file) {
+                    again |= cell.is_own_question(place) && self.options.insert(place);
+                }
+            }
             for origin in message.origins(source, file) {
                 match origin {
                     Origin::Keep(name) if matches!(code, "E0382" | "E0381") => {
@@ -214,7 +226,9 @@ impl Plan {
                     Origin::Keep(name) if code == "E0505" => {
                         borrowed.insert(name.clone());
                     }
-                    Origin::Store(name) if matches!(code, "E0382" | "E0381" | "E0425") => {
+                    Origin::Store(name)
+                        if matches!(code, "E0382" | "E0381" | "E0423" | "E0425") =>
+                    {
                         again |= self.gone.insert(name.clone(), Gone::Moved).is_none();
                     }
                     Origin::Drop(name) => {
@@ -225,6 +239,11 @@ impl Plan {
                     Origin::Take(name) if !self.from_library && is_about_names(code) => {
                         again |= self.taken.remove(name).is_some();
                         self.unwritable.insert(name.clone());
+                    }
+                    // A `tokio` without them.
+                    Origin::Enter if self.enters => {
+                        self.enters = false;
+                        again = true;
                     }
                     Origin::Show if !self.plain_value => {
                         self.plain_value = true;
@@ -334,11 +353,15 @@ impl Plan {
         } else {
             self.head(source, &result, show);
         }
+        let edits = self.edits(cell);
         for statement in &cell.statements {
-            source.cell(number, code, statement.clone()).generated("\n");
+            source
+                .edited(number, code, statement.clone(), &edits)
+                .generated("\n");
         }
         if let Some(tail) = &cell.tail {
-            self.value(source, number, code, tail.clone(), show);
+            let place = (number, code, tail.clone());
+            self.value(source, place, &edits, show);
         }
         for Local { name, .. } in cell.locals.iter().rev() {
             if self.gone.get(name) == Some(&Gone::Borrows) {
@@ -381,6 +404,15 @@ impl Plan {
         source.generated("::std::ptr::null_mut()\n}\n");
     }
 
+    /// What the compiler is to see otherwise than it is written.
+    fn edits(&self, cell: &Cell) -> Vec<Edit> {
+        let mut edits = cell.edits.clone();
+        // The compiler lets `?` leave a cell with an error only.
+        let error = format!(".ok_or(::{RUNTIME}::NONE)");
+        edits.extend(self.options.iter().map(|at| (*at, *at, error.clone())));
+        edits
+    }
+
     /// What takes the variables, up to the cell's own statements. It binds no name but theirs.
     fn head(&self, source: &mut Source, result: &str, show: Show) {
         source.generated(&format!(
@@ -415,8 +447,11 @@ impl Plan {
         source.generated(&format!("::{RUNTIME}::run(|| -> {result} {{\n"));
         if self.awaits {
             source.generated(&format!(
-                "::{RUNTIME}::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle().block_on(::{RUNTIME}::until_stopped(async {{\n"
+                "{THREADS}.block_on(::{RUNTIME}::until_stopped(async {{\n"
             ));
+        } else if self.enters {
+            let enter = format!("let {RESERVED}entered = {THREADS}.enter();\n");
+            source.piece(Origin::Enter, &enter);
         }
     }
 
@@ -435,9 +470,8 @@ impl Plan {
     fn value(
         &self,
         source: &mut Source,
-        number: u64,
-        code: &str,
-        tail: std::ops::Range<usize>,
+        (number, code, tail): (u64, &str, std::ops::Range<usize>),
+        edits: &[Edit],
         show: Show,
     ) {
         if self.plain_value || self.explain {
@@ -447,7 +481,7 @@ impl Plan {
             };
             source
                 .generated(&format!("::std::format!(\"{format}\", &(\n"))
-                .cell(number, code, tail)
+                .edited(number, code, tail, edits)
                 .generated("\n));\n");
             return;
         }
@@ -457,7 +491,7 @@ impl Plan {
         };
         source
             .generated(&format!("{{ use ::{RUNTIME}::{by} as _; {OPENS_VALUE}"))
-            .cell(number, code, tail)
+            .edited(number, code, tail, edits)
             .generated("\n)")
             .piece(Origin::Show, ".evcxr_display();")
             .generated(" }\n");
@@ -597,6 +631,10 @@ fn definition(source: &mut Source, session: &Session, item: &Definition, number:
         .map(|place| (*place, *place, "pub ".to_owned()))
         .collect();
     edits.extend(open);
+    let places = item.edits.iter();
+    let places = places.filter(|(place, _, _)| !is_replaced(*place, &edits));
+    let places: Vec<_> = places.cloned().collect();
+    edits.extend(places);
     // An attribute stands before the visibility.
     edits.sort_by_key(|(start, _, _)| *start);
     let mut start = 0;

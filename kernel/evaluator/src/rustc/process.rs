@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::env;
 use crate::tag::Tag;
@@ -51,6 +54,7 @@ impl Process {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
+        let _wide = WideStack::new();
         let mut child = Tag::of_cells(&recipe.socket).put_on(&mut command).spawn()?;
         let missing = || std::io::Error::other("the cell process has no pipes");
         Ok(Self {
@@ -85,6 +89,47 @@ impl Process {
             |error| error.to_string(),
             |status: ExitStatus| status.to_string(),
         ))
+    }
+}
+
+/// The stack of the thread that runs cells. A variable is moved in and out of a cell, so what fits a program's 8 MiB takes a multiple.
+const STACK: u64 = 64 << 20;
+
+/// Lets what this process starts have a stack of that size, as long as it lives.
+struct WideStack {
+    before: Rlimit,
+    // The limit is this process's, not a thread's.
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl WideStack {
+    fn new() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = getrlimit(Resource::Stack);
+        // No limit is wide enough.
+        let current = before.current.map(|size| {
+            let most = before.maximum.unwrap_or(u64::MAX);
+            size.max(STACK.min(most))
+        });
+        let wide = Rlimit {
+            current,
+            maximum: before.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Stack, wide) {
+            tracing::warn!(%error, "cells have the stack of this process");
+        }
+        Self {
+            before,
+            _turn: turn,
+        }
+    }
+}
+
+impl Drop for WideStack {
+    fn drop(&mut self) {
+        // It was allowed before.
+        setrlimit(Resource::Stack, self.before.clone()).ok();
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Program<'a> {
             .into_iter()
             .map(|ran| Part {
                 ran,
-                cell: Cell::parse(&ran.code),
+                cell: Cell::parse_rust(&ran.code),
                 failed: 0,
             })
             .collect();
@@ -217,7 +217,7 @@ impl<'a> Program<'a> {
                 let above = self
                     .history
                     .runs()
-                    .find(|ran| ran.number == item.cell && !runs(&Cell::parse(&ran.code)));
+                    .find(|ran| ran.number == item.cell && !runs(&Cell::parse_rust(&ran.code)));
                 if let Some(ran) = above {
                     source.generated(&heading(&ran.heading, true));
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cell::{Cell, Import, Item, What, mentions};
 use super::identity::{Graph, Identity, Node, changes, nodes};
+use super::source::Edit;
 use super::statics::{Home, Statics};
 use super::types::short;
 use super::versions::{Typed, Versions, typed};
@@ -72,6 +73,8 @@ pub(super) struct Definition {
     pub(super) home: Option<Arc<Home>>,
     /// The types in it.
     pub(super) typed: Arc<[Typed]>,
+    /// What the compiler is to see otherwise, in bytes of the text.
+    pub(super) edits: Vec<Edit>,
     /// What types depend on of it.
     nodes: Arc<[Node]>,
     /// Whether it calls a macro that may define types.
@@ -145,7 +148,7 @@ impl Session {
                     let code = code[item.range.clone()].to_owned();
                     self.import(number, &[Import { name: None, code }]);
                 }
-                _ => self.add(number, code, item),
+                _ => self.add(number, code, item, &cell.edits),
             }
         }
         let checks = replaces || self.unchecked || !cell.items.is_empty() || !cell.inner.is_empty();
@@ -443,6 +446,30 @@ impl Session {
             .collect()
     }
 
+    /// The names that cells define or import beside variables.
+    pub(super) fn names(&self) -> Vec<String> {
+        let items = self.items.iter().filter_map(|item| item.what.name());
+        let imports = self.imports.iter();
+        let imports = imports.filter_map(|(_, import)| import.name.as_deref());
+        items.chain(imports).map(str::to_owned).collect()
+    }
+
+    /// Whether code uses a crate: by its name, or by an item or import that does.
+    pub(super) fn reaches(&self, code: &str, name: &str) -> bool {
+        let by_import = |(_, import): &(u64, Import)| {
+            mentions(&import.code, name) && import.name.as_ref().is_none_or(|it| mentions(code, it))
+        };
+        let by_item = |item: &Definition| {
+            mentions(&item.text, name) && item.what.name().is_none_or(|it| mentions(code, it))
+        };
+        mentions(code, name) || self.imports.iter().any(by_import) || self.items.iter().any(by_item)
+    }
+
+    /// Whether it is a variable, or may be another value.
+    pub(super) fn is_value(&self, name: &str) -> bool {
+        self.variables.contains_key(name) || self.knows_value(name)
+    }
+
     /// Whether an item or an import may be a value of this name.
     pub(super) fn knows_value(&self, name: &str) -> bool {
         let imported = self
@@ -518,7 +545,7 @@ impl Session {
     }
 
     /// Adds an item in the place of an earlier one.
-    fn add(&mut self, number: u64, code: &str, item: &Item) {
+    fn add(&mut self, number: u64, code: &str, item: &Item, edits: &[Edit]) {
         self.version += 1;
         let text = code[item.range.clone()].to_owned();
         let nodes = nodes(item.expansion.as_deref().unwrap_or(&text));
@@ -531,6 +558,7 @@ impl Session {
             typed: typed(&text),
             copied: false,
             home: None,
+            edits: edits_within(edits, &item.range),
             text,
             cell: number,
             start: item.range.start,
@@ -581,6 +609,13 @@ impl Session {
 /// Whether what a type depends on is defined in a cell.
 fn is_of_cell(label: &str) -> bool {
     !label.starts_with("crate ") && !label.starts_with("use ")
+}
+
+/// The edits of an item, in bytes of its text.
+fn edits_within(edits: &[Edit], range: &std::ops::Range<usize>) -> Vec<Edit> {
+    let inside = edits.iter().filter(|(from, _, _)| range.contains(from));
+    let moved = inside.map(|(from, to, text)| (from - range.start, to - range.start, text.clone()));
+    moved.collect()
 }
 
 /// Whether an `impl` has only members that another one of the same type has not.

@@ -37,6 +37,8 @@ pub(super) enum Origin {
     Keep(String),
     /// What shows the value of the last expression.
     Show,
+    /// What lets the cell find the threads for futures.
+    Enter,
 }
 
 impl Source {
@@ -64,6 +66,28 @@ impl Source {
             start: range.start,
         };
         self.piece(origin, &code[range])
+    }
+
+    /// Adds a part of a cell, edited.
+    pub(super) fn edited<'a>(
+        &mut self,
+        cell: u64,
+        code: &str,
+        range: Range<usize>,
+        edits: impl IntoIterator<Item = &'a Edit>,
+    ) -> &mut Self {
+        let mut edits: Vec<&Edit> = edits
+            .into_iter()
+            .filter(|(from, _, _)| range.contains(from))
+            .collect();
+        edits.sort_by_key(|(from, _, _)| *from);
+        let mut start = range.start;
+        for (from, to, text) in edits {
+            let at = Origin::Cell { cell, start: *from };
+            self.cell(cell, code, start..*from).piece(at, text);
+            start = *to;
+        }
+        self.cell(cell, code, start..range.end)
     }
 
     /// What stands at a byte, and how far the byte is from the start of that piece.

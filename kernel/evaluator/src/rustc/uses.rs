@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use ra_ap_syntax::ast::{self, AstNode, HasLoopBody, HasName};
 use ra_ap_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
 
+use super::cell::composed;
+
 /// Finds the names, statement by statement.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
@@ -123,7 +125,7 @@ impl Uses {
             .syntax()
             .descendants()
             .filter_map(ast::IdentPat::cast);
-        let names = bindings.filter_map(|binding| Some(binding.name()?.text().to_string()));
+        let names = bindings.filter_map(|binding| Some(composed(&binding.name()?.text())));
         if let Some(scope) = self.scopes.last_mut() {
             scope.extend(names);
         }
@@ -145,8 +147,9 @@ impl Uses {
     }
 
     fn name(&mut self, name: &str) {
+        let name = &composed(name);
         if !self.scopes.iter().any(|scope| scope.contains(name)) {
-            self.found.insert(name.to_owned());
+            self.found.insert(name.clone());
         }
     }
 

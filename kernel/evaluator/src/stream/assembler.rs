@@ -595,13 +595,14 @@ impl Assembler {
 /// The text before a content block, and the block's MIME type, when the line starts one.
 fn content_start(line: &str) -> Option<(&str, &str)> {
     let (before, mime_type) = line.split_once(BEGIN_CONTENT)?;
-    let mime_type = mime_type.trim_end();
+    // What follows a semicolon are parameters, such as the character set.
+    let mime_type = mime_type.split(';').next().unwrap_or_default().trim_end();
     let (kind, rest) = mime_type.split_once('/')?;
     let is_word = |text: &str| {
         !text.is_empty()
             && text
                 .chars()
-                .all(|character| character.is_ascii_alphanumeric() || "-+._;=".contains(character))
+                .all(|character| character.is_ascii_alphanumeric() || "-+._".contains(character))
     };
     (is_word(kind) && is_word(rest)).then_some((before, mime_type))
 }

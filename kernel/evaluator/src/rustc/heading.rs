@@ -1,0 +1,219 @@
+//! The lines before the Rust code of a cell: commands of the evaluator (`:dep …`), of the shell (`!ls`), and comments between them.
+
+use ra_ap_parser::LexedStr;
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
+
+/// A line that begins with `:`, `!` or `%`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Command {
+    /// `:dep`, `%time`, or `!`.
+    pub(super) name: String,
+    pub(super) arguments: String,
+    pub(super) line: usize,
+}
+
+/// Whether a name is a value of the notebook.
+pub(super) type Known<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
+/// The commands at the top of a cell, and where the Rust code begins.
+pub(super) fn commands(code: &str, known: Known<'_>) -> (Vec<Command>, usize) {
+    let mut commands = Vec::new();
+    let mut start = 0;
+    while start < code.len() {
+        let rest = &code[start..];
+        let line = rest.split_inclusive('\n').next().unwrap_or(rest);
+        let text = line.trim();
+        let mut length = line.len();
+        let number = code[..start].matches('\n').count() + 1;
+        let mut add = |name: &str, arguments: &str| {
+            commands.push(Command {
+                name: name.to_owned(),
+                arguments: arguments.trim().to_owned(),
+                line: number,
+            });
+        };
+        if let Some(shell) = line.strip_prefix('!') {
+            if is_negation(&rest[1..], known) {
+                break;
+            }
+            add("!", shell);
+        } else if text.starts_with('%') || text.starts_with(':') && !text.starts_with("::") {
+            let (name, arguments) = text.split_once(' ').unwrap_or((text, ""));
+            match name {
+                "%test" => add(":test", arguments),
+                ":dep" => {
+                    let (whole, taken) = dependency(rest);
+                    length = taken;
+                    add(name, whole.trim_start().trim_start_matches(":dep"));
+                }
+                _ => add(name, arguments),
+            }
+        } else if text.starts_with("/*") {
+            match comment(rest) {
+                Some(taken) => length = taken,
+                None => break,
+            }
+        } else if !text.is_empty() && !text.starts_with("//") {
+            break;
+        }
+        start += length;
+    }
+    (commands, start)
+}
+
+/// Whether what follows a `!` at the start of a line is Rust: it begins as an expression that no shell has a program for, or with a
+/// value of the notebook, and the cell from here on has the syntax of Rust.
+fn is_negation(rest: &str, known: Known<'_>) -> bool {
+    let lexed = LexedStr::new(Edition::Edition2024, rest);
+    let first = (0..lexed.len()).find(|at| !matches!(lexed.text(*at), "(" | "!" | "*" | "&" | "-"));
+    let Some(first) = first else { return false };
+    let text = |ahead: usize| (first + ahead < lexed.len()).then(|| lexed.text(first + ahead));
+    let begins = match lexed.kind(first) {
+        SyntaxKind::TRUE_KW | SyntaxKind::FALSE_KW | SyntaxKind::SELF_KW => true,
+        kind if kind.is_literal() => true,
+        SyntaxKind::IDENT => match (text(1), text(2)) {
+            _ if known(lexed.text(first)) => true,
+            (Some("(") | Some("::"), _) | (Some(":"), Some(":")) => true,
+            (Some("!"), Some("(")) => true,
+            (Some("."), Some(_)) => text(3) == Some("("),
+            _ => false,
+        },
+        _ => false,
+    };
+    begins && {
+        let parsed = SourceFile::parse(&format!("fn cell() {{ !{rest}\n}}"), Edition::Edition2024);
+        parsed.errors().is_empty()
+    }
+}
+
+/// A `:dep` with the lines that its braces and brackets hold together, without a comment at its end; and how long it is.
+fn dependency(rest: &str) -> (String, usize) {
+    let mut whole = String::new();
+    let mut length = 0;
+    let mut open = 0;
+    for line in rest.split_inclusive('\n') {
+        let mut in_text = false;
+        let mut last = '\0';
+        let mut end = line.len();
+        for (at, character) in line.char_indices() {
+            match character {
+                '"' if last != '\\' => in_text = !in_text,
+                '{' | '[' if !in_text => open += 1,
+                '}' | ']' if !in_text => open -= 1,
+                '/' if !in_text && last == '/' => {
+                    end = at - 1;
+                    break;
+                }
+                _ => {}
+            }
+            last = character;
+        }
+        whole.push_str(line[..end].trim());
+        length += line.len();
+        if open <= 0 {
+            break;
+        }
+        whole.push(' ');
+    }
+    (whole, length)
+}
+
+/// How long a block comment is that stands alone on its lines, with the end of the last one.
+fn comment(rest: &str) -> Option<usize> {
+    let is_documentation = ["/**", "/*!"]
+        .iter()
+        .any(|start| rest.trim_start().starts_with(start));
+    let begin = rest.len() - rest.trim_start().len();
+    let lexed = LexedStr::new(Edition::Edition2024, &rest[begin..]);
+    let is_whole = lexed.len() > 0 && lexed.errors().next().is_none_or(|(at, _)| at > 0);
+    if is_documentation || !is_whole || lexed.kind(0) != SyntaxKind::COMMENT {
+        return None;
+    }
+    let end = begin + lexed.text(0).len();
+    let line = rest[end..].split_inclusive('\n').next().unwrap_or_default();
+    line.trim().is_empty().then_some(end + line.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(code: &str) -> (Vec<(String, String, usize)>, &str) {
+        let (commands, start) = commands(code, &|name| name == "ready");
+        let commands = commands.into_iter();
+        let seen = commands
+            .map(|it| (it.name, it.arguments, it.line))
+            .collect();
+        (seen, &code[start..])
+    }
+
+    #[test]
+    fn a_negation_is_no_line_for_the_shell() {
+        for code in [
+            "!true",
+            "!5u8",
+            "!ready",
+            "!ready && true",
+            "!(ready || false)",
+            "!!ready",
+            "!path.exists()",
+            "!is_even(3)",
+            "!matches!(1, 2)",
+            "!std::path::Path::new(\"x\").exists()",
+            "!ready\n    || false",
+        ] {
+            assert_eq!(read(code), (Vec::new(), code), "{code}");
+        }
+        for code in [
+            "!ls",
+            "!ls -l",
+            "!echo hi && echo there",
+            "!true\n1 + 1",
+            "!(cd x && ls)",
+            "!./run.sh",
+            "!pip install x",
+            "! ready=1",
+            "!",
+        ] {
+            assert_eq!(read(code).0[0].0, "!", "{code}");
+        }
+    }
+
+    #[test]
+    fn a_dependency_may_have_several_lines_and_a_comment() {
+        let line = |arguments: &str| vec![(":dep".to_owned(), arguments.to_owned(), 1)];
+        for (code, arguments, rest) in [
+            (
+                ":dep a = { version = \"1\",\n    features = [\n \"x\" ] }\n1",
+                "a = { version = \"1\", features = [ \"x\" ] }",
+                "1",
+            ),
+            (":dep a = \"1\" // words\n2", "a = \"1\"", "2"),
+            (
+                ":dep a = { git = \"https://b/c\" }",
+                "a = { git = \"https://b/c\" }",
+                "",
+            ),
+            (":dep a", "a", ""),
+        ] {
+            assert_eq!(read(code), (line(arguments), rest), "{code}");
+        }
+    }
+
+    #[test]
+    fn comments_stand_between_commands() {
+        let vars = |line| vec![(":vars".to_owned(), String::new(), line)];
+        assert_eq!(read("/* why\n/* how */ */\n:vars\n1"), (vars(3), "1"));
+        assert_eq!(read("// why\n\n  :vars\n1"), (vars(3), "1"));
+        assert_eq!(read("/* a */ 1"), (Vec::new(), "/* a */ 1"));
+        assert_eq!(
+            read("/** a */\nfn f() {}"),
+            (Vec::new(), "/** a */\nfn f() {}")
+        );
+        assert_eq!(read("/* never\n:vars").0, Vec::new());
+        assert_eq!(
+            read("%%time\n1").0,
+            [("%%time".to_owned(), String::new(), 1)]
+        );
+    }
+}
