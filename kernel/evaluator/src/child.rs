@@ -4,6 +4,7 @@ mod cell;
 mod interpose;
 mod runtime;
 mod stop;
+mod threads;
 mod waits;
 
 use crate::env;
@@ -16,6 +17,7 @@ pub(crate) use runtime::cell_runtime;
 /// Must be the first thing in `main`, while there is one thread only.
 pub fn child_hook() {
     interpose::keep_linked();
+    threads::keep_linked();
     waits::keep_linked();
     let evcxr_wraps = std::env::var_os(env::EVCXR_WRAPS_RUSTC).is_some();
     // Where the user asked for evcxr's cache or dynamic linking, evcxr's own wrapper goes on, in this binary without our role.

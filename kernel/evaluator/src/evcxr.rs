@@ -22,8 +22,8 @@ use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, PRELUDE, Pump};
 use crate::tag::Tag;
 use crate::{
-    Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, MimeBundle,
-    Outcome, Variable, interrupt, report,
+    Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, LateEvents,
+    MimeBundle, Outcome, Variable, interrupt, report,
 };
 
 /// How cells are optimised unless the user says otherwise with `:opt`.
@@ -219,7 +219,7 @@ impl Evaluator for EvcxrEvaluator {
         if nesting::is_too_deep(code) {
             return Outcome::Error(report::too_deep());
         }
-        self.pump.shared.begin();
+        self.pump.shared.begin(None);
         if let Some(stuck) = self.pump.comms.stuck() {
             events.emit(stuck);
         }
@@ -242,8 +242,13 @@ impl Evaluator for EvcxrEvaluator {
         {
             tracing::warn!(%error, "`:clear` took away what every cell should have");
         }
-        self.pump.shared.lock().busy = false;
+        self.pump.end();
         outcome
+    }
+
+    fn show_late(&mut self, late: Arc<dyn LateEvents>) {
+        // Set once, by the kernel.
+        self.pump.shared.late.set(late).ok();
     }
 
     fn warm_up(&mut self) {

@@ -97,6 +97,12 @@ pub trait Events: Send + Sync {
     fn emit(&self, event: Event);
 }
 
+/// Where events go that come when no cell runs: of threads that cells have started and that go on.
+pub trait LateEvents: Send + Sync + std::fmt::Debug {
+    /// Takes an event of a thread of the cell with this [count](CellName::count). Never blocks on the front end.
+    fn emit(&self, cell: Option<u32>, event: Event);
+}
+
 /// Shows nothing.
 pub struct Discard;
 
@@ -215,6 +221,9 @@ pub struct CellName {
 pub trait Evaluator: Send {
     /// Says what the cell is called that [`execute`](Self::execute) runs next.
     fn name_cell(&mut self, _name: CellName) {}
+
+    /// Says where events go that come when no cell runs. Without it the next cell shows them.
+    fn show_late(&mut self, _late: Arc<dyn LateEvents>) {}
 
     /// Runs a cell. Every event of the cell has been emitted when this returns.
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome;

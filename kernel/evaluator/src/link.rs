@@ -1,8 +1,24 @@
 //! What the cell process and the kernel say to each other on their socket.
 //!
 //! The socket keeps packets whole and in order (`SOCK_SEQPACKET`), so a packet is a frame: one byte that says what it is, one byte
-//! of flags, and a payload. Everything that user code writes, shows or asks for goes through this one queue; that is
+//! of flags, four bytes that say to which run of a cell the sending thread belongs, and a payload. Everything that user code writes, shows or asks for goes through this one queue; that is
 //! what keeps its order.
+
+/// What stands before the payload: the kind, the flags, and the number of the run that the sending thread belongs to.
+pub(crate) const HEAD: usize = 6;
+
+/// The head of a frame.
+pub(crate) fn head(frame: Frame, flags: u8, run: u32) -> [u8; HEAD] {
+    let [a, b, c, d] = run.to_le_bytes();
+    [frame as u8, flags, a, b, c, d]
+}
+
+/// The number of the run in a head, or in an answer of [`RUN`] behind its first byte.
+pub(crate) fn run_in(bytes: &[u8]) -> u32 {
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
 
 /// No payload is longer than this; longer writes are split.
 pub(crate) const MAX_PAYLOAD: usize = 32 * 1024;
@@ -70,7 +86,7 @@ pub(crate) const ON_CELL_THREAD: u8 = 4;
 /// Flag: the thread that calls the callbacks of comms has sent the frame; see [`PASSED_DESCRIPTORS`].
 pub(crate) const ON_COMM_THREAD: u8 = 8;
 
-/// Answer to [`Frame::Begin`]: run the function.
+/// Answer to [`Frame::Begin`]: run the function. Behind it stands the number of this run, in four bytes.
 pub(crate) const RUN: u8 = 1;
 
 /// Answer to [`Frame::Begin`]: the stop button was pressed meanwhile, do not run it.

@@ -59,8 +59,8 @@ use crate::start::{Engine, Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
-    CellError, CellName, Comms, Discard, Evaluator, Event, Events, Interrupter, MimeBundle,
-    Outcome, Variable, env, interrupt, nesting, report,
+    CellError, CellName, Comms, Discard, Evaluator, Event, Events, Interrupter, LateEvents,
+    MimeBundle, Outcome, Variable, env, interrupt, nesting, report,
 };
 use analysis::Analyst;
 use cell::{Cell, Local};
@@ -1455,8 +1455,9 @@ impl Evaluator for RustcEvaluator {
 
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
         self.session.running.clone_from(&self.next.id);
+        let count = self.next.count;
         self.history.begin(std::mem::take(&mut self.next));
-        self.pump.shared.begin();
+        self.pump.shared.begin(count);
         if let Some(stuck) = self.pump.comms.stuck() {
             events.emit(stuck);
         }
@@ -1464,9 +1465,14 @@ impl Evaluator for RustcEvaluator {
             catch_unwind(AssertUnwindSafe(|| self.cell(code)))
                 .unwrap_or_else(|_| Outcome::Error(evaluator_panicked()))
         });
-        self.pump.shared.lock().busy = false;
+        self.pump.end();
         self.publish();
         outcome
+    }
+
+    fn show_late(&mut self, late: Arc<dyn LateEvents>) {
+        // Set once, by the kernel.
+        self.pump.shared.late.set(late).ok();
     }
 
     fn values(&mut self, names: &[&str], limit: usize) -> BTreeMap<String, String> {

@@ -14,6 +14,7 @@ mod handlers;
 mod history;
 mod info;
 mod kernel;
+mod late;
 mod lifetime;
 mod output;
 mod question;

@@ -15,6 +15,7 @@ use super::comm;
 use super::evaluator::{self, panicked};
 use super::history::History;
 use super::kernel::Kernel;
+use super::late::Late;
 use super::output::CellOutput;
 use super::question;
 use super::queue::{Job, Work};
@@ -31,7 +32,9 @@ pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
     let (stopping, stopped) = oneshot::channel();
     let runtime = Handle::current();
     std::thread::spawn(move || {
-        let evaluator = evaluator::start(start);
+        let mut evaluator = evaluator::start(start);
+        let late = Arc::new(Late::new(&runtime, &kernel.iopub));
+        evaluator.show_late(late.clone());
         // Cannot fail: set only here.
         let _ = kernel.interrupter.set(evaluator.interrupter());
         let _ = kernel.analyst.set(evaluator.analyst());
@@ -40,6 +43,7 @@ pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
             kernel,
             runtime,
             evaluator,
+            late,
         };
         worker.warm_up();
         while let Some(job) = worker.kernel.queue.next() {
@@ -56,6 +60,7 @@ struct Worker {
     kernel: Arc<Kernel>,
     runtime: Handle,
     evaluator: Box<dyn Evaluator>,
+    late: Arc<Late>,
 }
 
 impl Worker {
@@ -114,6 +119,9 @@ impl Worker {
         // A cell that does not increment the execution count shows the number of the next cell.
         let count = self.kernel.executed.load(Ordering::SeqCst) + 1;
         let blank = code.trim().is_empty();
+        if counts && !blank {
+            self.late.cell_begins(count, &request.message.parent);
+        }
         let output = self.output(&request.message.parent, cell);
         output.publish(
             "execute_input",

@@ -26,7 +26,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
 use super::interpose::{self, Identity, Streams};
-use super::{runtime, stop};
+use super::{runtime, stop, threads};
 use crate::link::{self, Frame};
 use crate::tag::Tag;
 use crate::{env, programs};
@@ -88,9 +88,12 @@ fn run_cells(
             return Err(std::io::Error::other(format!("unknown command `{line}`")));
         };
         interpose::send(Frame::Begin, &[])?;
-        if hear(streams, &mut answer)?.first() != Some(&link::RUN) {
-            writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
-            continue;
+        match hear(streams, &mut answer)?.split_first() {
+            Some((&link::RUN, run)) => threads::belong_to(link::run_in(run)),
+            _ => {
+                writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
+                continue;
+            }
         }
         if let Err(error) = check_library(Path::new(library), socket) {
             interpose::send(Frame::LoadError, error.to_string().as_bytes())?;
@@ -211,7 +214,7 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(link::PASSED_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&passed));
-    let hello = [Frame::Hello as u8, 0];
+    let hello = link::head(Frame::Hello, 0, 0);
     rustix::net::sendmsg(
         &link,
         &[IoSlice::new(&hello)],

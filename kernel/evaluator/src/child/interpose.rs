@@ -21,7 +21,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use super::stop;
+use super::{stop, threads};
 use crate::link::{self, Frame};
 
 /// The cell process's ends of everything.
@@ -107,7 +107,8 @@ fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno>
     } else if stop::on_comm_thread() {
         flags |= link::ON_COMM_THREAD;
     }
-    send_packet(&streams.link, &[frame as u8, flags], payload)
+    let head = link::head(frame, flags, threads::run());
+    send_packet(&streams.link, &head, payload)
 }
 
 /// Sends one packet, however often a signal comes between.

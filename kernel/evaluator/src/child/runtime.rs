@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use azureml_kernel_helpers::own;
 
-use super::{interpose, stop};
+use super::{interpose, stop, threads};
 use crate::cache::Key;
 use crate::env;
 use crate::link::{Frame, MAX_PAYLOAD};
@@ -24,6 +24,9 @@ const CALLBACK_STOPPED: &[u8] = b"Interrupted: the callback was stopped\n";
 
 /// How often text without a newline is looked for while a cell runs.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The same while only threads run that cells have started.
+const LATE_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why the library could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -197,6 +200,15 @@ fn watch_while_running(
                     stop::wake();
                     wake();
                 }
+                flush();
+                now = running.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        } else if threads::are_there() {
+            (now, _) = changed
+                .wait_timeout(now, LATE_FLUSH_INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner);
+            if !*now {
+                drop(now);
                 flush();
                 now = running.lock().unwrap_or_else(PoisonError::into_inner);
             }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use super::stop;
 
 /// The C library's own function of that name.
-fn next(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
+pub(super) fn next(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
     let mut function = known.load(Ordering::Relaxed);
     if function.is_null() {
         // SAFETY: the name is a C string.

@@ -1,11 +1,12 @@
 //! The thread that reads what the cell process sends, and the state that it shares with the evaluator.
 
+use std::collections::VecDeque;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
 use crate::link::{self, Frame};
 use crate::tag::Tag;
-use crate::{Event, Events, InputAnswer, MimeBundle, programs};
+use crate::{Event, Events, InputAnswer, LateEvents, MimeBundle, programs};
 
 /// How long text that may be the error of a failed `?` waits for the word that it is.
 const HOLD: Timespec = Timespec {
@@ -35,6 +36,9 @@ const BATCH: usize = 256;
 
 /// How many events between cells are kept for the next one: threads of earlier cells may go on for ever.
 const KEPT_BETWEEN_CELLS: usize = 10_000;
+
+/// Of so many runs it is known which cell they were of.
+const RUNS_KEPT: usize = 1000;
 
 /// How long a process that has ended may keep the evaluator waiting for its last words: a program that it forked may hold its socket.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -63,6 +67,10 @@ pub(crate) struct State {
     pub(crate) running: bool,
     /// How many times user code has started; tells one run from the next.
     pub(crate) runs: u64,
+    /// What the front end calls the cell that runs, or ran last: its count.
+    pub(crate) cell: Option<u32>,
+    /// The numbers of runs, and their cells.
+    cells: VecDeque<(u32, Option<u32>)>,
     /// How many cell processes have gone.
     pub(crate) processes_gone: u64,
     /// Whether a cell is being compiled or run.
@@ -72,6 +80,24 @@ pub(crate) struct State {
     /// Whether the running cell's function was not run, for that reason.
     pub(crate) skipped: bool,
     stop: bool,
+}
+
+impl State {
+    /// The number of the run that begins.
+    fn remember_run(&mut self) -> u32 {
+        let run = u32::try_from(self.runs).unwrap_or(u32::MAX);
+        self.cells.push_back((run, self.cell));
+        if self.cells.len() > RUNS_KEPT {
+            self.cells.pop_front();
+        }
+        run
+    }
+
+    /// The cell of a run; the last cell when it is not known.
+    fn cell_of(&self, run: u32) -> Option<u32> {
+        let known = self.cells.iter().find(|(known, _)| *known == run);
+        known.map_or(self.cell, |(_, cell)| *cell)
+    }
 }
 
 /// How a cell ended; the members are those of [`State`].
@@ -88,6 +114,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     wake: OwnedFd,
+    /// Where events go between cells.
+    pub(crate) late: OnceLock<Arc<dyn LateEvents>>,
 }
 
 impl Shared {
@@ -105,9 +133,10 @@ impl Shared {
     }
 
     /// A cell begins: forgets what is known of the last one.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, cell: Option<u32>) {
         let mut state = self.lock();
         state.busy = true;
+        state.cell = cell;
         state.interrupted = false;
         state.skipped = false;
         state.end = RunEnd::default();
@@ -163,6 +192,7 @@ impl Pump {
             state: Mutex::default(),
             changed: Condvar::new(),
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
+            late: OnceLock::new(),
         });
         let (sender, messages) = channel();
         let comms = Comms::default();
@@ -174,9 +204,10 @@ impl Pump {
             comms: comms.clone(),
             shared: Arc::clone(&shared),
             sender: sender.clone(),
-            buffer: vec![0; link::MAX_PAYLOAD + 2],
+            buffer: vec![0; link::MAX_PAYLOAD + link::HEAD],
             written: 0,
             kept: 0,
+            run: 0,
             tag: Tag::of_cells(path),
         };
         let thread = std::thread::Builder::new()
@@ -196,6 +227,24 @@ impl Pump {
         Forwarder {
             messages: Arc::clone(&self.messages),
             sender: self.sender.clone(),
+        }
+    }
+
+    /// The cell is over. What threads have shown since the last of its events was handed on is shown as late.
+    pub(crate) fn end(&self) {
+        let cell = {
+            let mut state = self.shared.lock();
+            state.busy = false;
+            state.cell
+        };
+        let Some(late) = self.shared.late.get() else {
+            return;
+        };
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        for message in messages.try_iter() {
+            if let Message::Event(event) = message {
+                late.emit(cell, event);
+            }
         }
     }
 
@@ -280,6 +329,8 @@ struct Worker {
     written: usize,
     /// How many events have come since the last cell ended.
     kept: usize,
+    /// The run whose thread has written what was read last.
+    run: u32,
     /// What the programs have that cells start.
     tag: Tag,
 }
@@ -360,7 +411,7 @@ impl Worker {
                 Err(Errno::AGAIN) => return,
                 Err(_) => 0,
             };
-            if length < 2 {
+            if length < link::HEAD {
                 self.process_gone();
                 return;
             }
@@ -392,7 +443,8 @@ impl Worker {
             self.drain_pipe(1);
         }
         self.written += 1;
-        let payload = &self.buffer[2..length];
+        self.belongs_to(link::run_in(&self.buffer[2..]));
+        let payload = &self.buffer[link::HEAD..length];
         let of_the_cell = flags & link::ON_CELL_THREAD != 0;
         if flags & link::ON_COMM_THREAD != 0 {
             let known = match kind {
@@ -442,17 +494,18 @@ impl Worker {
 
     /// A function is about to run; it does not when the stop button was pressed while nothing could be stopped.
     fn begin(&mut self) {
-        let mut answer = link::RUN;
+        let mut answer = vec![link::SKIP];
         self.shared.change(|state| {
             if state.interrupted {
-                answer = link::SKIP;
                 state.skipped = true;
             } else {
                 state.running = true;
                 state.runs += 1;
+                answer = vec![link::RUN];
+                answer.extend(state.remember_run().to_le_bytes());
             }
         });
-        self.answer(&[answer]);
+        self.answer(&answer);
     }
 
     /// Answers the frame for which the cell process waits.
@@ -587,10 +640,30 @@ impl Worker {
         length > 0
     }
 
+    /// What comes now was written by a thread of this run; what came before goes to its own.
+    fn belongs_to(&mut self, run: u32) {
+        if run != self.run {
+            self.hand_over();
+            self.run = run;
+        }
+    }
+
     fn hand_over(&mut self) {
         self.written = 0;
-        let busy = self.shared.lock().busy;
-        for event in self.assembler.take_events() {
+        let events = self.assembler.take_events();
+        if events.is_empty() {
+            return;
+        }
+        let (busy, cell) = {
+            let state = self.shared.lock();
+            (state.busy, state.cell_of(self.run))
+        };
+        let late = self.shared.late.get().filter(|_| !busy);
+        for event in events {
+            if let Some(late) = late {
+                late.emit(cell, event);
+                continue;
+            }
             self.kept = if busy { 0 } else { self.kept + 1 };
             if self.kept > KEPT_BETWEEN_CELLS {
                 continue;
@@ -614,13 +687,14 @@ mod tests {
         let address = SocketAddrUnix::new(&path).expect("a short path");
         rustix::net::connect(&cell, &address).expect("it listens");
         let begin = || {
-            rustix::net::send(&cell, &[Frame::Begin as u8, 0], SendFlags::empty()).expect("sent");
-            let mut answer = [9; 4];
+            let head = link::head(Frame::Begin, 0, 0);
+            rustix::net::send(&cell, &head, SendFlags::empty()).expect("sent");
+            let mut answer = [9; 8];
             let (length, _) =
                 rustix::net::recv(&cell, &mut answer[..], RecvFlags::empty()).expect("an answer");
             answer[..length].to_vec()
         };
-        assert_eq!(begin(), [link::RUN]);
+        assert_eq!(begin(), [link::RUN, 1, 0, 0, 0]);
         pump.shared.lock().interrupted = true;
         assert_eq!(begin(), [link::SKIP]);
         assert!(pump.shared.lock().skipped);
