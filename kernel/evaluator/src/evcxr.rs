@@ -67,7 +67,7 @@ impl EvcxrEvaluator {
             .env(env::CELL_RUNTIME, runtime)
             // Signals to the kernel's group are the kernel's affair.
             .process_group(0);
-        Tag::of_cells(&folder.socket()).put_on(&mut command);
+        Tag::of_cells(&folder.socket()).name_to(&mut command);
 
         let context = {
             /// Two evaluators of one process must not read each other's variables.

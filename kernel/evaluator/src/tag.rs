@@ -46,6 +46,12 @@ impl Tag {
         unsafe { command.pre_exec(limit) }
     }
 
+    /// Names the tag to a cell process, which puts it on itself by [`carry`]. With the limit and without its own environment yet, between
+    /// fork and exec, it would be taken for a program that a cell process before it has left.
+    pub(crate) fn name_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env(env::STARTED_BY, &self.0)
+    }
+
     /// The value of the limit. Its size keeps it far from a limit that somebody has set, and from "unlimited".
     fn limit(&self) -> u64 {
         let hash: [u8; 32] = Sha256::digest(&self.0).into();
@@ -55,6 +61,17 @@ impl Tag {
             .fold(0, |value, byte| value << 8 | u64::from(byte));
         first >> 2
     }
+}
+
+/// Lets this process, and all that it starts, carry the tag that its environment names.
+pub(crate) fn carry() {
+    let Ok(tag) = std::env::var(env::STARTED_BY) else {
+        return;
+    };
+    let current = Some(Tag(tag).limit());
+    let maximum = getrlimit(Resource::Locks).maximum;
+    // A lower maximum refuses it. Then the environment alone has the tag.
+    setrlimit(Resource::Locks, Rlimit { current, maximum }).ok();
 }
 
 /// Which of the processes that carry a tag are meant.

@@ -29,7 +29,7 @@ use super::interpose::{self, Identity, Streams};
 use super::{runtime, stop, threads};
 use crate::link::{self, Frame};
 use crate::tag::Tag;
-use crate::{env, programs};
+use crate::{env, programs, tag};
 
 /// Says to `evcxr` that the function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
@@ -60,6 +60,7 @@ fn serve() -> std::io::Result<Infallible> {
     let mut completions = File::from(put_aside(std::io::stdout())?);
     let socket = PathBuf::from(std::env::var_os(env::LINK).ok_or(Errno::NOTCONN)?);
     programs::adopt();
+    tag::carry();
     // Without a kernel behind the socket, it has been killed meanwhile.
     let streams = connect(&socket).inspect_err(|_| programs::end(true, &tags(&socket)))?;
     watch_kernel(streams, socket.clone());

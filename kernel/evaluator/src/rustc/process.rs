@@ -55,7 +55,9 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let _wide = WideStack::new();
-        let mut child = Tag::of_cells(&recipe.socket).put_on(&mut command).spawn()?;
+        let mut child = Tag::of_cells(&recipe.socket)
+            .name_to(&mut command)
+            .spawn()?;
         let missing = || std::io::Error::other("the cell process has no pipes");
         Ok(Self {
             commands: child.stdin.take().ok_or_else(missing)?,
