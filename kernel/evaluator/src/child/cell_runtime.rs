@@ -92,7 +92,12 @@ pub extern "C" fn cell_runtime_start(sink: Sink, asked: Asked) {
             send(PANIC, &format!("{place}\0{message}"));
         } else {
             let name = thread.name().unwrap_or("<unnamed>");
-            send(PANIC_ELSEWHERE, &format!("thread '{name}' panicked at {place}:\n{message}\n"));
+            // The names of generated files say nothing to the user.
+            let file = place.split(':').next().unwrap_or_default();
+            let number = file.strip_prefix("cell_").or(file.strip_prefix("session_"));
+            let is_generated = number.is_some_and(|rest| rest.trim_end_matches(".rs").parse::<u64>().is_ok());
+            let place = if is_generated { String::new() } else { format!(" at {place}") };
+            send(PANIC_ELSEWHERE, &format!("thread '{name}' panicked{place}:\n{message}\n"));
         }
     }));
 }

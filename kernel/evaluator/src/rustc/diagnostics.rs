@@ -149,6 +149,22 @@ impl Message {
             .collect()
     }
 
+    /// As the compiler shows it, without lines of the generated file.
+    fn without_lines(&self) -> String {
+        let rendered = self.rendered.as_deref().unwrap_or_default();
+        let is_about_code = |line: &str| {
+            let rest = line.trim_start_matches(|character: char| {
+                character.is_ascii_digit() || character.is_whitespace()
+            });
+            rest.is_empty()
+                || ["|", "-->", ":::", "..."]
+                    .iter()
+                    .any(|it| rest.starts_with(it))
+        };
+        let lines = rendered.lines().filter(|line| !is_about_code(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The same message in the lines of the cell.
     pub(super) fn in_cell(
         &self,
@@ -184,9 +200,11 @@ impl Message {
                     notes.push(format!("in an earlier cell: `{text}`{colon}{what}"));
                 }
                 None => {
-                    // The value of a cell, with what shows it.
-                    if let Some((cell, range)) =
-                        source.wrapped(&(inside.byte_start..inside.byte_end))
+                    // The value of a cell, with what shows it. Or syntax that ends too early.
+                    let whole = source.wrapped(&(inside.byte_start..inside.byte_end));
+                    let end =
+                        || Some(source.before(inside.byte_start)?).filter(|_| self.code.is_none());
+                    if let Some((cell, range)) = whole.or_else(end)
                         && cell == number
                     {
                         labels.push(Label {
@@ -213,7 +231,7 @@ impl Message {
             message: without_places(&self.text),
             labels,
             notes,
-            rendered: self.rendered.clone().unwrap_or_default(),
+            rendered: self.without_lines(),
         }
     }
 }

@@ -454,15 +454,28 @@ impl Session {
         items.chain(imports).map(str::to_owned).collect()
     }
 
-    /// Whether code uses a crate: by its name, or by an item or import that does.
+    /// Whether code uses a crate: by its name, or by items and imports that lead to it.
     pub(super) fn reaches(&self, code: &str, name: &str) -> bool {
-        let by_import = |(_, import): &(u64, Import)| {
-            mentions(&import.code, name) && import.name.as_ref().is_none_or(|it| mentions(code, it))
-        };
-        let by_item = |item: &Definition| {
-            mentions(&item.text, name) && item.what.name().is_none_or(|it| mentions(code, it))
-        };
-        mentions(code, name) || self.imports.iter().any(by_import) || self.items.iter().any(by_item)
+        let imports = self.imports.iter();
+        let imports = imports.map(|(_, import)| (import.code.as_str(), import.name.as_deref()));
+        let items = self.items.iter();
+        let items = items.map(|item| (item.text.as_str(), item.what.name()));
+        let mut others: Vec<(&str, Option<&str>)> = imports.chain(items).collect();
+        let mut known = BTreeSet::from([name]);
+        loop {
+            let uses = |text: &str| known.iter().any(|name| mentions(text, name));
+            let (using, rest): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|(text, _)| uses(text));
+            // What brings no name of its own may be used by any.
+            if using.iter().any(|(_, name)| name.is_none()) {
+                return true;
+            }
+            if using.is_empty() {
+                return uses(code);
+            }
+            others = rest;
+            known.extend(using.into_iter().filter_map(|(_, name)| name));
+        }
     }
 
     /// Whether it is a variable, or may be another value.

@@ -126,6 +126,17 @@ impl Source {
         alone.then(|| (cell, start..start + piece.range.len()))
     }
 
+    /// The end of the part of a cell that stands before generated text.
+    pub(super) fn before(&self, place: usize) -> Option<(u64, Range<usize>)> {
+        let pieces = self.pieces.iter();
+        let piece = pieces.take_while(|piece| piece.range.end <= place).last()?;
+        let Origin::Cell { cell, start } = piece.origin else {
+            return None;
+        };
+        let written = self.text[piece.range.clone()].trim_end().len();
+        Some((cell, start + written..start + written))
+    }
+
     /// The byte at a line and column, both from 1, the column in code points.
     pub(super) fn place(&self, line: usize, column: usize) -> Option<usize> {
         let start = line_start(&self.text, line)?;

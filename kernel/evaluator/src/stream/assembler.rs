@@ -47,10 +47,17 @@ pub(crate) struct Panic {
 
 impl Panic {
     fn text(&self) -> String {
-        format!(
-            "thread 'main' panicked at {}:\n{}\n",
-            self.place, self.message
-        )
+        // The names of generated files say nothing to the user.
+        let file = self.place.split(':').next().unwrap_or_default();
+        let number = file.strip_prefix("cell_").or(file.strip_prefix("session_"));
+        let is_generated =
+            number.is_some_and(|rest| rest.trim_end_matches(".rs").parse::<u64>().is_ok());
+        let place = if is_generated {
+            String::new()
+        } else {
+            format!(" at {}", self.place)
+        };
+        format!("thread 'main' panicked{place}:\n{}\n", self.message)
     }
 }
 
