@@ -9,11 +9,16 @@ mod dying;
 mod errors;
 mod exporting;
 mod fuzz;
+mod habits;
 mod helper_crates;
 mod importing;
 mod killed;
 mod meaning;
+mod mistakes;
+mod notebooks;
 mod output;
+mod outside;
+mod programs;
 mod stopping;
 mod support;
 mod surroundings;
@@ -42,7 +47,11 @@ fn main() {
             exporting::CHECKS,
             fuzz::CHECKS,
             importing::CHECKS,
+            habits::CHECKS,
             meaning::CHECKS,
+            mistakes::CHECKS,
+            outside::CHECKS,
+            programs::CHECKS,
             surroundings::CHECKS,
             dying::OF_RUSTC,
             errors::OF_RUSTC,

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{Engine, Evaluator};
 
-use crate::support::{OwnCheck, Recorder, plain, start, write};
+use crate::notebooks::Then::{self, Fails, Is, Runs, Shows};
+use crate::notebooks::{clear, execute, run};
+use crate::support::{OwnCheck, start, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (
@@ -62,96 +64,6 @@ pub const CHECKS: &[OwnCheck] = &[
         overflow_is_a_panic_at_all_levels,
     ),
 ];
-
-/// What a cell is to do.
-enum Then {
-    /// It runs.
-    Runs,
-    /// It has this value.
-    Is(&'static str),
-    /// It shows a text with these words in it, as output or as a warning.
-    Shows(&'static str),
-    /// It fails with these words in what the reader sees.
-    Fails(&'static [&'static str]),
-}
-
-use Then::{Fails, Is, Runs, Shows};
-
-/// A notebook: what it tries, and its cells. A cell that begins with `@name` and a newline has this id.
-type Notebook<'a> = (&'a str, &'a [(&'a str, Then)]);
-
-/// What no reader should see.
-const INTERNAL: [&str; 7] = [
-    "__azk",
-    "cell_runtime",
-    "fn cell",
-    "*mut ",
-    "run_cell",
-    "ByDebug",
-    "cell_",
-];
-
-fn run(engine: Engine, cache: &Path, notebooks: &[Notebook]) {
-    let evaluator = &mut *start(engine, cache);
-    let mut wrong = Vec::new();
-    for (title, cells) in notebooks {
-        clear(evaluator);
-        for (number, (code, then)) in (1..).zip(*cells) {
-            if let Err(words) = judge(execute(evaluator, code), then) {
-                wrong.push(format!("{title}, cell {number}: {words}"));
-                break;
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-}
-
-fn clear(evaluator: &mut dyn Evaluator) {
-    execute(evaluator, ":clear").1.expect("it is cleared");
-}
-
-/// What a cell showed, and its value or its error as text.
-fn execute(evaluator: &mut dyn Evaluator, code: &str) -> (String, Result<String, String>) {
-    let (id, code) = match code
-        .strip_prefix('@')
-        .and_then(|rest| rest.split_once('\n'))
-    {
-        Some((id, code)) => (Some(id.to_owned()), code),
-        None => (None, code),
-    };
-    evaluator.name_cell(CellName { id, count: None });
-    let recorder = Recorder::default();
-    let outcome = match evaluator.execute(code, &recorder) {
-        Outcome::Ok(value) => {
-            let text = value.and_then(|value| value["text/plain"].as_str().map(str::to_owned));
-            Ok(text.unwrap_or_default())
-        }
-        Outcome::Error(error) => Err(format!("{}: {}", error.ename, plain(&error))),
-    };
-    (recorder.seen().concat(), outcome)
-}
-
-fn judge((seen, outcome): (String, Result<String, String>), then: &Then) -> Result<(), String> {
-    let told = format!(
-        "{seen}{}",
-        outcome.as_ref().err().map_or("", String::as_str)
-    );
-    let internal = INTERNAL.iter().find(|word| told.contains(*word));
-    let fits = match (then, &outcome) {
-        (Runs, Ok(_)) => true,
-        (Is(value), Ok(found)) => found == value,
-        (Shows(words), Ok(_)) => seen.contains(words),
-        (Fails(words), Err(error)) => {
-            !error.starts_with("ProcessDied") && words.iter().all(|word| error.contains(word))
-        }
-        _ => false,
-    };
-    match internal {
-        Some(word) => Err(format!("`{word}` in: {told}")),
-        None if fits => Ok(()),
-        None => Err(format!("{outcome:?}\nshown: {seen}")),
-    }
-}
 
 fn memory_a_variable_is_lost_when_anything_below_its_type_changes(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
