@@ -435,8 +435,8 @@ impl RustcEvaluator {
             return None;
         }
         let (before, now) = (hiding::globs(&self.session), hiding::globs(session));
-        let changed = before.symmetric_difference(&now);
-        changed.cloned().find(|glob| self.hides(glob))
+        let mut changed = before.symmetric_difference(&now);
+        changed.find(|glob| self.hides(glob)).cloned()
     }
 
     fn hides(&mut self, glob: &str) -> bool {

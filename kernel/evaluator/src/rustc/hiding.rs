@@ -36,5 +36,5 @@ pub(super) fn hides(compiled: &Compiled) -> bool {
     };
     // Other errors are those of the cell.
     errors.iter().all(|error| error.code() == "E0432")
-        && !NAMES.iter().all(|name| is_missing(&name))
+        && !NAMES.iter().all(is_missing)
 }
