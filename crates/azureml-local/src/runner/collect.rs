@@ -1,7 +1,8 @@
-//! Finalizing: what a job wrote into `outputs/`, `logs/` and its named outputs becomes part of its run.
+//! Finalizing: files in a job's `outputs/`, `logs/` and named outputs become artifacts of its run.
 //!
-//! Everything is brought together in one folder first ([`gather`]) and then put in its place beside the run's artifacts
-//! ([`place`]), so that no half of an output is ever seen. What cannot be kept is named, and the rest is kept.
+//! All files are first staged in one folder ([`gather`]) and then moved to their final place beside
+//! the run's artifacts ([`place`]), so that clients never see a partial output. Files that cannot
+//! be kept are reported; the others are kept.
 
 mod gather;
 mod place;
@@ -21,16 +22,16 @@ use gather::Gatherer;
 use serde_json::Value;
 use std::io;
 
-/// What was not kept of what a job has written, in words.
+/// Messages about files that were not kept.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// What cannot be kept, such as links that lead elsewhere.
+    /// Files that cannot be kept, such as links that lead out of the job's folder.
     pub warnings: Vec<String>,
-    /// What would be a file and a folder at once.
+    /// Names that would be both a file and a folder.
     pub conflicts: Vec<String>,
 }
 
-/// Collects what a job has written. Gives what was left out.
+/// Collects the files of a job; returns messages about files that were left out.
 pub fn collect(app: &App, job: &Job) -> Result<LeftOut, Failure> {
     let run = RunName::parse(&job.name)?;
     let owner = app.home.owner();
@@ -38,7 +39,7 @@ pub fn collect(app: &App, job: &Job) -> Result<LeftOut, Failure> {
     let name = BlobName::unique();
     let collected = remove::make(&temporary, &name, owner)
         .and_then(|staging| collect_by(app, &run, job, &staging));
-    // When it cannot be removed now, it is at the next start.
+    // If the removal fails, the next start of the server repeats it.
     if let Err(error) = remove::marked(&temporary, &name, owner) {
         tracing::warn!(job = job.name, %error, "what was staged stays");
     }
@@ -51,7 +52,7 @@ pub fn collect(app: &App, job: &Job) -> Result<LeftOut, Failure> {
     }
 }
 
-/// Collects by way of a folder that is there for it alone.
+/// Collects through a private staging folder.
 fn collect_by(app: &App, run: &RunName, job: &Job, staging: &Dir) -> io::Result<LeftOut> {
     let folder = Folder::of(&app.home, run);
     let mut gatherer = Gatherer::new(folder.open()?, folder.root(), staging)?;
@@ -95,7 +96,7 @@ fn collect_by(app: &App, run: &RunName, job: &Job, staging: &Dir) -> io::Result<
     Ok(left_out)
 }
 
-/// Waits until what a job has left is durable, its logs among it: its end is recorded next.
+/// Makes the collected files and the logs durable (fsync), before the job's end is recorded.
 fn make_durable(app: &App, store: &Dir, places: impl Iterator<Item = BlobName>) -> io::Result<()> {
     let root = app
         .home
@@ -107,7 +108,7 @@ fn make_durable(app: &App, store: &Dir, places: impl Iterator<Item = BlobName>) 
             Ok(folder) => {
                 blob::walk(&folder, Some(&place), &mut found).map_err(io::Error::other)?;
             }
-            // One file, or nothing.
+            // A single file, or nothing.
             Err(_) => app.home.unsettle(root.join(place.as_str())),
         }
         for file in found {
@@ -117,7 +118,7 @@ fn make_durable(app: &App, store: &Dir, places: impl Iterator<Item = BlobName>) 
     app.home.settle()
 }
 
-/// What goes to the datastore, while it is staged.
+/// The staging folder of files for the datastore.
 const DATASTORE: Fixed = Fixed::new("datastore");
 
 /// A named output of a job.
@@ -126,11 +127,11 @@ pub struct NamedOutput {
     pub name: String,
     /// `uri_folder`, `uri_file`, `custom_model`, ….
     pub kind: String,
-    /// Whether it is one file, which the job wrote under the output's name.
+    /// Whether it is a single file, which the job wrote under the output's name.
     pub is_file: bool,
-    /// Where it goes in the datastore.
+    /// Its destination in the datastore.
     pub uri: String,
-    /// The name that it is registered under.
+    /// The name to register it under.
     pub asset_name: Option<String>,
 }
 
@@ -156,7 +157,7 @@ pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
         .collect()
 }
 
-/// The path that a URI names in the datastore; `None` when it leads elsewhere.
+/// The path of a URI in the default datastore; `None` if it names another location.
 pub fn path_in_datastore(uri: &str) -> Option<BlobName> {
     let (_, rest) = uri.strip_prefix("azureml:")?.split_once("/datastores/")?;
     let (datastore, path) = rest.split_once("/paths/")?;

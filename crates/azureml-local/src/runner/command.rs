@@ -1,16 +1,17 @@
-//! The command line: `${{inputs.name}}`, `${{outputs.name}}` and `$[[ optional parts ]]` become what they stand for.
+//! Resolves the command line: replaces `${{inputs.name}}`, `${{outputs.name}}` and `$[[ optional
+//! parts ]]`.
 //!
-//! A literal goes in as it is, as on Azure; a path is quoted as the place where it stands needs it, because the
-//! local workspace, unlike a container, may lie in a folder with a space in its name.
+//! A literal is inserted unchanged, as on Azure. A path is quoted as its position requires: unlike
+//! in a container, the folder of the local workspace may contain a space.
 
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a placeholder stands for.
+/// The value of a placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Binding {
-    /// Text that goes in as it is.
+    /// Text that is inserted unchanged.
     Literal(String),
     /// A path.
     Path(String),
@@ -25,17 +26,17 @@ impl Binding {
     }
 }
 
-/// What a command line can name: `inputs.name` or `outputs.name`.
+/// The values that a command line can refer to: `inputs.name` or `outputs.name`.
 pub type Bindings = BTreeMap<String, Binding>;
 
-/// Refuses a command that names inputs or outputs which the job does not have.
+/// Rejects a command that refers to inputs or outputs that the job does not have.
 pub fn check(command: &str, inputs: &[&str], outputs: &[&str]) -> Result<()> {
     let known = |name: &str| match name.split_once('.') {
         Some(("inputs", name)) => inputs.contains(&name.split('.').next().unwrap_or(name)),
         Some(("outputs", name)) => outputs.contains(&name.split('.').next().unwrap_or(name)),
         _ => false,
     };
-    // An optional part may name what is not there: it is left out then.
+    // An optional part may refer to a missing value: it is then left out.
     let required = without_optional(command, &|_| false);
     for (name, _, _) in placeholders(&required) {
         if !known(name) {
@@ -48,7 +49,7 @@ pub fn check(command: &str, inputs: &[&str], outputs: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The command line with everything in its place.
+/// The resolved command line.
 pub fn resolve(command: &str, bindings: &Bindings) -> String {
     let command = without_optional(command, &|part| {
         placeholders(part)
@@ -76,7 +77,7 @@ pub fn resolve(command: &str, bindings: &Bindings) -> String {
     resolved
 }
 
-/// The command line with the values of one group, `${{group.name}}`, in their places; all else stays for later.
+/// Replaces the placeholders of one group, `${{group.name}}`, and leaves the others.
 pub fn fill(command: &str, group: &str, values: &BTreeMap<String, Value>) -> String {
     let mut filled = String::with_capacity(command.len());
     let mut done = 0;
@@ -97,7 +98,7 @@ pub fn fill(command: &str, group: &str, values: &BTreeMap<String, Value>) -> Str
     filled
 }
 
-/// Every `${{ name }}` with where it begins and ends.
+/// Every `${{ name }}` with its start and end.
 pub(super) fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -111,8 +112,8 @@ pub(super) fn placeholders(text: &str) -> Vec<(&str, usize, usize)> {
     found
 }
 
-/// The text with each `$[[…]]` that names something replaced by its inside, or by nothing. One without a name is no
-/// optional part: it stays as it is.
+/// Replaces each `$[[…]]` with a placeholder by its content, or removes it. One without a
+/// placeholder is not an optional part and stays unchanged.
 fn without_optional(text: &str, keep: &dyn Fn(&str) -> bool) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -133,7 +134,7 @@ fn without_optional(text: &str, keep: &dyn Fn(&str) -> bool) -> String {
     result
 }
 
-/// Which quotes are open at a place in a shell's command line.
+/// The open quotes at a position in a shell command line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Quotes {
     #[default]

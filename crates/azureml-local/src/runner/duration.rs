@@ -1,8 +1,8 @@
-//! ISO 8601 durations, as ARM writes them.
+//! ISO 8601 durations, the format of ARM.
 
 use std::time::Duration;
 
-/// Reads `P1DT2H3M4.5S` and its parts.
+/// Parses `P1DT2H3M4.5S` and its parts.
 pub fn parse(text: &str) -> Option<Duration> {
     let rest = text.strip_prefix('P')?;
     let (date, time) = rest.split_once('T').unwrap_or((rest, ""));
@@ -14,7 +14,7 @@ pub fn parse(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(date + time).ok()
 }
 
-/// Seconds of numbers with units that come in the given order.
+/// The seconds of numbers with units; the units must come in the given order.
 fn part(text: &str, units: &[(char, f64)]) -> Option<f64> {
     let mut seconds = 0.0;
     let mut rest = text;

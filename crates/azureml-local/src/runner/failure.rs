@@ -1,4 +1,4 @@
-//! Why a job failed, in words: what, the way out, and the last lines of its log.
+//! Error messages of failed jobs: the cause, a hint, and the last lines of the log.
 
 use super::supervisor::{Ended, tail};
 use crate::error::{Error, disk_full};
@@ -7,18 +7,18 @@ use azureml_wire::error::ErrorResponse;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Why a job failed.
+/// The failure of a job.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// `UserError` when the job can do something about it, else `ServiceError`.
+    /// `UserError` if the user can correct it, else `ServiceError`.
     code: &'static str,
     message: String,
-    /// Whether files may have been cut short.
+    /// Whether files may be truncated.
     disk_full: bool,
 }
 
 impl Failure {
-    /// Something that the job can do something about.
+    /// A failure that the user can correct.
     pub fn user(message: impl Into<String>) -> Self {
         Self {
             code: "UserError",
@@ -27,7 +27,7 @@ impl Failure {
         }
     }
 
-    /// A disk without space; the message says what it hit.
+    /// A full disk; the message names the affected operation.
     pub fn disk_full(message: impl Into<String>) -> Self {
         Self {
             disk_full: true,
@@ -35,7 +35,7 @@ impl Failure {
         }
     }
 
-    /// Something that happened to the job.
+    /// A failure of the machine or of the local workspace.
     pub fn system(message: impl Into<String>) -> Self {
         Self {
             code: "ServiceError",
@@ -44,14 +44,14 @@ impl Failure {
         }
     }
 
-    /// Whether files may have been cut short, so that none of them may pass for a result.
+    /// Whether files may be truncated. If so, the job's outputs are not kept.
     pub fn is_disk_full(&self) -> bool {
         self.disk_full
     }
 
-    /// The error body that run history answers with.
+    /// The error body of run history's responses.
     pub fn body(&self) -> Value {
-        // An error response is always an object.
+        // Serializing an error response cannot fail.
         serde_json::to_value(ErrorResponse::new(self.code, &self.message)).unwrap_or(json!({}))
     }
 }
@@ -72,10 +72,10 @@ impl From<Error> for Failure {
     }
 }
 
-/// Below this a disk counts as full.
+/// A disk with less free space, in bytes, is full.
 const FULL: u64 = 1 << 20;
 
-/// Why a command that has ended has failed; `None` when it has not.
+/// The failure of an ended command; `None` if it succeeded.
 pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) -> Option<Failure> {
     if ended.code == Some(0) && !ended.timed_out {
         return None;
@@ -90,7 +90,7 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
         format!("the command was ended by signal {}", signal_name(signal))
     } else {
         let code = ended.code.unwrap_or(127);
-        // A shell's word for a signal that ended what it ran.
+        // A shell's exit code for a program that a signal has ended.
         match code
             .checked_sub(128)
             .filter(|signal| (1..32).contains(signal))
@@ -111,7 +111,7 @@ pub fn of_command(ended: &Ended, timeout: Option<f64>, log: &Path, home: &Path) 
         || ["No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded"]
             .iter()
             .any(|words| log_tail.contains(words))
-        // SIGXFSZ: a file grew beyond what the user may write.
+        // SIGXFSZ: a file exceeded the limit of the user.
         || ended.signal == Some(25)
         || ended.code == Some(128 + 25);
     let head = if ended.timed_out {

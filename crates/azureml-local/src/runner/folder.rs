@@ -1,4 +1,4 @@
-//! Where a job's things lie.
+//! The folders of a job.
 
 use super::mark::Mark;
 use crate::blob;
@@ -19,10 +19,10 @@ pub struct Folder {
     root: PathBuf,
 }
 
-/// The supervisor's own folder in a job's.
+/// The supervisor's folder below the job's folder.
 const SUPERVISOR: Fixed = Fixed::new("supervisor");
 
-/// The logs that a job's first process may have.
+/// The possible logs of a job's first process.
 const LOGS: [Fixed; 2] = [
     Fixed::new("std_log.txt"),
     Fixed::new("std_log_process_00.txt"),
@@ -38,7 +38,7 @@ impl Folder {
         }
     }
 
-    /// Makes the folder; what an earlier attempt left there is gone first.
+    /// Creates the folder; removes the files of an earlier attempt first.
     pub fn make(&self) -> Result<()> {
         self.clear()?;
         let jobs = Dir::at(&self.home.jobs())?;
@@ -52,9 +52,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Marks the folder of a job that the store knows, made by a program that knew no marks.
+    /// Marks the folder of a known job that an older program created without a mark.
     pub fn adopt(&self) -> io::Result<()> {
-        // Where the link leads, a folder of that name may be anybody's.
+        // If `jobs` is a link, its target may contain folders of others with the same name.
         if self.home.jobs_link().is_some() {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Folder {
         Ok(())
     }
 
-    /// It, held open.
+    /// Opens the folder.
     pub fn open(&self) -> io::Result<Dir> {
         Dir::at(&self.home.jobs())?.dir(&self.job)
     }
@@ -77,7 +77,7 @@ impl Folder {
         &self.root
     }
 
-    /// The working directory, held open.
+    /// Opens the working directory.
     pub fn open_work(home: &Home, job: &RunName) -> io::Result<Dir> {
         Dir::at(&home.jobs())?.dir(job)?.dir(&part::WORK)
     }
@@ -87,51 +87,51 @@ impl Folder {
         self.root.join("wd")
     }
 
-    /// Where an input is brought.
+    /// The path of an input.
     pub fn input(&self, name: &PortName) -> PathBuf {
         self.root.join("inputs").join(name.as_str())
     }
 
-    /// Where a named output is written.
+    /// The path of a named output.
     pub fn output(&self, name: &PortName) -> PathBuf {
         self.root.join("outputs").join(name.as_str())
     }
 
-    /// The supervisor's own folder.
+    /// The supervisor's folder.
     pub fn supervisor(&self) -> PathBuf {
         self.root.join("supervisor")
     }
 
-    /// What all processes of the job have, and those of no other job.
+    /// The mark that all processes of this job have, and no others.
     pub fn mark(&self) -> Mark {
         Mark::of(&self.root)
     }
 
-    /// A run's artifacts.
+    /// The path of a run's artifacts.
     pub fn artifacts(home: &Home, job: &RunName) -> PathBuf {
         Self::in_datastore(home, &job.artifacts())
     }
 
-    /// Where a file or a folder of the default datastore lies.
+    /// The path of a file or folder in the default datastore.
     pub fn in_datastore(home: &Home, name: &BlobName) -> PathBuf {
         home.blobs()
             .join(blob::DEFAULT_CONTAINER)
             .join(name.as_str())
     }
 
-    /// A run's artifacts, held open.
+    /// Opens a run's artifacts.
     pub fn open_artifacts(home: &Home, job: &RunName) -> io::Result<Dir> {
         Dir::at(&home.blobs())?
             .dir(&ContainerName::default_datastore())?
             .dir(&job.artifacts())
     }
 
-    /// The logs of a job's processes, among its artifacts.
+    /// The folder of the logs, among the run's artifacts.
     pub fn logs(home: &Home, job: &RunName) -> PathBuf {
         Self::artifacts(home, job).join("user_logs")
     }
 
-    /// Adds lines of the workspace's own to the log of a job's first process.
+    /// Appends warnings of the workspace to the log of a job's first process.
     pub fn append_to_log(home: &Home, job: &RunName, lines: &[String]) -> io::Result<()> {
         let logs = Self::open_artifacts(home, job)?.make(&part::USER_LOGS)?;
         let first = LOGS
@@ -146,7 +146,7 @@ impl Folder {
         logs.append(&first)?.write_all(text.as_bytes())
     }
 
-    /// Removes the job's own files; what its supervisor wrote stays.
+    /// Removes the job's files; the supervisor's records stay.
     pub fn clear_files(&self) -> Result<(), RemoveError> {
         let Ok(folder) = Dir::at(&self.home.jobs()).and_then(|jobs| jobs.dir(&self.job)) else {
             return Ok(());
@@ -160,7 +160,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes everything; a supervisor that is still on its way finds nothing to do.
+    /// Removes everything; a supervisor that starts later finds no work.
     pub fn clear(&self) -> Result<(), RemoveError> {
         let jobs = Dir::at(&self.home.jobs()).map_err(|source| RemoveError::Io {
             folder: self.home.jobs().display().to_string(),

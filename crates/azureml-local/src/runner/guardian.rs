@@ -1,9 +1,10 @@
-//! The two processes around a job's own: one that outlives the supervisor, and one that holds each process back until it
-//! is recorded.
+//! Two helper processes of a job: the guardian survives the supervisor, and the holder delays each
+//! process until its start is recorded.
 //!
-//! The guardian (`azureml-local run-job <folder>`) is the parent of the supervisor. When either is killed, the other
-//! kills whatever the job has started. Both hold the lock of the supervisor's folder, which the server took before it
-//! started the guardian: no server ever sees a job between two states. The guardian also keeps the job's port.
+//! The guardian (`azureml-local run-job <folder>`) is the parent of the supervisor. When one of
+//! them is killed, the other kills all processes of the job. Both hold the lock of the supervisor's
+//! folder, which the server takes before it starts the guardian: so no server ever sees a job
+//! without its lock. The guardian also reserves the job's port.
 
 use super::mark::Mark;
 use super::processes::{adopt_orphans, end_descendants, reap};
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio, id};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The guardian's whole life.
+/// The guardian's main function.
 pub async fn run(folder: &Path) -> ExitCode {
     match guard(folder).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,10 +29,10 @@ pub async fn run(folder: &Path) -> ExitCode {
 }
 
 async fn guard(folder: &Path) -> io::Result<()> {
-    // Signals to the terminal or the session that the server was started from do not reach the job.
-    // It fails when the caller made us a leader already, which is as good.
+    // The job must not receive signals of the server's terminal or session. The call fails if this
+    // process already leads a session, which has the same effect.
     let _ = setsid();
-    // The supervisor answers to these.
+    // The supervisor handles these signals.
     let _ignored = [
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -43,7 +44,7 @@ async fn guard(folder: &Path) -> io::Result<()> {
     let _reserved = port::reserve(port).inspect_err(|error| {
         eprintln!("azureml-local run-job: port {port} is not kept from other users: {error}");
     });
-    // The lock, on standard input, goes on to the supervisor.
+    // The supervisor inherits the lock through standard input.
     let mut supervisor = Command::new(own_program()?)
         .arg0("azureml-local")
         .arg("supervise-job")
@@ -51,14 +52,14 @@ async fn guard(folder: &Path) -> io::Result<()> {
         .arg(id().to_string())
         .spawn()?;
     while supervisor.try_wait()?.is_none() {
-        // Orphans of a supervisor that was killed are not reaped before it is.
+        // If the supervisor was killed, its orphans are reaped only after it.
         children.recv().await;
     }
     reap(|_, _| ());
     end_descendants(|_, _| ()).await
 }
 
-/// This program; it may have been built anew under its name, and this one is still there.
+/// The path of this program. `/proc/self/exe` stays valid if the program is rebuilt under its name.
 pub fn own_program() -> io::Result<std::path::PathBuf> {
     let own = Path::new("/proc/self/exe");
     if own.exists() {
@@ -68,20 +69,22 @@ pub fn own_program() -> io::Result<std::path::PathBuf> {
     }
 }
 
-/// Lets the kernel send `signal` when the parent, which has this number, ends. Whether it has not ended before.
+/// Requests `signal` from the kernel when the parent with this id ends. Returns false if it has
+/// already ended.
 pub fn end_with_parent(parent: u32, signal: Signal) -> io::Result<bool> {
     set_parent_process_death_signal(Some(signal))?;
     Ok(getppid().is_some_and(|now| now.as_raw_nonzero().get().unsigned_abs() == parent))
 }
 
-/// Becomes a job's process, once the supervisor says so by a byte on standard input; ends when it cannot say it any more.
+/// Holds a process of the job: executes the command when the supervisor sends a byte on standard
+/// input, and ends if the supervisor has gone.
 pub fn hold(supervisor: u32, command: &str) -> ExitCode {
     let is_released = end_with_parent(supervisor, Signal::KILL).unwrap_or(false)
         && io::stdin().read_exact(&mut [0]).is_ok();
     if !is_released {
         return ExitCode::FAILURE;
     }
-    // Where the limit is refused, the job's processes have the mark in their environment alone.
+    // If the limit cannot be set, the mark is in the environment only.
     let _ = Mark::own().map(|mark| mark.set_limit());
     let error = Command::new(shell())
         .arg("-c")
@@ -89,6 +92,6 @@ pub fn hold(supervisor: u32, command: &str) -> ExitCode {
         .stdin(Stdio::null())
         .exec();
     eprintln!("azureml-local: {} cannot be run: {error}", shell());
-    // The shell's own word for a command that cannot be run.
+    // The shell's exit code for a command that cannot be executed.
     ExitCode::from(127)
 }

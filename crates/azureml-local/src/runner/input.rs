@@ -1,4 +1,4 @@
-//! Inputs: where the files that a job names lie in the local workspace.
+//! Inputs: finds the files of a job's inputs in the local workspace.
 
 use super::failure::Failure;
 use super::output;
@@ -15,17 +15,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// A place in the blob store.
+/// A location in the blob store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The container.
     pub container: ContainerName,
-    /// The blob, or the folder of blobs; the whole container where there is none.
+    /// The blob, or the folder of blobs; `None` for the whole container.
     pub path: Option<BlobName>,
 }
 
 impl Source {
-    /// The folder of a container whose path, without regard to slashes around it, may be empty.
+    /// A location in a container; slashes around the path are ignored, and the path may be empty.
     fn parse(container: &str, path: &str) -> Result<Self, Error> {
         let path = path.trim_matches('/');
         Ok(Self {
@@ -38,14 +38,14 @@ impl Source {
         })
     }
 
-    /// What the names of all blobs in the folder begin with.
+    /// The common prefix of all blobs in the folder.
     pub fn prefix(&self) -> String {
         self.path
             .as_ref()
             .map_or_else(String::new, |path| format!("{path}/"))
     }
 
-    /// The one blob that it names, if it names one.
+    /// Finds the single blob of this location.
     pub fn blob(&self, app: &App) -> Result<Found, Error> {
         match &self.path {
             Some(path) => blob::find(&app.home, &self.container, path),
@@ -54,10 +54,10 @@ impl Source {
     }
 }
 
-/// What a URI can lead to on its way to files; a model leads to another URI.
+/// The maximum number of URIs on the way to the files; a model leads to another URI.
 const MOST_STEPS: usize = 4;
 
-/// Where the files of a URI lie.
+/// The location of a URI's files.
 pub fn source(app: &App, uri: &str) -> Result<Source, Failure> {
     let mut uri = uri.to_owned();
     for _ in 0..MOST_STEPS {
@@ -87,7 +87,7 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
         let (container, path) = path.split_once('/').unwrap_or((path, ""));
         return files(container, path);
     }
-    // The long forms name the workspace first.
+    // The long forms begin with the workspace.
     let long = uri.starts_with("azureml://subscriptions/") || uri.starts_with("/subscriptions/");
     let short = ["/datastores/", "/jobs/"]
         .iter()
@@ -114,7 +114,7 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
             output::Place::Artifacts(path) => files(DEFAULT_CONTAINER, &path),
         };
     }
-    // As MLflow names an artifact of a run.
+    // MLflow's URI of a run's artifact.
     if let Some(rest) = uri.strip_prefix("runs:/") {
         let (run, path) = rest.split_once('/').unwrap_or((rest, ""));
         let exists = app
@@ -138,7 +138,7 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
     )))
 }
 
-/// An asset by name: of which kind it may be, and its version unless it is the newest.
+/// A registered asset: the possible kinds, the name, and the version (`None` for the newest).
 type Registered = (&'static [Kind], String, Option<String>);
 
 /// `azureml:name:version`, `azureml:name@latest`, `azureml:name` or an ARM id of a model or of data.
@@ -197,18 +197,19 @@ fn registered_uri(
     )))
 }
 
-/// How files are brought to a job.
+/// The purpose of copied files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bring {
-    /// To be read.
+    /// Read only.
     ReadOnly,
-    /// To be run: programs become executable.
+    /// Code: programs become executable.
     Code,
 }
 
-/// Brings the files of a source to `target`, a folder that is made. Gives how many there were.
+/// Copies the files of a source into the new folder `target`; returns their number.
 ///
-/// They are copies (by reference where the file system can): nothing that a job does reaches the store.
+/// The copies share their blocks (reflink) if the file system can do that. They are separate files:
+/// no action of a job changes the store.
 pub fn bring_folder(
     app: &App,
     source: &Source,
@@ -219,7 +220,7 @@ pub fn bring_folder(
     let prefix = source.prefix();
     let blobs = blob::list(&app.home, &source.container, &prefix)?;
     for blob in &blobs {
-        // Names in the store are relative paths without a way up.
+        // Blob names are relative paths without `..`.
         let path = target.join(&blob.name[prefix.len()..]);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::from)?;
@@ -229,7 +230,7 @@ pub fn bring_folder(
     Ok(blobs.len())
 }
 
-/// Brings the one file of a source to `target`.
+/// Copies the single file of a source to `target`.
 pub fn bring_file(app: &App, source: &Source, target: &Path) -> Result<(), Failure> {
     let found = source.blob(app)?;
     if let Some(folder) = target.parent() {
@@ -244,7 +245,7 @@ fn bring(from: &Found, to: &Path, how: Bring) -> Result<(), Failure> {
     io::copy(&mut content, &mut file).map_err(Error::from)?;
     let mode = match how {
         Bring::ReadOnly => 0o444,
-        // Blobs have no mode.
+        // Blobs have no file mode.
         Bring::Code if is_program(to) => 0o755,
         Bring::Code => 0o644,
     };
@@ -252,7 +253,7 @@ fn bring(from: &Found, to: &Path, how: Bring) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a file begins as programs do.
+/// Whether a file begins like a program.
 fn is_program(path: &Path) -> bool {
     use std::io::Read;
     let mut magic = [0; 4];

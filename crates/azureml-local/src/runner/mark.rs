@@ -1,8 +1,9 @@
-//! The mark of a job's processes: what each of them inherits, and those of no other job.
+//! The mark of a job's processes, which every descendant inherits.
 //!
-//! It is in two places. The environment shows it to people and to `ps`, but a process can clear its environment
-//! (`env -i`). So it is in a resource limit as well: Linux passes limits on through each fork and exec, and has not used
-//! the limit of file locks (`RLIMIT_LOCKS`) since 2.4.25. No program sets that one.
+//! It is in two places. In the environment it is visible to users and to `ps`, but a process can
+//! clear its environment (`env -i`). So it is also the value of a resource limit: Linux passes
+//! limits on through fork and exec, and has not used the limit of file locks (`RLIMIT_LOCKS`) since
+//! 2.4.25. No program sets that limit.
 
 use azureml_wire::local::env;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
@@ -11,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The line of `/proc/<pid>/limits` that shows the limit.
+/// The line of `/proc/<pid>/limits` with the limit.
 const LINE: &str = "Max file locks ";
 
 /// The mark of one job.
@@ -19,22 +20,22 @@ const LINE: &str = "Max file locks ";
 pub struct Mark(String);
 
 impl Mark {
-    /// The mark of the job that has this folder.
+    /// The mark of the job in this folder.
     pub fn of(folder: &Path) -> Self {
         Self(folder.to_string_lossy().into_owned())
     }
 
-    /// The mark that this process has in its environment.
+    /// The mark in the environment of this process.
     pub fn own() -> Option<Self> {
         std::env::var(env::JOB).ok().map(Self)
     }
 
-    /// The environment variable with it.
+    /// The environment variable with the mark.
     pub fn variable(&self) -> (&'static str, &str) {
         (env::JOB, &self.0)
     }
 
-    /// Sets the limit of this process and of all that it starts from now on. A lower maximum refuses it.
+    /// Sets the limit of this process and of its future children. Fails if the hard limit is lower.
     pub fn set_limit(&self) -> io::Result<()> {
         let limit = Rlimit {
             current: Some(self.limit()),
@@ -43,7 +44,7 @@ impl Mark {
         Ok(setrlimit(Resource::Locks, limit)?)
     }
 
-    /// Whether a process has the mark. The environments of other users' processes are closed.
+    /// Whether a process has the mark. The environments of other users' processes are not readable.
     pub fn is_on(&self, pid: Pid) -> bool {
         let file = |name: &str| fs::read(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
         let (name, value) = self.variable();
@@ -55,7 +56,8 @@ impl Mark {
         }) || file("limits").is_ok_and(|limits| limit_in(&limits) == Some(self.limit()))
     }
 
-    /// The value of the limit. Its size keeps it far from a limit that somebody has set, and from "unlimited".
+    /// The value of the limit. It is so large that it differs from usual limits and from
+    /// "unlimited".
     fn limit(&self) -> u64 {
         let hash: [u8; 32] = Sha256::digest(&self.0).into();
         let first = hash

@@ -1,7 +1,7 @@
-//! Takes one job from its place in the queue to its end.
+//! Runs one job from the queue to its end.
 //!
-//! Every step can be taken again by the next server: the store says how far a job came, and the supervisor's folder
-//! says what became of its processes.
+//! The next server can repeat or resume every step: the store has the status of the job, and the
+//! supervisor's folder has the state of its processes.
 
 pub mod collect;
 pub mod command;
@@ -39,20 +39,20 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// How often a followed job is looked at when nothing else tells.
+/// The polling interval of a job that is not a child of this process.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a job's end waits for its files to be removed.
+/// How long the end of a job waits for the removal of its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a job ends.
+/// The result of a job.
 enum End {
     Completed,
     Failed(Failure),
     Canceled,
 }
 
-/// Takes a job to its end.
+/// Runs a job to its end.
 pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
     let end = match run(app, name, canceled).await {
         Ok(end) => end,
@@ -66,16 +66,18 @@ pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
     self::end(app, name, status, failure).await;
 }
 
-/// Writes down how a job ended, however long that takes: a full disk must not leave it running for ever.
+/// Records the end of a job and retries until it succeeds: after a full disk, the job must not stay
+/// in `Running`.
 pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Failure>) {
     let reason = failure.as_ref().map(tracing::field::display);
     tracing::info!(job = name, %status, reason, "ended");
     let folder = RunName::parse(name).map(|run| Folder::of(&app.home, &run));
-    // Makes room first; what the supervisor wrote stays until the end is written down.
+    // Removes the files first to free space; the supervisor's records stay until the end is
+    // recorded.
     let files = folder.clone();
     let clearing = blocking(move || files?.clear_files().map_err(Error::from));
     let mut clearing = std::pin::pin!(clearing);
-    // Some jobs leave so much that nobody should wait for it.
+    // Removing the files of some jobs takes very long.
     let cleared = tokio::time::timeout(PATIENCE, &mut clearing).await;
     loop {
         let written = {
@@ -132,7 +134,8 @@ async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<(), Fail
     Ok(())
 }
 
-/// Takes note of a step of a job whose processes run or have run: they matter more than the note.
+/// Records a status of a job whose processes run or have run. On a full disk, it frees the reserved
+/// space and retries once. Further errors are only logged: the processes are more important.
 async fn note(app: &Shared, name: &str, status: JobStatus) {
     let noted = match advance(app, name, status).await {
         Err(failure) if failure.is_disk_full() && app.home.drop_ballast() => {
@@ -145,7 +148,7 @@ async fn note(app: &Shared, name: &str, status: JobStatus) {
     }
 }
 
-/// Whether somebody has asked for a job's end.
+/// Whether the job was canceled.
 async fn is_to_end(app: &Shared, job: &Job) -> bool {
     let status = find(app, &job.name)
         .await
@@ -174,7 +177,7 @@ async fn run(
         }
         if matches!(job.status, JobStatus::Running | JobStatus::Finalizing) {
             if supervisor::is_there(&supervisor) {
-                // It was killed before it had recorded anything, and the server after it.
+                // Supervisor and server were killed before the start was recorded.
                 return Err(lost(&supervisor));
             }
             return Err(Failure::system(
@@ -207,10 +210,10 @@ async fn run(
 
     let failure = why_it_failed(app, &job, &ended);
     if let Some(failure) = failure.as_ref().filter(|failure| failure.is_disk_full()) {
-        // Nothing that was cut short may pass for a result.
+        // Truncated files must not be taken for results.
         return Ok(End::Failed(failure.clone()));
     }
-    // A job whose end was asked for goes to its end from there; its outputs are kept as well.
+    // The outputs of a canceled job are kept, too; its status stays `CancelRequested`.
     note(app, name, JobStatus::Finalizing).await;
     let collected = {
         let (app, job) = (Arc::clone(app), job.clone());
@@ -230,7 +233,8 @@ async fn run(
     Ok(End::Completed)
 }
 
-/// Says what was not kept of what a job has written, in its log and among its warnings; why it fails, when it does.
+/// Reports files that were not kept in the log and as warnings; returns a failure if there are
+/// conflicts.
 async fn report(app: &Shared, name: &str, left_out: LeftOut) -> Option<Failure> {
     let LeftOut {
         mut warnings,
@@ -245,7 +249,7 @@ async fn report(app: &Shared, name: &str, left_out: LeftOut) -> Option<Failure> 
         let ((app, name), run) = (&of, RunName::parse(&of.1)?);
         Folder::append_to_log(&app.home, &run, &warnings)?;
         app.store.transaction(|store| {
-            // What was said before it ran stays.
+            // Warnings from before the start stay.
             let mut all = job::get(store, name)?.map_or_else(Vec::new, |job| job.warnings);
             for warning in warnings {
                 if !all.contains(&warning) {
@@ -267,7 +271,7 @@ async fn report(app: &Shared, name: &str, left_out: LeftOut) -> Option<Failure> 
     )))
 }
 
-/// Why the command of a job failed, when it did.
+/// The failure of a job's command; `None` if it succeeded.
 fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
     let logs = Folder::logs(&app.home, &RunName::parse(&job.name).ok()?);
     let own = |rank: usize| logs.join(format!("std_log_process_{rank:02}.txt"));
@@ -293,16 +297,17 @@ fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
     failure::of_command(&ended, timeout, &log, app.home.root())
 }
 
-/// Starts a supervisor, and waits until it has started the job's processes.
+/// Starts a supervisor and waits until it has started the job's processes.
 async fn launch(folder: &Path, spec: &supervisor::Spec) -> Result<Child, Failure> {
     let lock = supervisor::set_up(folder, spec).map_err(Error::from)?;
     let log = File::create(folder.join("supervisor.log")).map_err(Error::from)?;
     let mut child = Command::new(guardian::own_program().map_err(Error::from)?)
-        // Lists of processes show it.
+        // The name in process lists.
         .arg0("azureml-local")
         .arg("run-job")
         .arg(folder)
-        // It has the lock from its first moment on: a server that is killed now leaves no doubt.
+        // The guardian has the lock from its start: a later server knows that the job runs, even if
+        // this server is killed now.
         .stdin(lock)
         .stdout(Stdio::piped())
         .stderr(log)
@@ -311,13 +316,13 @@ async fn launch(folder: &Path, spec: &supervisor::Spec) -> Result<Child, Failure
         .map_err(|error| Failure::system(format!("the job could not be started: {error}")))?;
     if let Some(mut stdout) = child.stdout.take() {
         let mut word = vec![0; supervisor::READY.len()];
-        // When it ends without a word, following it tells why.
+        // If the guardian ends before this message, `follow` returns the reason.
         let _ = stdout.read_exact(&mut word).await;
     }
     Ok(child)
 }
 
-/// Follows a job's processes to their end; `None` when nobody is left to say what it was.
+/// Follows a job's processes to their end; `None` if the supervisor is gone without a record.
 async fn follow(
     folder: &Path,
     mut child: Option<Child>,
@@ -335,7 +340,7 @@ async fn follow(
         }
         tokio::select! {
             () = look(&mut child) => {
-                // Only then is its record whole, and its process gone.
+                // Only now the record is complete and the process is gone.
                 if !supervisor::is_alive(folder) {
                     return supervisor::ended(folder);
                 }
@@ -349,7 +354,7 @@ async fn follow(
     }
 }
 
-/// Waits for a child of this process, or for the time to look at another's.
+/// Waits for the end of a child, or one polling interval for a process that is not a child.
 async fn look(child: &mut Option<Child>) {
     match child {
         Some(child) => {
@@ -364,12 +369,12 @@ fn send(pid: u32, signal: rustix::process::Signal) {
         .ok()
         .and_then(rustix::process::Pid::from_raw)
     {
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// Ends what a supervisor and its guardian, killed together, have left running.
+/// Ends the processes that remain after both the supervisor and its guardian were killed.
 async fn clean_up_after_lost(name: &str, folder: Folder) {
     let cleaned = blocking(move || {
         let supervisor = folder.supervisor();
@@ -387,7 +392,7 @@ async fn clean_up_after_lost(name: &str, folder: Folder) {
     }
 }
 
-/// What to say of a job whose supervisor is no more.
+/// The failure of a job whose supervisor is gone.
 fn lost(folder: &Path) -> Failure {
     let restarted = supervisor::started(folder)
         .is_some_and(|started| !started.boot.is_empty() && started.boot != supervisor::boot());

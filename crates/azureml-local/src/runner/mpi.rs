@@ -1,26 +1,26 @@
-//! A job whose processes MPI joins: Open MPI's `mpirun` starts them, on this machine.
+//! MPI jobs: Open MPI's `mpirun` starts their processes on this machine.
 
 use super::failure::Failure;
 use super::supervisor::shell;
 use std::collections::BTreeMap;
 use std::env::split_paths;
 
-/// The program that starts them; the job's `PATH` leads to it.
+/// The program that starts the processes, found in the job's `PATH`.
 const MPIRUN: &str = "mpirun";
 
-/// Tell each process what it is to do and the beginning of its log's name.
+/// Variables with the command of each process and the prefix of its log's name.
 const COMMAND: &str = "AZUREML_LOCAL_MPI_COMMAND";
 const LOG: &str = "AZUREML_LOCAL_MPI_LOG";
 
-/// What each process does: the job's command, with a log of its own. Whatever `mpirun` says itself goes to that of the
-/// first process.
+/// The script of each process: runs the job's command with a separate log. Messages of `mpirun`
+/// itself go to the log of the first process.
 const PROCESS: &str = r#"exec >>"$AZUREML_LOCAL_MPI_LOG$(printf %02d "$OMPI_COMM_WORLD_RANK").txt" 2>&1
 command=$AZUREML_LOCAL_MPI_COMMAND
 unset AZUREML_LOCAL_MPI_COMMAND AZUREML_LOCAL_MPI_LOG
 eval "$command""#;
 
-/// The command that starts the processes, each with the job's own command; `environment` is the job's, `log` the path of
-/// their logs but for the two digits of their ranks and the ending.
+/// The command that starts the processes, each with the job's command. `environment` is the job's;
+/// `log` is the path of their logs without the two digits of the rank and the extension.
 pub fn launch(
     processes: usize,
     command: String,
@@ -36,19 +36,20 @@ pub fn launch(
     }
     environment.insert(COMMAND.to_owned(), command);
     environment.insert(LOG.to_owned(), log);
-    // In a container, the local workspace's user is often root; the job runs as the same.
+    // In a container, the user is often root; the job runs as the same user.
     for name in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] {
         environment.insert(name.to_owned(), "1".to_owned());
     }
-    // More processes than processors are slow, but what was asked for; and one that is bound to a single processor cannot use
-    // those that nobody else needs.
+    // More processes than processors are slow but allowed. A process that is bound to one processor
+    // could not use idle ones.
     Ok(format!(
         "exec {MPIRUN} --oversubscribe --bind-to none -n {processes} {} -c '{PROCESS}'",
         shell()
     ))
 }
 
-/// What `mpirun` would tell a process that is the only one: it needs no `mpirun`, and programs look who they are.
+/// The variables that `mpirun` would set for a single process. It is started without `mpirun`, but
+/// programs read them.
 pub fn alone() -> BTreeMap<String, String> {
     [
         ("OMPI_COMM_WORLD_SIZE", "1"),
@@ -63,7 +64,7 @@ pub fn alone() -> BTreeMap<String, String> {
     .collect()
 }
 
-/// Which process failed, by what `mpirun` says in this log.
+/// The rank of the failed process, from the messages of `mpirun` in this log.
 pub fn failed_rank(log: &str) -> Option<usize> {
     log.lines().rev().find_map(|line| {
         let line = line.trim();

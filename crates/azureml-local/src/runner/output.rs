@@ -1,4 +1,4 @@
-//! Named outputs: the place that each one gets, and where another job finds it.
+//! Named outputs: their paths in the datastore, and their use as inputs of other jobs.
 
 use super::collect::named_outputs;
 use super::command::placeholders;
@@ -11,10 +11,10 @@ use crate::store::job::{self, Job};
 use azureml_wire::sweep::BEST_CHILD;
 use serde_json::{Value, json};
 
-/// The server expressions of an output's place.
+/// The expressions that an output's path may contain.
 const EXPRESSIONS: &str = "${{default_datastore}}, ${{name}} and ${{output_name}}";
 
-/// The place of an output with the service's expressions resolved.
+/// Resolves the expressions in the path of an output.
 pub fn resolve(uri: &str, job: &str, output: &str) -> Result<String> {
     let mut resolved = String::with_capacity(uri.len());
     let mut done = 0;
@@ -44,7 +44,7 @@ pub fn resolve(uri: &str, job: &str, output: &str) -> Result<String> {
     Ok(resolved)
 }
 
-/// Resolves the places of all outputs in the properties of a job.
+/// Resolves the paths of all outputs in the properties of a job.
 pub fn resolve_all(properties: &mut Value, job: &str) -> Result<()> {
     let outputs = properties.get_mut("outputs").and_then(Value::as_object_mut);
     for (name, output) in outputs.into_iter().flatten() {
@@ -55,38 +55,40 @@ pub fn resolve_all(properties: &mut Value, job: &str) -> Result<()> {
     Ok(())
 }
 
-/// The place of an output: where the job wants it, else one that belongs to the job.
+/// The path of an output: the path in the job, else a default path with the job's name.
 pub fn place(uri: Option<&str>, job: &str, output: &str, is_file: bool) -> String {
     let mut place = match uri {
-        // One that cannot be resolved was refused when the job was submitted.
+        // Invalid expressions were rejected at submission.
         Some(uri) => resolve(uri, job, output).unwrap_or_else(|_| uri.to_owned()),
         None => format!(
             "azureml://datastores/{}/paths/azureml/{job}/{output}/",
             datastore::NAME
         ),
     };
-    // A file that goes to a folder has the output's name there.
+    // A file in a folder gets the name of the output.
     if is_file && place.ends_with('/') {
         place.push_str(output);
     }
     place
 }
 
-/// Whether each job that has this place for an output has one of its own.
+/// Whether the path differs for each job.
 pub fn is_own(uri: &str) -> bool {
     placeholders(uri).iter().any(|(name, ..)| *name == "name")
 }
 
-/// Where `azureml://jobs/<job>/outputs/<output>` leads: another URI, or a path among a run's artifacts.
+/// The target of `azureml://jobs/<job>/outputs/<output>`: another URI, or a path among a run's
+/// artifacts.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The place of a named output, with the path below it.
+    /// The URI of a named output, with the path below it.
     Uri(String),
-    /// A path in the blob container of all runs.
+    /// A path in the container of all runs' artifacts.
     Artifacts(String),
 }
 
-/// Finds an output of a job; `rest` is what follows `azureml://jobs/`. `None` when it does not name one.
+/// Finds an output of a job; `rest` is the text after `azureml://jobs/`. `None` if it does not name
+/// an output.
 pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> {
     let Some((name, rest)) = rest.split_once("/outputs/") else {
         return Ok(None);
@@ -116,7 +118,7 @@ pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> 
     if let Some(found) = outputs.iter().find(|known| known.name == output) {
         return place_of(uri, &job, &found.uri, path).map(Some);
     }
-    // What a job writes into its working directory's `outputs` is among its artifacts.
+    // Files in the working directory's `outputs` are artifacts of the run.
     if matches!(output, "artifacts" | "default") {
         let path = format!("{}/{path}", RunName::parse(&job.name)?.artifacts());
         return Ok(Some(Place::Artifacts(path)));

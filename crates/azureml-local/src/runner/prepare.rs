@@ -1,4 +1,4 @@
-//! Preparing: brings a job's code and inputs into a folder of its own, and writes down what is to be run there.
+//! Preparing: copies a job's code and inputs into its folder and describes its processes.
 
 use super::command::{Binding, Bindings, resolve};
 use super::failure::Failure;
@@ -22,13 +22,13 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-/// How long a job's processes get to end after they were asked to.
+/// Seconds between SIGTERM and SIGKILL for a job's processes.
 const GRACE: f64 = 5.0;
 
-/// What the log of one of several processes is called; its rank follows, in two digits.
+/// The log name of one of several processes; the rank follows in two digits.
 const LOG_OF_PROCESS: &str = "std_log_process_";
 
-/// Brings everything into the job's folder; what an earlier attempt left there is gone first.
+/// Copies everything into the job's folder; removes the files of an earlier attempt first.
 pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     let request: CommandJob = serde_json::from_value(job.properties.clone())
         .map_err(|error| Failure::system(format!("the job cannot be read: {error}")))?;
@@ -48,7 +48,8 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
         input::bring_folder(app, &source, &folder.work(), Bring::Code)?;
     }
     for name in ["outputs", "logs"] {
-        // The code may have something of that name already: it is the job's to know.
+        // The code may already contain a file or folder with this name, which is the user's
+        // decision.
         if let Err(error) = fs::create_dir(folder.work().join(name))
             && error.kind() != io::ErrorKind::AlreadyExists
         {
@@ -125,8 +126,8 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry of Azure's. Gives what is
-/// to be said of one that is not here and runs all the same.
+/// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry
+/// on Azure. Returns a warning for one that is not registered here but runs anyway.
 fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
     let short = id
         .rsplit_once("/environments/")
@@ -148,7 +149,7 @@ fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
         let there = version.map_or(!versions.is_empty(), |version| {
             versions.iter().any(|asset| asset.version == version)
         });
-        // One of the same name in a registry is another.
+        // An environment in a registry is different from one with the same name here.
         if there && !id.starts_with("azureml://registries/") {
             return Ok(None);
         }
@@ -176,9 +177,9 @@ fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
     Ok(warning)
 }
 
-/// Says something of a job before its command says anything: on its page, and in its log.
+/// Adds a warning to the job's page and to the start of its log.
 fn warn(app: &App, job: &Job, process: &Process, warning: String) -> Result<(), Failure> {
-    // A preparation that was cut short has said it already.
+    // An interrupted preparation has already written it.
     if fs::metadata(&process.log).map_or(0, |log| log.len()) == 0 {
         fs::write(&process.log, format!("azureml-local: warning: {warning}\n"))
             .map_err(Error::from)?;
@@ -230,7 +231,7 @@ fn bring_input(
     }
     let source = input::source(app, &asset.uri)?;
     let target = folder.input(&PortName::parse(name)?);
-    // A model is one file as often as it is a folder.
+    // A model can be a file or a folder, independent of its type.
     let single = source.blob(app).is_ok();
     let path = if is_file || single {
         if !single {
@@ -282,7 +283,8 @@ fn processes_per_node(count: &ProcessCount) -> usize {
     count.process_count_per_instance.unwrap_or(1).max(1) as usize
 }
 
-/// How many processes MPI is to join, all on one node; `None` when it has nothing to do.
+/// The number of processes that MPI starts, all on one node; `None` without MPI or for a single
+/// process.
 fn joined_by_mpi(request: &CommandJob) -> Option<usize> {
     match &request.distribution {
         Some(Distribution::Mpi(count)) => {
@@ -309,7 +311,7 @@ fn processes(
     };
     let per_node = match &request.distribution {
         Some(Distribution::PyTorch(count)) => processes_per_node(count),
-        // What starts the others is one process.
+        // `mpirun`, which starts the others, is one process.
         Some(Distribution::Mpi(_)) if joined_by_mpi(request).is_some() => return alone(log_of(0)),
         Some(Distribution::Mpi(_)) => {
             return Ok(vec![Process {
@@ -320,7 +322,7 @@ fn processes(
         _ if nodes == 1 => return alone(logs.join("std_log.txt")),
         _ => 1,
     };
-    // A port that is free now; the first process listens there.
+    // A free port; the first process listens there.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map_err(Error::from)?

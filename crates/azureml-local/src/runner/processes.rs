@@ -1,7 +1,8 @@
-//! Descendants of a process: finds, signals, ends and reaps them, whatever session or parent they have moved to.
+//! Descendants of a process: finds, signals, ends and reaps them, independent of their session and
+//! parent.
 //!
-//! A child subreaper (`PR_SET_CHILD_SUBREAPER`) stays the ancestor of all that is started below it: orphans become its
-//! children. When it has no children left, it has no descendants left.
+//! A child subreaper (`PR_SET_CHILD_SUBREAPER`) stays the ancestor of all processes that start
+//! below it: orphans become its children. When it has no children left, it has no descendants left.
 
 use super::mark::Mark;
 use rustix::io::Errno;
@@ -16,49 +17,50 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long processes that were killed may take to end; one in an uninterruptible wait takes longer.
+/// How long killed processes may take to end; a process in uninterruptible sleep takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often descendants are looked for while those that were killed end.
+/// The polling interval for descendants while killed processes end.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Rounds in which everything is stopped before it is killed; a process that forks may be ahead for some of them.
+/// The maximum number of rounds that stop all processes before the kill; a forking process may
+/// escape some of them.
 const ROUNDS: usize = 100;
 
-/// A process; its number may go to another one, which starts later.
+/// A process. Its id may be reused by a process that starts later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// Its number.
+    /// Its id.
     pub pid: Pid,
-    /// When it started, in the kernel's clock ticks; 0 where the system does not say.
+    /// Its start time in the kernel's clock ticks; 0 if unknown.
     pub start: u64,
 }
 
 impl Process {
-    /// The process that has a number now.
+    /// The process with this id now.
     pub fn of(pid: Pid) -> Self {
         let start = Stat::of(pid).map_or(0, |stat| stat.start);
         Self { pid, start }
     }
 
-    /// Sends a signal to this process and to no other that has its number since.
+    /// Sends a signal to this process, but not to a later one with the same id.
     pub fn signal(self, signal: Signal) {
         let handle = pidfd_open(self.pid, PidfdFlags::empty());
-        // The handle keeps meaning the process that is compared here.
+        // The handle was opened before this comparison, so it refers to the compared process.
         if Stat::of(self.pid).map_or(0, |stat| stat.start) != self.start {
             return;
         }
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = match handle {
             Ok(handle) => pidfd_send_signal(handle, signal),
             Err(Errno::SRCH) => return,
-            // Kernels before 5.3 have no such handles, and some containers forbid them.
+            // Kernels before 5.3 do not support pidfds, and some containers forbid them.
             Err(_) => kill_process(self.pid, signal),
         };
     }
 }
 
-/// What `/proc/<pid>/stat` says.
+/// The used fields of `/proc/<pid>/stat`.
 struct Stat {
     parent: i32,
     start: u64,
@@ -69,7 +71,7 @@ impl Stat {
     fn of(pid: Pid) -> Option<Self> {
         let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         let stat = String::from_utf8_lossy(&stat);
-        // The name of the program, in parentheses, may hold anything.
+        // The name of the program, in parentheses, may contain any characters.
         let (_, fields) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split(' ').collect();
         Some(Self {
@@ -80,13 +82,13 @@ impl Stat {
     }
 }
 
-/// Numbers of all processes.
+/// The ids of all processes.
 fn all() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Makes this process the parent of every orphan below it.
+/// Makes this process the child subreaper of its descendants.
 pub fn adopt_orphans() -> io::Result<()> {
     Ok(set_child_subreaper(Some(getpid()))?)
 }
@@ -98,7 +100,7 @@ pub fn descendants() -> Vec<Process> {
         .collect();
     let own = getpid().as_raw_nonzero().get();
     let descends = |mut pid: i32| {
-        // Processes that end while they are listed may make a loop of a number that is used again.
+        // If ids are reused while the table is read, parents may form a loop.
         for _ in 0..table.len() {
             match table.get(&pid) {
                 Some(stat) if stat.parent == own => return true,
@@ -121,7 +123,7 @@ pub fn descendants() -> Vec<Process> {
         .collect()
 }
 
-/// Takes note of every child that has ended. Gives whether any child is left.
+/// Reaps every ended child and passes it to `ended`; returns whether any child is left.
 pub fn reap(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -133,19 +135,19 @@ pub fn reap(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
     }
 }
 
-/// Kills every descendant and reaps it.
+/// Kills and reaps every descendant.
 pub async fn end_descendants(mut ended: impl FnMut(Pid, WaitStatus)) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     let start = Instant::now();
     while reap(&mut ended) && start.elapsed() < PATIENCE {
         kill_all(descendants);
-        // Orphans come as those above them end.
+        // Orphans become children when their parents end.
         let _ = tokio::time::timeout(LOOK, children.recv()).await;
     }
     Ok(())
 }
 
-/// Kills every process of this user that has a mark, and what those start from now on.
+/// Kills every process of this user with the mark, and their new children.
 pub fn end_marked(mark: &Mark) {
     let own = getpid();
     let is_own_users = |pid: &Pid| {
@@ -160,7 +162,8 @@ pub fn end_marked(mark: &Mark) {
     });
 }
 
-/// Kills what `find` finds. Everything is stopped first: a process that starts others cannot stay ahead of the search.
+/// Kills the processes that `find` returns. All are stopped first, so that a process that forks
+/// cannot stay ahead of the search.
 fn kill_all(find: impl Fn() -> Vec<Process>) {
     let mut stopped = HashSet::new();
     for _ in 0..ROUNDS {

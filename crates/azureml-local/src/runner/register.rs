@@ -1,4 +1,4 @@
-//! Registers the named outputs of a job that has ended well, under the names that it asked for.
+//! Registers the named outputs of a completed job under their requested names.
 
 use super::collect::named_outputs;
 use crate::error::Result;
@@ -7,10 +7,11 @@ use crate::store::job::Job;
 use rusqlite::Connection;
 use serde_json::json;
 
-/// The property of a version that says which output of which job it is.
+/// The property of a version with the job and the output that it comes from.
 const ORIGIN: &str = "azureml.jobOutput";
 
-/// Registers what a job asked for; again, it changes nothing: a server may be killed before the job's end is written down.
+/// Registers the outputs of a job. Idempotent: a server may be killed before it records the job's
+/// end.
 pub fn register(store: &Connection, job: &Job) -> Result<()> {
     for output in named_outputs(job) {
         let Some(name) = &output.asset_name else {

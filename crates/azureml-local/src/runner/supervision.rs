@@ -1,4 +1,5 @@
-//! The supervisor of a job: starts its processes, ends them when it has to, and records how they ended.
+//! The supervisor of a job: starts its processes, ends them if necessary, and records how they
+//! ended.
 
 use super::guardian::{end_with_parent, own_program};
 use super::processes::{adopt_orphans, descendants, end_descendants, reap};
@@ -13,19 +14,19 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How often a supervisor looks whether its folder is still there.
+/// The interval at which a supervisor checks that its folder exists.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The signal that says that the guardian has ended; nobody else sends it.
+/// The signal for the end of the guardian; no other process sends it.
 const GUARDIAN_ENDED: Signal = Signal::USR2;
 
-/// The supervisor's whole life.
+/// The supervisor's main function.
 pub async fn run(folder: &Path, guardian: u32) -> ExitCode {
     match supervise(folder, guardian).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("azureml-local run-job: {}: {error}", folder.display());
-            // Nothing of a job runs without a supervisor.
+            // Without a supervisor, no process of the job may run.
             let _ = end_descendants(|_, _| ()).await;
             ExitCode::FAILURE
         }
@@ -35,7 +36,8 @@ pub async fn run(folder: &Path, guardian: u32) -> ExitCode {
 async fn supervise(folder: &Path, guardian: u32) -> io::Result<()> {
     let mut events = Events::new()?;
     if !end_with_parent(guardian, GUARDIAN_ENDED)? {
-        // The guardian was killed before anything ran. No record says that better than another error.
+        // The guardian was killed before any process ran. The missing record shows that better than
+        // an error.
         return Ok(());
     }
     adopt_orphans()?;
@@ -55,7 +57,7 @@ async fn supervise(folder: &Path, guardian: u32) -> io::Result<()> {
             }
         }
     }
-    // A job that has been recorded is never run again; until it is, none of its processes runs.
+    // A recorded job is never started again. No process of the job runs before the record.
     records.start(&supervisor::Started {
         supervisor: id(),
         boot: supervisor::boot(),
@@ -63,7 +65,7 @@ async fn supervise(folder: &Path, guardian: u32) -> io::Result<()> {
     for rank in &mut ranks {
         rank.release();
     }
-    // A server that is gone need not hear it.
+    // The server may have been killed.
     let _ = io::stdout()
         .write_all(READY)
         .and_then(|()| io::stdout().flush());
@@ -72,12 +74,12 @@ async fn supervise(folder: &Path, guardian: u32) -> io::Result<()> {
     if !watch.follow(&mut events, folder).await {
         return end_descendants(|_, _| ()).await;
     }
-    // What the job left running in the background ends with it, as in a container.
+    // Background processes of the job end with it, as in a container.
     end_descendants(|pid, status| watch.note(pid, status)).await?;
     records.end(&watch.ended())
 }
 
-/// What a supervisor waits for.
+/// The events of a supervisor.
 struct Events {
     child: Stream,
     terminate: Stream,
@@ -101,12 +103,12 @@ impl Events {
 /// One of a job's processes.
 struct Rank {
     pid: Pid,
-    /// What holds it back.
+    /// The pipe that holds it back.
     hold: Option<ChildStdin>,
 }
 
 impl Rank {
-    /// Starts a process that does nothing until it is released, and ends when it cannot be any more.
+    /// Starts a process that waits for its release, and ends if the supervisor ends first.
     fn hold(spec: &Spec, process: &Process) -> io::Result<Self> {
         let log = OpenOptions::new()
             .create(true)
@@ -134,21 +136,21 @@ impl Rank {
 
     fn release(&mut self) {
         if let Some(mut hold) = self.hold.take() {
-            // When it has been killed meanwhile, its end says so.
+            // If the process was killed meanwhile, its exit status is the result.
             let _ = hold.write_all(b"\n");
         }
     }
 }
 
-/// A job's processes on their way to their end.
+/// The running processes of a job.
 struct Watch {
     ranks: Vec<Rank>,
-    /// Which of them have not ended.
+    /// The processes that have not ended, by rank.
     running: Vec<bool>,
     decided: Option<Ended>,
     timeout: Option<Instant>,
     grace: Duration,
-    /// When they are killed, once they were asked to end.
+    /// The time of the kill, after the processes were asked to end.
     kill_at: Option<Instant>,
     timed_out: bool,
     canceled: bool,
@@ -171,12 +173,14 @@ impl Watch {
         }
     }
 
-    /// Follows the processes until they have ended or are to be killed. Gives whether the guardian is still there.
+    /// Follows the processes until they have ended or must be killed. Returns false if the guardian
+    /// has ended.
     async fn follow(&mut self, events: &mut Events, folder: &Path) -> bool {
         loop {
             let any_left = reap(|pid, status| self.note(pid, status));
             let all_ended = !self.running.contains(&true);
-            // Those that were asked to end are waited for, wherever they are; else what is left is background.
+            // After a request to end, all descendants are awaited; otherwise the remaining ones are
+            // background processes.
             if all_ended && (self.kill_at.is_none() || !any_left) {
                 return true;
             }
@@ -192,7 +196,7 @@ impl Watch {
                 _ = events.hangup.recv() => self.cancel(),
                 _ = events.guardian_ended.recv() => return false,
                 () = sleep(LOOK) => {
-                    // Nobody could ever see what becomes of it.
+                    // The folder is gone: nobody can read the results.
                     if !supervisor::is_there(folder) {
                         self.cancel();
                     }
@@ -217,7 +221,7 @@ impl Watch {
         }
     }
 
-    /// Takes note of a process that has ended; the first that fails takes the others with it.
+    /// Records the end of a process; the first failure ends the others.
     fn note(&mut self, pid: Pid, status: WaitStatus) {
         let is_it = |rank: &Rank| rank.pid == pid;
         let Some(rank) = self.ranks.iter().position(is_it) else {
@@ -257,7 +261,7 @@ async fn at(time: Option<Instant>) {
 fn outcome(rank: usize, status: Option<WaitStatus>) -> Ended {
     Ended {
         rank,
-        // 127 is the shell's own word for a command that cannot be run.
+        // 127 is the shell's exit code for a command that cannot be executed.
         code: status.map_or(Some(127), WaitStatus::exit_status),
         signal: status.and_then(WaitStatus::terminating_signal),
         timed_out: false,

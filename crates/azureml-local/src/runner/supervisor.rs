@@ -1,8 +1,9 @@
-//! What passes between a server and the supervisor of a job: files in a folder of its own.
+//! Communication between a server and the supervisor of a job: files in the supervisor's folder.
 //!
-//! A supervisor belongs to no server: it has a session of its own, so a server may be ended, killed and started again
-//! while the job runs. In its folder it holds a lock as long as it lives, records that the job's processes have started
-//! before they run, and at last how they ended.
+//! A supervisor is independent of the server: it has a separate session, so the server may be
+//! stopped, killed and restarted while the job runs. The supervisor holds a lock in its folder
+//! during its lifetime. It records the start of the job's processes before they run, and finally
+//! how they ended.
 
 use crate::home::private;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// What a supervisor is to run. Has no `Debug`: it holds the run's token.
+/// The task of a supervisor. Has no `Debug`: it contains the run's token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The command line, for the shell.
@@ -22,87 +23,87 @@ pub struct Spec {
     pub environment: BTreeMap<String, String>,
     /// The processes.
     pub processes: Vec<Process>,
-    /// The port that their tracking URI names: it stays this user's for as long as they run.
+    /// The port in their tracking URI; reserved for this user while they run.
     pub port: u16,
-    /// How long they may take, in seconds.
+    /// The time limit in seconds.
     pub timeout: Option<f64>,
-    /// How long they get to end after they were asked to, in seconds.
+    /// Seconds between SIGTERM and SIGKILL.
     pub grace: f64,
 }
 
 /// One of a job's processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Process {
-    /// What its environment has beside the common one.
+    /// Variables in addition to the common environment.
     pub environment: BTreeMap<String, String>,
-    /// The file that it writes its output to.
+    /// The file for its output.
     pub log: PathBuf,
 }
 
-/// What a supervisor has started.
+/// The record of a started job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Started {
-    /// The supervisor's own process.
+    /// The process id of the supervisor.
     pub supervisor: u32,
-    /// Which start of the machine they belong to.
+    /// The boot id of the machine.
     pub boot: String,
 }
 
-/// How a job's processes ended.
+/// The record of how a job's processes ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// The process that decided it.
+    /// The rank of the decisive process.
     pub rank: usize,
     /// Its exit code.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Whether it took too long.
+    /// Whether the job exceeded its time limit.
     pub timed_out: bool,
-    /// Whether its end was asked for.
+    /// Whether the job was canceled.
     pub canceled: bool,
 }
 
-/// Files of a supervisor's folder.
+/// Files in a supervisor's folder.
 const SPEC: &str = "spec.json";
 const LOCK: &str = "lock";
 const STARTED: &str = "started.json";
 const ENDED: &str = "ended.json";
 
-/// Room for an [`Ended`] and for a [`Started`]. It is taken ahead of time: a full disk must hide
-/// neither that a job runs nor how it ended.
+/// The size reserved for an [`Ended`] and for a [`Started`], in bytes. It is allocated in advance:
+/// a full disk must hide neither that a job runs nor how it ended.
 const ROOM: usize = 256;
 
-/// What the supervisor says on its standard output once everything runs.
+/// The supervisor's message on standard output after it has started all processes.
 pub const READY: &[u8] = b"started\n";
 
-/// Sets up a supervisor's folder, and takes its lock for the supervisor: it has it from its first moment on.
+/// Creates a supervisor's folder and takes the lock for the supervisor, which inherits it.
 pub fn set_up(folder: &Path, spec: &Spec) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let lock = File::create(folder.join(LOCK))?;
     lock.try_lock()?;
-    // It holds the run's token.
+    // It contains the run's token.
     private(&folder.join(SPEC))?.write_all(&serde_json::to_vec(spec)?)?;
     for name in [STARTED, ENDED] {
         let mut file = File::create(folder.join(name))?;
         file.write_all(&[b' '; ROOM])?;
         file.sync_all()?;
     }
-    // A machine that loses its power forgets no job that it has run.
+    // The folders are synced, so that a power failure does not lose a started job.
     for folder in folder.ancestors().take(3) {
         File::open(folder)?.sync_all()?;
     }
     Ok(lock)
 }
 
-/// The files that a supervisor writes to.
+/// The records that a supervisor writes.
 pub struct Records {
     started: File,
     ended: File,
 }
 
 impl Records {
-    /// Those of a folder.
+    /// Opens the records in a folder.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let open = |name| OpenOptions::new().write(true).open(folder.join(name));
         Ok(Self {
@@ -111,44 +112,44 @@ impl Records {
         })
     }
 
-    /// Records what was started, on disk when this returns.
+    /// Records the start; durable on return.
     pub fn start(&mut self, started: &Started) -> io::Result<()> {
         write_record(&mut self.started, started)
     }
 
-    /// Records how it ended.
+    /// Records the end; durable on return.
     pub fn end(&mut self, ended: &Ended) -> io::Result<()> {
         write_record(&mut self.ended, ended)
     }
 }
 
-/// What a supervisor is to run.
+/// Reads the task of a supervisor.
 pub fn spec(folder: &Path) -> io::Result<Spec> {
     Ok(serde_json::from_slice(&fs::read(folder.join(SPEC))?)?)
 }
 
-/// Whether a supervisor's folder is still there: somebody may have removed the local workspace.
+/// Whether a supervisor's folder exists: the user may have removed the local workspace.
 pub fn is_there(folder: &Path) -> bool {
     folder.join(LOCK).exists()
 }
 
-/// Whether a supervisor lives in a folder.
+/// Whether a supervisor runs for this folder.
 pub fn is_alive(folder: &Path) -> bool {
     File::open(folder.join(LOCK))
         .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
-/// What was started, when anything was.
+/// The record of the start, if it was written.
 pub fn started(folder: &Path) -> Option<Started> {
     serde_json::from_slice(&fs::read(folder.join(STARTED)).ok()?).ok()
 }
 
-/// How it ended, when it has.
+/// The record of the end, if it was written.
 pub fn ended(folder: &Path) -> Option<Ended> {
     serde_json::from_slice(&fs::read(folder.join(ENDED)).ok()?).ok()
 }
 
-/// Which start of the machine this is.
+/// The boot id of this machine.
 pub fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
@@ -156,7 +157,7 @@ pub fn boot() -> String {
         .to_owned()
 }
 
-/// The shell that runs commands.
+/// The shell for commands.
 pub fn shell() -> &'static str {
     if Path::new("/bin/bash").exists() {
         "/bin/bash"
@@ -165,7 +166,7 @@ pub fn shell() -> &'static str {
     }
 }
 
-/// Writes over the room that was taken ahead of time.
+/// Overwrites the reserved space.
 fn write_record(record: &mut File, what: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec(what)?;
     text.resize(ROOM.max(text.len()), b' ');
@@ -174,7 +175,7 @@ fn write_record(record: &mut File, what: &impl Serialize) -> io::Result<()> {
     record.sync_data()
 }
 
-/// The last `most` bytes of a file as text, from a whole line on.
+/// The last `most` bytes of a file as text, without an incomplete first line.
 pub fn tail(path: &Path, most: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

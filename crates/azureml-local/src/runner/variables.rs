@@ -12,7 +12,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What a job gets of the server's own environment: what tells a program where it is, and nothing that opens anything.
+/// The variables of the server's environment that a job inherits. They contain paths and settings,
+/// no secrets.
 const KEPT: &[&str] = &[
     "PATH",
     "HOME",
@@ -55,10 +56,10 @@ const KEPT: &[&str] = &[
     "NVIDIA_DRIVER_CAPABILITIES",
 ];
 
-/// Families of variables that a job gets as well.
+/// Prefixes of further inherited variables.
 const KEPT_PREFIXES: &[&str] = &["LC_", "XDG_"];
 
-/// Everything that all processes of a job find in their environment.
+/// The common environment of all processes of a job.
 pub fn of_job(
     app: &App,
     job: &Job,
@@ -75,8 +76,8 @@ pub fn of_job(
     if let Some(libtorch) = libtorch() {
         variables.insert("LIBTORCH".to_owned(), libtorch);
     }
-    // A job shares this machine with the notebook and whatever else its user runs: OpenMP's threads that wait in busy loops
-    // for one that has no processor make a training many times slower.
+    // A job shares this machine with the notebook and other programs. OpenMP threads wait in busy
+    // loops; if there are more threads than free processors, training becomes many times slower.
     variables
         .entry("OMP_WAIT_POLICY".to_owned())
         .or_insert_with(|| "passive".to_owned());
@@ -114,7 +115,7 @@ pub fn of_job(
         ("MLFLOW_RUN_ID", &job.name),
         ("MLFLOW_EXPERIMENT_ID", &experiment_id),
         ("MLFLOW_EXPERIMENT_NAME", &job.experiment),
-        // Lines appear in the log when they are printed.
+        // Unbuffered, so that lines appear in the log when they are printed.
         ("PYTHONUNBUFFERED", "1"),
     ] {
         variables.insert(name.to_owned(), value.to_owned());
@@ -141,19 +142,19 @@ pub fn of_job(
         .and_then(|own| serde_json::from_value(own.clone()).ok())
         .unwrap_or_default();
     for (name, value) in own {
-        // A name with `=` or NUL is none; the value of another would be cut.
+        // A name with `=` or NUL is invalid; a value with NUL would be truncated.
         if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
             variables.insert(name, value);
         }
     }
-    // What is left of a job is found by it, so it is the job's own in any case.
+    // Set last, so that the job cannot override it: remaining processes are found by the mark.
     let mark = folder.mark();
     let (name, value) = mark.variable();
     variables.insert(name.to_owned(), value.to_owned());
     variables
 }
 
-/// What the process of one rank has beside the common environment.
+/// Variables of one rank in addition to the common environment.
 pub fn of_rank(rank: usize, nodes: usize, per_node: usize, port: u16) -> BTreeMap<String, String> {
     [
         ("MASTER_ADDR", "127.0.0.1".to_owned()),
@@ -169,8 +170,8 @@ pub fn of_rank(rank: usize, nodes: usize, per_node: usize, port: u16) -> BTreeMa
     .collect()
 }
 
-/// The libtorch that stands for the environment's PyTorch: `$AZUREML_LIBTORCH`, else the one that `cargo xtask` has found
-/// or fetched, else `$LIBTORCH`.
+/// The libtorch that replaces the environment's PyTorch: `$AZUREML_LIBTORCH`, else the one that
+/// `cargo xtask` has found or downloaded, else `$LIBTORCH`.
 fn libtorch() -> Option<String> {
     let cache = local::cache();
     find_libtorch(|variable| env::var_os(variable), cache.as_deref())
@@ -181,15 +182,15 @@ fn find_libtorch(
     cache: Option<&Path>,
 ) -> Option<String> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
-    // It was asked for by name: the job is to say what is wrong with it.
+    // An explicit setting is not checked here: the job reports what is wrong with it.
     let asked_for = set(local::env::LIBTORCH).map(PathBuf::from);
-    // A link, looked at for each job: this process may be older than what it leads to.
+    // A link, resolved for each job: it may change during the lifetime of this process.
     let found = || cache.map(|cache| cache.join("libtorch"));
     let inherited = || set("LIBTORCH").map(PathBuf::from);
     let folder = asked_for
         .or_else(|| found().filter(|folder| folder.is_dir()))
         .or_else(|| inherited().filter(|folder| folder.is_dir()))?;
-    // The job runs in a folder of its own, and should see where it really is.
+    // An absolute path: the job has another working directory.
     let folder = std::path::absolute(folder.canonicalize().unwrap_or(folder)).ok()?;
     folder.into_os_string().into_string().ok()
 }
@@ -219,12 +220,12 @@ mod tests {
         assert_eq!(libtorch(None, None), None);
         assert_eq!(libtorch(None, Some(&home.join("gone"))), None);
         assert_eq!(libtorch(None, Some(&inherited)), Some(inherited.clone()));
-        // `cargo xtask` comes while the local workspace runs.
+        // `cargo xtask` creates the link while the local workspace runs.
         symlink(&found, cache.join("libtorch")).unwrap();
         assert_eq!(libtorch(None, Some(&inherited)), Some(found.clone()));
         assert_eq!(libtorch(Some(Path::new("")), None), Some(found));
         assert_eq!(libtorch(Some(&asked_for), None), Some(asked_for));
-        // One that is not there is named all the same: the launcher says what is wrong with it.
+        // An explicit path is used even if it does not exist; the launcher reports the error.
         let gone = home.join("gone");
         assert_eq!(libtorch(Some(&gone), None), Some(gone));
     }

@@ -1,4 +1,4 @@
-//! Versions of environments, codes, models and data.
+//! Versioned assets: environments, code, models and data.
 
 use super::{json, now};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A kind of versioned asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What a job's process finds around it.
+    /// The software of a job.
     Environment,
     /// A snapshot of a folder.
     Code,
@@ -29,7 +29,7 @@ impl Kind {
         }
     }
 
-    /// What people call one.
+    /// The name of the kind in messages.
     pub fn noun(self) -> &'static str {
         match self {
             Self::Environment => "environment",
@@ -49,7 +49,7 @@ pub struct Asset {
     pub version: String,
     /// Its properties as JSON.
     pub properties: Value,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: String,
 }
 
@@ -70,7 +70,7 @@ fn asset(
     })
 }
 
-/// Makes a version, or changes its properties.
+/// Creates a version or updates its properties.
 pub fn put(
     store: &Connection,
     kind: Kind,
@@ -86,7 +86,7 @@ pub fn put(
     Ok(())
 }
 
-/// One version.
+/// Gets one version.
 pub fn get(store: &Connection, kind: Kind, name: &str, version: &str) -> Result<Option<Asset>> {
     store
         .query_row(
@@ -99,7 +99,7 @@ pub fn get(store: &Connection, kind: Kind, name: &str, version: &str) -> Result<
         .transpose()
 }
 
-/// All versions of one name, the newest first.
+/// All versions of a name, the newest first.
 pub fn versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asset>> {
     let mut statement = store.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM asset WHERE kind = ?1 AND name = ?2 ORDER BY seq DESC"
@@ -126,7 +126,7 @@ pub fn names(store: &Connection, kind: Kind) -> Result<Vec<String>> {
         .collect())
 }
 
-/// What was said of a name without a version: `isArchived`, `description`, `tags`, `properties`.
+/// The stored members of an asset container: `isArchived`, `description`, `tags`, `properties`.
 pub fn container(store: &Connection, kind: Kind, name: &str) -> Result<Value> {
     let row: Option<String> = store
         .query_row(
@@ -138,7 +138,7 @@ pub fn container(store: &Connection, kind: Kind, name: &str) -> Result<Value> {
     row.map_or(Ok(Value::Null), |properties| json(&properties))
 }
 
-/// Remembers what is said of a name without a version.
+/// Stores the members of an asset container.
 pub fn put_container(store: &Connection, kind: Kind, name: &str, properties: &Value) -> Result<()> {
     store.execute(
         "INSERT OR REPLACE INTO asset_container (kind, name, properties) VALUES (?1, ?2, ?3)",
@@ -147,7 +147,7 @@ pub fn put_container(store: &Connection, kind: Kind, name: &str, properties: &Va
     Ok(())
 }
 
-/// Code versions whose content has a hash.
+/// Code versions with this content hash.
 pub fn codes_by_hash(store: &Connection, hash: &str) -> Result<Vec<Asset>> {
     let mut statement = store.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM asset WHERE kind = 'codes'
@@ -157,7 +157,7 @@ pub fn codes_by_hash(store: &Connection, hash: &str) -> Result<Vec<Asset>> {
     rows.map(|row| asset(row?)).collect()
 }
 
-/// Whether any version of anything names a container of the blob store.
+/// Whether any asset version refers to a container of the blob store.
 pub fn names_container(store: &Connection, container: &str) -> Result<bool> {
     Ok(store.query_row(
         "SELECT EXISTS (SELECT 1 FROM asset WHERE instr(properties, ?1) > 0)",
@@ -166,7 +166,7 @@ pub fn names_container(store: &Connection, container: &str) -> Result<bool> {
     )?)
 }
 
-/// The version that a registration without one gets: one more than the greatest number.
+/// The version for a registration without one: the greatest number plus one.
 pub fn next_version(versions: &[Asset]) -> String {
     let greatest = versions
         .iter()

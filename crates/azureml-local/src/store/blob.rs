@@ -1,18 +1,19 @@
-//! What a blob has beside its content: properties and metadata.
+//! The properties and metadata of blobs.
 //!
-//! Each is kept for one content, which its `ETag` names, and is recorded before that content takes the blob's place. So
-//! a reader finds with a content what was sent with it, wherever a server was killed. What the content before it had stays
-//! until the next one comes, for readers that have opened it.
+//! They belong to one content, identified by its `ETag`, and are stored before that content
+//! replaces the previous one. So a reader always gets the properties that were sent with the
+//! content, even if the server is killed in between. The properties of the previous content stay
+//! until the next write, for readers that have opened it.
 
 use super::json;
 use crate::error::Result;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
-/// The table, which needs no version of the store.
+/// The table. It needs no version of the store.
 ///
-/// `blob` was the table of programs that kept one row for a name, whatever its content: such a row is for the content that
-/// is there.
+/// `blob` is the table of older programs, which stored one row per name for any content: such a row
+/// applies to the current content.
 pub const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS blob_info (
         container    TEXT NOT NULL,
@@ -24,27 +25,28 @@ pub const TABLE: &str = "
         PRIMARY KEY (container, name, etag)
     ) WITHOUT ROWID;";
 
-/// What a blob has beside its content.
+/// The properties and metadata of a blob.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {
     /// `Content-Type`.
     pub content_type: Option<String>,
-    /// Other properties, by the header of a response: `cache-control`, `content-encoding`, ….
+    /// Other properties by their response header: `cache-control`, `content-encoding`, ….
     pub headers: BTreeMap<String, String>,
-    /// The `x-ms-meta-…` headers, without that prefix.
+    /// The `x-ms-meta-…` headers, without the prefix.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A blob's name.
+/// The container and the name of a blob.
 #[derive(Debug, Clone, Copy)]
 pub struct Of<'a> {
     /// Its container.
     pub container: &'a str,
-    /// Its name in that.
+    /// Its name in the container.
     pub name: &'a str,
 }
 
-/// Remembers the info of a content before it takes the place of the one whose `ETag` is `current`.
+/// Stores the properties of a new content, before it replaces the content with the `ETag`
+/// `current`.
 pub fn put(
     store: &Connection,
     of: Of<'_>,
@@ -90,7 +92,7 @@ fn insert(store: &Connection, of: Of<'_>, etag: &str, info: &Info) -> Result<()>
     Ok(())
 }
 
-/// The info of a content of a blob.
+/// The properties and metadata of one content of a blob.
 pub fn get(store: &Connection, of: Of<'_>, etag: &str) -> Result<Info> {
     let found = store
         .prepare_cached(
@@ -105,7 +107,7 @@ pub fn get(store: &Connection, of: Of<'_>, etag: &str) -> Result<Info> {
     }
 }
 
-/// The info that an older program has kept of a blob.
+/// The row of an older program.
 fn get_older(store: &Connection, of: Of<'_>) -> Result<Option<Info>> {
     store
         .prepare_cached(
@@ -131,7 +133,7 @@ fn read((content_type, metadata, headers): Columns) -> Result<Info> {
     })
 }
 
-/// Forgets a blob's info.
+/// Deletes the properties and metadata of a blob.
 pub fn delete(store: &Connection, of: Of<'_>) -> Result<()> {
     for table in ["blob_info", "blob"] {
         store

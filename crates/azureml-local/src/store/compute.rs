@@ -1,4 +1,4 @@
-//! Computes, as they were set up. What their nodes do right now is known to the queue.
+//! Computes and their configuration. The queue has the state of their nodes.
 
 use super::{json, now};
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub struct Compute {
     pub name: String,
     /// `{"properties": {"computeType", …}, "tags": …}`.
     pub body: Value,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: String,
 }
 
@@ -24,7 +24,7 @@ fn compute((name, body, created_at): (String, String, String)) -> Result<Compute
     })
 }
 
-/// Makes one, or changes it.
+/// Creates or updates a compute.
 pub fn put(store: &Connection, name: &str, body: &Value) -> Result<()> {
     store.execute(
         "INSERT INTO compute (name, body, created_at) VALUES (?1, ?2, ?3)
@@ -34,7 +34,7 @@ pub fn put(store: &Connection, name: &str, body: &Value) -> Result<()> {
     Ok(())
 }
 
-/// One by its name, in whatever case.
+/// Gets a compute by name, case-insensitive.
 pub fn get(store: &Connection, name: &str) -> Result<Option<Compute>> {
     store
         .query_row(
@@ -47,7 +47,7 @@ pub fn get(store: &Connection, name: &str) -> Result<Option<Compute>> {
         .transpose()
 }
 
-/// All, by name.
+/// All computes, by name.
 pub fn list(store: &Connection) -> Result<Vec<Compute>> {
     let mut statement =
         store.prepare_cached("SELECT name, body, created_at FROM compute ORDER BY name")?;
@@ -55,7 +55,7 @@ pub fn list(store: &Connection) -> Result<Vec<Compute>> {
     rows.map(|row| compute(row?)).collect()
 }
 
-/// Removes one; whether it was there.
+/// Deletes a compute; returns whether it existed.
 pub fn delete(store: &Connection, name: &str) -> Result<bool> {
     Ok(store.execute(
         "DELETE FROM compute WHERE name = ?1 COLLATE NOCASE",

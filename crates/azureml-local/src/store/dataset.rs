@@ -1,14 +1,15 @@
-//! Datasets that runs have read.
+//! Datasets that runs have read (MLflow's inputs).
 
 use super::mlflow;
 use crate::error::Result;
 use azureml_wire::mlflow::{Dataset, DatasetInput, RunTag};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// The tag that says what a dataset was read for.
+/// The tag with the purpose of a dataset, such as `training`.
 pub const CONTEXT: &str = "mlflow.data.context";
 
-/// Keeps that a run has read datasets. What is known of a run already stays as it is.
+/// Logs the datasets that a run has read. A dataset that the run has already logged stays
+/// unchanged.
 pub fn log(store: &Connection, run: &mlflow::Run, inputs: &[DatasetInput]) -> Result<()> {
     for DatasetInput { dataset, tags } in inputs {
         let id = keep(store, run.experiment, dataset)?;
@@ -30,7 +31,7 @@ pub fn log(store: &Connection, run: &mlflow::Run, inputs: &[DatasetInput]) -> Re
     Ok(())
 }
 
-/// The number of a dataset, which one experiment keeps once.
+/// The id of a dataset. An experiment stores each dataset once.
 fn keep(store: &Connection, experiment: i64, dataset: &Dataset) -> Result<i64> {
     let known: Option<i64> = store
         .prepare_cached(
@@ -60,7 +61,7 @@ fn keep(store: &Connection, experiment: i64, dataset: &Dataset) -> Result<i64> {
     Ok(store.last_insert_rowid())
 }
 
-/// What a run has read, in the order of logging.
+/// The datasets of a run, in the order of logging.
 pub fn of_run(store: &Connection, run: &str) -> Result<Vec<DatasetInput>> {
     let mut statement = store.prepare_cached(
         "SELECT input.id, name, digest, source_type, source, schema, profile

@@ -6,7 +6,7 @@ use azureml_wire::mlflow::RunTag;
 use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The experiment that runs belong to when they name none.
+/// The experiment of runs that name none.
 pub const DEFAULT: &str = "Default";
 
 /// An experiment.
@@ -22,12 +22,12 @@ pub struct Experiment {
     pub created_at: i64,
     /// Milliseconds since 1970.
     pub updated_at: i64,
-    /// Where the artifacts of its runs lie; in the local workspace when nothing was said.
+    /// The location of its runs' artifacts; `None` for the local workspace.
     pub artifact_location: Option<String>,
 }
 
 impl Experiment {
-    /// Refuses what may not be done with a deleted experiment.
+    /// Rejects an operation on a deleted experiment.
     pub fn check_active(&self) -> Result<()> {
         if self.lifecycle == "active" {
             return Ok(());
@@ -43,11 +43,11 @@ impl Experiment {
     }
 }
 
-/// What [`experiment`] reads.
+/// The query whose rows [`experiment`] reads.
 pub const EXPERIMENT: &str = "SELECT experiment.id, experiment.name, experiment.lifecycle,
     experiment.created_at, experiment.updated_at, experiment.artifact_location FROM experiment";
 
-/// An experiment in a row.
+/// Reads an experiment from a row.
 pub fn experiment(row: &Row<'_>) -> rusqlite::Result<Experiment> {
     Ok(Experiment {
         id: row.get(0)?,
@@ -59,7 +59,7 @@ pub fn experiment(row: &Row<'_>) -> rusqlite::Result<Experiment> {
     })
 }
 
-/// Makes the default experiment in a new store; its id is MLflow's `0`.
+/// Creates the default experiment in a new store, with MLflow's id `0`.
 pub fn seed(store: &Connection) -> Result<()> {
     let now = Utc::now().timestamp_millis();
     store.execute(
@@ -69,7 +69,7 @@ pub fn seed(store: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Makes an experiment; its name is free.
+/// Creates an experiment; the name must be free.
 pub fn insert(store: &Connection, name: &str, artifact_location: Option<&str>) -> Result<i64> {
     let now = Utc::now().timestamp_millis();
     store.execute(
@@ -80,7 +80,7 @@ pub fn insert(store: &Connection, name: &str, artifact_location: Option<&str>) -
     Ok(store.last_insert_rowid())
 }
 
-/// The id of the experiment with a name, which takes runs; made when there is none.
+/// The id of the active experiment with this name; creates it if it does not exist.
 pub fn named(store: &Connection, name: &str) -> Result<i64> {
     match by_name(store, name)? {
         Some(found) => found.check_active().map(|()| found.id),
@@ -88,7 +88,7 @@ pub fn named(store: &Connection, name: &str) -> Result<i64> {
     }
 }
 
-/// An experiment by its name.
+/// Gets an experiment by name.
 pub fn by_name(store: &Connection, name: &str) -> Result<Option<Experiment>> {
     Ok(store
         .query_row(
@@ -99,7 +99,7 @@ pub fn by_name(store: &Connection, name: &str) -> Result<Option<Experiment>> {
         .optional()?)
 }
 
-/// An experiment by its id.
+/// Gets an experiment by id.
 pub fn by_id(store: &Connection, id: i64) -> Result<Option<Experiment>> {
     Ok(store
         .query_row(
@@ -110,14 +110,14 @@ pub fn by_id(store: &Connection, id: i64) -> Result<Option<Experiment>> {
         .optional()?)
 }
 
-/// Every experiment, the newest first.
+/// All experiments, the newest first.
 pub fn all(store: &Connection) -> Result<Vec<Experiment>> {
     let mut statement = store.prepare_cached(&format!("{EXPERIMENT} ORDER BY id DESC"))?;
     let rows = statement.query_map([], experiment)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Deletes an experiment with its runs, or restores both.
+/// Deletes or restores an experiment and its runs.
 pub fn set_lifecycle(store: &Connection, id: i64, lifecycle: &str) -> Result<()> {
     store.execute(
         "UPDATE experiment SET lifecycle = ?2, updated_at = ?3 WHERE id = ?1",
@@ -148,7 +148,7 @@ pub fn set_tag(store: &Connection, id: i64, key: &str, value: &str) -> Result<()
     Ok(())
 }
 
-/// Removes a tag; whether it was there.
+/// Removes a tag; returns whether it existed.
 pub fn delete_tag(store: &Connection, id: i64, key: &str) -> Result<bool> {
     Ok(store.execute(
         "DELETE FROM experiment_tag WHERE experiment = ?1 AND key = ?2",

@@ -12,51 +12,51 @@ use serde_json::{Value, json};
 /// A job.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its place in the order of submission.
+    /// Its position in the order of submission.
     pub seq: i64,
     /// Its name, which is its run's id.
     pub name: String,
-    /// Its properties as they were submitted, as JSON, without tags.
+    /// Its submitted properties as JSON, without tags.
     pub properties: Value,
     /// Its tags.
     pub tags: Bag,
-    /// The run that it belongs to.
+    /// Its parent run.
     pub parent: Option<String>,
     /// The experiment's name.
     pub experiment: String,
     /// The experiment's id.
     pub experiment_id: i64,
-    /// Where it stands.
+    /// Its current status.
     pub status: JobStatus,
-    /// Why it failed, as an error body.
+    /// Why it failed, as an Azure error body.
     pub error: Option<Value>,
-    /// What else there is to say.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// When it was submitted.
+    /// The time of submission.
     pub created_at: String,
-    /// When its command began.
+    /// The start time of its command.
     pub started_at: Option<String>,
-    /// When it ended.
+    /// The end time.
     pub ended_at: Option<String>,
 }
 
 impl Job {
-    /// A text property.
+    /// Gets a text property.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
 
-    /// Whether it is a sweep: its trials run, and it does not.
+    /// Whether it is a sweep, which has trials instead of a command.
     pub fn is_sweep(&self) -> bool {
         self.text("jobType") == Some("Sweep")
     }
 
-    /// Whether it is hidden.
+    /// Whether it is archived.
     pub fn is_archived(&self) -> bool {
         self.properties.get("isArchived") == Some(&Value::Bool(true))
     }
 
-    /// Whether it is a job indeed, not a run that MLflow alone has made.
+    /// Whether it is a job and not an MLflow run without a job.
     pub fn is_job(&self) -> bool {
         self.text("jobType").is_some()
     }
@@ -81,7 +81,7 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
         tags,
         experiment: row.get(3)?,
         experiment_id: row.get(4)?,
-        // Never fails: unknown words are `Unknown`.
+        // Never fails: an unknown status parses as `Unknown`.
         status: status.parse().unwrap_or(JobStatus::Unknown),
         error: error.as_deref().map(parsed).transpose()?,
         warnings: serde_json::from_str(&warnings)?,
@@ -92,7 +92,7 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
     })
 }
 
-/// The run that a run belongs to, and its tags. MLflow's own bookkeeping is not among a job's tags.
+/// A run's parent and its tags, without the tags that MLflow sets itself.
 fn parent_and_tags(store: &Connection, run: &str) -> Result<(Option<String>, Bag)> {
     let mut parent = None;
     let mut tags = Bag::new();
@@ -106,7 +106,7 @@ fn parent_and_tags(store: &Connection, run: &str) -> Result<(Option<String>, Bag
     Ok((parent, tags))
 }
 
-/// A run that need not be a job, as a job of which little is known.
+/// A run as a job. For a run without a job, most members are empty.
 pub fn of_run(store: &Connection, run: &mlflow::Run) -> Result<Job> {
     if let Some(job) = get(store, &run.id)? {
         return Ok(job);
@@ -151,12 +151,12 @@ fn all(store: &Connection, mut rows: Rows<'_>) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// A job to be kept.
+/// A job to insert.
 #[derive(Debug)]
 pub struct NewJob<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The name that people see.
+    /// The display name.
     pub display_name: &'a str,
     /// The experiment's name.
     pub experiment: &'a str,
@@ -164,11 +164,11 @@ pub struct NewJob<'a> {
     pub properties: &'a Value,
     /// Its tags.
     pub tags: &'a Bag,
-    /// The run that it belongs to.
+    /// The parent run.
     pub parent: Option<&'a str>,
 }
 
-/// Keeps a job, and its run, as `Queued`.
+/// Inserts a job and its run with the status `Queued`.
 pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
     let experiment = experiment::named(store, job.experiment)?;
     mlflow::insert_run(
@@ -202,7 +202,7 @@ pub fn insert(store: &Connection, job: &NewJob<'_>) -> Result<()> {
     record(store, job.name, JobStatus::Queued)
 }
 
-/// Changes the properties of a job.
+/// Replaces the properties of a job.
 pub fn set_properties(store: &Connection, name: &str, properties: &Value) -> Result<()> {
     store.execute(
         "UPDATE job SET properties = ?2 WHERE name = ?1",
@@ -211,14 +211,14 @@ pub fn set_properties(store: &Connection, name: &str, properties: &Value) -> Res
     Ok(())
 }
 
-/// One job.
+/// Gets a job.
 pub fn get(store: &Connection, name: &str) -> Result<Option<Job>> {
     let mut statement = store.prepare_cached(&format!("{SELECT} WHERE job.name = ?1"))?;
     let mut rows = statement.query(params![name])?;
     rows.next()?.map(|row| read(store, row)).transpose()
 }
 
-/// The jobs that belong to a run, in the order of submission.
+/// The jobs with this parent, in the order of submission.
 pub fn children(store: &Connection, parent: &str) -> Result<Vec<Job>> {
     let mut statement = store.prepare_cached(&format!(
         "{SELECT} JOIN tag ON tag.run = run.id AND tag.key = ?1 AND tag.value = ?2 ORDER BY run.seq"
@@ -234,21 +234,21 @@ pub fn list(store: &Connection, before: i64, limit: usize) -> Result<Vec<Job>> {
     all(store, statement.query(params![before, limit as i64])?)
 }
 
-/// Which runs are wanted.
+/// A filter of runs.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of this experiment.
+    /// Only runs of this experiment.
     pub experiment: Option<String>,
-    /// That stand so.
+    /// Only runs with this status.
     pub status: Option<String>,
-    /// That belong to this run.
+    /// Only runs with this parent.
     pub parent: Option<String>,
-    /// Also those that belong to any run.
+    /// Includes child runs.
     pub children: bool,
 }
 
-/// Runs that are not hidden, pass the filter and were made before `before`, the newest first, at most `limit`: jobs, and those that
-/// MLflow alone has made.
+/// Runs that are not archived, pass the filter and were created before `before`, the newest first,
+/// at most `limit`. Includes MLflow runs without a job.
 pub fn matching(
     store: &Connection,
     filter: &Filter,
@@ -285,7 +285,7 @@ pub fn matching(
     Ok(jobs)
 }
 
-/// One run, which need not be a job.
+/// Gets a run, which need not be a job.
 pub fn any(store: &Connection, name: &str) -> Result<Option<Job>> {
     let run = mlflow::get_run(store, name)?;
     run.map(|run| of_run(store, &run)).transpose()
@@ -299,8 +299,8 @@ pub fn unfinished(store: &Connection) -> Result<Vec<Job>> {
     all(store, statement.query([])?)
 }
 
-/// Takes a job to its next status. A job goes one way only: steps that it has behind it are not taken again.
-/// Gives whether it changed.
+/// Sets a job's next status. The order of statuses is fixed: an earlier status has no effect.
+/// Returns whether the status changed.
 pub fn advance(store: &Connection, name: &str, status: JobStatus) -> Result<bool> {
     let current: Option<String> = store
         .query_row(
@@ -349,7 +349,7 @@ pub fn advance(store: &Connection, name: &str, status: JobStatus) -> Result<bool
     Ok(true)
 }
 
-/// How far along its path a status is; a job whose end was asked for has nothing before it but its end.
+/// The position of a status in the order; after a cancel request only a final status may follow.
 fn rank(status: JobStatus) -> u8 {
     match status {
         JobStatus::Preparing => 1,
@@ -361,7 +361,7 @@ fn rank(status: JobStatus) -> u8 {
     }
 }
 
-/// Says why a job failed.
+/// Stores why a job failed.
 pub fn set_error(store: &Connection, name: &str, error: &Value) -> Result<()> {
     store.execute(
         "UPDATE job SET error = ?2 WHERE name = ?1",
@@ -370,7 +370,7 @@ pub fn set_error(store: &Connection, name: &str, error: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Says what else there is to say about a job.
+/// Stores the warnings of a job.
 pub fn set_warnings(store: &Connection, name: &str, warnings: &[String]) -> Result<()> {
     store.execute(
         "UPDATE job SET warnings = ?2 WHERE name = ?1",
@@ -387,7 +387,7 @@ fn record(store: &Connection, name: &str, status: JobStatus) -> Result<()> {
     Ok(())
 }
 
-/// A job's status path.
+/// The status changes of a job.
 pub fn history(store: &Connection, name: &str) -> Result<Vec<StatusChange>> {
     let mut statement = store
         .prepare_cached("SELECT status, time FROM status_change WHERE job = ?1 ORDER BY seq")?;
@@ -404,7 +404,7 @@ pub fn history(store: &Connection, name: &str) -> Result<Vec<StatusChange>> {
     .collect()
 }
 
-/// MLflow's word for a job's status.
+/// MLflow's status for a job's status.
 fn run_status(status: JobStatus) -> &'static str {
     match status {
         JobStatus::Running | JobStatus::Finalizing | JobStatus::CancelRequested => "RUNNING",

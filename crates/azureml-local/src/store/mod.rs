@@ -1,6 +1,7 @@
-//! What the local workspace remembers: one `SQLite` database, one file of functions per kind of thing.
+//! The state of the local workspace: a `SQLite` database, with one module per kind of resource.
 //!
-//! Every change is one transaction: what has been answered has been kept, also when the server is killed next.
+//! Every change is one transaction. A change is durable before the response, so it survives a kill
+//! of the server.
 
 pub mod asset;
 pub mod blob;
@@ -22,7 +23,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What makes a store, step by step: a store of version `n` has taken the first `n` of them. They never change.
+/// The migrations: a store of version `n` has run the first `n` of them. A released migration never
+/// changes.
 const STEPS: [&str; 3] = [
     include_str!("schema.sql"),
     include_str!("series.sql"),
@@ -36,9 +38,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, or makes it.
+    /// Opens the database or creates it.
     pub fn open(path: &Path) -> Result<Self> {
-        // SQLite's own files beside it take their permissions from it.
+        // SQLite creates its other files with the permissions of this one.
         private(path)?;
         if let Some(folder) = path.parent() {
             crate::durable::sync_folder(folder)?;
@@ -46,7 +48,7 @@ impl Store {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // With NORMAL, a machine that loses its power takes back what was acknowledged since the last checkpoint.
+        // With NORMAL, a power failure can lose acknowledged changes since the last checkpoint.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -83,7 +85,7 @@ impl Store {
 
     /// Runs `call` as one transaction.
     pub fn transaction<T>(&self, call: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        // A panic in a call rolled its transaction back; the connection is as good as before.
+        // A panic in a call rolls its transaction back; the connection stays usable.
         let mut connection = self
             .connection
             .lock()
@@ -95,12 +97,13 @@ impl Store {
     }
 }
 
-/// Who owns the local workspace.
+/// The owner of the local workspace.
 pub fn owner() -> String {
     std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
 }
 
-/// Adds what programs that do not know of it keep all the same: it needs no version of its own.
+/// Adds tables, indexes and columns that older programs leave intact: they need no new version of
+/// the store.
 fn extend(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE INDEX IF NOT EXISTS tag_by_parent ON tag (value) WHERE key = 'mlflow.parentRunId';
@@ -110,7 +113,7 @@ fn extend(connection: &Connection) -> Result<()> {
     )?;
     connection.execute_batch(sdk_metric::TABLES)?;
     connection.execute_batch(blob::TABLE)?;
-    // A program that does not know of the column replaces whole rows: with a new content, it is empty again.
+    // An older program replaces whole rows. For new content, it thereby resets the column to empty.
     let has_headers: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM pragma_table_info('blob') WHERE name = 'headers')",
         [],
@@ -123,22 +126,22 @@ fn extend(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// The time now, as the store keeps it.
+/// The current time in the store's format.
 pub fn now() -> String {
     text_of(Utc::now())
 }
 
-/// A time as the store keeps it.
+/// A time in the store's format.
 pub fn text_of(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Milliseconds since 1970 of a time that the store kept.
+/// A stored time in milliseconds since 1970.
 pub fn milliseconds(time: &str) -> i64 {
     DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_millis())
 }
 
-/// A column that holds JSON.
+/// Parses a column that contains JSON.
 fn json(text: &str) -> Result<Value> {
     Ok(serde_json::from_str(text)?)
 }

@@ -1,7 +1,7 @@
-//! The metrics of SDK v1 as its scripts logged them: rows, tables, lists, text and images.
+//! The metrics of SDK v1 in their original form: rows, tables, lists, text and images.
 //!
-//! MLflow's metrics are single numbers. The numbers in a row become MLflow's metrics as well; a script that reads its
-//! metrics back finds what it has logged here.
+//! MLflow's metrics are single numbers. Numbers in a row are also logged as MLflow metrics; a
+//! script that reads its metrics back gets them from here.
 
 use super::json;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The tables, which need no version of the store: programs that do not know them leave them alone.
+/// The tables. They need no version of the store: older programs leave them intact.
 pub const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS sdk_metric (
         run     TEXT NOT NULL REFERENCES run (id),
@@ -31,7 +31,7 @@ pub const TABLES: &str = "
         UNIQUE (run, name, id)
     );";
 
-/// What the type of a column is called whose values the client takes as they are.
+/// The column type whose values the client does not convert.
 const ANY: &str = "string";
 
 /// A metric.
@@ -39,28 +39,29 @@ const ANY: &str = "string";
 pub struct Definition {
     /// Its name.
     pub name: String,
-    /// Its type, as `azureml.v1.table`.
+    /// Its type, such as `azureml.v1.table`.
     pub kind: String,
-    /// The types of its columns by their names.
+    /// The types of its columns, by name.
     pub columns: BTreeMap<String, String>,
 }
 
 /// A value, or a row of values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logged {
-    /// What the client calls it; the same one is logged once.
+    /// The client's id of the value; a repeated id is logged once.
     pub id: String,
-    /// When it was made, in milliseconds since 1970.
+    /// The time of creation in milliseconds since 1970.
     pub created: i64,
-    /// The step, when it has one.
+    /// The step, if the value has one.
     pub step: Option<i64>,
     /// The cells by column.
     pub data: Map<String, Value>,
-    /// The place of its number among MLflow's values.
+    /// The position of its number among MLflow's values.
     pub metric: Option<i64>,
 }
 
-/// Takes note of a metric, and of columns that it has had in no value before. Its type is the first one's.
+/// Stores a metric, and columns that none of its values had before. The type of the first
+/// definition stays.
 pub fn define(store: &Connection, run: &str, new: &Definition) -> Result<()> {
     let known = get(store, run, &new.name)?;
     let mut all = known.unwrap_or_else(|| new.clone());
@@ -83,7 +84,7 @@ pub fn define(store: &Connection, run: &str, new: &Definition) -> Result<()> {
     Ok(())
 }
 
-/// A type for the values of two types.
+/// The common type of two types.
 fn common(a: &str, b: &str) -> String {
     let is_number = |kind: &str| {
         ["int", "float", "double"]
@@ -99,7 +100,7 @@ fn common(a: &str, b: &str) -> String {
     }
 }
 
-/// Logs a value. Gives whether it is new.
+/// Logs a value; returns whether it is new.
 pub fn log(store: &Connection, run: &str, name: &str, value: &Logged) -> Result<bool> {
     let inserted = store
         .prepare_cached(
@@ -116,7 +117,7 @@ pub fn log(store: &Connection, run: &str, name: &str, value: &Logged) -> Result<
     Ok(inserted > 0)
 }
 
-/// Takes note that a value is MLflow's newest of that metric, too.
+/// Links a value to the newest value of MLflow's metric with this name.
 pub fn link(store: &Connection, run: &str, name: &str, id: &str) -> Result<()> {
     store
         .prepare_cached(
@@ -139,7 +140,7 @@ fn read((name, kind, columns): (String, String, String)) -> Result<Definition> {
     })
 }
 
-/// A metric of a run.
+/// Gets a metric of a run.
 pub fn get(store: &Connection, run: &str, name: &str) -> Result<Option<Definition>> {
     store
         .prepare_cached("SELECT name, kind, columns FROM sdk_metric WHERE run = ?1 AND name = ?2")?
@@ -158,7 +159,8 @@ pub fn all(store: &Connection, run: &str) -> Result<Vec<Definition>> {
     rows.map(|row| read(row?)).collect()
 }
 
-/// The values of a metric in the order of logging. Each has all columns of the metric, `null` where none was logged.
+/// The values of a metric in the order of logging. Each has all columns of the metric, `null` if
+/// the value was not logged.
 pub fn values(store: &Connection, run: &str, metric: &mut Definition) -> Result<Vec<Logged>> {
     let mut statement = store.prepare_cached(
         "SELECT id, created, step, data, metric FROM sdk_value WHERE run = ?1 AND name = ?2 ORDER BY seq",
@@ -180,7 +182,8 @@ pub fn values(store: &Connection, run: &str, metric: &mut Definition) -> Result<
         value.data = serde_json::from_str(&data)?;
         for (column, kind) in &mut metric.columns {
             value.data.entry(column.clone()).or_insert_with(|| {
-                // The client makes a number of all that is in a column of numbers.
+                // The client converts every value of a numeric column to a number, which fails for
+                // `null`.
                 ANY.clone_into(kind);
                 Value::Null
             });

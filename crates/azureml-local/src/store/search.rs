@@ -1,6 +1,7 @@
 //! Searches for runs and for experiments, as one SQL query each.
 //!
-//! Order and comparison are MLflow's: values before NaN before what is missing, whatever the direction; NaN is unequal to every number.
+//! Order and comparison follow MLflow: values come before NaN and NaN before missing values, in
+//! both directions; NaN is unequal to every number.
 
 use super::dataset::CONTEXT;
 use super::experiment::{self, Experiment};
@@ -11,18 +12,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::json;
 
-/// What a comparison or an order looks at.
+/// The value that a comparison or an order refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// A property of the run or experiment itself.
     Attribute(Attribute),
-    /// A metric's latest value.
+    /// The latest value of a metric.
     Metric(String),
     /// A parameter.
     Param(String),
     /// A tag.
     Tag(String),
-    /// A property of a dataset that the run has read.
+    /// A property of a dataset of the run.
     Dataset(DatasetPart),
 }
 
@@ -35,26 +36,26 @@ pub enum Attribute {
     RunName,
     /// The status of a run.
     Status,
-    /// Who made a run.
+    /// The user of a run.
     UserId,
-    /// Where the artifacts of a run are.
+    /// The artifact URI of a run.
     ArtifactUri,
-    /// When a run started.
+    /// The start time of a run.
     StartTime,
-    /// When a run ended.
+    /// The end time of a run.
     EndTime,
     /// The id of an experiment.
     ExperimentId,
     /// The name of an experiment.
     Name,
-    /// When an experiment was made.
+    /// The creation time of an experiment.
     CreationTime,
-    /// When an experiment was changed.
+    /// The time of the last change of an experiment.
     LastUpdateTime,
 }
 
 impl Attribute {
-    /// Whether it is a number.
+    /// Whether its values are numbers.
     pub fn is_number(self) -> bool {
         matches!(
             self,
@@ -70,11 +71,11 @@ pub enum DatasetPart {
     Name,
     /// Its digest.
     Digest,
-    /// What it was read for.
+    /// Its purpose, such as `training`.
     Context,
 }
 
-/// What a subject is compared with.
+/// The right side of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     /// Text.
@@ -83,25 +84,25 @@ pub enum Operand {
     Number(f64),
 }
 
-/// How a subject is compared.
+/// The condition of a term.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
-    /// By a sign.
+    /// A comparison operator.
     Compare(Comparison, Operand),
-    /// By a pattern.
+    /// A pattern.
     Like {
         /// The pattern.
         pattern: String,
-        /// Whether upper and lower case are the same.
+        /// Whether case is ignored.
         fold_case: bool,
     },
-    /// By a list, and whether it has to be in the list.
+    /// A list; `true` requires a value in the list, `false` one outside of it.
     Among(Vec<String>, bool),
-    /// Whether it has to be there at all.
+    /// Whether the value must exist or must not exist.
     Present(bool),
 }
 
-/// A sign between a subject and an operand.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// `=`
@@ -131,31 +132,31 @@ impl Comparison {
     }
 }
 
-/// One comparison.
+/// A comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
-    /// What is compared.
+    /// The left side.
     pub subject: Subject,
-    /// How.
+    /// The condition.
     pub test: Test,
 }
 
 /// One key of an order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
-    /// What is sorted by.
+    /// The sort key.
     pub subject: Subject,
-    /// Whether the greatest comes first.
+    /// Whether the order is descending.
     pub descending: bool,
 }
 
-/// Which stages of life are shown.
+/// The lifecycle stages to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum View {
-    /// What is not deleted.
+    /// Active only.
     #[default]
     Active,
-    /// What is deleted.
+    /// Deleted only.
     Deleted,
     /// Both.
     All,
@@ -164,19 +165,20 @@ pub enum View {
 /// A search.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// Comparisons, all of which have to hold.
+    /// Comparisons; all must hold.
     pub terms: Vec<Term>,
     /// The order.
     pub orders: Vec<Order>,
-    /// The stages of life.
+    /// The lifecycle stages.
     pub view: View,
-    /// How many to leave out.
+    /// The number of results to skip.
     pub skip: u64,
-    /// How many to find at most.
+    /// The maximum number of results.
     pub most: u64,
 }
 
-/// Finds runs of experiments; of `within` and what belongs to it alone, if that is given.
+/// Finds runs of experiments; with `within`, only that run and its descendants, at most 7 levels
+/// below it.
 pub fn runs(
     store: &Connection,
     search: &Search,
@@ -231,7 +233,7 @@ pub fn experiments(store: &Connection, search: &Search) -> Result<Vec<Experiment
     query.rows(store, experiment::experiment)
 }
 
-/// SQL with the values of its parameters, in the order in which they stand.
+/// An SQL query and the values of its parameters in their order.
 struct Query {
     sql: String,
     values: Vec<Value>,
@@ -272,7 +274,7 @@ impl Query {
         }
     }
 
-    /// The tables beside the runs that an order needs. A run without a value stays.
+    /// Joins the tables that an order needs. Runs without a value stay in the result.
     fn join(&mut self, orders: &[Order]) {
         for (at, order) in orders.iter().enumerate() {
             let (table, key) = match &order.subject {
@@ -296,7 +298,7 @@ impl Query {
                 _ => format!("by{at}.value"),
             };
             let direction = if order.descending { "DESC" } else { "ASC" };
-            // A metric that is there without a value is NaN.
+            // A metric without a value is NaN.
             let rank = match &order.subject {
                 Subject::Metric(_) => format!(
                     "CASE WHEN by{at}.run IS NULL THEN 2 WHEN {value} IS NULL THEN 1 ELSE 0 END"
@@ -344,12 +346,12 @@ impl Query {
                     &term.test,
                 );
             }
-            // The parser makes none of an experiment.
+            // The parser does not produce these for experiments.
             Subject::Metric(_) | Subject::Param(_) | Subject::Dataset(_) => {}
         }
     }
 
-    /// What `table` has under a key.
+    /// Adds a condition on the value of a key in `table`.
     fn keyed(&mut self, table: &str, owner: &str, id: &str, key: &str, test: &Test) {
         let absent = matches!(test, Test::Present(false));
         self.push(if absent {
@@ -363,7 +365,7 @@ impl Query {
         self.bind(Value::Text(key.to_owned()));
         match test {
             Test::Present(_) => {}
-            // NaN is kept as NULL.
+            // NaN is stored as NULL.
             Test::Compare(Comparison::Unequal, Operand::Number(_)) => {
                 self.push(" AND (held.value IS NULL OR ");
                 self.test("held.value", test);
@@ -442,10 +444,11 @@ fn column(attribute: Attribute) -> String {
     }
 }
 
-/// The function that SQL calls for LIKE and ILIKE: `SQLite`'s own LIKE knows no case at all, and its patterns have a limit.
+/// The SQL function for LIKE and ILIKE: `SQLite`'s LIKE always ignores case and limits the length
+/// of patterns.
 const LIKE: &str = "mlflow_like";
 
-/// Lets SQL call what searches need.
+/// Registers the SQL functions of the searches.
 pub fn register(store: &Connection) -> rusqlite::Result<()> {
     store.create_scalar_function(
         LIKE,
@@ -465,7 +468,7 @@ pub fn register(store: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// SQL's LIKE: `%` stands for any text, `_` for any one character.
+/// SQL's LIKE: `%` matches any text, `_` matches one character.
 fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<char>) =
         (text.chars().collect(), pattern.chars().collect());

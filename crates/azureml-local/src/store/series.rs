@@ -1,28 +1,30 @@
-//! Metrics in short: the latest value of each, and the least and greatest value of each stretch of steps.
+//! Downsampled metrics: the latest value of each, and the minimum and maximum in each bucket of
+//! steps ("stretch").
 //!
-//! Both are kept while values are logged, so that a page costs the same after a hundred values and after a hundred thousand. A series
-//! begins with a stretch for each step; when there are too many, stretches of twice the width take their place. No peak is ever lost.
+//! Both are updated while values are logged, so a page costs the same after a hundred values and
+//! after a hundred thousand. A series begins with one bucket per step. If there are too many,
+//! buckets of twice the width replace them. No peak is lost.
 
 use crate::error::Result;
 use azureml_wire::mlflow::Metric;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
-/// The most stretches of a series: about as many as a chart is wide, in pixels.
+/// The maximum number of buckets of a series: about the width of a chart in pixels.
 const MOST: i64 = 600;
 
 /// A metric of a run.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// Its own number.
+    /// Its id.
     pub id: i64,
     /// Its latest value: the one with the greatest step, then time, then value.
     pub last: Metric,
-    /// The place in the order of logging of what was logged last.
+    /// The position of the last logged value in the order of logging.
     pub newest: i64,
 }
 
-/// The metrics of a run by name.
+/// The metrics of a run, by name.
 pub fn of_run(store: &Connection, run: &str) -> Result<Vec<Series>> {
     let mut statement = store.prepare_cached(
         "SELECT id, newest, key, value, timestamp, step FROM series WHERE run = ?1 ORDER BY key",
@@ -42,7 +44,7 @@ pub fn of_run(store: &Connection, run: &str) -> Result<Vec<Series>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What a chart needs of a series: steps and values by step. A step without a finite value has NaN.
+/// The points of a chart, by step: a step and a value. A step without a finite value has NaN.
 pub fn points(store: &Connection, series: i64) -> Result<Vec<(f64, f64)>> {
     let mut statement = store.prepare_cached(
         "SELECT least, least_step, greatest, greatest_step FROM stretch WHERE series = ?1 ORDER BY start",
@@ -61,14 +63,16 @@ pub fn points(store: &Connection, series: i64) -> Result<Vec<(f64, f64)>> {
     Ok(points)
 }
 
-/// The place in the order of logging of a run's newest value; it changes whenever something is logged.
+/// The position of a run's newest value in the order of logging; it changes with every logged
+/// value.
 pub fn newest(store: &Connection, run: &str) -> Result<Option<i64>> {
     Ok(store
         .prepare_cached("SELECT max(newest) FROM series WHERE run = ?1")?
         .query_row(params![run], |row| row.get(0))?)
 }
 
-/// Takes values, in the order of logging and each with its place in it, into the run's series.
+/// Adds values to the run's series. The values come in the order of logging, each with its
+/// position.
 pub fn add<'a>(
     store: &Connection,
     run: &str,
@@ -89,7 +93,7 @@ pub fn add<'a>(
     Ok(())
 }
 
-/// Makes the series of values that an older program has logged.
+/// Creates the series of a store from an older program.
 pub fn make_all(store: &Connection) -> Result<()> {
     let mut statement = store.prepare(
         "SELECT seq, run, key, value, timestamp, step FROM metric ORDER BY run, key, step, timestamp, seq",
@@ -122,7 +126,8 @@ pub fn make_all(store: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Corrects the latest values of stores whose programs took the one that was logged last among those of a step and time.
+/// Corrects the latest values in stores of older programs, which chose the last logged value if
+/// step and time were equal.
 pub fn correct_latest(store: &Connection) -> Result<()> {
     store.execute_batch(
         "UPDATE series SET value = (SELECT metric.value FROM metric
@@ -133,14 +138,14 @@ pub fn correct_latest(store: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Whether a value is later than another, as MLflow has it: by step, then time, then value, where NaN is as zero.
+/// MLflow's order of values: by step, then time, then value; NaN compares as zero.
 fn is_later(metric: &Metric, than: &Metric) -> bool {
     let size = |value: f64| if value.is_nan() { 0.0 } else { value };
     (metric.step, metric.timestamp, size(metric.value))
         > (than.step, than.timestamp, size(than.value))
 }
 
-/// The extremes of some steps.
+/// The minimum and maximum of a bucket of steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Stretch {
     least: Option<f64>,
@@ -188,19 +193,19 @@ impl Stretch {
     }
 }
 
-/// A series that values are added to.
+/// Adds values to a series.
 struct Writer {
     id: i64,
     last: Metric,
     newest: i64,
     width: i64,
     stretches: i64,
-    /// The stretches that have been read or made.
+    /// The loaded and the new buckets.
     touched: BTreeMap<i64, Stretch>,
 }
 
 impl Writer {
-    /// The series of a value, which is made when there is none.
+    /// Opens the series of a value, or creates it.
     fn open(store: &Connection, run: &str, place: i64, metric: &Metric) -> Result<Self> {
         let found = store
             .prepare_cached(
@@ -253,7 +258,7 @@ impl Writer {
         if is_later(metric, &self.last) {
             self.last = metric.clone();
         }
-        // The width is a power of two: this rounds down, negative steps, too.
+        // The width is a power of two, so this rounds down, also for negative steps.
         let start = metric.step & !(self.width - 1);
         let new = Stretch::of(metric.step, metric.value);
         if let Some(stretch) = self.touched.get_mut(&start) {
@@ -290,7 +295,7 @@ impl Writer {
             .optional()?)
     }
 
-    /// Lets stretches of twice the width take the place of those that there are.
+    /// Replaces the buckets by buckets of twice the width.
     fn widen(&mut self, store: &Connection) -> Result<()> {
         self.write(store)?;
         self.width *= 2;
@@ -362,7 +367,7 @@ mod tests {
     use super::*;
     use crate::store::{Store, experiment, mlflow};
 
-    /// A store with a run, and values of one metric that were logged in batches.
+    /// A store with one run and values of one metric, logged in batches.
     fn logged(batch: usize, values: &[(i64, f64)]) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(&folder.path().join("store")).expect("a store");
@@ -440,7 +445,7 @@ mod tests {
         assert!(expected.contains(&(12_345.0, 777.0)));
         assert!(expected.contains(&(777.0, -5.0)));
         assert!(expected.windows(2).all(|pair| pair[0].0 <= pair[1].0));
-        // However they came, and also where an older program has logged them.
+        // Independent of the batches, and also for values from an older program.
         let ends = |points: &[(f64, f64)]| {
             let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
             values.sort_by(f64::total_cmp);

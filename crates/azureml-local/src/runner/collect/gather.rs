@@ -1,7 +1,8 @@
-//! Brings what a job has written together in one folder.
+//! Stages the files of a job in one folder.
 //!
-//! Nothing here calls itself: a job may nest its folders as it likes. Links are followed within the job's own folder, to a
-//! folder that holds the link never, and to so many files at most: a few links can name a file in more ways than a disk holds.
+//! The traversal is not recursive: a job may nest folders to any depth. Links are followed within
+//! the job's folder only, never to a folder that contains the link, and up to a maximum number of
+//! files: a few links can give a file more paths than a disk can hold.
 
 use crate::dir::{Dir, Entry, is_absent, part};
 use crate::error::is_disk_full;
@@ -12,27 +13,28 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The most files and folders of a job.
+/// The maximum number of files and folders of a job.
 const MOST: usize = 1_000_000;
 
-/// The most of them that are reached by way of links.
+/// The maximum number of them that links lead to.
 const MOST_BY_LINK: usize = 10_000;
 
-/// The most reasons that are given one by one.
+/// The maximum number of individual messages.
 const MOST_REASONS: usize = 100;
 
-/// A folder or a file that is to be brought.
+/// A folder or a file to stage.
 struct Task {
-    /// Where it lies in the job's folder.
+    /// Its path in the job's folder.
     from: BlobName,
-    /// Where it goes, and how it is called in messages.
+    /// Its path in the staging folder, and its name in messages.
     to: BlobName,
     shown: String,
-    /// The links that led there, by where they lie.
+    /// The paths of the links that led there.
     links: Vec<BlobName>,
 }
 
-/// What is still to be brought. What links lead to comes last: it must not take the room of what is there itself.
+/// The queue of tasks. Targets of links come last: they must not use up the limit of the real
+/// files.
 #[derive(Default)]
 struct Waiting(VecDeque<Task>);
 
@@ -46,7 +48,7 @@ impl Waiting {
     }
 }
 
-/// Brings what a job has written together.
+/// Stages the files of a job.
 pub struct Gatherer<'a> {
     /// The job's folder.
     job: Dir,
@@ -60,7 +62,7 @@ pub struct Gatherer<'a> {
 }
 
 impl<'a> Gatherer<'a> {
-    /// From the job's folder at `root` to `staging`.
+    /// Stages from the job's folder at `root` to `staging`.
     pub fn new(job: Dir, root: &Path, staging: &'a Dir) -> io::Result<Self> {
         Ok(Self {
             job,
@@ -73,7 +75,7 @@ impl<'a> Gatherer<'a> {
         })
     }
 
-    /// What was left out, in words.
+    /// Messages about files that were left out.
     pub fn left_out(mut self) -> Vec<String> {
         self.left_out.sort();
         self.left_out.dedup();
@@ -86,7 +88,7 @@ impl<'a> Gatherer<'a> {
 
     fn leave_out(&mut self, shown: &str, why: &str) {
         if self.left_out.len() < MOST_REASONS {
-            // A name may hold what ends a line.
+            // A name may contain a line break.
             let shown = shown.escape_debug();
             self.left_out.push(format!("{shown} was not kept: {why}"));
         } else {
@@ -94,7 +96,7 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    /// Brings a file or a folder, which need not be there.
+    /// Stages a file or a folder, if it exists.
     pub fn gather(&mut self, from: BlobName, to: BlobName, shown: &str) -> io::Result<()> {
         let mut waiting = Waiting::default();
         waiting.push(Task {
@@ -138,7 +140,8 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    /// What a single file or folder could not be brought for; only a full disk ends it all.
+    /// Records why a single file or folder was left out; only a full disk ends the whole
+    /// collection.
     fn refused(&mut self, shown: &str, error: io::Error) -> io::Result<()> {
         if is_disk_full(&error) {
             return Err(error);
@@ -182,7 +185,7 @@ impl<'a> Gatherer<'a> {
             .or_else(|error| self.refused(&task.shown, error))
     }
 
-    /// The job has ended and its folder goes: a second name costs no space.
+    /// A hard link uses no space, and is safe: the job has ended and its folder is removed next.
     fn link_or_copy(&self, mut file: &File, task: &Task) -> io::Result<()> {
         let (from, name) = self.job.parent(&task.from)?;
         let (to, new) = self.staging.parent(&task.to)?;
@@ -196,7 +199,7 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    /// Puts what a link leads to in its place.
+    /// Stages the target of a link.
     fn follow(&mut self, task: &Task, waiting: &mut Waiting) {
         let Ok(target) = self.root.join(task.from.as_str()).canonicalize() else {
             return self.leave_out(&task.shown, "it is a link to nothing");
@@ -206,7 +209,7 @@ impl<'a> Gatherer<'a> {
             .ok()
             .and_then(|path| path.to_str())
             .and_then(BlobName::of)
-            // What the supervisor writes is none of the job's.
+            // The supervisor's files do not belong to the job.
             .filter(|path| {
                 [part::WORK, part::INPUTS, part::OUTPUTS]
                     .iter()
@@ -233,7 +236,7 @@ impl<'a> Gatherer<'a> {
     }
 }
 
-/// What is in a folder as the next task, or why it cannot be one.
+/// The task for an entry of a folder, or why it has none.
 fn within(task: &Task, entry: &Entry) -> Result<Task, &'static str> {
     let name = entry.name().ok_or("its name is no UTF-8")?;
     let no_name = "no blob can have its name: it is too long, or has a backslash";
@@ -255,14 +258,14 @@ mod tests {
         BlobName::parse(path).unwrap()
     }
 
-    /// Some disks take milliseconds for each folder that goes.
+    /// A folder in memory: on some disks, removing a folder takes milliseconds.
     fn quick_folder() -> tempfile::TempDir {
         tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .unwrap()
     }
 
-    /// What is brought of a job's `outputs`, and what is left out.
+    /// Stages a job's `outputs`; returns the staged files and the messages.
     fn gathered(job: &Path) -> (Vec<String>, Vec<String>) {
         let staging = quick_folder();
         let to = Dir::at(staging.path()).unwrap();

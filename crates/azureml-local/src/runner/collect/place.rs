@@ -1,4 +1,4 @@
-//! Puts what was gathered in its place in the store.
+//! Moves staged files to their final place in the store.
 
 use crate::dir::{Dir, is_absent};
 use crate::name::{BlobName, Relative};
@@ -6,11 +6,11 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::io;
 
-/// What cannot be put in its place: its path, and why.
+/// A path that cannot be placed, and why.
 pub type Conflict = String;
 
-/// Puts a staged folder or file at `to` in a container: at once where nothing is, else file by file. A file that is to take a
-/// folder's place, or a folder a file's, stays behind; gives those.
+/// Moves a staged folder or file to `to` in a container: in one step if nothing exists there, else
+/// file by file. A file does not replace a folder, nor a folder a file; returns these conflicts.
 pub fn put(
     staging: &Dir,
     from: &BlobName,
@@ -34,7 +34,7 @@ pub fn put(
             (FileType::Directory, Some(FileType::Directory)) => {
                 for entry in staging.dir(&from)?.entries()? {
                     let name = entry.name().unwrap_or_default();
-                    // Both were names of blobs when they were staged.
+                    // Both paths were checked as blob names during staging.
                     if let (Some(from), Some(to)) = (from.join(name), to.join(name)) {
                         waiting.push((from, to));
                     }
@@ -60,7 +60,7 @@ pub fn put(
                 let (target, new) = container.parent(&to)?;
                 match rustix::fs::renameat(&folder, name, &target, new) {
                     Ok(()) => {}
-                    // Somebody has just put something there: look again.
+                    // Another client has just written there: retry.
                     Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR) => {
                         waiting.push((from, to));
                     }
@@ -73,7 +73,7 @@ pub fn put(
 }
 
 fn conflict(to: &BlobName, why: &str) -> Conflict {
-    // A run's own files are known without what their names in the store begin with.
+    // Messages omit the common prefix of a run's artifacts.
     let shown = to.as_str();
     let shown = shown
         .strip_prefix("ExperimentRun/")
@@ -82,7 +82,7 @@ fn conflict(to: &BlobName, why: &str) -> Conflict {
     format!("{shown} was not kept: {why}")
 }
 
-/// What has a name; a link is a link.
+/// The type of a file; links are not followed.
 fn kind_of(folder: &Dir, path: &BlobName) -> io::Result<Option<FileType>> {
     match folder.stat(path) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
@@ -91,7 +91,7 @@ fn kind_of(folder: &Dir, path: &BlobName) -> io::Result<Option<FileType>> {
     }
 }
 
-/// What is no folder among those that a path leads through.
+/// The first path component that is not a folder.
 fn file_above(folder: &Dir, path: &BlobName) -> io::Result<Option<BlobName>> {
     let mut above = path.split().0;
     while let Some(here) = above {
