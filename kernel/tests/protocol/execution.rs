@@ -282,6 +282,23 @@ async fn the_evaluator_is_told_what_a_front_end_calls_a_cell() {
     );
 }
 
+#[tokio::test]
+async fn what_comes_between_cells_belongs_to_the_cell_that_started_it() {
+    let kernel = Kernel::start();
+    let mut client = kernel.connect().await;
+    let first = client.send_cell("later from the first").await;
+    client.reply().await;
+    client.broadcasts(&first).await;
+    client.run("value 2").await;
+    kernel.gate.open();
+    let late = client.iopub().await;
+    assert_eq!(
+        (late.msg_type.as_str(), late.text()),
+        ("stream", "from the first\n")
+    );
+    assert_eq!(late.parent, first);
+}
+
 /// An evaluator that is busy with work that no cell requested.
 struct Warming(Scripted);
 

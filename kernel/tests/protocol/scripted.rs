@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use azureml_kernel_evaluator::{
     Analyst, CellError, CellName, Completion, Completions, Evaluator, Event, Events, InputAnswer,
-    Interrupter, MimeBundle, Outcome, Variable,
+    Interrupter, LateEvents, MimeBundle, Outcome, Variable,
 };
 use serde_json::json;
 
@@ -55,6 +55,8 @@ pub struct Scripted {
     pub gate: Arc<Gate>,
     /// The name of the cell.
     pub name: CellName,
+    /// Takes what comes between cells.
+    late: Option<Arc<dyn LateEvents>>,
 }
 
 impl Scripted {
@@ -81,6 +83,10 @@ fn error(ename: &str, evalue: &str) -> Outcome {
 impl Evaluator for Scripted {
     fn name_cell(&mut self, name: CellName) {
         self.name = name;
+    }
+
+    fn show_late(&mut self, late: Arc<dyn LateEvents>) {
+        self.late = Some(late);
     }
 
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
@@ -122,6 +128,16 @@ impl Evaluator for Scripted {
                     }
                 }
                 "name" => return Outcome::Ok(Some(text(&format!("{:?}", self.name)))),
+                // A thread of this cell prints when the cell is over.
+                "later" => {
+                    let late = self.late.clone().expect("the kernel takes it");
+                    let (gate, cell) = (self.gate.clone(), self.name.count);
+                    let text = format!("{rest}\n");
+                    std::thread::spawn(move || {
+                        gate.pass();
+                        late.emit(cell, Event::Stdout(text));
+                    });
+                }
                 "value" => return Outcome::Ok(Some(text(rest))),
                 "fail" => return error("Panic", rest),
                 "panic" => panic!("{rest}"),

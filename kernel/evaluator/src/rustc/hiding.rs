@@ -35,6 +35,5 @@ pub(super) fn hides(compiled: &Compiled) -> bool {
         errors.iter().any(|error| error.text().contains(&import))
     };
     // Other errors are those of the cell.
-    errors.iter().all(|error| error.code() == "E0432")
-        && !NAMES.iter().all(is_missing)
+    errors.iter().all(|error| error.code() == "E0432") && !NAMES.iter().all(is_missing)
 }

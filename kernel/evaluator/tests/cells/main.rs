@@ -54,6 +54,7 @@ fn main() {
             programs::CHECKS,
             surroundings::CHECKS,
             dying::OF_RUSTC,
+            output::OF_RUSTC,
             errors::OF_RUSTC,
         ]
         .concat(),

@@ -1,8 +1,16 @@
 //! What cells write: whole, in order, and apart from the evaluator's own talk.
 
-use azureml_kernel_evaluator::{Evaluator, Outcome};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
 
-use crate::support::{Check, Recorder, ok, value};
+use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Event, LateEvents, Outcome};
+
+use crate::support::{Check, OwnCheck, Recorder, ok, start, value};
+
+pub const OF_RUSTC: &[OwnCheck] = &[(
+    "threads_write_below_their_cell_when_none_runs",
+    threads_write_below_their_cell_when_none_runs,
+)];
 
 pub const CHECKS: &[Check] = &[
     ("streams_keep_their_order", streams_keep_their_order),
@@ -186,6 +194,54 @@ fn threads_write_too(evaluator: &mut dyn Evaluator) {
     ));
     assert_eq!(recorder.text("out"), "out\n".repeat(400));
     assert_eq!(recorder.text("err"), "err\n".repeat(400));
+}
+
+/// Passes on what comes between cells.
+#[derive(Debug)]
+struct Late(mpsc::Sender<(Option<u32>, String)>);
+
+impl LateEvents for Late {
+    fn emit(&self, cell: Option<u32>, event: Event) {
+        if let Event::Stdout(text) = event {
+            self.0.send((cell, text)).expect("the check listens");
+        }
+    }
+}
+
+fn threads_write_below_their_cell_when_none_runs(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    let (sender, late) = mpsc::channel();
+    evaluator.show_late(Arc::new(Late(sender)));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let go = |name: &str| folder.path().join(name).display().to_string();
+    let mut run = |count: u32, code: &str| {
+        let count = Some(count);
+        evaluator.name_cell(CellName { id: None, count });
+        ok(evaluator, code).0
+    };
+    // A thread, one that it starts in turn, and a text without the end of its line.
+    let first = format!(
+        "std::thread::spawn(|| {{ while !std::path::Path::new(\"{0}\").exists() {{ std::thread::yield_now(); }} println!(\"one\"); std::thread::spawn(|| print!(\"part\")).join() }});",
+        go("one")
+    );
+    let second = format!(
+        "std::thread::spawn(|| {{ while !std::path::Path::new(\"{0}\").exists() {{ std::thread::yield_now(); }} println!(\"two\") }});",
+        go("two")
+    );
+    run(1, &first);
+    run(2, &second);
+    assert_eq!(run(3, "println!(\"mine\")"), ["out:mine\n"]);
+    for (file, cell, expected) in [("two", 2, "two\n"), ("one", 1, "one\npart")] {
+        std::fs::write(go(file), "").expect("the folder is ours");
+        let mut text = String::new();
+        while text.len() < expected.len() {
+            let (of, part) = late.recv().expect("the evaluator lives");
+            assert!(of == Some(cell) || part == "part", "{of:?}: {part}");
+            text += &part;
+        }
+        assert_eq!(text, expected);
+    }
+    assert_eq!(run(4, "let quiet = 1;"), [""; 0]);
 }
 
 fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
