@@ -89,12 +89,11 @@ fn run_cells(
             return Err(std::io::Error::other(format!("unknown command `{line}`")));
         };
         interpose::send(Frame::Begin, &[])?;
-        match hear(streams, &mut answer)?.split_first() {
-            Some((&link::RUN, run)) => threads::belong_to(link::run_in(run)),
-            _ => {
-                writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
-                continue;
-            }
+        if let Some((&link::RUN, run)) = hear(streams, &mut answer)?.split_first() {
+            threads::belong_to(link::run_in(run))
+        } else {
+            writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
+            continue;
         }
         if let Err(error) = check_library(Path::new(library), socket) {
             interpose::send(Frame::LoadError, error.to_string().as_bytes())?;

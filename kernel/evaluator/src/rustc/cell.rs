@@ -360,7 +360,7 @@ impl Offset {
 
 fn what(item: &ast::Item) -> What {
     let named = |name: Option<ast::Name>, kind: fn(String) -> What| {
-        name.map_or(What::Other, |name| kind(composed(&name.text())))
+        name.map_or(What::Other, |name| kind(composed(name.text())))
     };
     match item {
         ast::Item::Use(import) => {
@@ -630,7 +630,7 @@ fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local
         .filter_map(ast::IdentPat::cast)
         .filter_map(|ident| {
             let name = ident.name()?;
-            let text = composed(&name.text());
+            let text = composed(name.text());
             // `None` and `MAX` are parsed as bindings, too.
             let may_be_constant = text.starts_with(char::is_uppercase)
                 && ident.mut_token().is_none()

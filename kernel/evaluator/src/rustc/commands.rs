@@ -194,7 +194,7 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
     }
 }
 
-/// What there is instead of a magic of IPython.
+/// What there is instead of a magic of `IPython`.
 fn magic(name: &str) -> String {
     let instead = match name.trim_start_matches('%') {
         "time" | "timeit" => "`:timing` shows how long cells take",

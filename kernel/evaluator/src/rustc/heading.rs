@@ -73,7 +73,7 @@ fn is_negation(rest: &str, known: Known<'_>) -> bool {
         kind if kind.is_literal() => true,
         SyntaxKind::IDENT => match (text(1), text(2)) {
             _ if known(lexed.text(first)) => true,
-            (Some("(") | Some("::"), _) | (Some(":"), Some(":")) => true,
+            (Some("(" | "::"), _) | (Some(":"), Some(":")) => true,
             (Some("!"), Some("(")) => true,
             (Some("."), Some(_)) => text(3) == Some("("),
             _ => false,
@@ -125,7 +125,7 @@ fn comment(rest: &str) -> Option<usize> {
         .any(|start| rest.trim_start().starts_with(start));
     let begin = rest.len() - rest.trim_start().len();
     let lexed = LexedStr::new(Edition::Edition2024, &rest[begin..]);
-    let is_whole = lexed.len() > 0 && lexed.errors().next().is_none_or(|(at, _)| at > 0);
+    let is_whole = !lexed.is_empty() && lexed.errors().next().is_none_or(|(at, _)| at > 0);
     if is_documentation || !is_whole || lexed.kind(0) != SyntaxKind::COMMENT {
         return None;
     }

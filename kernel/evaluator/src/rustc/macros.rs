@@ -35,15 +35,14 @@ pub(super) fn bound(
         else {
             continue;
         };
-        let names: Vec<&str> = match position(&rules, fragment) {
-            Some(place) => call.get(place).into_iter().map(|it| it.1).collect(),
-            None => {
-                let names = call.iter().filter(|it| it.0 == SyntaxKind::IDENT);
-                names
-                    .map(|it| it.1)
-                    .filter(|name| !is_value(name))
-                    .collect()
-            }
+        let names: Vec<&str> = if let Some(place) = position(&rules, fragment) {
+            call.get(place).into_iter().map(|it| it.1).collect()
+        } else {
+            let names = call.iter().filter(|it| it.0 == SyntaxKind::IDENT);
+            names
+                .map(|it| it.1)
+                .filter(|name| !is_value(name))
+                .collect()
         };
         for name in names {
             let is_name = call.contains(&(SyntaxKind::IDENT, name));

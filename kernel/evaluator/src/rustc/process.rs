@@ -131,7 +131,7 @@ impl WideStack {
 impl Drop for WideStack {
     fn drop(&mut self) {
         // It was allowed before.
-        setrlimit(Resource::Stack, self.before.clone()).ok();
+        setrlimit(Resource::Stack, self.before).ok();
     }
 }
 

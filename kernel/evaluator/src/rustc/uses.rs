@@ -125,7 +125,7 @@ impl Uses {
             .syntax()
             .descendants()
             .filter_map(ast::IdentPat::cast);
-        let names = bindings.filter_map(|binding| Some(composed(&binding.name()?.text())));
+        let names = bindings.filter_map(|binding| Some(composed(binding.name()?.text())));
         if let Some(scope) = self.scopes.last_mut() {
             scope.extend(names);
         }
