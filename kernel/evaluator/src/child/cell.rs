@@ -90,7 +90,7 @@ fn run_cells(
         };
         interpose::send(Frame::Begin, &[])?;
         if let Some((&link::RUN, run)) = hear(streams, &mut answer)?.split_first() {
-            threads::belong_to(link::run_in(run))
+            threads::belong_to(link::run_in(run));
         } else {
             writeln!(completions, "{PANICKED}\n{EXECUTION_COMPLETE}")?;
             continue;

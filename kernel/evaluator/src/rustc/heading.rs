@@ -73,8 +73,7 @@ fn is_negation(rest: &str, known: Known<'_>) -> bool {
         kind if kind.is_literal() => true,
         SyntaxKind::IDENT => match (text(1), text(2)) {
             _ if known(lexed.text(first)) => true,
-            (Some("(" | "::"), _) | (Some(":"), Some(":")) => true,
-            (Some("!"), Some("(")) => true,
+            (Some("(" | "::"), _) | (Some(":"), Some(":")) | (Some("!"), Some("(")) => true,
             (Some("."), Some(_)) => text(3) == Some("("),
             _ => false,
         },
