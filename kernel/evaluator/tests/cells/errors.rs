@@ -164,7 +164,7 @@ fn a_panic_that_is_caught_is_none(evaluator: &mut dyn Evaluator) {
     );
     assert_eq!(result.as_deref(), Some("true"));
     assert!(
-        seen[0].starts_with("err:thread 'main' panicked at "),
+        seen[0].starts_with("err:thread 'main' panicked"),
         "{seen:?}"
     );
     assert!(seen[0].ends_with(":\nthrown\n"), "{seen:?}");
