@@ -35,53 +35,23 @@ pub(super) fn edits(
     if !names.iter().any(|name| rust.contains(name)) {
         return Vec::new();
     }
-    let lexed = LexedStr::new(Edition::Edition2024, rust);
-    let tokens: Vec<usize> = (0..lexed.len())
-        .filter(|at| !lexed.kind(*at).is_trivia())
-        .collect();
-    let text = |at: usize| tokens.get(at).map_or("", |token| lexed.text(*token));
-    let begin = |at: usize| start + lexed.text_start(tokens[at]);
+    let tokens = Tokens::new(code, start);
     let mut edits = Vec::new();
     let mut at = 0;
-    while at + 2 < tokens.len() {
-        let is_call = lexed.kind(tokens[at]) == SyntaxKind::IDENT
-            && text(at + 1) == "!"
-            && matches!(text(at + 2), "(" | "[" | "{");
-        let is_definition = text(at) == "macro_rules";
-        let is_path = at > 0 && text(at - 1) == ":";
-        if is_definition || is_call && READING.contains(&text(at)) {
-            at = end_of_group(&tokens, &lexed, at);
+    while at + 2 < tokens.places.len() {
+        let name = tokens.text(at);
+        let is_call = tokens.is_call(at);
+        if name == "macro_rules" || is_call && READING.contains(&name) {
+            at = tokens.end_of_group(at);
             continue;
         }
-        if is_call && !is_path && !is_own(text(at)) {
-            let (line, column) = line_and_column(code, begin(at));
-            let literal = match text(at) {
-                "line" => Some(format!("{line}u32")),
-                "column" => Some(format!("{column}u32")),
-                "file" => Some(format!("\"cell {label}\"")),
-                _ => None,
-            };
-            if let (Some(literal), ")" | "]" | "}") = (literal, text(at + 3)) {
-                let end = begin(at + 3) + 1;
-                edits.push((begin(at), end, literal));
-            }
-            match text(at) {
-                "dbg" => {
-                    edits.push(insert(begin(at), format!("::{RUNTIME}::")));
-                    let place = format!("\"cell {label}:{line}:{column}\"; ");
-                    edits.push(insert(begin(at + 2) + 1, place));
-                }
+        let is_path = at > 0 && tokens.text(at - 1) == ":";
+        if is_call && !is_path && !is_own(name) {
+            match name {
+                "line" | "column" | "file" => edits.extend(tokens.place(at, label)),
+                "dbg" => edits.extend(tokens.dbg(at, label)),
                 "include_str" | "include_bytes" | "include" => {
-                    let path = text(at + 3);
-                    let is_relative = path.starts_with('"') && !path.starts_with("\"/");
-                    if is_relative {
-                        let folder = format!("{}/", folder.display());
-                        edits.push(insert(
-                            begin(at + 3),
-                            format!("::std::concat!({folder:?}, "),
-                        ));
-                        edits.push(insert(begin(at + 3) + path.len(), ")".to_owned()));
-                    }
+                    edits.extend(tokens.include(at, folder).into_iter().flatten());
                 }
                 _ => {}
             }
@@ -91,26 +61,103 @@ pub(super) fn edits(
     edits
 }
 
-fn insert(at: usize, text: String) -> Edit {
-    (at, at, text)
+/// The tokens of a cell's Rust code without white space and comments.
+struct Tokens<'a> {
+    code: &'a str,
+    start: usize,
+    lexed: LexedStr<'a>,
+    places: Vec<usize>,
 }
 
-/// The token behind the group of brackets that follows a token.
-fn end_of_group(tokens: &[usize], lexed: &LexedStr<'_>, from: usize) -> usize {
-    let mut depth = 0;
-    for (at, token) in tokens.iter().enumerate().skip(from) {
-        match lexed.text(*token) {
-            "(" | "[" | "{" => depth += 1,
-            ")" | "]" | "}" => {
-                depth -= 1;
-                if depth <= 0 {
-                    return at + 1;
-                }
-            }
-            _ => {}
+impl<'a> Tokens<'a> {
+    fn new(code: &'a str, start: usize) -> Self {
+        let lexed = LexedStr::new(Edition::Edition2024, &code[start..]);
+        let places = (0..lexed.len())
+            .filter(|at| !lexed.kind(*at).is_trivia())
+            .collect();
+        Self {
+            code,
+            start,
+            lexed,
+            places,
         }
     }
-    tokens.len()
+
+    /// The text of a token; empty behind the last one.
+    fn text(&self, at: usize) -> &str {
+        let place = self.places.get(at);
+        place.map_or("", |place| self.lexed.text(*place))
+    }
+
+    /// The offset of a token in the cell.
+    fn begin(&self, at: usize) -> usize {
+        self.start + self.lexed.text_start(self.places[at])
+    }
+
+    /// Whether the call of a macro begins at a token.
+    fn is_call(&self, at: usize) -> bool {
+        self.lexed.kind(self.places[at]) == SyntaxKind::IDENT
+            && self.text(at + 1) == "!"
+            && matches!(self.text(at + 2), "(" | "[" | "{")
+    }
+
+    /// The edit of `line!()`, `column!()` or `file!()`.
+    fn place(&self, at: usize, label: u64) -> Option<Edit> {
+        let (line, column) = line_and_column(self.code, self.begin(at));
+        let literal = match self.text(at) {
+            "line" => format!("{line}u32"),
+            "column" => format!("{column}u32"),
+            _ => format!("\"cell {label}\""),
+        };
+        let is_empty = matches!(self.text(at + 3), ")" | "]" | "}");
+        is_empty.then(|| (self.begin(at), self.begin(at + 3) + 1, literal))
+    }
+
+    /// The edits of `dbg!(…)`.
+    fn dbg(&self, at: usize, label: u64) -> [Edit; 2] {
+        let (line, column) = line_and_column(self.code, self.begin(at));
+        let place = format!("\"cell {label}:{line}:{column}\"; ");
+        [
+            insert(self.begin(at), format!("::{RUNTIME}::")),
+            insert(self.begin(at + 2) + 1, place),
+        ]
+    }
+
+    /// The edits of `include_str!("…")` and its like with a relative path.
+    fn include(&self, at: usize, folder: &Path) -> Option<[Edit; 2]> {
+        let path = self.text(at + 3);
+        if !path.starts_with('"') || path.starts_with("\"/") {
+            return None;
+        }
+        let folder = format!("{}/", folder.display());
+        let begin = self.begin(at + 3);
+        Some([
+            insert(begin, format!("::std::concat!({folder:?}, ")),
+            insert(begin + path.len(), ")".to_owned()),
+        ])
+    }
+
+    /// The token behind the group of brackets that follows a token.
+    fn end_of_group(&self, from: usize) -> usize {
+        let mut depth = 0;
+        for at in from..self.places.len() {
+            match self.text(at) {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => {
+                    depth -= 1;
+                    if depth <= 0 {
+                        return at + 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.places.len()
+    }
+}
+
+fn insert(at: usize, text: String) -> Edit {
+    (at, at, text)
 }
 
 #[cfg(test)]
