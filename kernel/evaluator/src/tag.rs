@@ -34,16 +34,14 @@ impl Tag {
     /// Lets a command, and all that it starts, carry the tag.
     #[allow(unsafe_code)]
     pub(crate) fn put_on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let current = Some(self.limit());
-        let limit = move || {
-            let maximum = getrlimit(Resource::Locks).maximum;
-            // A lower maximum refuses it. Then the environment alone has the tag.
-            let _ = setrlimit(Resource::Locks, Rlimit { current, maximum });
+        let limit = self.limit();
+        command.env(env::STARTED_BY, &self.0);
+        let set = move || {
+            set_limit(limit);
             Ok(())
         };
-        command.env(env::STARTED_BY, &self.0);
         // SAFETY: between fork and exec it makes two system calls; it takes no lock and allocates nothing.
-        unsafe { command.pre_exec(limit) }
+        unsafe { command.pre_exec(set) }
     }
 
     /// Names the tag to a cell process, which puts it on itself by [`carry`]. With the limit and without its own environment yet, between
@@ -65,13 +63,18 @@ impl Tag {
 
 /// Lets this process, and all that it starts, carry the tag that its environment names.
 pub(crate) fn carry() {
-    let Ok(tag) = std::env::var(env::STARTED_BY) else {
-        return;
+    if let Ok(tag) = std::env::var(env::STARTED_BY) {
+        set_limit(Tag(tag).limit());
+    }
+}
+
+/// Sets the soft limit of this process. A lower hard limit refuses it; then the environment alone has the tag.
+fn set_limit(limit: u64) {
+    let limit = Rlimit {
+        current: Some(limit),
+        maximum: getrlimit(Resource::Locks).maximum,
     };
-    let current = Some(Tag(tag).limit());
-    let maximum = getrlimit(Resource::Locks).maximum;
-    // A lower maximum refuses it. Then the environment alone has the tag.
-    setrlimit(Resource::Locks, Rlimit { current, maximum }).ok();
+    setrlimit(Resource::Locks, limit).ok();
 }
 
 /// Which of the processes that carry a tag are meant.

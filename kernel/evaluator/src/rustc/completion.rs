@@ -112,7 +112,8 @@ fn path(typed: &str) -> Option<(&str, Vec<Completion>)> {
     Some((name, matches))
 }
 
-fn completion(text: &str, kind: &str, signature: &str) -> Completion {
+/// A completion of a Jupyter type (`kind`) with the type of the value as its signature.
+pub(super) fn completion(text: &str, kind: &str, signature: &str) -> Completion {
     Completion {
         text: text.to_owned(),
         kind: kind.to_owned(),

@@ -1,5 +1,6 @@
 //! Completion by names alone: what can be offered where rust-analyzer knows nothing, as without the standard library's sources.
 
+use super::completion::completion;
 use crate::position::byte_offset;
 use crate::{Completion, Completions, Variable};
 
@@ -100,7 +101,7 @@ pub(super) fn complete(
     let word = &before[path.len()..];
     let of = |names: &[&str], kind: &str| -> Vec<Completion> {
         let fitting = names.iter().filter(|name| name.starts_with(word));
-        fitting.map(|name| named(name, kind, "")).collect()
+        fitting.map(|name| completion(name, kind, "")).collect()
     };
     let matches = if let Some(parent) = path.strip_suffix("::") {
         let is_std = parent.ends_with("std") && !parent[..parent.len() - 3].ends_with(is_name);
@@ -114,7 +115,7 @@ pub(super) fn complete(
     } else {
         let fitting = variables.iter().filter(|it| it.name.starts_with(word));
         let mut matches: Vec<Completion> = fitting
-            .map(|it| named(&it.name, "instance", &it.type_name))
+            .map(|it| completion(&it.name, "instance", &it.type_name))
             .collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         matches.extend(of(&items, ""));
@@ -125,14 +126,6 @@ pub(super) fn complete(
         matches,
         start: cursor - word.chars().count(),
         end: cursor,
-    }
-}
-
-fn named(text: &str, kind: &str, signature: &str) -> Completion {
-    Completion {
-        text: text.to_owned(),
-        kind: kind.to_owned(),
-        signature: signature.to_owned(),
     }
 }
 
