@@ -475,14 +475,6 @@ fn code_and_inputs_are_there_and_are_copies() {
             ("lib/words.sh", "say() { echo from the library; }\n"),
         ],
     );
-    let secret = workspace
-        .arm(
-            "POST",
-            "/datastores/workspaceblobstore/listSecrets",
-            &Value::Null,
-        )
-        .expect(200)
-        .json();
     let store = workspace.get("/datastores?isDefault=true")["value"][0]["properties"].clone();
     let text = |name: &str| store[name].as_str().expect("text").to_owned();
     let root = format!(
@@ -492,7 +484,7 @@ fn code_and_inputs_are_there_and_are_copies() {
         text("accountName"),
         text("containerName")
     );
-    let query = secret["sasToken"].as_str().expect("a signature");
+    let query = workspace.datastore_signature();
     put_blob(&format!("{root}/data/numbers.txt?{query}"), b"1 2 3\n").expect(201);
     put_blob(
         &format!("{root}/data/deeper/one%20file.txt?{query}"),

@@ -302,15 +302,7 @@ fn a_run_reads_data_as_azureml_fsspec_does_and_writes_none() {
     let workspace = Workspace::start();
     let environment = environment(&workspace, "reads");
     let token = &environment["AZUREML_RUN_TOKEN"];
-    let secrets = workspace
-        .arm(
-            "POST",
-            "/datastores/workspaceblobstore/listSecrets",
-            &Value::Null,
-        )
-        .expect(200)
-        .json();
-    let all = secrets["sasToken"].as_str().expect("a signature");
+    let all = workspace.datastore_signature();
     let url = workspace.url();
     for path in ["data/a.csv", "data/deep/b%20%C3%A9.csv", "database"] {
         let place = format!("{url}/azuremllocal/azureml-blobstore/{path}?{all}");

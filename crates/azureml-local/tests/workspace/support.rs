@@ -213,6 +213,16 @@ impl Workspace {
         self.arm("GET", path, &Value::Null).expect(200).json()
     }
 
+    /// The signature of the default datastore, as the owner gets it.
+    pub fn datastore_signature(&self) -> String {
+        let path = "/datastores/workspaceblobstore/listSecrets";
+        let secrets = self.arm("POST", path, &Value::Null).expect(200).json();
+        secrets["sasToken"]
+            .as_str()
+            .expect("a signature")
+            .to_owned()
+    }
+
     /// Submits a job whose properties have `more` in them.
     pub fn submit(&self, name: &str, command: &str, more: &Value) -> Value {
         self.try_submit(name, command, more).expect(201).json()
