@@ -1,4 +1,4 @@
-//! What all parts of a running local workspace share.
+//! The state that all parts of a running local workspace share.
 
 use crate::error::{Error, Result};
 use crate::hold::Hold;
@@ -16,37 +16,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A running local workspace. Has no `Debug`: it holds the token.
+/// A running local workspace. It has no `Debug` implementation because it contains the token.
 pub struct App {
-    /// Where its files lie.
+    /// The home folder with its files.
     pub home: Home,
-    /// That they are still its own.
+    /// The hold on the home folder, which reports whether the folder still belongs to this server.
     pub hold: Hold,
-    /// What it remembers.
+    /// The database.
     pub store: Store,
-    /// What it signs with.
+    /// Signs and verifies SAS tokens.
     pub signer: Signer,
     /// The bearer token of its owner.
     pub token: String,
-    /// The port that it answers on.
+    /// The port that the server listens on.
     pub port: u16,
-    /// Jobs that wait or run.
+    /// The jobs that wait or run.
     pub queue: Queue,
-    /// The machine under it.
+    /// The machine that the server runs on.
     pub machine: Machine,
-    /// Held while a blob is replaced or changed, so that its conditions are those of the one that is.
+    /// Locked while a blob is replaced or changed, so that its preconditions are checked against
+    /// the current blob.
     pub blobs: Mutex<()>,
-    /// Requests that are being answered.
+    /// The requests in progress.
     pub activity: Activity,
-    /// Where exchanges are recorded.
+    /// The log of HTTP exchanges, if enabled.
     pub trace: Option<Trace>,
-    /// The tickets in links to pages.
+    /// The one-time tickets in links to pages.
     pub tickets: Tickets,
-    /// The pages of jobs that somebody looks at.
+    /// The job pages that are open in browsers.
     pub watches: Watches,
 }
 
-/// As handlers and tasks hold it.
+/// The reference-counted form that handlers and tasks use.
 pub type Shared = Arc<App>;
 
 impl App {
@@ -55,17 +56,17 @@ impl App {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What MLflow clients take as tracking URI.
+    /// The tracking URI for MLflow clients.
     pub fn tracking_uri(&self) -> String {
         format!("{}/mlflow/v2.0{}", self.url(), scope())
     }
 
-    /// Lets nobody else replace or change a blob until the result is dropped.
+    /// Excludes other replacements and changes of blobs until the result is dropped.
     pub fn alone_with_blobs(&self) -> MutexGuard<'_, ()> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses to go on when the home folder is no longer this server's.
+    /// Returns an error if the home folder no longer belongs to this server.
     pub fn check_home(&self) -> Result<()> {
         if self.hold.is_kept() {
             return Ok(());
@@ -77,7 +78,7 @@ impl App {
         )))
     }
 
-    /// Runs `call` as one transaction of the store, off the threads that answer requests.
+    /// Runs `call` as one transaction of the store, on a blocking thread.
     pub async fn db<T: Send + 'static>(
         self: &Arc<Self>,
         call: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -87,7 +88,7 @@ impl App {
     }
 }
 
-/// Runs `call` off the threads that answer requests.
+/// Runs `call` on a blocking thread, so that it does not block the async runtime.
 pub async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -100,7 +101,7 @@ pub async fn blocking<T: Send + 'static>(
         })
 }
 
-/// Requests that are being answered, and when the last one was.
+/// The number of requests in progress, and the end of the last one.
 #[derive(Debug)]
 pub struct Activity {
     requests: AtomicUsize,
@@ -117,7 +118,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// How long nothing was asked.
+    /// The time since the last request ended; zero while a request is in progress.
     pub fn quiet(&self) -> Duration {
         if self.requests.load(Ordering::SeqCst) > 0 {
             return Duration::ZERO;
@@ -128,7 +129,7 @@ impl Activity {
             .elapsed()
     }
 
-    /// Counts a request until the result is dropped.
+    /// Counts a request as in progress until the result is dropped.
     pub fn begin(&self) -> impl Drop + '_ {
         self.requests.fetch_add(1, Ordering::SeqCst);
         Active(self)

@@ -1,7 +1,8 @@
-//! Which job runs when: a queue for each compute, first come first served, on nodes that come and go.
+//! Job scheduling: a first-come, first-served queue for each compute, whose nodes scale up and
+//! down.
 //!
-//! What must not be forgotten is in the store (a job is `Queued` until a node takes it); here is what is true only
-//! while the server lives.
+//! Durable state is in the store (a job is `Queued` until it gets its nodes). This module keeps
+//! only the state that is valid while the server runs.
 
 use crate::app::{Shared, blocking};
 use crate::dir::Dir;
@@ -25,13 +26,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
-/// The queue of jobs that name no compute.
+/// The queue of jobs without a compute.
 const SERVERLESS: &str = "serverless";
 
-/// The most nodes of a cluster: all of them are this machine.
+/// The maximum number of nodes of a cluster: all of them are this machine.
 pub const MOST_NODES: usize = 100;
 
-/// How long a cluster keeps an idle node when it does not say.
+/// The default time after which a cluster releases an idle node.
 const IDLE: Duration = Duration::from_mins(2);
 
 /// A job that waits for its nodes.
@@ -40,12 +41,12 @@ pub struct Waiting {
     job: String,
     compute: String,
     nodes: usize,
-    /// Whether it had its nodes before the server was ended: it goes first.
+    /// Whether it had its nodes before the server ended; such a job is scheduled first.
     resumed: bool,
 }
 
 impl Waiting {
-    /// A job that was submitted.
+    /// The entry for a submitted job.
     pub fn of(job: &Job) -> Self {
         Self {
             job: job.name.clone(),
@@ -65,7 +66,7 @@ impl Waiting {
     }
 }
 
-/// How many nodes of a compute do what.
+/// The number of nodes of a compute in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each count is named by its state")]
 pub struct NodeCounts {
@@ -77,13 +78,13 @@ pub struct NodeCounts {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    /// Brings the code and the data of a job.
+    /// Prepares the code and the data of a job.
     Preparing(String),
     /// Runs a job's command.
     Running(String),
-    /// Has nothing to do since then.
+    /// Has been idle since this time.
     Idle(Instant),
-    /// Goes away.
+    /// Is being released.
     Leaving,
 }
 
@@ -96,7 +97,7 @@ impl Node {
     }
 }
 
-/// A compute's nodes.
+/// The nodes of a compute.
 #[derive(Debug, Clone)]
 struct Pool {
     least: usize,
@@ -106,9 +107,9 @@ struct Pool {
 }
 
 impl Pool {
-    /// Gives a job its nodes, if there are enough.
+    /// Assigns nodes to a job if enough are available.
     fn take(&mut self, waiting: &Waiting) -> bool {
-        // A node that was about to go stays when it is needed.
+        // A node that is being released is reused if a job needs it.
         let idle = |node: &&mut Node| matches!(node, Node::Idle(_) | Node::Leaving);
         let there = self.nodes.len();
         let free = self.nodes.iter_mut().filter(idle).count();
@@ -130,7 +131,8 @@ impl Pool {
         true
     }
 
-    /// Lets nodes go that have been idle for long, and gone what was leaving. Gives when to look again.
+    /// Removes the nodes that were being released, and releases those that were idle for long
+    /// enough. Returns the time until the next call.
     fn scale_down(&mut self) -> Option<Duration> {
         self.nodes.retain(|node| *node != Node::Leaving);
         let mut spare = self.nodes.len().saturating_sub(self.least);
@@ -159,7 +161,7 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     running: HashMap<String, watch::Sender<bool>>,
     pools: BTreeMap<String, Pool>,
-    /// How far each compute scales, as the store said last.
+    /// The scaling limits of each compute, as last read from the store.
     limits: BTreeMap<String, Limits>,
 }
 
@@ -168,19 +170,19 @@ struct Inner {
 pub struct Queue {
     inner: Mutex<Inner>,
     changed: Notify,
-    /// Held while computes are read, so that what was read last is what counts.
+    /// Locked while the computes are read, so that an older result never replaces a newer one.
     reading: tokio::sync::Mutex<()>,
-    /// How many jobs have ended.
+    /// The number of jobs that have ended.
     ends: watch::Sender<u64>,
 }
 
 impl Queue {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics half-way through a change.
+        // A poisoned lock is safe to use: no change panics half-way.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job at the end.
+    /// Appends a job to the queue.
     pub fn submit(&self, waiting: Waiting) {
         self.inner().waiting.push_back(waiting);
         self.wake();
@@ -190,7 +192,8 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes note of computes that were made, changed or removed. Jobs submitted after it are scheduled by it.
+    /// Reads the computes again after a change. Jobs submitted afterwards are scheduled by the new
+    /// limits.
     pub async fn refresh(&self, app: &Shared) -> Result<()> {
         let _reading = self.reading.lock().await;
         let computes = app.db(compute::list).await?;
@@ -199,29 +202,30 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes note of a job that needs no nodes; tells when its end is asked for.
+    /// Registers a job that needs no nodes; the receiver becomes true when its cancellation is
+    /// requested.
     pub fn enter(&self, name: &str) -> watch::Receiver<bool> {
         let (cancel, canceled) = watch::channel(false);
         self.inner().running.insert(name.to_owned(), cancel);
         canceled
     }
 
-    /// Forgets a job that needed no nodes.
+    /// Removes a job that needed no nodes.
     pub fn leave(&self, name: &str) {
         self.inner().running.remove(name);
     }
 
-    /// Changes whenever a job has ended.
+    /// A receiver that changes whenever a job has ended.
     pub fn ends(&self) -> watch::Receiver<u64> {
         self.ends.subscribe()
     }
 
-    /// Says that the end of a job has been written down.
+    /// Notifies the receivers of [`Self::ends`] after the end of a job has been stored.
     pub fn tell_end(&self) {
         self.ends.send_modify(|count| *count += 1);
     }
 
-    /// Ends a job that waits or runs; the store says already that its end was asked for.
+    /// Cancels a job that waits or runs. The store contains the request already.
     pub fn cancel(&self, app: &Shared, name: &str) {
         let waited = {
             let mut inner = self.inner();
@@ -246,7 +250,7 @@ impl Queue {
         inner.waiting.is_empty() && inner.running.is_empty()
     }
 
-    /// What the nodes of a compute do.
+    /// The number of nodes of a compute in each state.
     pub fn nodes(&self, compute: &str) -> NodeCounts {
         let mut counts = NodeCounts::default();
         if let Some(pool) = self.inner().pools.get(&compute.to_ascii_lowercase()) {
@@ -262,7 +266,7 @@ impl Queue {
         counts
     }
 
-    /// The jobs that have nodes of a compute, and those that wait for some, in their order.
+    /// The jobs that have nodes of a compute, and those that wait for some, in order.
     pub fn jobs(&self, compute: &str) -> (Vec<String>, Vec<String>) {
         let compute = compute.to_ascii_lowercase();
         let inner = self.inner();
@@ -292,7 +296,7 @@ impl Queue {
                 .is_some_and(|pool| pool.nodes.iter().any(|node| node.job().is_some()))
     }
 
-    /// Says that a job's command runs on its nodes now.
+    /// Marks the nodes of a job as running its command.
     pub fn started(&self, name: &str) {
         for pool in self.inner().pools.values_mut() {
             for node in &mut pool.nodes {
@@ -319,7 +323,7 @@ impl Queue {
         self.wake();
     }
 
-    /// Gives nodes to the jobs that can have them; gives those jobs, and when to look again.
+    /// Assigns nodes to jobs. Returns the jobs to start, and the time until the next call.
     fn schedule(&self) -> (Vec<Started>, Option<Duration>) {
         let mut inner = self.inner();
         let Inner {
@@ -336,7 +340,7 @@ impl Queue {
                 nodes: Vec::new(),
             });
             (pool.least, pool.most, pool.idle) = (limits.least, limits.most, limits.idle);
-            // An instance that was stopped, or a cluster that was made smaller.
+            // The instance was stopped, or the cluster was made smaller.
             let mut spare = pool.nodes.len().saturating_sub(pool.most);
             pool.nodes.retain(|node| {
                 let goes = spare > 0 && matches!(node, Node::Idle(_));
@@ -354,16 +358,17 @@ impl Queue {
         let mut blocked = Vec::new();
         waiting.retain(|job| {
             let starts = match pools.get_mut(&job.compute) {
-                // It runs already, whatever became of its nodes.
+                // The job already runs, even if its nodes no longer exist.
                 Some(pool) if job.resumed => {
                     pool.take(job);
                     true
                 }
-                // Whoever came first gets its nodes first, also when a later job needs fewer.
+                // An earlier job gets its nodes first, even if a later job needs fewer.
                 Some(_) if blocked.contains(&job.compute) => false,
-                // More nodes than there will ever be is for the job itself to report.
+                // A job that needs more nodes than the compute can have starts, and reports the
+                // error itself.
                 Some(pool) => job.nodes > pool.most && pool.most > 0 || pool.take(job),
-                // So is a compute that does not exist.
+                // The same applies to a compute that does not exist.
                 None => true,
             };
             if !starts {
@@ -382,7 +387,7 @@ impl Queue {
 
 type Started = (String, watch::Receiver<bool>);
 
-/// How far a compute scales.
+/// The scaling limits of a compute.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     least: usize,
@@ -433,11 +438,11 @@ fn limits(computes: Vec<Compute>) -> BTreeMap<String, Limits> {
     limits
 }
 
-/// Takes up the jobs that had not ended when the last server did.
+/// Resumes the jobs that had not ended when the previous server ended.
 pub async fn recover(app: &Shared) -> Result<()> {
     app.queue.refresh(app).await?;
     let mut jobs = app.db(job::unfinished).await?;
-    // Folders of jobs whose end was written down just before the last server's own.
+    // Other folders belong to jobs whose end was stored just before the previous server ended.
     let names: HashSet<String> = jobs.iter().map(|job| job.name.clone()).collect();
     let home = app.home.clone();
     let store = Arc::clone(app);
@@ -450,7 +455,8 @@ pub async fn recover(app: &Shared) -> Result<()> {
             let folder = Folder::of(&home, &run);
             let known = |store: &Connection| job::get(store, run.as_ref());
             if store.store.transaction(known)?.is_some() {
-                // It has its mark, or it is not as a job's folder is.
+                // `adopt` does nothing for a folder that has its mark or contains unexpected
+                // entries.
                 let _ = folder.adopt();
             }
             if !names.contains(run.as_ref()) {
@@ -460,7 +466,8 @@ pub async fn recover(app: &Shared) -> Result<()> {
         Ok(left)
     })
     .await?;
-    // Nobody waits for it: it may take minutes. What cannot be removed now is at the next start.
+    // Not awaited, because the removal may take minutes. The next start tries again after a
+    // failure.
     tokio::task::spawn_blocking(move || {
         for folder in left {
             if let Err(error) = folder.clear() {
@@ -468,7 +475,7 @@ pub async fn recover(app: &Shared) -> Result<()> {
             }
         }
     });
-    // Those that have nodes keep them.
+    // Jobs that have nodes keep them, so they come before the queued ones.
     jobs.sort_by_key(|job| job.status == JobStatus::Queued);
     for job in jobs {
         tracing::info!(job = job.name, status = %job.status, "taken up again");
@@ -481,9 +488,9 @@ pub async fn recover(app: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Starts jobs as nodes become free, as long as the home folder is this server's.
+/// Starts jobs as nodes become free, until the home folder no longer belongs to this server.
 pub async fn run(app: Shared) {
-    // Whoever has the home folder now starts what waits in it.
+    // If another server has taken over the home folder, it starts the waiting jobs.
     while app.hold.is_kept() {
         let (started, next) = app.queue.schedule();
         for (job, canceled) in started {

@@ -1,4 +1,4 @@
-//! What environments, codes, models and data have in common: names with versions that do not change.
+//! Common routes of environments, codes, models and data: names with immutable versions.
 
 use super::{environment, next_link, readdress, resolve, resource};
 use crate::app::{Shared, blocking};
@@ -14,27 +14,27 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The query of a listing.
+/// The query parameters of a listing.
 #[derive(Debug, Default, Deserialize)]
 pub struct Listing {
     /// The order: `createdtime asc` or `createdtime desc` (the default).
     #[serde(rename = "$orderBy", alias = "orderBy")]
     pub order_by: Option<String>,
-    /// At most this many on a page.
+    /// The maximum number of items on a page.
     #[serde(rename = "$top", alias = "$maxpagesize")]
     pub top: Option<usize>,
-    /// How many of the pages before.
+    /// The number of items to skip: those of the previous pages.
     #[serde(rename = "$skip")]
     pub skip: Option<usize>,
     /// `ActiveOnly` (the default), `ArchivedOnly` or `All`.
     #[serde(rename = "listViewType")]
     pub view: Option<String>,
-    /// The content of a code version.
+    /// The content hash of a code version.
     pub hash: Option<String>,
 }
 
 impl Listing {
-    /// Whether something that is hidden or not is to be shown.
+    /// Whether the view contains an item with this archived state.
     pub fn shows(&self, archived: bool) -> bool {
         match self.view.as_deref() {
             Some("All") => true,
@@ -43,7 +43,7 @@ impl Listing {
         }
     }
 
-    /// One page of `items`, which come in the order asked for; `address` is the listing's own.
+    /// One page of `items`, which are sorted as requested; `address` is the path of the listing.
     pub fn page(&self, app: &Shared, address: &str, items: Vec<Value>) -> Value {
         let skip = self.skip.unwrap_or(0);
         let top = self.top.unwrap_or(100).clamp(1, 1000);
@@ -66,22 +66,22 @@ impl Listing {
     }
 }
 
-/// What is particular to a kind.
+/// The rules of one kind of asset.
 #[derive(Debug)]
 pub struct Rules {
     /// The kind.
     pub kind: Kind,
-    /// The properties that a version stands for: they never change.
+    /// The properties that make up the content of a version. They are immutable.
     pub content: &'static [&'static str],
-    /// Refuses a version that the service would refuse.
+    /// Rejects a version that the service would reject.
     pub check: fn(&Value) -> Result<()>,
-    /// The member that says where a version's files are, which is resolved when it is registered.
+    /// The member with the URI of a version's files, which is resolved at registration.
     pub place: Option<&'static str>,
-    /// Adds to a version what clients rely on.
+    /// Adds the properties of a version that clients rely on.
     pub complete: fn(&mut Value),
 }
 
-/// The calls of a kind.
+/// The routes of a kind.
 pub fn router(rules: &'static Rules) -> Router<Shared> {
     let kind = rules.kind;
     let all = format!("/{}", kind.collection());
@@ -94,7 +94,7 @@ pub fn router(rules: &'static Rules) -> Router<Shared> {
         .merge(versions_router(rules))
 }
 
-/// The calls of a kind whose names are nothing without a version.
+/// The routes of the versions of a kind.
 fn versions_router(rules: &'static Rules) -> Router<Shared> {
     let versions = format!("/{}/{{name}}/versions", rules.kind.collection());
     let list =
@@ -108,7 +108,7 @@ fn versions_router(rules: &'static Rules) -> Router<Shared> {
         .route(&format!("{versions}/{{version}}"), get(one).put(put))
 }
 
-/// A version as a resource.
+/// A version as an ARM resource.
 pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
     let mut properties = asset.properties;
     readdress(app, &mut properties);
@@ -138,7 +138,8 @@ pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
     )
 }
 
-/// A name without its versions as a resource; `own` is what was said of the name itself.
+/// A name without its versions as an ARM resource. `own` contains the properties that were set on
+/// the name itself.
 fn container(kind: Kind, name: &str, own: &Value, versions: &[Asset]) -> Value {
     let newest = versions.first();
     let member = |name: &str| own.get(name).cloned().unwrap_or_else(|| json!({}));
@@ -168,7 +169,7 @@ fn container(kind: Kind, name: &str, own: &Value, versions: &[Asset]) -> Value {
     )
 }
 
-/// Whether a name is hidden: as it was said of the name, else when all of its versions are.
+/// Whether a name is archived: its own flag if set, otherwise whether all of its versions are.
 fn is_name_archived(own: &Value, versions: &[Asset]) -> bool {
     own.get("isArchived")
         .and_then(Value::as_bool)
@@ -179,7 +180,7 @@ fn is_archived(asset: &Asset) -> bool {
     asset.properties.get("isArchived") == Some(&json!(true))
 }
 
-/// That there is no such name or version, and which there are.
+/// The error for a name or version that does not exist; it lists those that do.
 pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String]) -> Error {
     let what = match version {
         Some(version) => format!("{name}:{version}"),
@@ -196,7 +197,8 @@ pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String])
     ))
 }
 
-/// The versions of a name; an environment that Azure ML curates has one, although it is not here.
+/// The versions of a name. A curated environment of Azure ML has one even if it is not in the
+/// store.
 fn known_versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asset>> {
     let mut versions = asset::versions(store, kind, name)?;
     if versions.is_empty() && kind == Kind::Environment {
@@ -205,7 +207,7 @@ fn known_versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asse
     Ok(versions)
 }
 
-/// All names of a kind.
+/// Lists all names of a kind.
 async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Json<Value>> {
     let containers = app
         .db(move |store| {
@@ -232,7 +234,7 @@ fn is_anonymous(asset: &Asset) -> bool {
     asset.properties.get("isAnonymous") == Some(&json!(true))
 }
 
-/// One name.
+/// Returns one name.
 async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Value>> {
     app.db(move |store| {
         let versions = known_versions(store, kind, &name)?;
@@ -245,7 +247,7 @@ async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Val
     .await
 }
 
-/// Changes what is said of a name: above all, hides it with all of its versions.
+/// Changes the properties of the name itself, mainly to archive it with all of its versions.
 async fn put_container(
     app: Shared,
     kind: Kind,
@@ -258,7 +260,7 @@ async fn put_container(
             "RequestInvalid: properties: expected an object",
         ));
     };
-    // Clients send back what the service says of the versions.
+    // Clients send back members that the service computes from the versions.
     members.retain(|name, value| {
         ["isArchived", "description", "tags", "properties"].contains(&name.as_str())
             && !value.is_null()
@@ -286,7 +288,7 @@ async fn put_container(
     .await
 }
 
-/// The versions of one name.
+/// Lists the versions of one name.
 pub async fn list_versions(
     app: Shared,
     rules: &'static Rules,
@@ -308,7 +310,7 @@ pub async fn list_versions(
             Ok((versions, asset::container(store, kind, &of)?))
         })
         .await?;
-    // With the name, all of its versions are hidden.
+    // An archived name hides all of its versions.
     let all = own.get("isArchived") == Some(&json!(true));
     versions.retain(|asset| listing.shows(all || is_archived(asset)));
     if listing
@@ -326,7 +328,7 @@ pub async fn list_versions(
     Ok(Json(listing.page(&app, &address, versions)))
 }
 
-/// One version.
+/// Returns one version.
 pub async fn get_version(
     app: Shared,
     rules: &'static Rules,
@@ -357,7 +359,8 @@ pub async fn get_version(
     Ok(Json(version(&app, rules, found)))
 }
 
-/// Makes a version, or changes what may change of one; with `anew` its content is lost and may be another.
+/// Creates a version or changes the mutable properties of one. With `anew`, the files of the
+/// existing version are lost, and its content is replaced.
 pub async fn put_version(
     app: Shared,
     rules: &'static Rules,
@@ -372,12 +375,12 @@ pub async fn put_version(
     check_name(kind, &name, 255)?;
     check_name(kind, &number, 64)?;
     if let Some(members) = properties.as_object_mut() {
-        // Read-only members that a client sends back are the service's own.
+        // The service sets these members; clients send them back.
         members.remove("provisioningState");
         members.remove("environmentType");
         members.retain(|_, value| !value.is_null());
     }
-    // Kept with one address, so that a version made before a restart is the same one after it.
+    // Stored with a fixed address, so that a version from before a restart compares equal after it.
     readdress(&app, &mut properties);
     let sent = properties.clone();
     let properties = blocking({
@@ -406,7 +409,7 @@ pub async fn put_version(
                     if let Some(member) = rules
                         .content
                         .iter()
-                        // Before places were resolved, they were kept as they were sent.
+                        // Older programs stored the URI unresolved, as the client sent it.
                         .find(|member| {
                             let before = before.get(**member);
                             before != properties.get(**member) && before != sent.get(**member)
@@ -436,12 +439,12 @@ pub async fn put_version(
     Ok((status, Json(version(&app, rules, asset))))
 }
 
-/// The hash of the files that a version stands for.
+/// The hash of a version's files.
 pub fn hash(properties: &Value) -> Option<&str> {
     properties.get("properties")?.get("hash_sha256")?.as_str()
 }
 
-/// Refuses names that the service refuses.
+/// Rejects names that the service rejects.
 pub fn check_name(kind: Kind, name: &str, most: usize) -> Result<()> {
     let fine = name.len() <= most
         && name

@@ -1,4 +1,4 @@
-//! Computes: clusters whose nodes come and go, and the instance.
+//! Compute routes: clusters whose nodes scale up and down, and the compute instance.
 
 use super::resource;
 use super::workspace::LOCATION;
@@ -17,7 +17,7 @@ use azureml_wire::compute as wire;
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 
-/// The computes' calls.
+/// The compute routes.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/computes", get(list))
@@ -27,7 +27,7 @@ pub fn router() -> Router<Shared> {
         .route("/operationsStatus/{id}", get(operation))
 }
 
-/// A compute as a resource, with what its nodes do right now.
+/// A compute as an ARM resource, with the current states of its nodes.
 pub async fn shown(app: &Shared, compute: Compute) -> Value {
     let mut properties = compute.body["properties"].clone();
     properties["provisioningState"] = json!("Succeeded");
@@ -76,14 +76,14 @@ pub async fn shown(app: &Shared, compute: Compute) -> Value {
     shown
 }
 
-/// What a compute without a description of its own really is.
+/// The default description of a compute: the hardware that it actually uses.
 async fn described(app: &Shared, properties: &Value) -> String {
     let cores = Machine::cores();
     let size = properties
         .pointer("/properties/vmSize")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    // Sizes of Azure's GPU machines begin so.
+    // The sizes of Azure's GPU machines start with this prefix.
     let wants_gpu = size.to_ascii_uppercase().starts_with("STANDARD_N");
     match (wants_gpu, app.machine.gpus().await) {
         (true, []) => format!("This machine has no NVIDIA GPU: jobs run on its {cores} CPU cores"),
@@ -103,7 +103,7 @@ async fn find(app: &Shared, name: String) -> Result<Compute> {
     .await
 }
 
-/// That there is no such compute, and which there are.
+/// The error message for a compute that does not exist; it lists those that do.
 pub fn missing(name: &str, computes: &[Compute]) -> String {
     let names: Vec<&str> = computes
         .iter()
@@ -250,7 +250,7 @@ async fn stop(
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
-/// Takes an instance to a state, `Running` or `Stopped`.
+/// Sets the state of an instance, `Running` or `Stopped`.
 pub async fn turn(app: &Shared, name: String, to: &'static str) -> Result<()> {
     let mut compute = find(app, name).await?;
     if compute.body.pointer("/properties/computeType") != Some(&json!("ComputeInstance")) {
@@ -265,7 +265,7 @@ pub async fn turn(app: &Shared, name: String, to: &'static str) -> Result<()> {
     app.queue.refresh(app).await
 }
 
-/// Headers of an answer that says "soon": the work is done already when somebody asks.
+/// The headers of a 202 response. The operation has finished before the client polls its status.
 pub fn accepted(app: &Shared) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let id = uuid::Uuid::new_v4();

@@ -1,4 +1,4 @@
-//! Jobs: submit, look, list, cancel.
+//! Job routes: submit, get, list and cancel.
 
 use super::asset::{Listing, check_name};
 use super::compute::accepted;
@@ -24,13 +24,13 @@ use azureml_wire::local::scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Properties that a job's PUT may change once the job is there.
+/// The properties that a PUT may change on an existing job.
 const MUTABLE: &[&str] = &["displayName", "description", "isArchived", "properties"];
 
-/// The most processes of one job.
+/// The maximum number of processes of one job.
 const MOST_PROCESSES: u64 = 64;
 
-/// The jobs' calls.
+/// The job routes.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/jobs", get(list))
@@ -38,7 +38,7 @@ pub fn router() -> Router<Shared> {
         .route("/jobs/{name}/cancel", post(cancel))
 }
 
-/// A job as a resource.
+/// A job as an ARM resource.
 pub fn shown(app: &Shared, job: &Job) -> Value {
     let mut properties = job.properties.clone();
     readdress(app, &mut properties);
@@ -62,7 +62,7 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
             "endpoint": studio_link(app, &job.name),
         },
     });
-    // Those of a sweep are its trials'.
+    // The outputs of a sweep belong to its trials.
     if !job.is_sweep()
         && let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut)
     {
@@ -73,7 +73,7 @@ pub fn shown(app: &Shared, job: &Job) -> Value {
     resource(&["jobs", &job.name], &job.created_at, &properties)
 }
 
-/// The link to a job's page. Its ticket opens the pages once; it is no credential for anything else.
+/// The link to a job's page. Its ticket opens the pages once and is not valid for anything else.
 fn studio_link(app: &Shared, name: &str) -> String {
     let link = format!("{}/runs/{name}?wsid={}", app.url(), scope());
     match app.tickets.issue() {
@@ -82,12 +82,12 @@ fn studio_link(app: &Shared, name: &str) -> String {
     }
 }
 
-/// That there is no such job.
+/// The error for a job that does not exist.
 pub fn missing(name: &str) -> Error {
     Error::not_found(format!("there is no job {name:?} in this workspace"))
 }
 
-/// One job from the store.
+/// Reads one job from the store.
 pub async fn find(app: &Shared, name: String) -> Result<Job> {
     app.db(move |store| job::get(store, &name)?.ok_or_else(|| missing(&name)))
         .await
@@ -129,12 +129,12 @@ async fn put(
     }
     let job = submit(&app, name, request, properties).await?;
     let mut answer = shown(&app, &job);
-    // As the service: the queue has not looked at it yet.
+    // Like the service: the response shows the state before the queue has processed the job.
     answer["properties"]["status"] = json!(JobStatus::Starting);
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// A job that is asked for, and what those of all kinds have.
+/// A job request, with the fields that all kinds of jobs share.
 struct Request {
     job: WireJob,
     tags: Option<Bag>,
@@ -157,16 +157,17 @@ impl Request {
         })
     }
 
-    /// Refuses what the service itself refuses at once.
+    /// Rejects the requests that the service itself rejects at once.
     fn check(&self, name: &str) -> Result<()> {
         match &self.job {
             WireJob::Command(job) => check(name, job),
             WireJob::Sweep(job) => {
                 sweep::check(job)?;
-                // One stands for all: their values differ, and the values have been looked at.
+                // One trial is enough: the trials differ only in their values, which are validated
+                // above.
                 let first = sweep::draw::trials(job)?.into_iter().next();
                 let trial = sweep::trial(job, &first.unwrap_or_default());
-                // Room for the number of a trial.
+                // The longer name leaves room for the number of a trial.
                 check(&format!("{name}_000"), &trial)
             }
             WireJob::Other => Ok(()),
@@ -188,7 +189,7 @@ async fn submit(
         .filter(|experiment| !experiment.is_empty())
         .unwrap_or_else(|| experiment::DEFAULT.to_owned());
     if let Some(members) = properties.as_object_mut() {
-        // Kept elsewhere, or the service's own.
+        // These members are stored elsewhere or are set by the service.
         for member in ["tags", "status", "services", "parameters", "experimentName"] {
             members.remove(member);
         }
@@ -199,21 +200,21 @@ async fn submit(
         output::resolve_all(&mut properties, &name)?;
     }
     if let WireJob::Sweep(sweep) = &request.job {
-        // In the service's own words.
+        // Serialized again, in the spelling of the service.
         properties["objective"] = json!(sweep.objective);
     }
     if let Some(sampling) = properties.get_mut("samplingAlgorithm")
         && sampling["samplingAlgorithmType"] == "Random"
         && sampling.get("seed").is_none_or(Value::is_null)
     {
-        // Whoever takes the sweep up again draws the same values.
+        // With a stored seed, a restarted server draws the same values.
         sampling["seed"] = json!(fastrand::u32(..i32::MAX as u32));
     }
     let job = app
         .db({
             let name = name.clone();
             move |store| {
-                // Runs of MLflow share the names.
+                // Jobs share their names with MLflow runs.
                 if mlflow::get_run(store, &name)?.is_some() {
                     return Err(Error::conflict(format!("a run {name:?} exists already")));
                 }
@@ -241,7 +242,7 @@ async fn submit(
     Ok(job)
 }
 
-/// Refuses what the service itself refuses of a command job.
+/// Rejects a command job that the service itself would reject.
 fn check(job_name: &str, request: &CommandJob) -> Result<()> {
     let fine = job_name.len() <= 200
         && job_name
@@ -321,7 +322,7 @@ fn check(job_name: &str, request: &CommandJob) -> Result<()> {
         .map(|(name, _)| name.as_str())
         .collect();
     for name in inputs.iter().chain(&outputs) {
-        // They become names of folders and of environment variables.
+        // The names become names of folders and of environment variables.
         let fine = name.len() <= 200
             && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && name
@@ -351,7 +352,7 @@ fn check(job_name: &str, request: &CommandJob) -> Result<()> {
     command::check(&request.command, &inputs, &outputs)
 }
 
-/// Changes what may change of a job that is there.
+/// Changes the mutable properties of an existing job.
 async fn change(app: &Shared, old: &Job, tags: Bag, sent: &Value) -> Result<Job> {
     let mut properties = old.properties.clone();
     for member in MUTABLE {
@@ -370,7 +371,7 @@ async fn change(app: &Shared, old: &Job, tags: Bag, sent: &Value) -> Result<Job>
     .await
 }
 
-/// The query of the listing.
+/// The query parameters of the listing.
 #[derive(Debug, Default, Deserialize)]
 struct JobListing {
     #[serde(rename = "$skip")]
@@ -384,11 +385,12 @@ struct JobListing {
     kind: Option<String>,
 }
 
-/// Jobs on one page.
+/// The default number of jobs on one page.
 const PAGE: usize = 50;
 
 async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Result<Json<Value>> {
-    // The place in the list is the number of the last job shown: jobs that come meanwhile move nothing.
+    // The continuation token is the sequence number of the last job shown, so that new jobs do not
+    // shift the pages.
     let before = match &query.skip {
         Some(text) => text
             .parse()
@@ -404,7 +406,7 @@ async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Res
         let tag = query.tag.clone();
         let kind = query.kind.clone();
         move |job: &Job| {
-            // Trials are found by way of their sweep.
+            // Trials are listed through their parent sweep.
             job.parent.is_none()
                 && view.shows(job.is_archived())
                 && kind
@@ -420,7 +422,7 @@ async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Res
         .db(move |store| {
             let mut found: Vec<Job> = Vec::new();
             let mut before = before;
-            // One more than wanted tells whether there is a next page.
+            // One job more than requested shows whether a next page exists.
             while found.len() <= top {
                 let batch = job::list(store, before, PAGE)?;
                 let Some(last) = batch.last() else { break };
@@ -457,7 +459,7 @@ async fn cancel(
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
-/// Asks for the end of a job that has not ended.
+/// Requests the cancellation of a job that has not ended.
 pub async fn request_cancel(app: &Shared, name: String) -> Result<()> {
     let job = find(app, name).await?;
     if job.status.is_terminal() {
