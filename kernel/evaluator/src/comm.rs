@@ -1,10 +1,12 @@
-//! Comms: what user code and front ends say to each other beside cells.
+//! Comms: messages between user code and front ends outside cell execution.
 //!
-//! What user code says goes to a [`CommListener`] at once, from the thread that reads the cell process. What front ends say is written to the cell
-//! process by a thread of its own, for the process may not read: then what waits is bounded, and more is refused.
+//! The thread that reads the cell process forwards messages of user code to a [`CommListener`] at
+//! once. A dedicated thread writes messages of front ends to the cell process, because the process
+//! may not read them. The backlog is bounded; messages beyond the limit are rejected.
 //!
-//! A callback is stopped like a cell: it is asked, and at the second press the process is killed. It is not killed without that press, for
-//! cells run beside it and their variables are worth more than a widget.
+//! A callback is interrupted like a cell: the first interrupt sends a signal, the second kills the
+//! process. Without a second interrupt the process is not killed, because cells run in the same
+//! process and their variables matter more than a widget.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -24,39 +26,40 @@ use crate::interrupt::{self, GRACE};
 use crate::programs;
 use crate::stream::Notice;
 
-/// The bytes that may wait for the cell process to read them.
+/// Maximum number of bytes queued for the cell process.
 const LARGEST_BACKLOG: usize = 256 << 20;
 
-/// How often a callback is asked to stop: it may have begun to wait right after it was asked.
+/// Interval at which the interrupt signal is repeated: a callback may have started to block right
+/// after the previous signal.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What is said of a callback that does not stop.
+/// The message shown when a callback does not react to an interrupt.
 const STUCK: &str = "the callback of a widget does not stop: it computes, or waits for a lock or a channel\n\
     hint: cells run beside it, but no widget hears anything until it ends; press stop again while no cell runs to end it by force, \
     and all variables with it\n";
 
-/// What one side says to the other on a comm.
+/// A comm message, in either direction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommMessage {
-    /// The comm.
+    /// The id of the comm.
     pub comm_id: String,
-    /// What kind of message it is.
+    /// The message type.
     pub what: CommWhat,
-    /// Whom the new comm is for; of [`CommWhat::Open`] only.
+    /// The target name of a new comm; only in [`CommWhat::Open`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub target_name: String,
-    /// The message itself.
+    /// The `data` member.
     #[serde(default)]
     pub data: Value,
-    /// What else is said about it.
+    /// The `metadata` member.
     #[serde(default)]
     pub metadata: Value,
-    /// Bytes beside the data, as base64 text.
+    /// Binary buffers, as base64 text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buffers: Vec<String>,
 }
 
-/// The kinds of what is said on a comm.
+/// The types of comm messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommWhat {
@@ -68,23 +71,25 @@ pub enum CommWhat {
     Close,
 }
 
-/// Hears what user code does with comms, in order. Never blocks on the front end.
+/// Receives the comm events of user code, in order. Never blocks on the front end.
 pub trait CommListener: Send + Sync {
-    /// Something was said on a comm; or shown by a callback, while it deals with the message of this number.
+    /// Takes a comm message, or output that a callback produced while it handled the message
+    /// `token`.
     fn emit(&self, token: Option<u64>, event: Event);
 
-    /// The message of this number is dealt with. Heard once for each that was sent, unless [`gone`](Self::gone) is heard first.
+    /// The message `token` has been handled. Called once for each message sent, unless
+    /// [`gone`](Self::gone) is called first.
     fn handled(&self, token: u64);
 
-    /// The cell process is gone, and all comms with it.
+    /// The cell process has ended, and all comms with it.
     fn gone(&self);
 }
 
-/// The comms of user code; clones are the same.
+/// The comms of user code; all clones share one state.
 #[derive(Clone, Default)]
 pub struct Comms {
     inner: Arc<Mutex<Inner>>,
-    /// Callbacks have ended.
+    /// Notified when a callback has ended.
     ended: Arc<Condvar>,
 }
 
@@ -92,11 +97,11 @@ pub struct Comms {
 struct Inner {
     listener: Option<Arc<dyn CommListener>>,
     way: Option<Way>,
-    /// Whether user code reads what is sent.
+    /// Whether user code reads the comm messages.
     listening: bool,
-    /// The message that a callback deals with.
+    /// The message that a callback is handling.
     handling: Option<u64>,
-    /// The last such message whose callback was asked to stop.
+    /// The last message whose callback was interrupted.
     asked: Option<u64>,
     /// Whether the process was killed because of a callback.
     killed: bool,
@@ -107,13 +112,14 @@ impl Comms {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on this is told what happens.
+    /// Sets the listener that receives all further comm events.
     pub fn listen(&self, listener: Arc<dyn CommListener>) {
         self.lock().listener = Some(listener);
     }
 
-    /// Sends what a front end says to user code, under a number by which it is told when that is dealt with. `false` when there is no user
-    /// code that hears, or it has not read what was sent before.
+    /// Sends a front end's message to user code. The listener later reports `token` as handled.
+    ///
+    /// Returns `false` when no user code reads comm messages or the backlog is full.
     pub fn send(&self, token: u64, message: &CommMessage) -> bool {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -128,7 +134,8 @@ impl Comms {
         serde_json::to_vec(&Line { token, message }).is_ok_and(|line| way.send(line))
     }
 
-    /// The stop button while no cell runs: stops the callback that runs. The second press for the same one ends the process, and its variables.
+    /// Interrupts the running callback; for an interrupt while no cell runs. A second interrupt of
+    /// the same callback kills the process, and its variables are lost.
     pub fn interrupt(&self) {
         let (token, process) = {
             let mut inner = self.lock();
@@ -144,14 +151,14 @@ impl Comms {
             (token, process)
         };
         let comms = self.clone();
-        // Without the thread nothing is stopped: the next press kills.
+        // If the thread cannot start, no signal is sent; the next interrupt kills the process.
         std::thread::Builder::new()
             .name("interrupt".to_owned())
             .spawn(move || comms.insist(token, process))
             .ok();
     }
 
-    /// Asks the callback that deals with this message to stop, again and again; says so when it does not.
+    /// Interrupts the callback of this message repeatedly; shows a warning when it does not end.
     fn insist(&self, token: u64, process: Pid) {
         let begin = Instant::now();
         let mut programs = interrupt::programs_of(process);
@@ -170,29 +177,31 @@ impl Comms {
                 .ended
                 .wait_timeout(inner, ASK_AGAIN)
                 .unwrap_or_else(PoisonError::into_inner);
-            // Not before: the callback would take a program that has been stopped for one that has ended, and go on.
+            // Programs are stopped only after the callback has received the signal. Otherwise the
+            // callback would mistake an interrupted program for one that has ended, and continue.
             programs::stop_each(programs.drain(..), Signal::INT);
         }
     }
 
-    /// What to say when a cell begins: that there is a callback that was to stop and goes on.
+    /// The warning to show when a cell begins while an interrupted callback is still running.
     pub(crate) fn stuck(&self) -> Option<Event> {
         let inner = self.lock();
         (inner.handling.is_some() && inner.asked == inner.handling)
             .then(|| Event::Stderr(STUCK.to_owned()))
     }
 
-    /// Whether the last process was killed because of a callback that did not stop.
+    /// Returns whether the last process was killed because of a stuck callback, and resets the
+    /// flag.
     pub(crate) fn take_killed(&self) -> bool {
         std::mem::take(&mut self.lock().killed)
     }
 
-    /// There is a new cell process.
+    /// Sets the connection to a new cell process.
     pub(crate) fn set_way(&self, way: Option<Way>) {
         self.lock().way = way;
     }
 
-    /// The cell process says these things.
+    /// Processes notices of the cell process.
     pub(crate) fn hear(&self, notices: Vec<Notice>) {
         for notice in notices {
             let mut inner = self.lock();
@@ -213,7 +222,7 @@ impl Comms {
                 Notice::Event(_) => None,
             };
             let (listener, handling) = (inner.listener.clone(), inner.handling);
-            // The listener may send at once.
+            // The listener may call `send` at once, which takes this lock.
             drop(inner);
             match (listener, notice, handled) {
                 (Some(listener), Notice::Event(event), _) => listener.emit(handling, event),
@@ -223,7 +232,7 @@ impl Comms {
         }
     }
 
-    /// The cell process is gone.
+    /// Resets the state after the cell process has ended.
     pub(crate) fn gone(&self) {
         let mut inner = self.lock();
         inner.way = None;
@@ -239,7 +248,7 @@ impl Comms {
     }
 }
 
-/// The way to one cell process.
+/// The connection to one cell process.
 pub(crate) struct Way {
     lines: Sender<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
@@ -248,7 +257,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Starts the thread that writes.
+    /// Starts the writer thread.
     pub(crate) fn start(socket: OwnedFd, process: Pid) -> Option<Self> {
         let socket = UnixStream::from(socket);
         let mut writer = socket.try_clone().ok()?;
@@ -259,7 +268,7 @@ impl Way {
             move || {
                 for line in waiting_lines {
                     if writer.write_all(&line).is_err() {
-                        // The process has gone, which is seen elsewhere.
+                        // The process has ended; the pump detects that.
                         return;
                     }
                     waiting.fetch_sub(line.len(), Ordering::Relaxed);
@@ -291,7 +300,7 @@ impl Way {
 
 impl Drop for Way {
     fn drop(&mut self) {
-        // Frees the thread that may be writing to a process that does not read.
+        // Unblocks the writer thread when the process does not read.
         self.socket.shutdown(Shutdown::Both).ok();
     }
 }

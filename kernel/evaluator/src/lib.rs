@@ -1,7 +1,9 @@
-//! The seam between the Jupyter layer and whatever compiles and runs cells.
+//! Interface between the Jupyter layer and the evaluators that compile and run cells.
 //!
-//! The kernel knows [`Evaluator`] and [`Event`]; behind them are an evaluator of its own, which calls `rustc`, and the crate `evcxr`.
-//! An evaluator is driven from one thread; [`Interrupter`] and [`Analyst`] are the only parts that other threads touch.
+//! The kernel depends only on [`Evaluator`] and [`Event`]. Two evaluators implement the interface:
+//! the kernel's own, which calls `rustc` for each cell, and an adapter of the crate `evcxr`. One
+//! thread drives an evaluator; only [`Interrupter`], [`Analyst`] and [`Comms`] are used from other
+//! threads.
 
 pub mod cache;
 mod child;
@@ -34,19 +36,19 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 
-/// One value in several representations, by MIME type, as Jupyter's `data` member carries it.
+/// One value in several representations, by MIME type: the `data` member of Jupyter's messages.
 ///
 /// Text types hold a string, `application/json` (and `+json`) any value, images base64 text.
 pub type MimeBundle = BTreeMap<String, serde_json::Value>;
 
-/// Something a cell shows while it runs, in the order in which it happened.
+/// Output or a request of a running cell; events are emitted in the order in which they occurred.
 #[derive(Debug)]
 pub enum Event {
     /// Text written to standard output; may be part of a line.
     Stdout(String),
     /// Text written to standard error; may be part of a line.
     Stderr(String),
-    /// `display_data`; with an id it can be updated later.
+    /// `display_data`; with an id, the display can be updated later.
     Display {
         /// The representations.
         data: MimeBundle,
@@ -65,68 +67,71 @@ pub enum Event {
         /// Whether to keep the old output until there is new output.
         wait: bool,
     },
-    /// User code says something on a comm. Only a [`CommListener`] gets it.
+    /// A comm message of user code. Only a [`CommListener`] receives it.
     Comm(Box<CommMessage>),
-    /// User code reads a line from standard input.
+    /// An input request: user code reads a line from standard input.
     Input {
-        /// What to show beside the input box.
+        /// The text shown beside the input box.
         prompt: String,
-        /// Whether to hide what is typed.
+        /// Whether the front end hides the typed text.
         password: bool,
-        /// Takes the answer; dropped without one, it is [`InputAnswer::Unavailable`].
+        /// Receives the reply. A sender dropped without a reply means [`InputAnswer::Unavailable`].
         reply: Sender<InputAnswer>,
     },
 }
 
-/// What comes of a question to the user.
+/// The reply to an input request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputAnswer {
     /// A line, without its newline.
     Line(String),
-    /// The user ended the input: reading gives nothing, as at the end of a file.
+    /// The user ended the input: the read returns nothing, as at the end of a file.
     End,
-    /// There is nobody to ask: reading fails, and the reader of the notebook is told why.
+    /// The front end does not support input: the read fails, and the cell prints a hint.
     Unavailable,
-    /// The cell is being stopped, or is over: reading fails.
+    /// The cell is being interrupted or has ended: the read fails.
     Cancelled,
 }
 
-/// Where the events of a running cell go.
+/// Receives the events of a running cell.
 pub trait Events: Send + Sync {
     /// Takes the next event. Never blocks on the front end.
     fn emit(&self, event: Event);
 }
 
-/// Where events go that come when no cell runs: of threads that cells have started and that go on.
+/// Receives events that arrive while no cell runs: output of threads that outlive their cell.
 pub trait LateEvents: Send + Sync + std::fmt::Debug {
-    /// Takes an event of a thread of the cell with this [count](CellName::count). Never blocks on the front end.
+    /// Takes an event of a thread that the cell with this execution [count](CellName::count)
+    /// started. Never blocks on the front end.
     fn emit(&self, cell: Option<u32>, event: Event);
 }
 
-/// Shows nothing.
+/// Discards all events.
 pub struct Discard;
 
 impl Events for Discard {
     fn emit(&self, _event: Event) {}
 }
 
-/// How a cell ended.
+/// The result of a cell.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It ran to its end; a displayed last expression is its value.
+    /// The cell ran to its end; a displayed last expression is its value.
     Ok(Option<MimeBundle>),
-    /// It did not compile, panicked, left early by `?`, was interrupted, or its process died.
+    /// The cell did not compile, panicked, returned early by `?`, was interrupted, or its process
+    /// died.
     Error(CellError),
 }
 
-/// An error in the form that Jupyter's `error` message carries.
+/// An error with the members of Jupyter's `error` message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellError {
-    /// The kind: `CompileError`, `Panic`, `Error` (a failed `?`), `Interrupted`, `ProcessDied`, `KernelError`.
+    /// The kind: `CompileError`, `Panic`, `Error` (a failed `?`), `Interrupted`, `ProcessDied`,
+    /// `KernelError`.
     pub ename: String,
-    /// One line that says what went wrong.
+    /// A one-line summary of the error.
     pub evalue: String,
-    /// What the reader sees, a line or a block each; may hold ANSI colours.
+    /// The text shown to the user, one line or block per entry; may contain ANSI colours.
     pub traceback: Vec<String>,
 }
 
@@ -135,14 +140,14 @@ pub struct CellError {
 pub struct Completions {
     /// The replacements, best first.
     pub matches: Vec<Completion>,
-    /// Where the replaced text starts, in code points from the start of the cell.
+    /// Start of the replaced text, in code points from the start of the cell.
     pub start: usize,
-    /// Where the replaced text ends, in code points.
+    /// End of the replaced text, in code points.
     pub end: usize,
 }
 
 impl Completions {
-    /// Nothing to put at a cursor.
+    /// Returns an empty list of completions for this cursor.
     pub fn none(cursor: usize) -> Self {
         Self {
             matches: Vec::new(),
@@ -157,35 +162,36 @@ impl Completions {
 pub struct Completion {
     /// The text that replaces `start..end`.
     pub text: String,
-    /// What it is, in the words of JupyterLab's completer (`function`, `struct`, …); empty when unknown.
+    /// The kind in JupyterLab's vocabulary (`function`, `struct`, …); empty when unknown.
     pub kind: String,
     /// Its type or signature; empty when unknown.
     pub signature: String,
 }
 
-/// A variable that lives on between cells.
+/// A variable that persists between cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its type, as Rust code.
+    /// The type, as Rust code.
     pub type_name: String,
 }
 
-/// Stops the running cell from another thread; does nothing when no cell runs.
+/// Interrupts the running cell from another thread; does nothing when no cell runs.
 pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
 
-/// Answers questions about code from any thread, while a cell runs too: as things stand after the last cell that has ended.
+/// Completion and inspection of code, callable from any thread, also while a cell runs.
 ///
-/// The crate `evcxr` has one state for running and for asking, so its answers are empty while a cell runs.
+/// The results reflect the state after the last cell that has ended. The crate `evcxr` uses one
+/// context for both execution and analysis, so its results are empty while a cell runs.
 pub trait Analyst: Send + Sync {
-    /// Completes at `cursor`, in code points.
+    /// Returns the completions at `cursor`, in code points.
     fn complete(&self, code: &str, cursor: usize) -> Completions;
 
-    /// Describes what stands at `cursor`, in code points; `None` when there is nothing to say.
+    /// Describes the item at `cursor`, in code points; `None` when no description exists.
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle>;
 
-    /// The variables that live on, by name.
+    /// The persistent variables, sorted by name.
     fn variables(&self) -> Vec<Variable>;
 }
 
@@ -208,57 +214,62 @@ impl<T: Analyst> Analyst for Weak<T> {
     }
 }
 
-/// What a front end calls a cell.
+/// The identifiers that a front end assigns to a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CellName {
-    /// The same each time that the cell runs; `None` from front ends that do not tell.
+    /// The cell id, stable over executions of the cell; `None` when the front end sends none.
     pub id: Option<String>,
-    /// The number that stands beside the cell.
+    /// The execution count shown beside the cell.
     pub count: Option<u32>,
 }
 
-/// Compiles and runs cells, one after the other, and answers questions about code.
+/// Compiles and runs cells one after the other, and analyses code.
 pub trait Evaluator: Send {
-    /// Says what the cell is called that [`execute`](Self::execute) runs next.
+    /// Sets the name of the cell that [`execute`](Self::execute) runs next.
     fn name_cell(&mut self, _name: CellName) {}
 
-    /// Says where events go that come when no cell runs. Without it the next cell shows them.
+    /// Sets the receiver of events that arrive between cells. Without one, the next cell shows
+    /// them.
     fn show_late(&mut self, _late: Arc<dyn LateEvents>) {}
 
-    /// Runs a cell. Every event of the cell has been emitted when this returns.
+    /// Runs a cell. All events of the cell have been emitted when this returns.
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome;
 
-    /// As [`Analyst::complete`].
+    /// Same as [`Analyst::complete`].
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
         self.analyst().complete(code, cursor)
     }
 
-    /// As [`Analyst::inspect`].
+    /// Same as [`Analyst::inspect`].
     fn inspect(&mut self, code: &str, cursor: usize) -> Option<MimeBundle> {
         self.analyst().inspect(code, cursor)
     }
 
-    /// Does while nobody waits what the first question would have to wait for.
+    /// Loads in idle time the data that the first completion or inspection would otherwise wait
+    /// for.
     fn warm_up(&mut self) {}
 
-    /// The variables that live on, by name.
+    /// The persistent variables, sorted by name.
     fn variables(&self) -> Vec<Variable> {
         self.analyst().variables()
     }
 
-    /// What the named variables hold, as their `Debug` shows it, cut after `limit` characters. Runs the user's code; what cannot be shown
-    /// is left out.
+    /// Returns the values of the named variables in `Debug` format, cut after `limit` characters.
+    ///
+    /// This runs user code. Variables that cannot be formatted are omitted.
     fn values(&mut self, _names: &[&str], _limit: usize) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 
-    /// A handle that answers questions; it does not keep the evaluator alive, without which it knows nothing.
+    /// Returns a handle for analysis. It does not keep the evaluator alive; without the evaluator
+    /// its results are empty.
     fn analyst(&self) -> Arc<dyn Analyst>;
 
-    /// A handle that stops the running cell.
+    /// Returns a handle that interrupts the running cell.
     fn interrupter(&self) -> Interrupter;
 
-    /// The comms of user code, for any thread; `None` when this evaluator has none.
+    /// The comms of user code, usable from any thread; `None` when the evaluator does not support
+    /// comms.
     fn comms(&self) -> Option<Comms> {
         None
     }

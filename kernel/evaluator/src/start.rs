@@ -13,10 +13,10 @@ use crate::evcxr::EvcxrEvaluator;
 use crate::rustc::RustcEvaluator;
 use crate::toolchain::{Toolchain, ToolchainError};
 
-/// What evaluates cells.
+/// The evaluator implementations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Engine {
-    /// The kernel's own: `rustc` for each cell.
+    /// The kernel's own evaluator: runs `rustc` for each cell.
     #[default]
     Rustc,
     /// The crate `evcxr`.
@@ -24,7 +24,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The one that the environment names, or the default.
+    /// Returns the engine that the environment selects, or the default.
     pub fn from_environment() -> Self {
         match std::env::var(env::ENGINE).as_deref() {
             Ok("evcxr") => Self::Evcxr,
@@ -33,65 +33,65 @@ impl Engine {
     }
 }
 
-/// How to start an evaluator.
+/// Options for starting an evaluator.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which one.
+    /// The evaluator to start.
     pub engine: Engine,
-    /// Where finished libraries are; by default [`cache::root`](crate::cache::root).
+    /// The cache of compiled libraries; by default [`cache::root`](crate::cache::root).
     pub cache: Option<PathBuf>,
-    /// The set of helper crates; by default the one that the environment names.
+    /// The set of helper crates; by default the one that the environment selects.
     pub helpers: Option<PathBuf>,
-    /// The binary that calls [`child_hook`](crate::child_hook); by default the one that runs.
+    /// The binary that calls [`child_hook`](crate::child_hook); by default the current executable.
     pub program: Option<PathBuf>,
 }
 
-/// Why an evaluator could not start.
+/// An error that prevents an evaluator from starting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// There is no compiler.
+    /// No compiler was found.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
-    /// The kernel's part of the cell process could not be built.
+    /// The cell runtime library could not be built.
     #[error(transparent)]
     CellRuntime(#[from] CellRuntimeError),
-    /// There is no place for the cache.
+    /// No directory for the cache could be determined.
     #[error(
         "there is no place for finished libraries\nhint: set HOME, or AZUREML_KERNEL_CACHE to a folder"
     )]
     NoCache,
-    /// The folder of this kernel could not be set up.
+    /// The kernel's temporary folder could not be created.
     #[error(
         "cannot set up a folder in {place}: {source}\nhint: make room there, or set TMPDIR to another folder"
     )]
     Folder {
-        /// Where it should be.
+        /// The parent folder.
         place: PathBuf,
-        /// Why not.
+        /// The underlying error.
         source: std::io::Error,
     },
-    /// The user's configuration gives all kernels one folder.
+    /// The user's configuration makes all kernels use the same folder.
     #[error(
         "`tmpdir` in evcxr.toml would make kernels share a folder, where one runs the other's cells\nhint: remove that line"
     )]
     SharedFolder,
-    /// `evcxr` could not set itself up.
+    /// `evcxr` could not be initialised.
     #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
     Evcxr(String),
 }
 
-/// What every evaluator is made of.
+/// The components that every evaluator uses.
 pub(crate) struct Parts {
     pub(crate) toolchain: Toolchain,
     pub(crate) cache: PathBuf,
-    /// The library that the cells share.
+    /// The cell runtime library that all cells link to.
     pub(crate) runtime: PathBuf,
     pub(crate) helpers: Result<Helpers, HelpersError>,
     pub(crate) folder: Folder,
     pub(crate) pump: Pump,
-    /// The binary that becomes the cell process.
+    /// The binary that is started as the cell process.
     pub(crate) program: PathBuf,
 }
 
@@ -122,7 +122,7 @@ impl Parts {
     }
 }
 
-/// An error about the kernel's own folder.
+/// Converts an error about the kernel's temporary folder.
 pub(crate) fn in_folder(source: std::io::Error) -> StartError {
     StartError::Folder {
         place: std::env::temp_dir(),
@@ -132,7 +132,8 @@ pub(crate) fn in_folder(source: std::io::Error) -> StartError {
 
 /// Starts an evaluator and its cell process.
 ///
-/// May set environment variables of this process, as `evcxr` does: call it before other threads use C code that reads them.
+/// May set environment variables of this process, as `evcxr` does: call it before other threads run
+/// C code that reads them.
 pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
     Ok(match options.engine {
         Engine::Rustc => Box::new(RustcEvaluator::start(options)?),

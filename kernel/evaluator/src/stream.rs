@@ -1,4 +1,4 @@
-//! What the cell process sends, as events in order: shared by everything that evaluates cells.
+//! Converts the output of the cell process to events in order; shared by all evaluators.
 
 mod assembler;
 mod decoder;

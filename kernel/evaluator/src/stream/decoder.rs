@@ -1,10 +1,12 @@
-//! Bytes to text, across the borders of what was read at once.
+//! Incremental UTF-8 decoding across read boundaries.
 
-/// Decodes UTF-8 that arrives in pieces. A character that is cut in two comes whole with its second half; bytes that are no
-/// UTF-8 become U+FFFD.
+/// Decodes UTF-8 that arrives in pieces.
+///
+/// A character split between two pieces is returned whole with the second piece. Invalid bytes
+/// become U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The first bytes of a character whose rest is still to come; at most three.
+    /// The first bytes of an incomplete character; at most three.
     started: Vec<u8>,
 }
 
@@ -38,7 +40,7 @@ impl Decoder {
         }
     }
 
-    /// What is left when nothing more comes.
+    /// Returns the incomplete rest at the end of the stream.
     pub(crate) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.started)).into_owned()
     }
