@@ -1,8 +1,9 @@
-//! From the frames of the cell process to events, and to what `evcxr` must hear.
+//! Converts frames of the cell process to events, and to the lines that `evcxr` needs.
 //!
-//! The code that `evcxr` generates around a cell speaks on standard output, in lines that begin with `EVCXR_`. They are taken out of
-//! the stream here. Lines that only `evcxr` itself may hear (a panic, a failed `?`, a variable that changed its type) are passed on when
-//! they stand where generated code prints them; user code that prints the same words prints words.
+//! The code that `evcxr` generates around a cell prints marker lines that begin with `EVCXR_` on
+//! standard output. The assembler removes them from the stream. Markers addressed to `evcxr` itself
+//! (a panic, a failed `?`, a variable that changed its type) are forwarded only at the positions
+//! where generated code prints them. The same text printed by user code remains ordinary output.
 
 use serde::Deserialize;
 
@@ -19,11 +20,13 @@ const ASK: &str = "EVCXR_INPUT_REQUEST:";
 const ASK_PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
 const MARKER: &str = "EVCXR_";
 
-/// Written to standard error, by [`PRELUDE`], right before the text of an error that `?` has met.
+/// Marker that [`PRELUDE`] writes to standard error directly before the error text of a failed `?`.
 const ERROR_FOLLOWS: &[u8] = b"EVCXR_USER_ERROR_FOLLOWS\n";
 
-/// Items that are part of each cell's crate. The generated code prints the error of a failed `?` as a variable `error`, alone; this tells
-/// where the error's text begins.
+/// Items that are added to each cell's crate.
+///
+/// For a failed `?`, the generated code prints the error, held in a variable `error`, without any
+/// marker. This macro prints a marker that shows where the error text begins.
 pub(crate) const PRELUDE: &str = r#"
 #[allow(unused_macros)]
 macro_rules! eprintln {
@@ -37,7 +40,7 @@ macro_rules! eprintln {
 }
 "#;
 
-/// A panic on the cell's thread.
+/// A panic on the cell thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Panic {
     /// `file:line:column`.
@@ -47,7 +50,7 @@ pub(crate) struct Panic {
 
 impl Panic {
     fn text(&self) -> String {
-        // The names of generated files say nothing to the user.
+        // Names of generated files are meaningless to the user.
         let file = self.place.split(':').next().unwrap_or_default();
         let number = file.strip_prefix("cell_").or(file.strip_prefix("session_"));
         let is_generated =
@@ -61,18 +64,18 @@ impl Panic {
     }
 }
 
-/// How the function of a cell ended, and what it left.
+/// The result of a cell's function.
 #[derive(Debug, Default)]
 pub(crate) struct RunEnd {
-    /// The lines that `evcxr` must hear.
+    /// The lines to forward to `evcxr`.
     pub(crate) for_evcxr: String,
     pub(crate) panic: Option<Panic>,
-    /// The text of the error that `?` has met.
+    /// The error text of a failed `?`.
     pub(crate) error: Option<String>,
     pub(crate) value: Option<MimeBundle>,
 }
 
-/// A message of the crate `notebook`.
+/// A message from the crate `notebook`.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum DisplayMessage {
@@ -101,39 +104,40 @@ enum DisplayMessage {
     },
 }
 
-/// What the comms must hear, with what was shown, in order.
+/// A notice for [`Comms`](crate::Comms): comm state changes and output, in order.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// Something was said on a comm, or by a callback of one.
+    /// A comm message, or output of a comm callback.
     Event(Event),
-    /// Somebody listens.
+    /// User code has started to read comm messages.
     Listening,
-    /// What follows from the comms' thread belongs to this message.
+    /// The comm thread has begun to handle this message; the output that follows belongs to it.
     Handling(u64),
-    /// The message is dealt with.
+    /// The message has been handled.
     Handled(u64),
 }
 
-/// What was announced and not yet seen to be what it seems.
+/// Output that is held back until the next output shows its meaning.
 #[derive(Debug)]
 enum Held {
-    /// A panic: the cell's end, or caught by user code.
+    /// A panic that either ends the cell or is caught by user code.
     Panic(Panic),
-    /// The text of an error: of a failed `?`, or printed by user code with the same words.
+    /// Text after the error marker: of a failed `?`, or of user code that prints a variable
+    /// `error`.
     Error(String),
-    /// A line that generated code prints last, or user code at any time.
+    /// A marker that generated code prints last; user code may print it at any time.
     Line(&'static str),
 }
 
-/// A rich value that is being put together.
+/// A value in several representations, while it is being assembled.
 #[derive(Debug)]
 struct Bundle {
     data: MimeBundle,
-    /// Whether more forms may join it.
+    /// Whether further representations may be added.
     open: bool,
 }
 
-/// See the module's documentation.
+/// Assembles events; see the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     stdout: Decoder,
@@ -142,36 +146,37 @@ pub(crate) struct Assembler {
     thread_stderr: Decoder,
     piped_stdout: Decoder,
     piped_stderr: Decoder,
-    /// A part of a line that may become a marker, or of a line inside a content block.
+    /// An incomplete line that may become a marker, or that is inside a content block.
     line: Vec<u8>,
-    /// The MIME type and the lines so far of a content block.
+    /// The MIME type of the current content block and its lines so far.
     content: Option<(String, Vec<u8>)>,
     bundle: Option<Bundle>,
     display: Vec<u8>,
     /// The text of the cell's value so far.
     value: Vec<u8>,
     held: Option<Held>,
-    /// The last panic, also when other words have come since, as those of a value that is dropped.
+    /// The last panic. Kept when other output follows it, such as output of a `Drop`
+    /// implementation.
     last_panic: Option<Panic>,
     panic: Option<Panic>,
     error: Option<String>,
     prompt: Option<(String, bool)>,
-    /// What was written to standard error since anything else happened.
+    /// The text written to standard error since the last standard output.
     last_stderr: String,
     for_evcxr: String,
     events: Vec<Event>,
     notices: Vec<Notice>,
-    /// How much of `display` holds no end of a line.
+    /// Length of the prefix of `display` that contains no newline.
     searched: usize,
 }
 
 impl Assembler {
-    /// What the comms must hear, in order.
+    /// Takes the notices for the comms, in order.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// For the thread that calls the callbacks of comms: all that it has shown, for the comms to hear.
+    /// Takes all output of the comm thread as notices.
     pub(crate) fn take_all_notices(&mut self) -> Vec<Notice> {
         self.show_bundle();
         self.note_events();
@@ -183,20 +188,20 @@ impl Assembler {
             .extend(self.events.drain(..).map(Notice::Event));
     }
 
-    /// The events so far, in order.
+    /// Takes the events so far, in order.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// Whether something is held back that should be shown if nothing follows soon.
+    /// Whether text is held back that must be shown when no output follows soon.
     pub(crate) fn holds_text(&self) -> bool {
         matches!(self.held, Some(Held::Error(_)))
     }
 
-    /// Shows what was held back.
+    /// Shows the held-back output.
     pub(crate) fn release(&mut self) {
         match self.held.take() {
-            // The stop button; the error of the cell says so.
+            // Caused by an interrupt; the error of the cell reports it.
             Some(Held::Panic(panic)) if panic.message.contains(CANCELED) => {}
             Some(Held::Panic(panic)) => self.push_stderr(&panic.text()),
             Some(Held::Error(text)) => self.push_stderr(&text),
@@ -205,7 +210,7 @@ impl Assembler {
         }
     }
 
-    /// Bytes that were written to standard output at once.
+    /// Takes the bytes of one write to standard output by the cell thread.
     pub(crate) fn stdout(&mut self, bytes: &[u8]) {
         let contains = |word: &str| {
             bytes
@@ -228,7 +233,7 @@ impl Assembler {
         }
     }
 
-    /// Bytes that were written to standard error at once.
+    /// Takes the bytes of one write to standard error by the cell thread.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) {
         if bytes == ERROR_FOLLOWS {
             self.release();
@@ -243,36 +248,36 @@ impl Assembler {
         }
     }
 
-    /// Bytes that a thread of user code has written to standard output, beside whatever the cell itself is doing.
+    /// Takes standard output of another thread of user code, independent of the cell's own output.
     pub(crate) fn thread_stdout(&mut self, bytes: &[u8]) {
         let text = self.thread_stdout.push(bytes);
         self.add_text(&text, Event::Stdout);
     }
 
-    /// The same for standard error.
+    /// Takes standard error of another thread of user code.
     pub(crate) fn thread_stderr(&mut self, bytes: &[u8]) {
         let text = self.thread_stderr.push(bytes);
         self.add_text(&text, Event::Stderr);
     }
 
-    /// Bytes from the pipe of standard output: of C code, or of a program that the cell has started.
+    /// Takes bytes from the standard output pipe: output of C code or of a started program.
     pub(crate) fn piped_stdout(&mut self, bytes: &[u8]) {
         let text = self.piped_stdout.push(bytes);
         self.release();
         self.push_stdout(&text);
     }
 
-    /// Bytes from the pipe of standard error.
+    /// Takes bytes from the standard error pipe.
     pub(crate) fn piped_stderr(&mut self, bytes: &[u8]) {
         let text = self.piped_stderr.push(bytes);
         self.release();
         self.push_stderr(&text);
     }
 
-    /// Bytes of the display channel.
+    /// Takes bytes of the display channel.
     pub(crate) fn display(&mut self, bytes: &[u8]) {
         self.display.extend_from_slice(bytes);
-        // What was searched before is not searched again: a message may come in hundreds of parts.
+        // Searches only the new bytes: a message may arrive in hundreds of parts.
         while let Some(end) = self.display[self.searched..]
             .iter()
             .position(|byte| *byte == b'\n')
@@ -287,7 +292,7 @@ impl Assembler {
         self.searched = self.display.len();
     }
 
-    /// A panic on the cell's thread: `place NUL message`.
+    /// Takes a panic on the cell thread: `place NUL message`.
     pub(crate) fn panic(&mut self, text: &[u8]) {
         self.release();
         if self.content.is_none() && !self.line.is_empty() {
@@ -300,7 +305,7 @@ impl Assembler {
             place: place.to_owned(),
             message: message.to_owned(),
         };
-        // What comes of a panic that may not go on says nothing of its own.
+        // A panic caused by an earlier panic that cannot unwind adds no information.
         let follows = panic
             .message
             .starts_with("panic in a function that cannot unwind")
@@ -313,19 +318,19 @@ impl Assembler {
         self.held = Some(Held::Panic(panic));
     }
 
-    /// The last panic has ended the cell.
+    /// Records that the last panic has ended the cell.
     pub(crate) fn panicked(&mut self) {
         self.held = None;
         self.panic = self.last_panic.take();
     }
 
-    /// An error has left the cell by `?`.
+    /// Records the error with which `?` has ended the cell.
     pub(crate) fn failed(&mut self, text: &[u8]) {
         self.release();
         self.error = Some(String::from_utf8_lossy(text).trim_end().to_owned());
     }
 
-    /// A part of the text of the cell's value; an empty one ends it.
+    /// Takes part of the text of the cell's value; an empty part ends it.
     pub(crate) fn value(&mut self, text: &[u8]) {
         self.value.extend_from_slice(text);
         if text.is_empty() {
@@ -334,13 +339,13 @@ impl Assembler {
         }
     }
 
-    /// What to show beside the input box, and whether to hide what is typed.
+    /// Takes the prompt of the input request, and whether the front end must hide the typed text.
     pub(crate) fn take_prompt(&mut self) -> (String, bool) {
         self.release();
         self.prompt.take().unwrap_or_default()
     }
 
-    /// The function has returned.
+    /// Finishes the run after the function has returned.
     pub(crate) fn finish(&mut self) -> RunEnd {
         self.flush_parts();
         match self.held.take() {
@@ -380,9 +385,9 @@ impl Assembler {
         }
     }
 
-    /// The process has ended in the middle of a function.
+    /// Handles the end of the process during a function.
     ///
-    /// Gives the last panic, which may be why.
+    /// Returns the last panic, which may be the cause.
     pub(crate) fn died(&mut self) -> Option<Panic> {
         self.flush_parts();
         let panic = self.last_panic.take();
@@ -396,7 +401,7 @@ impl Assembler {
         panic
     }
 
-    /// Shows what waited for more bytes of its kind.
+    /// Shows incomplete lines, content blocks and characters.
     fn flush_parts(&mut self) {
         if let Some((mime_type, mut content)) = self.content.take() {
             content.append(&mut self.line);
@@ -419,10 +424,10 @@ impl Assembler {
                 self.push_stdout(&text);
             }
         }
-        // What another thread is displaying may be half here, and goes on.
+        // `display` is kept: another thread may be in the middle of a message.
     }
 
-    /// A whole line of standard output, without its end.
+    /// Handles a whole line of standard output, without its newline.
     fn stdout_line(&mut self, line: &[u8]) {
         if let Some((mime_type, content)) = &mut self.content {
             if line != END_CONTENT.as_bytes() {
@@ -512,7 +517,7 @@ impl Assembler {
         self.add_text(text, Event::Stderr);
     }
 
-    /// Adds text to the last event when it goes to the same stream.
+    /// Appends text to the last event if it is of the same stream; otherwise adds an event.
     fn add_text(&mut self, text: &str, stream: fn(String) -> Event) {
         let event = stream(text.to_owned());
         match (self.events.last_mut(), event) {
@@ -523,7 +528,8 @@ impl Assembler {
         }
     }
 
-    /// A rich value that is followed by text is shown where it stands; one at the very end is the cell's value.
+    /// Displays a pending value before the text that follows it. A value with no text after it
+    /// becomes the cell's value.
     fn show_bundle_before(&mut self, text: &str) {
         if !text.trim().is_empty() {
             self.show_bundle();
@@ -539,7 +545,8 @@ impl Assembler {
         }
     }
 
-    /// Adds a form to the value, or starts the next value when this one has that form.
+    /// Adds a representation to the pending value, or starts the next value if that type is already
+    /// present.
     fn add_content(&mut self, mime_type: String, content: &[u8]) {
         self.release();
         let text = String::from_utf8_lossy(content);
@@ -571,7 +578,7 @@ impl Assembler {
             shown => return self.shown(shown),
         };
         if matches!(notice, Notice::Handled(_)) {
-            // Of the comms' thread: what it has shown comes before.
+            // Sent by the comm thread: the output of the callback precedes the notice.
             self.show_bundle();
             self.note_events();
         }
@@ -590,7 +597,7 @@ impl Assembler {
             DisplayMessage::Result { data } => {
                 self.bundle = Some(Bundle { data, open: false });
             }
-            // They show nothing.
+            // These variants were handled by `display_message`.
             DisplayMessage::Comm(_)
             | DisplayMessage::CommListen
             | DisplayMessage::CommHandling { .. }
@@ -599,10 +606,10 @@ impl Assembler {
     }
 }
 
-/// The text before a content block, and the block's MIME type, when the line starts one.
+/// Returns the text before a content block and the MIME type, if the line starts a block.
 fn content_start(line: &str) -> Option<(&str, &str)> {
     let (before, mime_type) = line.split_once(BEGIN_CONTENT)?;
-    // What follows a semicolon are parameters, such as the character set.
+    // Drops parameters such as the character set.
     let mime_type = mime_type.split(';').next().unwrap_or_default().trim_end();
     let (kind, rest) = mime_type.split_once('/')?;
     let is_word = |text: &str| {

@@ -1,4 +1,5 @@
-//! The thread that reads what the cell process sends, and the state that it shares with the evaluator.
+//! The thread that reads the output of the cell process, and the state it shares with the
+//! evaluator.
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
@@ -25,65 +26,68 @@ use crate::link::{self, Frame};
 use crate::tag::Tag;
 use crate::{Event, Events, InputAnswer, LateEvents, MimeBundle, programs};
 
-/// How long text that may be the error of a failed `?` waits for the word that it is.
+/// Maximum time for which text that may belong to a failed `?` is held back, waiting for the
+/// marker.
 const HOLD: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
 
-/// Events are handed on at the latest when this many are there.
+/// Maximum number of frames before their events are forwarded.
 const BATCH: usize = 256;
 
-/// How many events between cells are kept for the next one: threads of earlier cells may go on for ever.
+/// Maximum number of events kept between cells for the next one: threads of earlier cells may print
+/// for ever.
 const KEPT_BETWEEN_CELLS: usize = 10_000;
 
-/// Of so many runs it is known which cell they were of.
+/// Number of runs for which the cell is remembered.
 const RUNS_KEPT: usize = 1000;
 
-/// How long a process that has ended may keep the evaluator waiting for its last words: a program that it forked may hold its socket.
+/// Maximum time to wait for the end of the socket after the process has ended: a forked child may
+/// keep the socket open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the pump hands to the evaluator.
+/// A message from the pump to the evaluator.
 #[derive(Debug)]
 enum Message {
-    /// Something to show.
+    /// An event to show.
     Event(Event),
-    /// Everything of this cell has been handed over.
+    /// All events of this cell have been sent.
     CellEnded,
 }
 
-/// What the pump and the evaluator both know.
-// Each of the flags is set and read by different threads, in all combinations.
+/// State shared by the pump and the evaluator.
+// Each flag is set and read by different threads, and all combinations occur.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// What the functions of the running cell left.
+    /// The result of the functions of the running cell.
     pub(crate) end: RunEnd,
-    /// Why a library could not be loaded.
+    /// The reason why a library could not be loaded.
     pub(crate) load_error: Option<String>,
-    /// The cell process, once it has connected.
+    /// The cell process, after it has connected.
     pub(crate) process: Option<Pid>,
     /// Whether user code is running.
     pub(crate) running: bool,
-    /// How many times user code has started; tells one run from the next.
+    /// Number of times that user code has started; distinguishes one run from the next.
     pub(crate) runs: u64,
-    /// What the front end calls the cell that runs, or ran last: its count.
+    /// Execution count of the running cell, or of the last one.
     pub(crate) cell: Option<u32>,
-    /// The numbers of runs, and their cells.
+    /// Run numbers and the execution counts of their cells.
     cells: VecDeque<(u32, Option<u32>)>,
-    /// How many cell processes have gone.
+    /// Number of cell processes that have ended.
     pub(crate) processes_gone: u64,
     /// Whether a cell is being compiled or run.
     pub(crate) busy: bool,
-    /// Whether the running cell was asked to stop.
+    /// Whether the running cell was interrupted.
     pub(crate) interrupted: bool,
-    /// Whether the running cell's function was not run, for that reason.
+    /// Whether the running cell's function was not run because of the interrupt.
     pub(crate) skipped: bool,
     stop: bool,
 }
 
 impl State {
-    /// The number of the run that begins.
+    /// Records the cell of the run that begins; returns the run number.
     fn remember_run(&mut self) -> u32 {
         let run = u32::try_from(self.runs).unwrap_or(u32::MAX);
         self.cells.push_back((run, self.cell));
@@ -93,14 +97,14 @@ impl State {
         run
     }
 
-    /// The cell of a run; the last cell when it is not known.
+    /// Returns the cell of a run, or the last cell for an unknown run.
     fn cell_of(&self, run: u32) -> Option<u32> {
         let known = self.cells.iter().find(|(known, _)| *known == run);
         known.map_or(self.cell, |(_, cell)| *cell)
     }
 }
 
-/// How a cell ended; the members are those of [`State`].
+/// The result of a cell; the members are those of [`State`].
 pub(crate) struct Ending {
     pub(crate) end: RunEnd,
     pub(crate) load_error: Option<String>,
@@ -108,13 +112,13 @@ pub(crate) struct Ending {
     pub(crate) skipped: bool,
 }
 
-/// The state, and word of its changes.
+/// The state, and a condition variable for its changes.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     wake: OwnedFd,
-    /// Where events go between cells.
+    /// Receives events that arrive between cells.
     pub(crate) late: OnceLock<Arc<dyn LateEvents>>,
 }
 
@@ -123,7 +127,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done`, at most so long; whether it came to that.
+    /// Waits for `done`, at most for `limit`; returns whether the condition holds.
     pub(crate) fn wait(&self, limit: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
         let (state, _) = self
             .changed
@@ -132,7 +136,7 @@ impl Shared {
         done(&state)
     }
 
-    /// A cell begins: forgets what is known of the last one.
+    /// Resets the state at the beginning of a cell.
     pub(crate) fn begin(&self, cell: Option<u32>) {
         let mut state = self.lock();
         state.busy = true;
@@ -142,7 +146,7 @@ impl Shared {
         state.end = RunEnd::default();
     }
 
-    /// How the cell that has just been run ended.
+    /// Takes the result of the cell that has just run.
     pub(crate) fn ending(&self) -> Ending {
         let mut state = self.lock();
         Ending {
@@ -153,7 +157,7 @@ impl Shared {
         }
     }
 
-    /// Waits until a process that is known to have ended has been read to its end.
+    /// Waits until the output of an ended process has been read completely.
     pub(crate) fn wait_for_last_words(&self, processes_gone_before: u64) {
         self.wait(LAST_WORDS, |state| {
             state.processes_gone > processes_gone_before
@@ -166,10 +170,10 @@ impl Shared {
     }
 }
 
-/// The evaluator's end of the pump; ends the thread when dropped.
+/// The evaluator's side of the pump; dropping it ends the thread.
 pub(crate) struct Pump {
     pub(crate) shared: Arc<Shared>,
-    /// Locked by whoever forwards the events of a cell.
+    /// Locked by the [`Forwarder`] of the running cell.
     messages: Arc<Mutex<Receiver<Message>>>,
     sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
@@ -222,7 +226,7 @@ impl Pump {
         })
     }
 
-    /// Hands the events of a cell on.
+    /// Returns a forwarder for the events of a cell.
     pub(crate) fn forwarder(&self) -> Forwarder {
         Forwarder {
             messages: Arc::clone(&self.messages),
@@ -230,7 +234,7 @@ impl Pump {
         }
     }
 
-    /// The cell is over. What threads have shown since the last of its events was handed on is shown as late.
+    /// Ends a cell. Events of threads that arrived after the cell's last event are sent to `late`.
     pub(crate) fn end(&self) {
         let cell = {
             let mut state = self.shared.lock();
@@ -248,14 +252,14 @@ impl Pump {
         }
     }
 
-    /// Shows something among what the running cell shows.
+    /// Adds an event to the output of the running cell.
     pub(crate) fn show(&self, event: Event) {
         // The receiver lives as long as the pump.
         self.sender.send(Message::Event(event)).ok();
     }
 
-    /// The value of a cell: what its last expression showed, or what a command such as `:vars` answered. Of both, the answer is
-    /// shown before.
+    /// Returns the value of a cell: the value of its last expression, or the output of a command
+    /// such as `:vars`. If both exist, the command's output is displayed first.
     pub(crate) fn value(
         &self,
         answered: MimeBundle,
@@ -276,14 +280,15 @@ impl Pump {
     }
 }
 
-/// Hands the events of one cell on.
+/// Forwards the events of one cell.
 pub(crate) struct Forwarder {
     messages: Arc<Mutex<Receiver<Message>>>,
     sender: Sender<Message>,
 }
 
 impl Forwarder {
-    /// Runs a cell, and hands on what it shows while it does; all of it when this returns.
+    /// Runs a cell and forwards its events in the meantime. All of them have been emitted when this
+    /// returns.
     pub(crate) fn forward<T>(&self, events: &dyn Events, cell: impl FnOnce() -> T) -> T {
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -309,10 +314,11 @@ impl Drop for Pump {
     }
 }
 
-/// A cell process.
+/// The connection to a cell process.
 struct Connection {
     socket: OwnedFd,
-    /// What comes once it has said hello: the pipes of standard output and error, the input socket, the comms' socket.
+    /// The descriptors received with the hello frame: standard output pipe, standard error pipe,
+    /// input socket, comm socket.
     passed: Option<[OwnedFd; link::PASSED_DESCRIPTORS]>,
 }
 
@@ -320,18 +326,18 @@ struct Worker {
     listener: OwnedFd,
     connection: Option<Connection>,
     assembler: Assembler,
-    /// The same for the thread that calls the callbacks of comms.
+    /// The assembler for the thread that calls comm callbacks.
     comm_assembler: Assembler,
     comms: Comms,
     shared: Arc<Shared>,
     sender: Sender<Message>,
     buffer: Vec<u8>,
     written: usize,
-    /// How many events have come since the last cell ended.
+    /// Number of events since the last cell ended.
     kept: usize,
-    /// The run whose thread has written what was read last.
+    /// The run that the bytes read last belong to.
     run: u32,
-    /// What the programs have that cells start.
+    /// The tag that marks programs that cells have started.
     tag: Tag,
 }
 
@@ -355,7 +361,7 @@ impl Worker {
         }
     }
 
-    /// Waits until there is something to do.
+    /// Waits for input.
     fn wait(&mut self) -> Result<(), Errno> {
         let mut sources = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         match &self.connection {
@@ -393,7 +399,7 @@ impl Worker {
         }
     }
 
-    /// Reads all frames that are there.
+    /// Reads all available frames.
     fn read_frames(&mut self) {
         while let Some(connection) = &mut self.connection {
             let mut space =
@@ -492,7 +498,8 @@ impl Worker {
         }
     }
 
-    /// A function is about to run; it does not when the stop button was pressed while nothing could be stopped.
+    /// Replies to [`Frame::Begin`]. The function is skipped if the cell was interrupted before it
+    /// ran.
     fn begin(&mut self) {
         let mut answer = vec![link::SKIP];
         self.shared.change(|state| {
@@ -508,15 +515,16 @@ impl Worker {
         self.answer(&answer);
     }
 
-    /// Answers the frame for which the cell process waits.
+    /// Replies to the frame for which the cell process waits.
     fn answer(&self, answer: &[u8]) {
         if let Some(connection) = &self.connection {
-            // It is short and the process waits for it, so there is room; if the process has gone, that is seen elsewhere.
+            // The socket has room: the reply is short and the process waits for it. If the process
+            // has ended, the next read detects that.
             rustix::net::send(&connection.socket, answer, SendFlags::NOSIGNAL).ok();
         }
     }
 
-    /// The function has returned: everything it wrote is here, hand it over and let `evcxr` go on.
+    /// Ends a run: reads and forwards the remaining output, then lets the cell process continue.
     fn finish(&mut self) {
         self.drain_pipe(0);
         self.drain_pipe(1);
@@ -534,7 +542,8 @@ impl Worker {
         self.answer(&answer);
     }
 
-    /// Somebody reads standard input: ask the front end, and pass on the answer without keeping the output waiting.
+    /// Sends an input request to the front end. A separate thread waits for the reply, so that
+    /// output continues in the meantime.
     fn ask(&mut self) {
         let (prompt, password) = self.assembler.take_prompt();
         self.hand_over();
@@ -589,7 +598,7 @@ impl Worker {
         self.comm_assembler = Assembler::default();
         self.comms.gone();
         if let Some(process) = self.shared.lock().process {
-            // The programs that cells have started are of its group.
+            // The process group includes the programs that cells have started.
             crate::interrupt::stop_group(process, rustix::process::Signal::KILL);
             programs::end(false, std::slice::from_ref(&self.tag));
         }
@@ -601,7 +610,7 @@ impl Worker {
         });
     }
 
-    /// Reads once from each pipe that has something.
+    /// Reads once from each pipe that holds bytes.
     fn read_pipes(&mut self) {
         for index in 0..2 {
             self.read_pipe(index);
@@ -613,13 +622,14 @@ impl Worker {
         while self.read_pipe(index) {}
     }
 
-    /// Reads a part of what is in a pipe; whether there was something.
+    /// Reads up to [`link::MAX_PAYLOAD`] bytes from a pipe; returns whether it held any.
     fn read_pipe(&mut self, index: usize) -> bool {
         let Some(passed) = self.connection.as_ref().and_then(|one| one.passed.as_ref()) else {
             return false;
         };
         let pipe = &passed[index];
-        // Asked first, so that the descriptor, which the writers may share, need not be made non-blocking.
+        // Checking for bytes first avoids a blocking read. The descriptor must stay blocking,
+        // because the writers may share it.
         let waiting = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
         if waiting == 0 {
             return false;
@@ -640,7 +650,8 @@ impl Worker {
         length > 0
     }
 
-    /// What comes now was written by a thread of this run; what came before goes to its own.
+    /// Sets the run that the following bytes belong to; forwards the events of the previous run
+    /// first.
     fn belongs_to(&mut self, run: u32) {
         if run != self.run {
             self.hand_over();
@@ -698,7 +709,7 @@ mod tests {
         pump.shared.lock().interrupted = true;
         assert_eq!(begin(), [link::SKIP]);
         assert!(pump.shared.lock().skipped);
-        // This process plays the cell process, whose group would be ended with it.
+        // This process acts as the cell process; dropping the pump would kill its process group.
         pump.shared.lock().process = None;
     }
 }
