@@ -1,15 +1,17 @@
-//! What Azure ML has and the local workspace has not. Each is refused by its name, with what to do instead.
+//! The resources of Azure ML that the local workspace does not support.
+//!
+//! A request for one fails with an error that contains its name and a hint.
 
 use crate::error::{Error, Result};
 use axum::http::Uri;
 
-/// A kind of resource that does not exist here.
+/// A kind of resource that the local workspace does not support.
 struct Absent {
-    /// What its addresses begin with, in lower case.
+    /// The path segments of its collections, in lower case.
     collections: &'static [&'static str],
-    /// Its name.
+    /// The name of the kind.
     name: &'static str,
-    /// What to do instead.
+    /// The hint in the error message.
     hint: &'static str,
 }
 
@@ -113,7 +115,7 @@ impl Absent {
     }
 }
 
-/// The error of an address that means nothing here: by the name of the first kind in it that exists on Azure only.
+/// The error for an unknown path. It names the first unsupported kind of resource in the path.
 pub fn nothing_at(path: &str) -> Error {
     let lower = path.to_ascii_lowercase();
     let absent = lower.split('/').find_map(|part| {
@@ -134,9 +136,9 @@ pub fn nothing_at(path: &str) -> Error {
     )
 }
 
-/// Answers at addresses that mean nothing.
+/// Handles requests to unknown paths.
 pub async fn nothing(uri: Uri) -> Result<()> {
-    // `/-/{area}` is how they are mounted, see [`crate::server::address::Area::inner`].
+    // Routers are mounted at `/-/{area}`, see [`crate::server::address::Area::inner`].
     let path = uri.path();
     let shown = path
         .strip_prefix("/-/")

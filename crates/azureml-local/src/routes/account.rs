@@ -1,4 +1,4 @@
-//! What lies above the workspace: the subscription and its resource group, of which this workspace is all there is.
+//! The subscription and its resource group, which contain this workspace only.
 
 use super::absent::nothing_at;
 use super::workspace;
@@ -11,10 +11,10 @@ use axum::{Json, Router};
 use azureml_wire::local::RESOURCE_GROUP;
 use serde_json::{Value, json};
 
-/// The provider of workspaces.
+/// The resource provider of workspaces.
 const PROVIDER: &str = "microsoft.machinelearningservices";
 
-/// The calls on the subscription, whose path is in lower case.
+/// The subscription routes. The path must be in lower case.
 pub fn router() -> Router<Shared> {
     Router::new().route("/{*path}", any(answer))
 }

@@ -1,4 +1,4 @@
-//! Artifacts: the files of a run.
+//! The artifact service: the files of a run.
 
 use super::next_link;
 use crate::app::{Shared, blocking};
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 
-/// The calls of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
+/// The routes of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/artifacts/ExperimentRun/{container}", get(list))
@@ -50,20 +50,20 @@ pub fn router() -> Router<Shared> {
         )
 }
 
-/// Which artifacts are asked for.
+/// The query parameters that select artifacts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
-    /// One path, or what paths begin with.
+    /// A path or a path prefix.
     path: Option<String>,
-    /// Where the page before ended.
+    /// The last path of the previous page.
     continuation_token: Option<String>,
 }
 
-/// Artifacts on one page.
+/// The number of artifacts on one page.
 const PAGE: usize = 500;
 
-/// A run's files, wherever they are right now.
+/// The files of a run, both collected and still in the job's working folder.
 #[derive(Clone)]
 pub struct Artifacts {
     app: Shared,
@@ -79,12 +79,12 @@ impl Artifacts {
         }
     }
 
-    /// All of them by path, those that a running job has just written among them.
+    /// All files by path, including those that a running job has just written.
     pub async fn all(&self) -> Result<BTreeMap<String, Found>> {
         let (app, run) = (self.app.clone(), self.run.clone());
         blocking(move || {
             let mut found = Vec::new();
-            // What was collected counts more than what is still lying about.
+            // Collected files come last, because they replace working files with the same path.
             if let Some(work) = there(Folder::open_work(&app.home, &run))? {
                 for name in [part::OUTPUTS, part::LOGS] {
                     if let Some(folder) = there(work.dir(&name))? {
@@ -103,7 +103,7 @@ impl Artifacts {
         .await
     }
 
-    /// Log files by path, each with a URL that opens it.
+    /// The log files by path, each with a signed URL.
     pub async fn logs(&self) -> Result<BTreeMap<String, String>> {
         let (app, run) = (self.app.clone(), self.run.clone());
         let found = blocking(move || {
@@ -125,7 +125,7 @@ impl Artifacts {
             .collect())
     }
 
-    /// A URL that opens one file.
+    /// A signed URL of one file.
     pub fn url(&self, path: &str, access: Access) -> String {
         let name = format!("{}/{path}", self.run.artifacts());
         format!(
@@ -158,7 +158,7 @@ impl Artifacts {
     }
 }
 
-/// A folder, if there is one; a job may have made something else of it.
+/// The folder, or `None` if it does not exist or the job has put something else in its place.
 fn there(opened: io::Result<Dir>) -> Result<Option<Dir>> {
     match opened {
         Ok(folder) => Ok(Some(folder)),
@@ -169,7 +169,8 @@ fn there(opened: io::Result<Dir>) -> Result<Option<Dir>> {
     }
 }
 
-/// The run of that name. Refuses a caller who may not look at it, and a run that is not there.
+/// Parses the name of a run. Returns an error if it does not exist or the caller has no access to
+/// it.
 pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<RunName> {
     let run = RunName::parse(run)?;
     app.db(move |store| {
@@ -184,7 +185,7 @@ pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<RunName> {
     .await
 }
 
-/// A path without `.` and empty parts, which lead nowhere. `..` stays, and is the name of nothing.
+/// Removes `.` and empty segments from a path. A `..` stays, and matches no file.
 pub fn plain(path: &str) -> String {
     let parts: Vec<&str> = path
         .split('/')
@@ -193,7 +194,7 @@ pub fn plain(path: &str) -> String {
     parts.join("/")
 }
 
-/// One page of a run's artifacts; `address` is the listing's own.
+/// One page of a run's artifacts; `address` is the path of the listing.
 pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> Result<Value> {
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
@@ -234,7 +235,7 @@ pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> 
     Ok(answer)
 }
 
-/// Where one artifact can be read.
+/// The download location of one artifact.
 pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
     let path = plain(page.path.as_deref().unwrap_or_default());
     let artifacts = Artifacts::of(app, run);
@@ -246,11 +247,11 @@ pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> 
     Ok(artifacts.content(&path, Access::Read))
 }
 
-/// Where all artifacts whose paths begin alike can be read.
+/// The download locations of all artifacts whose paths start with a prefix.
 pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
     let asked = page.path.as_deref().unwrap_or_default();
     let mut prefix = plain(asked);
-    // The last part may be cut anywhere, but for a slash.
+    // The prefix may end within a segment, so a trailing slash is significant.
     if asked.ends_with('/') && !prefix.is_empty() {
         prefix.push('/');
     }
@@ -264,7 +265,7 @@ pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value>
     Ok(json!({ "value": value }))
 }
 
-/// Where artifacts can be uploaded to.
+/// The upload locations of artifacts.
 pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
     let artifacts = Artifacts::of(app, run);
     let mut answer = json!({ "artifacts": {}, "artifactContentInformation": {}, "errors": {} });
@@ -288,8 +289,9 @@ pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
     answer
 }
 
-/// Refuses what SDK v1 cannot do: of the URL that it is given it takes the host apart, and uploads to `https` at
-/// `ACCOUNT.blob.SUFFIX` whatever the URL says. It would fail much later, by the name of a host that does not exist.
+/// Rejects uploads by SDK v1. It parses the host of the upload URL and then uploads to `https` at
+/// `ACCOUNT.blob.SUFFIX`, whatever the URL is. Without this error, the upload would fail much
+/// later, at the DNS lookup of a host that does not exist.
 pub fn refuse_sdk_v1(headers: &HeaderMap) -> Result<()> {
     let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
     let agent = String::from_utf8_lossy(agent.unwrap_or_default()).into_owned();
@@ -359,7 +361,7 @@ async fn infos(
     contents(&app, &run, &page).await.map(Json)
 }
 
-/// As [`info`], with the path in the address: so SDK v1 asks.
+/// Like [`info`], with the path in the URL, as SDK v1 sends it.
 async fn info_at(
     State(app): State<Shared>,
     caller: Caller,
@@ -369,7 +371,7 @@ async fn info_at(
     content(&app, &run, &at(path)).await.map(Json)
 }
 
-/// As [`infos`], with the path in the address.
+/// Like [`infos`], with the path in the URL.
 async fn infos_at(
     State(app): State<Shared>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! Code snapshots, and places to upload to.
+//! Code snapshots, and the containers to which clients upload files.
 
 use super::asset::{self, Listing, Rules};
 use super::workspace::storage_account;
@@ -27,7 +27,7 @@ static RULES: Rules = Rules {
     complete,
 };
 
-/// The codes' calls.
+/// The routes of code versions and pending uploads.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/codes/{name}/versions", get(versions))
@@ -42,7 +42,7 @@ pub fn router() -> Router<Shared> {
         )
 }
 
-/// The models say that properties are text; the official client sends an integer among them.
+/// Converts properties to text as the REST models require; the official client sends an integer.
 fn complete(properties: &mut Value) {
     if let Some(members) = properties
         .get_mut("properties")
@@ -54,7 +54,8 @@ fn complete(properties: &mut Value) {
     }
 }
 
-/// Versions by hash are those whose files are still there: a client that is told of one uploads nothing.
+/// Lists versions. A search by hash returns only versions whose files still exist, because a client
+/// that finds one does not upload its files.
 async fn versions(
     State(app): State<Shared>,
     Path(name): Path<String>,
@@ -100,7 +101,8 @@ async fn put(
         app.db(move |store| store::get(store, Kind::Code, &name, &version))
             .await?
     };
-    // The files of a version may be gone; whoever brings them again under the same hash gives it new ones.
+    // The files of a version may be lost. A client that uploads files with the same hash replaces
+    // them.
     let is_lost = match old {
         Some(old) if asset::hash(&old.properties) == asset::hash(&body["properties"]) => {
             let app = app.clone();
@@ -109,11 +111,12 @@ async fn put(
         _ => false,
     };
     let (_, answer) = asset::put_version(app, &RULES, name, version, body, is_lost).await?;
-    // The service says 201 whether it is new or not.
+    // The service returns 201 for an existing version, too.
     Ok((StatusCode::CREATED, answer))
 }
 
-/// Always a fresh container: a client that finds a finished upload there would skip its own.
+/// Creates a new container for each upload: a client that finds a finished upload in a container
+/// skips its own.
 async fn start_upload(
     State(app): State<Shared>,
     Path((_, _)): Path<(String, String)>,

@@ -1,4 +1,4 @@
-//! Registered data.
+//! The asset rules of data.
 
 use super::asset::Rules;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use azureml_wire::arm::Resource;
 use azureml_wire::data::DataVersionProperties;
 use serde_json::Value;
 
-/// What is particular to data.
+/// The rules of data.
 pub static RULES: Rules = Rules {
     kind: Kind::Data,
     content: &["dataUri", "dataType"],

@@ -1,4 +1,4 @@
-//! The datastore: the container in which data and artifacts lie.
+//! Datastore routes: one container stores all data and artifacts.
 
 use super::resource;
 use crate::app::Shared;
@@ -12,13 +12,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-/// The name of the one datastore, which is the default.
+/// The name of the only datastore, which is the default one.
 pub const NAME: &str = "workspaceblobstore";
 
-/// The other name under which the service keeps run artifacts; the same container here.
+/// The other name, which the service uses for run artifacts; here it is the same container.
 pub const ARTIFACTS: &str = "workspaceartifactstore";
 
-/// The datastores' calls.
+/// The datastore routes.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/datastores", get(list))
@@ -26,18 +26,20 @@ pub fn router() -> Router<Shared> {
         .route("/datastores/{name}/listSecrets", post(secrets))
 }
 
-/// Whether there is a datastore of that name.
+/// Whether a datastore of that name exists.
 pub fn exists(name: &str) -> bool {
     [NAME, ARTIFACTS]
         .iter()
         .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The data plane of datastores, as SDK v1, azureml-fsspec and mltable use it.
+/// The data plane of datastores for SDK v1, azureml-fsspec and mltable.
 ///
-/// These clients make the address of a container themselves, `{protocol}://{accountName}.blob.{endpoint}/{container}`. So that
-/// it leads here, the account's name begins with this server's host. Their address of a blob is then that of a blob store
-/// whose paths begin with `/ACCOUNT.blob.local`; in their listings that part takes the place of the container.
+/// These clients build the address of a container themselves, as
+/// `{protocol}://{accountName}.blob.{endpoint}/{container}`. The account name therefore starts with
+/// the host of this server, so that the address leads here. Their blob address is then that of a
+/// blob store whose paths start with `/ACCOUNT.blob.local`; their listings send that segment in the
+/// place of the container.
 pub fn data_plane() -> Router<Shared> {
     Router::new()
         .route("/datastores", get(listed))
@@ -76,7 +78,7 @@ fn datastore(app: &Shared, name: &str) -> Result<Value> {
 }
 
 async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
-    // The artifact store is the same container under another name; it is found by name alone.
+    // The artifact store is the same container under another name, so it is not listed.
     Ok(Json(json!({ "value": [datastore(&app, NAME)?] })))
 }
 
@@ -99,7 +101,8 @@ async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<
     })))
 }
 
-/// A datastore with what opens it: to a run for reading, because its token opens nothing but the run to be changed.
+/// A datastore with its SAS credential. A run gets read access only, because its token may change
+/// nothing but the run itself.
 fn opened(app: &Shared, caller: &Caller, name: &str) -> Result<Value> {
     check(name)?;
     let access = match caller {

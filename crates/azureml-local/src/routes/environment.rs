@@ -1,4 +1,4 @@
-//! Environments.
+//! The asset rules of environments.
 
 use super::asset::Rules;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use azureml_wire::arm::Resource;
 use azureml_wire::environment::EnvironmentVersionProperties;
 use serde_json::{Value, json};
 
-/// What is particular to environments.
+/// The rules of environments.
 pub static RULES: Rules = Rules {
     kind: Kind::Environment,
     content: &["image", "build", "condaFile"],
@@ -37,17 +37,18 @@ fn complete(properties: &mut Value) {
     }
 }
 
-/// What the names of environments begin with that Azure ML curates.
+/// The name prefix of the environments that Azure ML curates.
 const CURATED: &str = "AzureML-";
 
-/// Whether an environment is one that Azure ML, and not this workspace, provides: by its name, or by its registry.
+/// Whether Azure ML, not this workspace, provides an environment: by its name or its registry.
 pub fn is_curated(id: &str, name: &str) -> bool {
     name.get(..CURATED.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(CURATED))
         || id.starts_with("azureml://registries/")
 }
 
-/// A curated environment that this workspace does not have: clients look for it before they name it in a job.
+/// A placeholder for a curated environment that is not in this workspace. Clients look it up before
+/// they submit a job with it.
 pub fn curated(name: &str, version: Option<&str>) -> Option<Asset> {
     is_curated("", name).then(|| Asset {
         name: name.to_owned(),

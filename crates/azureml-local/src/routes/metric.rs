@@ -1,5 +1,7 @@
-//! The metric service of SDK v1 (`Run.log`). Values are kept as they are logged; the numbers among them are MLflow's
-//! metrics as well, a row's under `row/column`.
+//! The metric service of SDK v1 (`Run.log`).
+//!
+//! Values are stored as they are logged. Their numbers are also stored as MLflow metrics; those of
+//! a table row have the key `row/column`.
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The metric service's calls.
+/// The routes of the metric service.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/runs/{run}/batch", post(log))
@@ -31,7 +33,7 @@ const SCALAR: &str = "azureml.v1.scalar";
 /// The type of a metric whose values are rows.
 const TABLE: &str = "azureml.v1.table";
 
-/// All values of a metric.
+/// The limit that returns all values of a metric.
 const EVERY: usize = i64::MAX as usize;
 
 #[derive(Deserialize)]
@@ -89,7 +91,8 @@ impl LoggedValue {
         let created = self.created.unwrap_or_else(Utc::now).timestamp_millis();
         let id = self.metric_id.clone();
         sdk_metric::Logged {
-            // One that is sent again without an id is the same one when all of it is.
+            // A value without an id gets one from its content, so that a repeated request is
+            // idempotent.
             id: id.unwrap_or_else(|| format!("{created} {}", json!(self.data))),
             created,
             step: self.step,
@@ -120,7 +123,7 @@ async fn log(
     Ok(Json(json!({ "errors": [] })))
 }
 
-/// Keeps a value, and the numbers in it as MLflow's metrics. One that is sent again changes nothing.
+/// Stores a value, and its numbers as MLflow metrics. Idempotent: a repeated value is ignored.
 fn log_value(store: &Connection, run: &str, name: &str, value: &sdk_metric::Logged) -> Result<()> {
     if !sdk_metric::log(store, run, name, value)? {
         return Ok(());
@@ -148,7 +151,7 @@ fn log_value(store: &Connection, run: &str, name: &str, value: &sdk_metric::Logg
     Ok(())
 }
 
-/// What MLflow calls the numbers of a column.
+/// The MLflow key for the numbers of a column.
 fn key(name: &str, column: &str) -> String {
     if column == name {
         name.to_owned()
@@ -157,7 +160,7 @@ fn key(name: &str, column: &str) -> String {
     }
 }
 
-/// A number, or its text: JSON has none for what is no finite number.
+/// The number in a cell. Non-finite numbers come as text because JSON cannot represent them.
 fn number(cell: &Value) -> Option<f64> {
     match cell {
         Value::Number(number) => number.as_f64(),
@@ -185,7 +188,7 @@ async fn names(
                         .map(|column| key(&metric.name, column))
                 })
                 .collect();
-            // What MLflow's clients have logged, too.
+            // The metrics that MLflow clients have logged are listed, too.
             let others = mlflow::latest_metrics(store, &run)?;
             let others = others.into_iter().map(|metric| metric.key);
             metrics.extend(others.filter(|key| !known.contains(key)).map(single));
@@ -205,7 +208,7 @@ async fn names(
     Ok(Json(json!({ "value": value })))
 }
 
-/// A metric of MLflow.
+/// The definition of a metric that an MLflow client has logged.
 fn single(name: String) -> Definition {
     Definition {
         columns: [(name.clone(), "Double".to_owned())].into(),
@@ -261,7 +264,7 @@ async fn full(
     })))
 }
 
-/// A metric with its values: those of SDK v1 as they were logged, and MLflow's of that name.
+/// A metric with its values: those that SDK v1 logged, unchanged, and MLflow's values of that name.
 fn values(
     store: &Connection,
     run: &str,
@@ -280,7 +283,7 @@ fn values(
         if linked.contains(&place) {
             continue;
         }
-        // A value that JSON has no number for goes as its text.
+        // JSON cannot represent non-finite numbers, so they are sent as text.
         let shown = if other.value.is_finite() {
             json!(other.value)
         } else {
@@ -298,7 +301,7 @@ fn values(
     Ok((metric, values))
 }
 
-/// Refuses a run that is not there or that the caller may not use.
+/// Returns an error if the run does not exist or the caller has no access to it.
 fn check(store: &Connection, caller: &Caller, run: &str) -> Result<()> {
     caller.may_use(store, run)?;
     match mlflow::get_run(store, run)? {

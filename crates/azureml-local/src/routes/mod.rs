@@ -1,4 +1,4 @@
-//! The calls, one file for each kind of thing.
+//! The HTTP routes, one module for each kind of resource.
 
 pub mod absent;
 pub mod account;
@@ -26,7 +26,7 @@ use azureml_wire::local::scope;
 use azureml_wire::routes::encode;
 use serde_json::{Value, json};
 
-/// The resources of the workspace.
+/// The ARM routes of the workspace.
 pub fn arm() -> Router<Shared> {
     Router::new()
         .merge(workspace::router())
@@ -39,7 +39,7 @@ pub fn arm() -> Router<Shared> {
         .merge(job::router())
 }
 
-/// A resource of the workspace, as ARM has it; `parts` are alternating kinds and names.
+/// An ARM resource of the workspace; `parts` alternate between kinds and names.
 pub fn resource(parts: &[&str], created_at: &str, properties: &Value) -> Value {
     let kinds: Vec<&str> = parts.iter().step_by(2).copied().collect();
     json!({
@@ -56,7 +56,7 @@ pub fn resource(parts: &[&str], created_at: &str, properties: &Value) -> Value {
     })
 }
 
-/// The URL of a listing's next page.
+/// The URL of the next page of a listing.
 pub fn next_link(app: &Shared, address: &str, query: &[(&str, Option<&str>)]) -> String {
     let query: Vec<String> = query
         .iter()
@@ -65,7 +65,7 @@ pub fn next_link(app: &Shared, address: &str, query: &[(&str, Option<&str>)]) ->
     format!("{}{address}?{}", app.url(), query.join("&"))
 }
 
-/// Puts this server's address into the URLs that an earlier one gave out and a client sent back.
+/// Replaces the address of an earlier server in URLs that a client sends back with this server's.
 pub fn readdress(app: &Shared, value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -85,7 +85,7 @@ pub fn readdress(app: &Shared, value: &mut Value) {
     }
 }
 
-/// A URL of this or an earlier local workspace's blob store: the root and the path.
+/// Splits a URL into root and path, if it points to the blob store of this or an earlier server.
 pub fn own_url(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("http://")?;
     let slash = rest.find('/')?;

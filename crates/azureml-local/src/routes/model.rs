@@ -1,4 +1,4 @@
-//! Registered models.
+//! The asset rules of models.
 
 use super::asset::Rules;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use azureml_wire::arm::Resource;
 use azureml_wire::model::ModelVersionProperties;
 use serde_json::{Value, json};
 
-/// What is particular to models.
+/// The rules of models.
 pub static RULES: Rules = Rules {
     kind: Kind::Model,
     content: &["modelUri"],
@@ -27,7 +27,7 @@ fn check(body: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The official client relies on flavours to be there.
+/// Adds the members that the official client requires.
 fn complete(properties: &mut Value) {
     if properties.get("flavors").is_none() {
         properties["flavors"] = json!({});

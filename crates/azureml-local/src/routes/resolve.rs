@@ -1,5 +1,7 @@
-//! Where the files of assets and of jobs' outputs lie: what the official client asks the data planes of data and of models
-//! before it downloads, and what a registered model's files are.
+//! The storage locations of assets and of job outputs.
+//!
+//! The official client requests them from the data planes of data and of models before it
+//! downloads. They are also stored as the files of a registered model.
 
 use super::datastore;
 use crate::app::{App, Shared, blocking};
@@ -17,7 +19,7 @@ use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The most ids of one request.
+/// The maximum number of ids in one request.
 const MOST: usize = 1000;
 
 /// The data plane of data.
@@ -54,7 +56,7 @@ async fn model_uris(State(app): State<Shared>, Body(body): Body) -> Result<Json<
     .await
 }
 
-/// Registered data, and where azureml-fsspec and mltable read it.
+/// Returns registered data with the URI from which azureml-fsspec and mltable read it.
 async fn data_version(
     State(app): State<Shared>,
     Path((name, version)): Path<(String, String)>,
@@ -91,7 +93,7 @@ async fn data_version(
     .await
 }
 
-/// Where each of the ids leads, by id.
+/// Resolves each id to its location; the result is keyed by id.
 async fn resolved(
     app: Shared,
     body: &Value,
@@ -119,8 +121,8 @@ fn source(app: &App, uri: &str) -> Result<Source> {
     input::source(app, uri).map_err(|failure| Error::not_found(failure.to_string()))
 }
 
-/// The URI of a place in the blob store, as the service writes it, and whether it is one file. A folder's ends with a slash,
-/// so that it is no prefix of another's name.
+/// The URI of a location in the blob store, in the form of the service, and whether it is a single
+/// file. The URI of a folder ends with a slash, so that it is not a prefix of another folder's URI.
 fn address(app: &App, source: &Source) -> (String, bool) {
     let is_file = source.blob(app).is_ok();
     let path = match &source.path {
@@ -143,8 +145,8 @@ fn address(app: &App, source: &Source) -> (String, bool) {
     (format!("{root}/{path}"), is_file)
 }
 
-/// Replaces the URI of a job's output or of a run's artifact by the place of its files, as the service does when a model is
-/// registered: clients download from there.
+/// Replaces the URI of a job output or a run artifact with the location of its files, as the
+/// service does when a model is registered. Clients download from that location.
 pub fn settle(app: &App, properties: &mut Value, member: &str) -> Result<()> {
     let Some(uri) = properties.get(member).and_then(Value::as_str) else {
         return Ok(());

@@ -1,4 +1,6 @@
-//! Whether a job that is submitted under a name that is taken is the same job: a client that got no answer sends it again.
+//! Idempotent job submission: a client that received no response sends the same job again.
+//!
+//! The functions compare a submitted job with the existing job of the same name.
 
 use super::readdress;
 use crate::app::Shared;
@@ -8,7 +10,7 @@ use crate::store::job::Job;
 use azureml_wire::job::Job as WireJob;
 use serde_json::{Value, json};
 
-/// Members that may differ: those that a submitted job may still change, and the service's own.
+/// Members that may differ: the mutable ones, and those that the service sets.
 const FREE: &[&str] = &[
     "displayName",
     "description",
@@ -21,7 +23,8 @@ const FREE: &[&str] = &[
     "experimentName",
 ];
 
-/// The member in which a job that was sent differs from the one that is there, as a path (`resources.instanceCount`).
+/// The path of the first member that differs between the existing job and the submitted one
+/// (`resources.instanceCount`).
 pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
     let experiment = sent["experimentName"]
         .as_str()
@@ -32,7 +35,7 @@ pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
     }
     let mut before = normal(app, &there.properties, &there.name);
     let after = normal(app, sent, &there.name);
-    // The seed that the service has drawn is no difference to none.
+    // A seed that the service has drawn does not differ from a missing one.
     if after.pointer("/samplingAlgorithm/seed").is_none()
         && let Some(sampling) = before
             .get_mut("samplingAlgorithm")
@@ -43,7 +46,7 @@ pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
     first_difference(&before, &after)
 }
 
-/// A job's properties in one form for all that mean the same.
+/// Normalizes a job's properties, so that equivalent ones are equal.
 fn normal(app: &Shared, properties: &Value, name: &str) -> Value {
     let mut normal = serde_json::from_value::<WireJob>(properties.clone())
         .and_then(|job| serde_json::to_value(&job))
@@ -66,7 +69,7 @@ fn normal(app: &Shared, properties: &Value, name: &str) -> Value {
         ("/trial/distribution", "processCountPerInstance"),
     ] {
         if let Some(members) = normal.pointer_mut(pointer).and_then(Value::as_object_mut) {
-            // One is what it is without saying.
+            // One is the default.
             members.retain(|member, value| member != count || *value != json!(1));
         }
     }
@@ -75,7 +78,7 @@ fn normal(app: &Shared, properties: &Value, name: &str) -> Value {
     normal
 }
 
-/// Leaves out members that say nothing.
+/// Removes empty members.
 fn prune(value: &mut Value) {
     if let Some(members) = value.as_object_mut() {
         members.values_mut().for_each(prune);

@@ -1,4 +1,4 @@
-//! Run history: a run while it runs.
+//! The run history service: status, details, children and changes of runs.
 
 use super::artifact::Artifacts;
 use super::job::{find, missing};
@@ -23,11 +23,11 @@ use chrono::SecondsFormat;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Run history's calls.
+/// The routes of run history.
 pub fn router() -> Router<Shared> {
     Router::new()
         .merge(runs())
-        // The same runs, by way of their experiment.
+        // The same runs below the path of their experiment.
         .nest("/experiments/{experiment}", runs())
         .nest("/experimentids/{experiment}", runs())
         .route("/rundata", post(run_data))
@@ -53,13 +53,13 @@ fn runs() -> Router<Shared> {
         .route("/runs/{run}/artifacts/batch/metadata", post(upload))
 }
 
-/// The one part of the path that matters here.
+/// The run segment of the path; the experiment segment is ignored.
 #[derive(Debug, Deserialize)]
 struct OfRun {
     run: String,
 }
 
-/// A run that the caller may look at; it need not be a job.
+/// A run to which the caller has access, whether it is a job or not.
 async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
     app.db(move |store| {
         caller.may_use(store, &run)?;
@@ -145,7 +145,7 @@ async fn details(
     Ok(Json(details))
 }
 
-/// A token for the run's processes: SDK v1 asks for a new one before its own expires.
+/// Returns a token for the processes of the run. SDK v1 requests a new one before its own expires.
 async fn token(
     State(app): State<Shared>,
     caller: Caller,
@@ -159,7 +159,7 @@ async fn token(
     })))
 }
 
-/// Whether all metrics have arrived: they have when they were answered.
+/// Reports that all metrics have been stored. They are stored before their request is answered.
 async fn ingested(
     State(app): State<Shared>,
     caller: Caller,
@@ -168,7 +168,8 @@ async fn ingested(
     found(&app, caller, run).await.map(|_| Json(json!({})))
 }
 
-/// What SDK v1 says of a run's start, warnings and end: a job's own process decides over those.
+/// Accepts and ignores the events that SDK v1 sends for a run's start, warnings and end: the status
+/// of a job depends on its own process.
 async fn event(
     State(app): State<Shared>,
     caller: Caller,
@@ -178,7 +179,7 @@ async fn event(
     found(&app, caller, run).await.map(|_| Json(json!({})))
 }
 
-/// What may be changed of a run; other members of the service's model are read and left alone.
+/// The changeable fields of a run; all other fields of the service's model are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Modify {
@@ -230,7 +231,7 @@ async fn modify(
     Ok(Json(shown(&job)))
 }
 
-/// The query of the listing of children.
+/// The query parameters of the listing of child runs.
 #[derive(Debug, Default, Deserialize)]
 struct Children {
     #[serde(rename = "$top", alias = "top")]
@@ -239,7 +240,7 @@ struct Children {
     token: Option<String>,
 }
 
-/// Runs on one page.
+/// The default number of runs on one page.
 const PAGE: usize = 100;
 
 async fn children(
@@ -289,7 +290,7 @@ async fn service_instances() -> Json<Value> {
     Json(json!({ "instances": {} }))
 }
 
-/// Which run is asked for.
+/// The run that the request names.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RunDataRequest {
@@ -318,8 +319,8 @@ async fn run_data(
     })))
 }
 
-/// The type of an output as run history names it. A model's files are a folder like any other: the official client fails
-/// within itself before it asks for the place of a `CustomModel`.
+/// The type of an output in run history. A model is reported as a folder, because the official
+/// client fails on a `CustomModel` before it requests its location.
 fn asset_type(kind: &str) -> &str {
     match kind {
         "custom_model" | "mlflow_model" | "triton_model" => "uri_folder",

@@ -1,4 +1,4 @@
-//! The workspace, and where its data plane is.
+//! The workspace resource, and the discovery of its data plane.
 
 use crate::app::Shared;
 use crate::error::Error;
@@ -9,29 +9,29 @@ use axum::{Json, Router};
 use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME, scope};
 use serde_json::{Map, Value, json};
 
-/// The workspace's own id.
+/// The id of the workspace.
 pub const WORKSPACE_ID: &str = "00000000-0000-0000-0000-000000000001";
-/// The region that everything says it is in.
+/// The location of all resources.
 pub const LOCATION: &str = "local";
 
-/// The workspace's calls.
+/// The workspace route.
 pub fn router() -> Router<Shared> {
     Router::new().route("/", get(workspace))
 }
 
-/// Where the data plane is; open to all.
+/// Returns the URLs of the data plane; requires no authentication.
 pub fn discovery() -> Router<Shared> {
     Router::new().route("/", get(roots))
 }
 
-/// ARM id of the storage account.
+/// The ARM id of the storage account.
 pub fn storage_account() -> String {
     format!(
         "/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{RESOURCE_GROUP}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
     )
 }
 
-/// The error of another workspace's address.
+/// The error for a request to another workspace.
 pub fn other(name: &str) -> Error {
     Error::NotFound {
         code: "ResourceNotFound",
@@ -47,7 +47,7 @@ async fn workspace(State(app): State<Shared>) -> Json<Value> {
     Json(resource(&app))
 }
 
-/// The workspace as a resource.
+/// The workspace as an ARM resource.
 pub fn resource(app: &Shared) -> Value {
     let properties = json!({
         "friendlyName": "Local workspace",
@@ -69,7 +69,7 @@ pub fn resource(app: &Shared) -> Value {
     workspace
 }
 
-/// The services whose addresses clients ask for; SDK v1 looks up all of them before it does anything.
+/// The services that clients discover. SDK v1 looks up all of them before its first request.
 const SERVICES: &[&str] = &[
     "api",
     "catalog",
