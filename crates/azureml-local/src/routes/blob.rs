@@ -1,5 +1,5 @@
-//! The blob store's data plane, as far as the official clients use it: block blobs, properties, conditions, ranges, copies,
-//! listings.
+//! The data plane of the blob store, limited to the operations of the official clients: block
+//! blobs, properties, conditional headers, ranges, copies and listings.
 
 mod condition;
 mod copy;
@@ -37,18 +37,18 @@ use std::time::SystemTime;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-/// The most that one blob or block may hold.
+/// The maximum size of one blob or block.
 const BLOB_LIMIT: u64 = 1 << 30;
-/// Contents up to this size are received in memory and written at one go.
+/// Content up to this size is received in memory and written at once.
 const SMALL: u64 = 256 << 10;
-/// The most that a block list may hold.
+/// The maximum size of a block list.
 const LIST_LIMIT: usize = 8 << 20;
-/// How often a blob is opened again that is written over and over.
+/// The maximum number of attempts to open a blob that is overwritten repeatedly.
 const OPENINGS: usize = 8;
-/// The version of the service whose answers these are.
+/// The service version that the responses report.
 const VERSION: &str = "2024-11-04";
 
-/// The calls of the blob store.
+/// The routes of the blob store.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/", any(on_account))
@@ -56,7 +56,7 @@ pub fn router() -> Router<Shared> {
         .route("/{container}/{*blob}", any(on_blob))
 }
 
-/// What distinguishes the calls on one address.
+/// The query parameters that select the operation.
 #[derive(Debug, Default, Deserialize)]
 struct Call {
     restype: Option<String>,
@@ -69,8 +69,8 @@ struct Call {
     blockid: Option<String>,
 }
 
-/// A listing by a client that takes the account for a container, and the container for a folder in it:
-/// see [`crate::routes::datastore::data_plane`].
+/// Handles the listings of clients that use the account as the container, and the container as a
+/// folder in it: see [`crate::routes::datastore::data_plane`].
 async fn on_account(
     State(app): State<Shared>,
     Query(mut call): Query<Call>,
@@ -157,7 +157,7 @@ async fn on_blob(
     }
 }
 
-/// Why a name is refused: to those who read, nothing of such a name exists.
+/// The error for an invalid name. A read returns 404, because no blob can have such a name.
 fn reading(method: &Method, error: Error) -> Error {
     if matches!(*method, Method::GET | Method::HEAD) {
         Error::NotFound {
@@ -182,7 +182,8 @@ pub async fn load(app: &Shared, name: BlobName, headers: &HeaderMap) -> Result<R
     target(app, name).get(headers).await
 }
 
-/// Deletes a blob of the default datastore, or all in the folder of that name, for another service.
+/// Deletes a blob of the default datastore, or all blobs in the folder of that name, for another
+/// service.
 pub async fn remove(app: &Shared, name: BlobName) -> Result<()> {
     let app = app.clone();
     blocking(move || {
@@ -234,7 +235,7 @@ fn not_supported() -> Error {
     }
 }
 
-/// One blob, there or not.
+/// The name of a blob, which need not exist.
 #[derive(Clone)]
 struct Target {
     app: Shared,
@@ -243,7 +244,8 @@ struct Target {
 }
 
 impl Target {
-    /// Opens it. All that is said of it is said of the content that is open, whatever takes its name meanwhile.
+    /// Opens the blob. The result describes the opened content, even if the blob is replaced
+    /// meanwhile.
     async fn open(&self) -> Result<(Opened, Info)> {
         let this = self.clone();
         blocking(move || {
@@ -255,7 +257,8 @@ impl Target {
                 if found.1 != Info::default() || current.etag() == found.0.found.etag() {
                     break;
                 }
-                // So much was written meanwhile that what this content had may be forgotten.
+                // The blob was replaced so often that the properties of the opened content may have
+                // been pruned.
                 found = this.open_now()?;
             }
             Ok(found)
@@ -354,7 +357,7 @@ impl Target {
         let this = self.clone();
         let temporary = blob::temporary(&self.app.home);
         if body.size_hint().upper().is_some_and(|size| size <= SMALL) {
-            // Of a thousand small ones, each change of threads counts.
+            // For small blobs, each switch to a blocking thread is a notable part of the cost.
             let content = to_bytes(body, SMALL as usize).await.map_err(ended_early)?;
             return blocking(move || {
                 this.check_before_writing(&conditions)?;
@@ -387,7 +390,7 @@ impl Target {
     ) -> Result<Response> {
         let id = id.ok_or_else(not_supported)?;
         let digest = Digest::of_request(headers)?;
-        // The container must be there.
+        // Fails if the container does not exist.
         blob::container(&self.app.home, &self.container)?;
         let temporary = blob::temporary(&self.app.home);
         let received = receive(body, &temporary).await;
@@ -395,7 +398,7 @@ impl Target {
         blocking(move || {
             let placed = received.and_then(|()| {
                 digest.check_file(&temporary)?;
-                // A block list that is put meanwhile takes the folder away.
+                // A concurrent Put Block List may remove the folder.
                 let _alone = this.app.alone_with_blobs();
                 this.blocks()?.put(&id, &temporary)
             });
@@ -416,7 +419,8 @@ impl Target {
         digest.check(&list[..])?;
         let list = String::from_utf8_lossy(&list).into_owned();
         let conditions = Conditions::of(headers)?;
-        // The headers of the request's content describe the list.
+        // The content headers of this request describe the list; the headers of the blob have a
+        // prefix.
         let info = properties::of_blob(headers);
         let this = self.clone();
         blocking(move || {
@@ -428,12 +432,13 @@ impl Target {
                 && let Ok(found) = blob::find(&this.app.home, &this.container, &this.name)
                 && blocks.has_become(&list, &found.etag())
             {
-                // The response to the first one was lost.
+                // A repeated request: the response to the first one was lost.
                 let _ = fs::remove_file(&temporary);
                 return Ok(answer(StatusCode::CREATED, Some(&found)));
             }
             let found = this.publish(&conditions, &info, &temporary, joined)?;
-            // They are in the blob now. Where that cannot be recorded, they wait to be forgotten.
+            // The blob contains the blocks now. If that cannot be recorded, they stay until they
+            // are pruned.
             let _alone = this.app.alone_with_blobs();
             let _ = blocks.remove(&list, &found.etag(), &temporary);
             Ok(answer(StatusCode::CREATED, Some(&found)))
@@ -441,7 +446,7 @@ impl Target {
         .await
     }
 
-    /// Puts a received file in the blob's place, or removes it when it is not whole.
+    /// Publishes a received file as the blob, or removes the file if it is incomplete.
     fn publish(
         &self,
         conditions: &Conditions,
@@ -452,7 +457,7 @@ impl Target {
         let published = received.and_then(|()| {
             let (home, store) = (&self.app.home, &self.app.store);
             let _alone = self.app.alone_with_blobs();
-            // While it was received, another one may have been published.
+            // Another request may have published the blob since the first check.
             self.check_before_writing(conditions)?;
             let current = blob::find(home, &self.container, &self.name);
             let current = current.ok().map(|found| found.etag());
@@ -470,13 +475,14 @@ impl Target {
 
     async fn put_metadata(&self, headers: &HeaderMap) -> Result<Response> {
         let metadata = properties::of_blob(headers).metadata;
-        // The mark of a finished upload is metadata of one of its blobs.
+        // Clients mark an upload as complete in the metadata of one blob, so all of its blobs must
+        // be durable before.
         let home = self.app.home.clone();
         blocking(move || Ok(home.settle()?)).await?;
         self.change(headers, |info| info.metadata = metadata).await
     }
 
-    /// Properties that are not sent are cleared.
+    /// Replaces the properties; those that are not in the request are cleared.
     async fn put_properties(&self, headers: &HeaderMap) -> Result<Response> {
         let new = properties::of_blob(headers);
         self.change(headers, |info| {
@@ -486,7 +492,7 @@ impl Target {
         .await
     }
 
-    /// Changes what a blob has beside its content. The blob has another tag then.
+    /// Changes properties or metadata of a blob, which changes its `ETag`.
     async fn change(
         &self,
         headers: &HeaderMap,
@@ -509,7 +515,7 @@ impl Target {
             let expected = found.touched(now).etag();
             put(&expected)?;
             let touched = found.touch(now)?;
-            // Some file systems keep no nanoseconds.
+            // Some file systems do not store nanoseconds.
             if touched.etag() != expected {
                 put(&touched.etag())?;
             }
@@ -565,12 +571,12 @@ fn ended_early<E>(_: E) -> Error {
     Error::invalid("the body ended early")
 }
 
-/// Writes a body to a file as it comes.
+/// Streams a body to a file.
 async fn receive(body: Body, path: &std::path::Path) -> Result<()> {
     let mut stream = body.into_data_stream();
     let written = write(&mut stream, path).await;
     if let Err(Error::DiskFull(_)) = written {
-        // Few clients hear an answer while they still send.
+        // Reads the rest, because few clients read a response before they have sent the whole body.
         while let Some(Ok(_)) = stream.next().await {}
     }
     written
@@ -597,7 +603,7 @@ async fn write(
     Ok(())
 }
 
-/// `length` bytes of a file, as a stream.
+/// A stream of `length` bytes of a file.
 fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     futures::stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
@@ -606,7 +612,7 @@ fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
         let mut buffer = vec![0; left.min(256 << 10) as usize];
         let read = file.read(&mut buffer).await?;
         if read == 0 {
-            // It has become shorter; the connection ends before its announced length.
+            // The file has been truncated; the connection ends before the announced length.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         buffer.truncate(read);
@@ -614,7 +620,8 @@ fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-/// The range that a header asks for: none that can be read, one outside of the content, or first and last byte.
+/// Parses a range header: `None` if it is malformed, `Some(None)` if it is outside the content,
+/// otherwise the first and the last byte.
 #[allow(
     clippy::option_option,
     reason = "three answers, each named at the call"
@@ -652,7 +659,7 @@ fn http_date(time: SystemTime) -> String {
         .to_string()
 }
 
-/// An answer of the store with the headers that each has.
+/// A response with the headers that all responses of the store have.
 fn answer(status: StatusCode, found: Option<&Found>) -> Response {
     let mut response = status.into_response();
     let headers = response.headers_mut();
@@ -682,7 +689,7 @@ fn answer(status: StatusCode, found: Option<&Found>) -> Response {
     response
 }
 
-/// The blobs of a container; `above` comes before each name.
+/// Lists the blobs of a container; `above` is prepended to each name.
 async fn list(
     app: &Shared,
     container: ContainerName,
@@ -776,7 +783,7 @@ fn write_blob(xml: &mut String, above: &str, found: &Found, info: &Info, metadat
     if metadata {
         xml.push_str("<Metadata>");
         for (name, value) in &info.metadata {
-            // A header's name is one of an element as well.
+            // A header name is a valid element name, too.
             let _ = write!(xml, "<{name}>{}</{name}>", escape(value));
         }
         xml.push_str("</Metadata>");

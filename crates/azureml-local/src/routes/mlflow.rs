@@ -1,4 +1,4 @@
-//! MLflow's tracking calls, and its artifact service.
+//! The MLflow tracking API and its artifact service.
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ mod request;
 mod run;
 mod search;
 
-/// MLflow's calls, below `/api/2.0`.
+/// The MLflow routes, below `/api/2.0`.
 pub fn router() -> Router<Shared> {
     Router::new()
         .merge(experiment::router())
@@ -24,14 +24,14 @@ pub fn router() -> Router<Shared> {
         .merge(artifact::router())
 }
 
-/// A run that the caller may use.
+/// A run to which the caller has access.
 fn find(store: &Connection, caller: &Caller, id: &str) -> Result<Run> {
     caller.may_use(store, id)?;
     mlflow::get_run(store, id)?
         .ok_or_else(|| Error::not_found(format!("Run with id={id} not found")))
 }
 
-/// A run that the caller may change: it is not deleted.
+/// A run that the caller may change; fails if it is deleted.
 fn find_active(store: &Connection, caller: &Caller, id: &str) -> Result<Run> {
     let run = find(store, caller, id)?;
     run.check_active()?;

@@ -1,8 +1,8 @@
-//! Conditional headers, as the Blob service reads them
-//! (<https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations>).
+//! Conditional headers of the Blob service, as in "Specifying conditional headers for Blob service
+//! operations" of its REST API reference (<https://learn.microsoft.com/rest/api/storageservices/>).
 //!
-//! A read whose content is known already is answered with 304, everything else that does not hold with 412. A write only
-//! if there is no blob (`If-None-Match: *`) is answered with 409 when there is one.
+//! A read of unmodified content returns 304, and any other failed condition returns 412. A write
+//! with `If-None-Match: *` returns 409 if the blob exists.
 
 use super::unsatisfiable;
 use crate::blob::Found;
@@ -19,17 +19,17 @@ pub struct Conditions {
     unmodified_since: Option<DateTime<Utc>>,
 }
 
-/// What becomes of a read.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The client gets it.
+    /// The response contains the content.
     Content,
-    /// The client has it.
+    /// The client has the current content already.
     NotModified,
 }
 
 impl Conditions {
-    /// Those of a request on the blob that its address names.
+    /// The conditions of a request on the blob in its URL.
     pub fn of(headers: &HeaderMap) -> Result<Self> {
         Self::read(
             headers,
@@ -42,7 +42,7 @@ impl Conditions {
         )
     }
 
-    /// Those on the source of a copy.
+    /// The conditions on the source of a copy.
     pub fn of_source(headers: &HeaderMap) -> Result<Self> {
         Self::read(
             headers,
@@ -81,7 +81,7 @@ impl Conditions {
         })
     }
 
-    /// Whether a blob may be read.
+    /// Checks the conditions of a read.
     pub fn read_of(&self, found: &Found) -> Result<Read> {
         self.check_kept(Some(found))?;
         if self.none_match.as_deref() == Some("*") {
@@ -89,14 +89,14 @@ impl Conditions {
         }
         let differs = self.none_match.as_deref().map(|tags| !names(tags, found));
         let is_newer = self.modified_since.map(|date| modified(found) > date);
-        // Of the two, one that holds is enough.
+        // If both headers are present, one satisfied condition is enough.
         Ok(match (differs, is_newer) {
             (Some(true), _) | (_, Some(true)) | (None, None) => Read::Content,
             _ => Read::NotModified,
         })
     }
 
-    /// Whether a blob, which may not be there, may be written or deleted.
+    /// Checks the conditions of a write or a deletion; the blob need not exist.
     pub fn check_write(&self, found: Option<&Found>) -> Result<()> {
         self.check_kept(found)?;
         let Some(found) = found else { return Ok(()) };
@@ -119,7 +119,7 @@ impl Conditions {
         Ok(())
     }
 
-    /// `If-Match` and `If-Unmodified-Since`: both must hold.
+    /// Checks `If-Match` and `If-Unmodified-Since`, which must both hold.
     fn check_kept(&self, found: Option<&Found>) -> Result<()> {
         let is_match = |tags: &str| found.is_some_and(|found| tags == "*" || names(tags, found));
         let is_old = |date| found.is_none_or(|found| modified(found) <= date);
@@ -139,7 +139,7 @@ fn invalid(name: &HeaderName) -> Error {
     }
 }
 
-/// Whether a list of tags names the one of a blob; quotes and weakness do not matter.
+/// Whether a list of entity tags contains the blob's own, regardless of quotes and the weak prefix.
 fn names(tags: &str, found: &Found) -> bool {
     let plain = |tag: &str| {
         tag.trim()
@@ -151,7 +151,7 @@ fn names(tags: &str, found: &Found) -> bool {
     tags.split(',').any(|tag| plain(tag) == own)
 }
 
-/// When a blob was last written, in whole seconds, as `Last-Modified` tells it.
+/// The time of the last write in whole seconds, as in the `Last-Modified` header.
 fn modified(found: &Found) -> DateTime<Utc> {
     let time = DateTime::<Utc>::from(found.modified);
     DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time)

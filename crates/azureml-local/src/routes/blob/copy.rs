@@ -1,4 +1,4 @@
-//! Copies within the blob store: Copy Blob and Put Blob From URL. Both are done when they are answered.
+//! Copies within the blob store: Copy Blob and Put Blob From URL. Both are synchronous.
 
 use super::{Target, answer, condition::Conditions, properties, set};
 use crate::app::{Shared, blocking};
@@ -16,11 +16,11 @@ use axum::response::Response;
 use std::fs::File;
 use std::io;
 
-/// The header that names what is to be copied.
+/// The header with the URL of the source.
 pub const SOURCE: &str = "x-ms-copy-source";
 
 impl Target {
-    /// Copies a blob of this store to this one's place.
+    /// Copies another blob of this store to this one.
     pub async fn copy(&self, headers: &HeaderMap, caller: &Caller) -> Result<Response> {
         let source = source(&self.app, headers, caller)?;
         let (this, headers) = (self.clone(), headers.clone());
@@ -37,7 +37,7 @@ impl Target {
                 .map(drop)
                 .map_err(Error::from);
             let found = this.publish(&conditions, &info, &temporary, copied)?;
-            // Put Blob From URL names a type, Copy Blob does not.
+            // Put Blob From URL sends a blob type; Copy Blob does not.
             let is_put = headers.contains_key("x-ms-blob-type");
             let status = if is_put {
                 StatusCode::CREATED
@@ -57,7 +57,7 @@ impl Target {
     }
 }
 
-/// The source's properties, with the properties and the metadata that the request gives the copy.
+/// The properties and metadata of the source, overridden by those in the request.
 fn with_own(mut info: Info, headers: &HeaderMap) -> Info {
     let own = properties::of_blob(headers);
     if !own.metadata.is_empty() {
@@ -68,7 +68,7 @@ fn with_own(mut info: Info, headers: &HeaderMap) -> Info {
     info
 }
 
-/// The blob that a request wants copied, when the caller may read it.
+/// The source blob of a copy. Returns an error if the caller may not read it.
 fn source(app: &Shared, headers: &HeaderMap, caller: &Caller) -> Result<Target> {
     let refused = |message: &str| Error::Denied(format!("{SOURCE}: {message}"));
     let url = headers

@@ -1,4 +1,4 @@
-//! The digest that a client sends with a content, so that none is kept that changed on its way.
+//! The digests of request content, which detect corruption in transit.
 
 use crate::error::{Error, Result};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -9,18 +9,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The header of the other digest that the service knows.
+/// The header of the CRC64 digest, which is not supported.
 const CRC64: &str = "x-ms-content-crc64";
 
-/// The header with the digest of a blob that is put as a whole.
+/// The header with the digest of a whole blob.
 const BLOB_MD5: &str = "x-ms-blob-content-md5";
 
-/// The MD5 digests that a content must have.
+/// The MD5 digests that the content must have.
 #[derive(Debug)]
 pub struct Digest(Vec<Vec<u8>>);
 
 impl Digest {
-    /// Those of a request's content.
+    /// The digests of a request's content.
     pub fn of_request(headers: &HeaderMap) -> Result<Self> {
         if headers.contains_key(CRC64) {
             return Err(Error::Invalid {
@@ -33,14 +33,14 @@ impl Digest {
         read(headers.get(header::HeaderName::from_static("content-md5"))).map(Self)
     }
 
-    /// Those of a content that is a whole blob.
+    /// The digests of a request whose content is a whole blob.
     pub fn of_blob(headers: &HeaderMap) -> Result<Self> {
         let Self(mut digests) = Self::of_request(headers)?;
         digests.extend(read(headers.get(BLOB_MD5))?);
         Ok(Self(digests))
     }
 
-    /// Refuses another content.
+    /// Returns an error if the content has another digest.
     pub fn check(&self, mut content: impl Read) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -60,7 +60,7 @@ impl Digest {
         })
     }
 
-    /// Refuses a file with another content.
+    /// Returns an error if the content of the file has another digest.
     pub fn check_file(&self, file: &Path) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());

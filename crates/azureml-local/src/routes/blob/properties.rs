@@ -1,4 +1,4 @@
-//! What a blob has beside its content, in requests, responses and listings.
+//! The properties and the metadata of a blob in requests, responses and listings.
 
 use super::set;
 use crate::server::render::escape;
@@ -6,11 +6,11 @@ use crate::store::blob::Info;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Write;
 
-/// The type of a blob of which none is known.
+/// The default content type.
 const DEFAULT_TYPE: &str = "application/octet-stream";
 
-/// A property that the client sets and gets back as it is: how a request and a listing name it, and the header of a
-/// response.
+/// A property that is stored and returned unchanged: its names in requests and in listings, and the
+/// response header.
 struct Property {
     request: &'static str,
     listed: &'static str,
@@ -53,7 +53,8 @@ fn text(value: &HeaderValue) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The properties and the metadata of a blob that is put as a whole: `x-ms-blob-…`, else the headers of its content.
+/// The properties and metadata of a whole blob: the `x-ms-blob-…` headers, otherwise the content
+/// headers.
 pub fn of_content(headers: &HeaderMap) -> Info {
     let mut info = of_blob(headers);
     let fallback = |name: &HeaderName| headers.get(name).and_then(text);
@@ -70,7 +71,8 @@ pub fn of_content(headers: &HeaderMap) -> Info {
     info
 }
 
-/// The properties and the metadata in a request whose content is not the blob's: a block list, a change of properties.
+/// The properties and metadata in a request without blob content: a block list, or a change of
+/// properties.
 pub fn of_blob(headers: &HeaderMap) -> Info {
     Info {
         content_type: headers
@@ -99,7 +101,7 @@ fn metadata(headers: &HeaderMap) -> std::collections::BTreeMap<String, String> {
         .collect()
 }
 
-/// Writes them to the headers of a response.
+/// Writes the properties and metadata to response headers.
 pub fn describe(headers: &mut HeaderMap, info: &Info) {
     set(
         headers,
@@ -118,7 +120,7 @@ pub fn describe(headers: &mut HeaderMap, info: &Info) {
     }
 }
 
-/// Writes the properties as a listing has them.
+/// Writes the properties as elements of a listing.
 pub fn list(xml: &mut String, info: &Info) {
     let kind = info.content_type.as_deref().unwrap_or(DEFAULT_TYPE);
     // Writing to a String cannot fail.

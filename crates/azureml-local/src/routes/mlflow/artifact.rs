@@ -1,4 +1,4 @@
-//! MLflow's artifact service, and the list of a run's artifacts.
+//! MLflow's artifact service, and the listing of a run's artifacts.
 
 use super::find;
 use super::request::Fields;
@@ -26,7 +26,7 @@ pub fn router() -> Router<Shared> {
         )
 }
 
-/// What lies directly in a folder, as MLflow has it: folders and files, by path.
+/// The direct children of a folder, files and folders, by path.
 fn entries<'a>(files: impl Iterator<Item = (&'a str, u64)>, folder: &str) -> Vec<Value> {
     let folder = folder.trim_matches('/');
     let mut entries: BTreeMap<String, Value> = BTreeMap::new();
@@ -82,7 +82,7 @@ async fn list_artifacts(
     })))
 }
 
-/// A path within a run's artifacts; one that leads out is refused.
+/// Validates a path within a run's artifacts; rejects one that leads outside.
 fn resolve(path: &str) -> Result<String> {
     let leads_out = path.split('/').any(|part| part == "..");
     if leads_out || path.starts_with('/') || path.contains(['\0', '\\']) {
@@ -91,8 +91,8 @@ fn resolve(path: &str) -> Result<String> {
     Ok(artifact::plain(path))
 }
 
-/// The run and the path within it that a path of MLflow's artifact service names: below the run's own folder, or below the place
-/// that its experiment was made with.
+/// Splits a path of MLflow's artifact service into a run and a path within the run. The path starts
+/// with the artifact location of the run or of its experiment.
 async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
     let path = resolve(path.trim_matches('/'))?;
     if let Some(rest) = path.strip_prefix(mlflow::ARTIFACTS) {
@@ -118,7 +118,7 @@ async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
     .await
 }
 
-/// The run that a path names, when the caller may use it, and the blob.
+/// The blob of a path. Returns an error if the caller has no access to its run.
 async fn blob_of(app: &Shared, caller: Caller, path: &str) -> Result<BlobName> {
     let (run, path) = within_run(app, path).await?;
     let run = artifact::check(app, caller, &run).await?;
@@ -139,7 +139,7 @@ async fn list_files(
             .map(|(path, found)| (path.as_str(), found.length)),
         &folder,
     );
-    // Here paths are those within the folder.
+    // The paths in this listing are relative to the folder.
     let prefix = if folder.is_empty() {
         String::new()
     } else {

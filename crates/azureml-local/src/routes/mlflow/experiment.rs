@@ -1,4 +1,4 @@
-//! Experiments.
+//! Experiment routes of MLflow.
 
 use super::name;
 use super::request::Fields;
@@ -34,14 +34,14 @@ fn unknown(id: &str) -> Error {
     Error::not_found(format!("No Experiment with id={id} exists"))
 }
 
-/// The experiment that a run names by its id; the default one when it names none.
+/// The experiment with an id; the default experiment without one.
 pub fn find(store: &Connection, id: Option<&str>) -> Result<Experiment> {
     let id = id.filter(|id| !id.is_empty()).unwrap_or("0");
     let number = number(id)?;
     experiment::by_id(store, number)?.ok_or_else(|| unknown(id))
 }
 
-/// An experiment's id as the store has it.
+/// Parses the id of an experiment.
 pub fn number(id: &str) -> Result<i64> {
     id.parse().map_err(|_| {
         Error::invalid(format!(
@@ -50,7 +50,7 @@ pub fn number(id: &str) -> Result<i64> {
     })
 }
 
-/// The experiment that a request names.
+/// The experiment in the `experiment_id` field of a request.
 fn asked(store: &Connection, fields: &Fields) -> Result<Experiment> {
     find(store, Some(&fields.text("experiment_id")?))
 }
@@ -172,7 +172,7 @@ async fn restore(State(app): State<Shared>, fields: Fields) -> Result<Json<Value
     change_lifecycle(&app, fields, "deleted", "active").await
 }
 
-/// An experiment that is not in the stage `from` is not there for this.
+/// Moves an experiment to another lifecycle stage. Fails with 404 if it is not in the stage `from`.
 async fn change_lifecycle(
     app: &Shared,
     fields: Fields,

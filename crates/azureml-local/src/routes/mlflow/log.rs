@@ -1,4 +1,4 @@
-//! What runs log: metrics, parameters, tags, the datasets that they have read.
+//! Logging routes of MLflow: metrics, parameters, tags and input datasets.
 
 use super::request::Fields;
 use super::run::{RUN_NAME, rename};
@@ -15,13 +15,13 @@ use azureml_wire::mlflow::{Dataset, DatasetInput, Metric, Param, RunTag};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// The most values of a metric's history on a page.
+/// The maximum number of values on one page of a metric's history.
 const HISTORY: i64 = 25_000;
 
-/// The most characters of a dataset's profile.
+/// The maximum number of characters of a dataset's profile.
 const PROFILE: usize = 16_777_215;
 
-/// The most that a request may hold that logs a dataset with such a profile.
+/// The maximum size of a request that logs a dataset with such a profile.
 const INPUTS: usize = PROFILE + (4 << 20);
 
 pub fn router() -> Router<Shared> {
@@ -53,7 +53,7 @@ async fn log_metric(
     Ok(Json(json!({})))
 }
 
-/// What a batch holds.
+/// The content of a `log-batch` request.
 struct Batch {
     metrics: Vec<Metric>,
     params: Vec<Param>,
@@ -143,7 +143,7 @@ async fn log_parameter(
     Ok(Json(json!({})))
 }
 
-/// A dataset that a run has read, as it was logged.
+/// Reads an input dataset from a request.
 fn dataset_input(mut fields: Fields) -> Result<DatasetInput> {
     let dataset = fields.object("dataset")?;
     let missing = |what: &str| Error::invalid(format!("{what} cannot be None"));
@@ -213,7 +213,7 @@ async fn log_inputs(
     Ok(Json(json!({})))
 }
 
-/// Sets a tag; the one with the run's name renames it.
+/// Sets a tag; the tag `mlflow.runName` also renames the run.
 fn tag_run(store: &Connection, run: &mut Run, tag: &RunTag) -> Result<()> {
     if tag.key == RUN_NAME {
         rename(store, run, &tag.value)

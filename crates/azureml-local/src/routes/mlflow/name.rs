@@ -1,22 +1,22 @@
-//! Which names, keys and values MLflow takes.
+//! Validation of names, keys and values, with MLflow's limits.
 
 use super::request::{Fields, invalid};
 use crate::error::{Error, Result};
 use azureml_wire::mlflow::{Metric, Param, RunTag};
 use serde_json::{Value, json};
 
-/// The most characters of a key.
+/// The maximum number of characters of a key.
 const KEY: usize = 250;
-/// The most characters of an experiment's name.
+/// The maximum number of characters of an experiment's name.
 const EXPERIMENT: usize = 500;
-/// The most characters of the value of an experiment's tag.
+/// The maximum number of characters of the value of an experiment's tag.
 const EXPERIMENT_TAG: usize = 5000;
-/// The most characters of an experiment's artifact location.
+/// The maximum number of characters of an experiment's artifact location.
 const ARTIFACT_LOCATION: usize = 2048;
 
-/// Refuses what is longer than `most` characters.
+/// Rejects a text with more than `most` characters.
 pub fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
-    // There are no more characters than bytes.
+    // A text has at least as many bytes as characters.
     if text.len() <= most || text.chars().count() <= most {
         return Ok(());
     }
@@ -25,7 +25,8 @@ pub fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
     )))
 }
 
-/// Refuses a key that is no relative path, as MLflow does. MLflow also refuses most signs; here they are kept.
+/// Rejects a key that is not a relative path, as MLflow does. MLflow also rejects most punctuation,
+/// which is accepted here.
 fn check_key(key: &str, fields: &Fields, member: &str) -> Result<()> {
     let wrong = |why: &str| Err(invalid(&fields.path(member), &json!(key), why));
     if key.chars().any(char::is_control) {
@@ -41,7 +42,7 @@ fn check_key(key: &str, fields: &Fields, member: &str) -> Result<()> {
     Ok(())
 }
 
-/// A path without `.`, empty parts and what `..` takes back.
+/// Normalizes a path: resolves `.`, `..` and empty segments.
 fn resolve(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -60,7 +61,7 @@ fn resolve(path: &str) -> String {
     }
 }
 
-/// A metric's value, as `log-metric` and each of `log-batch` have it.
+/// Reads one metric value, from `log-metric` or an item of `log-batch`.
 pub fn metric(fields: &Fields) -> Result<Metric> {
     let metric = Metric {
         key: fields.text("key")?,
@@ -80,7 +81,7 @@ pub fn metric(fields: &Fields) -> Result<Metric> {
     Ok(metric)
 }
 
-/// A parameter. Its value is kept whole, however long it is.
+/// Reads a parameter. The length of its value is not limited.
 pub fn param(fields: &Fields) -> Result<Param> {
     let RunTag { key, value } = fields.key_and_value()?;
     check_key(&key, fields, "key")?;
@@ -88,7 +89,7 @@ pub fn param(fields: &Fields) -> Result<Param> {
     Ok(Param { key, value })
 }
 
-/// A run's tag. Its value is kept whole, however long it is.
+/// Reads a run's tag. The length of its value is not limited.
 pub fn tag(fields: &Fields) -> Result<RunTag> {
     let tag = fields.key_and_value()?;
     check_key(&tag.key, fields, "key")?;
@@ -96,21 +97,22 @@ pub fn tag(fields: &Fields) -> Result<RunTag> {
     Ok(tag)
 }
 
-/// An experiment's tag.
+/// Reads an experiment's tag.
 pub fn experiment_tag(fields: &Fields) -> Result<RunTag> {
     let tag = tag(fields)?;
     check_length(&fields.path("value"), &tag.value, EXPERIMENT_TAG)?;
     Ok(tag)
 }
 
-/// The name that an experiment is to have.
+/// Reads the name for an experiment.
 pub fn experiment(fields: &Fields, member: &str) -> Result<String> {
     let name = fields.text(member)?;
     check_length("name", &name, EXPERIMENT)?;
     Ok(name)
 }
 
-/// Where an experiment is to have its artifacts; a path is taken from the folder that the server runs in, as MLflow's server does.
+/// Reads the artifact location for an experiment. A relative path is resolved against the server's
+/// working directory, as in MLflow's server.
 pub fn artifact_location(fields: &Fields) -> Result<Option<String>> {
     let Some(given) = fields
         .optional_text("artifact_location")?
@@ -155,7 +157,7 @@ fn absolute(location: &str) -> Result<String> {
     Ok(format!("{scheme}{}", here.join(path).display()))
 }
 
-/// A name for a run that was given none: two words and a number, as MLflow makes them.
+/// A random name for a run without one: two words and a number, as in MLflow.
 pub fn generated() -> String {
     const HOW: [&str; 16] = [
         "able", "bold", "bright", "calm", "clean", "placid", "gentle", "popular", "stately",
@@ -169,7 +171,7 @@ pub fn generated() -> String {
     format!("{}-{}-{}", word(HOW), word(WHAT), fastrand::u16(..1000))
 }
 
-/// A status by its name or by its number.
+/// Reads a run status by its name or its number.
 pub fn status(fields: &Fields) -> Result<Option<String>> {
     const WORDS: [&str; 5] = ["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"];
     let Some(status) = fields.value("status") else {

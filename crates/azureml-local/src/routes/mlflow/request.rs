@@ -1,4 +1,4 @@
-//! Requests as MLflow reads them: what is missing or of another type is named as MLflow names it.
+//! Request parsing with MLflow's error messages for missing and invalid fields.
 
 use crate::error::{Error, Result};
 use crate::server::body::Json;
@@ -7,15 +7,15 @@ use axum::http::Method;
 use azureml_wire::mlflow::RunTag;
 use serde_json::{Map, Value, json};
 
-/// The members of a request, or of an object within one. A member that is `null` is missing.
+/// The fields of a request, or of an object within one. A `null` field is treated as missing.
 #[derive(Debug, Default)]
 pub struct Fields {
     members: Map<String, Value>,
-    /// Where the object is within the request.
+    /// The path of the object within the request.
     path: String,
 }
 
-/// The lists that a query may have.
+/// The query parameters that are always lists.
 const LISTS: [&str; 2] = ["experiment_ids", "order_by"];
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 }
 
 impl Fields {
-    /// A parameter that is there more than once is a list; these always are.
+    /// Reads the query. A repeated parameter becomes a list; those in [`LISTS`] always do.
     fn of_query(request: &Request) -> Result<Self> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
             .map_err(|error| Error::invalid(error.to_string()))?;
@@ -60,7 +60,7 @@ impl Fields {
         })
     }
 
-    /// The path of a member within the request.
+    /// The path of a field within the request.
     pub fn path(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
@@ -84,7 +84,7 @@ impl Fields {
         invalid(&self.path(name), value, &format!("Expected {wanted}."))
     }
 
-    /// A text that may be missing.
+    /// An optional text.
     pub fn optional_text(&self, name: &str) -> Result<Option<String>> {
         match self.member(name) {
             None => Ok(None),
@@ -93,7 +93,7 @@ impl Fields {
         }
     }
 
-    /// A text that has to be there.
+    /// A required, non-empty text.
     pub fn text(&self, name: &str) -> Result<String> {
         self.optional_text(name)?
             .filter(|text| !text.is_empty())
@@ -111,14 +111,15 @@ impl Fields {
         }
     }
 
-    /// An integer that may be missing. Protocol buffers write it as text, too.
+    /// An optional integer. Protocol buffers encode 64-bit integers as text.
     pub fn optional_integer(&self, name: &str) -> Result<Option<i64>> {
         let Some(value) = self.member(name) else {
             return Ok(None);
         };
         let integer = match value {
             Value::Number(number) => number.as_i64().or_else(|| {
-                // `5.0` is an integer, too; within these bounds each has an exact one.
+                // `5.0` is accepted as an integer; within these bounds a float represents it
+                // exactly.
                 number
                     .as_f64()
                     .filter(|number| number.fract() == 0.0 && number.abs() < 9e15)
@@ -132,13 +133,13 @@ impl Fields {
             .ok_or_else(|| self.wrong(name, value, "an integer"))
     }
 
-    /// An integer that has to be there.
+    /// A required integer.
     pub fn integer(&self, name: &str) -> Result<i64> {
         self.optional_integer(name)?
             .ok_or_else(|| self.missing(name))
     }
 
-    /// A number that has to be there; those that JSON lacks come as text.
+    /// A required number; non-finite ones are sent as text.
     pub fn number(&self, name: &str) -> Result<f64> {
         let value = self.member(name).ok_or_else(|| self.missing(name))?;
         let number = match value {
@@ -150,7 +151,7 @@ impl Fields {
         number.ok_or_else(|| self.wrong(name, value, "a number"))
     }
 
-    /// A value as it came, when it is there.
+    /// The raw value of an optional field.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.member(name)
     }
@@ -172,7 +173,7 @@ impl Fields {
             .ok_or_else(|| self.wrong(name, &Value::Array(list.to_vec()), "a list of strings"))
     }
 
-    /// Takes a list of objects: batches are large.
+    /// Moves a list of objects out of the request; batches are too large to clone.
     pub fn objects(&mut self, name: &str) -> Result<Vec<Self>> {
         self.list(name)?;
         let root = self.path(name);
@@ -189,7 +190,7 @@ impl Fields {
         list.into_iter().enumerate().map(object).collect()
     }
 
-    /// Takes an object that has to be there.
+    /// Moves a required object out of the request.
     pub fn object(&mut self, name: &str) -> Result<Self> {
         match self.member(name) {
             None => return Err(self.missing(name)),
@@ -204,7 +205,7 @@ impl Fields {
         Ok(Self { members, path })
     }
 
-    /// What the request has as a tag or a parameter: a key, and a value that may be empty.
+    /// The key and the value of a tag or parameter; the value may be empty.
     pub fn key_and_value(&self) -> Result<RunTag> {
         Ok(RunTag {
             key: self.text("key")?,
@@ -213,7 +214,7 @@ impl Fields {
     }
 }
 
-/// A value that cannot be.
+/// The error for an invalid value.
 pub fn invalid(path: &str, value: &Value, why: &str) -> Error {
     Error::invalid(format!(
         "Invalid value {value} for parameter '{path}' supplied: {why}"

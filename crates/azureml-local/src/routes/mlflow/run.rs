@@ -1,4 +1,4 @@
-//! Runs: made, changed, searched.
+//! Run routes of MLflow: create, get, update, delete, restore and search.
 
 use super::request::Fields;
 use super::search::{self, What};
@@ -16,7 +16,7 @@ use chrono::Utc;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// The tag that has the name of a run.
+/// The tag with the name of a run.
 pub const RUN_NAME: &str = "mlflow.runName";
 
 pub fn router() -> Router<Shared> {
@@ -50,7 +50,7 @@ fn info(run: &Run) -> Value {
     info
 }
 
-/// A run with its latest data, as MLflow has it.
+/// A run with its latest data, in MLflow's format.
 fn shown(store: &Connection, run: &Run) -> Result<Value> {
     Ok(json!({
         "info": info(run),
@@ -63,7 +63,7 @@ fn shown(store: &Connection, run: &Run) -> Result<Value> {
     }))
 }
 
-/// A run to be made, as it was asked for.
+/// The fields of a request to create a run.
 struct Asked {
     experiment: Option<String>,
     user: Option<String>,
@@ -105,7 +105,7 @@ impl Asked {
         Some(&tag.value)
     }
 
-    /// A job's processes make children of their run, nothing else.
+    /// Lets the processes of a job create child runs of their run only.
     fn check_caller(&self, store: &Connection, caller: &Caller) -> Result<()> {
         let Caller::Run(own) = caller else {
             return Ok(());
@@ -154,7 +154,7 @@ impl Asked {
     }
 }
 
-/// Where a run has its artifacts, below those of its experiment: a query stays at the end.
+/// The artifact location of a run below that of its experiment; a query stays at the end.
 fn below(location: &str, run: &str) -> String {
     let (path, query) = match location.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
@@ -190,7 +190,8 @@ async fn update(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
     let info = app
         .db(move |store| {
             let mut run = find_active(store, &caller, &id)?;
-            // A job's status is its own: its program ends a run before the job ends.
+            // The workspace sets the status of a job: its script ends the MLflow run before the job
+            // ends.
             if !run.is_job {
                 run.status = status.unwrap_or(run.status);
                 run.end_time = end_time.or(run.end_time);
@@ -205,7 +206,7 @@ async fn update(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
     Ok(Json(json!({ "run_info": info })))
 }
 
-/// Renames a run; an empty name is none.
+/// Renames a run; an empty name changes nothing.
 pub fn rename(store: &Connection, run: &mut Run, name: &str) -> Result<()> {
     if name.is_empty() {
         return Ok(());
@@ -248,7 +249,7 @@ async fn search(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
         .collect::<Result<Vec<i64>>>()?;
     let (runs, next) = app
         .db(move |store| {
-            // A process of a job finds its own run and those below it.
+            // The token of a run gives access to this run and its descendants only.
             let within = match &caller {
                 Caller::Run(own) => Some(own.as_str()),
                 _ => None,
@@ -269,7 +270,7 @@ async fn search(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
     Ok(Json(answer))
 }
 
-/// Models that were logged apart from a run's artifacts: there are none here.
+/// Returns an empty list: logged models apart from a run's artifacts are not supported.
 async fn search_logged_models() -> Json<Value> {
     Json(json!({ "models": [] }))
 }

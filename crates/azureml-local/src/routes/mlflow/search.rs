@@ -1,4 +1,4 @@
-//! MLflow's searches: what they ask for, and pages.
+//! Search routes of MLflow: request parsing and paging.
 
 mod filter;
 mod words;
@@ -9,13 +9,14 @@ use crate::store::search::{Search, View};
 pub use filter::What;
 use serde_json::{Value, json};
 
-/// The most that a page holds.
+/// The maximum number of results on one page.
 const MOST: i64 = 50_000;
 
-/// What a page holds when the request does not say.
+/// The default number of results on one page.
 const PAGE: i64 = 1000;
 
-/// What a request searches for: one more than it asked for, which shows whether there is another page.
+/// Reads a search request. The search fetches one more result than requested, which shows whether a
+/// next page exists.
 pub fn read(what: What, fields: &Fields) -> Result<Search> {
     let most = most(fields, PAGE, MOST)?;
     let orders = fields.texts("order_by")?;
@@ -35,7 +36,7 @@ pub fn read(what: What, fields: &Fields) -> Result<Search> {
     })
 }
 
-/// One page of what was found, and where the next begins.
+/// Splits off the first page of the results; also returns the token of the next page.
 pub fn page<T>(search: &Search, mut found: Vec<T>) -> (Vec<T>, Option<String>) {
     let most = search.most.saturating_sub(1);
     let more = found.len() as u64 > most;
@@ -46,7 +47,7 @@ pub fn page<T>(search: &Search, mut found: Vec<T>) -> (Vec<T>, Option<String>) {
     (found, more.then(|| next.to_string()))
 }
 
-/// How many results a request asks for.
+/// The number of results that a request wants.
 pub fn most(fields: &Fields, default: i64, most: i64) -> Result<u64> {
     let wanted = fields.optional_integer("max_results")?.unwrap_or(default);
     if (1..=most).contains(&wanted) {
@@ -63,7 +64,7 @@ pub fn most(fields: &Fields, default: i64, most: i64) -> Result<u64> {
     ))
 }
 
-/// Where the page before ended.
+/// The offset in the page token.
 pub fn place(fields: &Fields) -> Result<i64> {
     let token = fields.optional_text("page_token")?.unwrap_or_default();
     if token.is_empty() {
@@ -80,7 +81,7 @@ pub fn place(fields: &Fields) -> Result<i64> {
         })
 }
 
-/// A view by its name or by its number.
+/// Reads a view type by its name or its number.
 fn view(fields: &Fields, member: &str) -> Result<View> {
     let Some(given) = fields.value(member) else {
         return Ok(View::default());

@@ -1,4 +1,5 @@
-//! Filters like `metrics.loss < 0.1 and tags.kind = "a"`, and orders like `metrics.loss DESC`.
+//! Parser for filters like `metrics.loss < 0.1 and tags.kind = "a"` and orders like
+//! `metrics.loss DESC`.
 
 use super::words::{Kind, Word, unquote, words};
 use crate::error::{Error, Result};
@@ -6,10 +7,11 @@ use crate::store::search::{
     Attribute, Comparison, DatasetPart, Operand, Order, Subject, Term, Test,
 };
 
-/// The most comparisons of a filter and keys of an order; `SQLite` could not join many more.
+/// The maximum number of comparisons in a filter and of keys in an order. `SQLite` limits the
+/// number of joined tables to not many more.
 const MOST: usize = 50;
 
-/// What is searched.
+/// The kind of the objects that are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// Runs.
@@ -48,7 +50,7 @@ impl What {
         }
     }
 
-    /// The attribute whose values may be compared with a list.
+    /// The attribute that supports comparison with a list.
     fn listed(self) -> (&'static str, Attribute) {
         match self {
             Self::Runs => ("run_id", Attribute::RunId),
@@ -56,7 +58,7 @@ impl What {
         }
     }
 
-    /// `metrics.loss`, `` tags.`a b` ``, `status`.
+    /// Parses an identifier: `metrics.loss`, `` tags.`a b` ``, `status`.
     fn subject(self, text: &str) -> Result<Subject> {
         let (kind, key) = text.split_once('.').unwrap_or(("attribute", text));
         let key = unquote(key).to_owned();
@@ -107,7 +109,7 @@ fn dataset(key: &str) -> Result<Subject> {
     Ok(Subject::Dataset(part))
 }
 
-/// Reads a filter: comparisons with `AND` between them.
+/// Parses a filter: comparisons joined by `AND`.
 pub fn filter(what: What, text: &str) -> Result<Vec<Term>> {
     let words = words(text)?;
     let mut rest = words.as_slice();
@@ -142,7 +144,7 @@ fn clauses(rest: &[Word<'_>]) -> Error {
     ))
 }
 
-/// The comparison that the words begin with, and what follows it.
+/// Parses the comparison at the start of the tokens; also returns the remaining tokens.
 fn term<'w, 'a>(what: What, words: &'w [Word<'a>]) -> Result<(Term, &'w [Word<'a>])> {
     let [subject, sign, rest @ ..] = words else {
         return Err(clauses(words));
@@ -205,7 +207,7 @@ fn comparator(what: What, subject: &Subject, sign: &str) -> Error {
     Error::invalid(format!("Invalid comparator '{sign}' not one of {known}"))
 }
 
-/// A comparison by a sign, `LIKE` or `ILIKE`, where the subject can be compared so.
+/// A comparison by an operator, `LIKE` or `ILIKE`; `None` if the subject does not support it.
 fn comparison(what: What, subject: &Subject, sign: &Word<'_>, operand: Operand) -> Option<Test> {
     let comparison = match sign.text {
         "=" => Some(Comparison::Equal),
@@ -235,7 +237,7 @@ fn comparison(what: What, subject: &Subject, sign: &Word<'_>, operand: Operand) 
     }
 }
 
-/// What a subject is compared with: a number where it is one, text in quotes elsewhere.
+/// The right-hand side of a comparison: a number for numeric subjects, otherwise quoted text.
 fn operand_of(what: What, subject: &Subject, name: &str, operand: &Word<'_>) -> Result<Operand> {
     let found = operand.text;
     let wants_number = match subject {
@@ -279,7 +281,7 @@ fn unlisted(what: What, subject: &Subject) -> Error {
     }
 }
 
-/// `IN ('a', 'b')`, from the parenthesis on.
+/// Parses `IN ('a', 'b')` from the opening parenthesis on.
 fn among<'w, 'a>(
     what: What,
     subject: &Subject,
@@ -318,7 +320,7 @@ fn ill_formed(got: &str) -> Error {
     ))
 }
 
-/// Reads an order.
+/// Parses the keys of an order.
 pub fn orders(what: What, texts: &[String]) -> Result<Vec<Order>> {
     if texts.len() > MOST {
         return Err(Error::invalid(format!(

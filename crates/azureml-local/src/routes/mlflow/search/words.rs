@@ -1,11 +1,11 @@
-//! Filters and orders, word by word.
+//! Tokenizer for filters and orders.
 
 use crate::error::{Error, Result};
 
-/// What a word is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A name (its key may stand in quotes or backticks), a keyword or a number.
+    /// A name (with its key in quotes or backticks), a keyword or a number.
     Bare,
     /// Text in single or double quotes.
     Quoted,
@@ -15,36 +15,36 @@ pub enum Kind {
     Mark,
 }
 
-/// A word as it was written.
+/// A token of the source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word<'a> {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Its text, with its quotes.
+    /// The source text, including quotes.
     pub text: &'a str,
 }
 
 impl<'a> Word<'a> {
-    /// Whether it is a keyword, in upper or lower case.
+    /// Whether the token is this keyword, ignoring case.
     pub fn is(&self, keyword: &str) -> bool {
         self.kind == Kind::Bare && self.text.eq_ignore_ascii_case(keyword)
     }
 
-    /// Whether it is a mark.
+    /// Whether the token is this mark.
     pub fn is_mark(&self, mark: &str) -> bool {
         self.kind == Kind::Mark && self.text == mark
     }
 
-    /// What stands in quotes.
+    /// The content of a quoted text.
     pub fn quoted(&self) -> Option<&'a str> {
         (self.kind == Kind::Quoted).then(|| unquote(self.text))
     }
 
-    /// The number that it is: digits, a point, an exponent.
+    /// The value of a number: digits, a point, an exponent.
     pub fn number(&self) -> Option<f64> {
         let digits = self.text.trim_start_matches('-');
         let first = digits.trim_start_matches('.').chars().next()?;
-        // `f64::from_str` also knows words like `inf`.
+        // `f64::from_str` also accepts words like `inf`.
         if self.kind != Kind::Bare || !first.is_ascii_digit() {
             return None;
         }
@@ -52,7 +52,7 @@ impl<'a> Word<'a> {
     }
 }
 
-/// A text without the quotes or backticks around it.
+/// Removes the quotes or backticks around a text.
 pub fn unquote(text: &str) -> &str {
     for quote in ['\'', '"', '`'] {
         if let Some(inner) = text
@@ -68,7 +68,7 @@ pub fn unquote(text: &str) -> &str {
 const SIGNS: &str = "=!<>";
 const MARKS: &str = "(),;";
 
-/// Takes a text apart.
+/// Splits a text into tokens.
 pub fn words(text: &str) -> Result<Vec<Word<'_>>> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -92,13 +92,13 @@ pub fn words(text: &str) -> Result<Vec<Word<'_>>> {
     Ok(words)
 }
 
-/// The length of what satisfies `holds` at the beginning of a text.
+/// The length of the longest prefix whose characters satisfy `holds`.
 fn run_of(text: &str, holds: impl Fn(char) -> bool) -> usize {
     text.find(|character| !holds(character))
         .unwrap_or(text.len())
 }
 
-/// The length of a quoted text; a quote that is written twice or after a backslash does not end it.
+/// The length of a quoted text. A doubled quote, or one after a backslash, does not end it.
 fn closed(text: &str, quote: char) -> Result<usize> {
     let mut characters = text.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {
@@ -120,7 +120,7 @@ fn closed(text: &str, quote: char) -> Result<usize> {
     )))
 }
 
-/// The length of a word without quotes around it; behind its first dot, and as a whole in backticks, it may have quotes.
+/// The length of an unquoted token. It may contain backticks, and quotes after its first dot.
 fn bare(text: &str) -> Result<usize> {
     let mut length = 0;
     while let Some(next) = text[length..].chars().next() {
