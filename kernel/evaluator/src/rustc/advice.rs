@@ -1,9 +1,10 @@
-//! The compiler's errors in the words of a notebook: what it says about code of the kernel's own, and what it cannot know.
+//! Adapts compiler errors to a notebook: removes notes about generated code and adds hints that
+//! need the state of the session.
 
 use crate::report::{Diagnostic, Label};
 
-/// Changes the notes of an error, and words that are about what stands around the cell. `gone` says why a name is no variable any
-/// more, or is none at a place.
+/// Rewrites the notes of an error, and messages that refer to the generated code around the cell.
+/// `gone` returns why a name is not, or not any more, a variable at a position.
 pub(super) fn advise(
     error: &mut Diagnostic,
     gone: impl Fn(&str, (usize, usize)) -> Option<String>,
@@ -18,7 +19,7 @@ pub(super) fn advise(
             else {
                 return;
             };
-            // Other names that look alike.
+            // Suggestions of similar names.
             error.notes.retain(|note| !note.starts_with("help: "));
             error.notes.push(format!("hint: {words}"));
         }
@@ -32,7 +33,7 @@ pub(super) fn advise(
                     format!("hint: if `{name}` is a crate, a line `:dep {name}` above it adds it");
             }
         }
-        // Variables of earlier cells are arguments where the compiler explains.
+        // The explanatory compilation passes variables of earlier cells as function arguments.
         Some("E0384") => {
             let variable = |text: &mut String| {
                 *text = text.replace("immutable argument", "immutable variable");
@@ -47,7 +48,8 @@ pub(super) fn advise(
                 .retain(|note| !note.starts_with("help: consider making this binding mutable"));
         }
         Some("E0277") if error.message.ends_with("doesn't implement `Debug`") => {
-            // All but how to derive it: they say the same again, about code around the cell.
+            // Keeps only the note on how to derive the trait. The others repeat the message and
+            // refer to generated code.
             error.notes.retain(|note| note.contains("note: add "));
             error
                 .notes
@@ -63,7 +65,7 @@ pub(super) fn advise(
             }
         }
         None if error.message.starts_with("mismatched closing delimiter") => {
-            // What closes it by mistake stands behind the cell.
+            // rustc pairs the open delimiter with a delimiter of the generated code after the cell.
             if let [label] = &mut error.labels[..]
                 && label.text == "unclosed delimiter"
             {
@@ -75,7 +77,7 @@ pub(super) fn advise(
     }
 }
 
-/// What stands between the first two backticks.
+/// Returns the text between the first two backticks.
 fn quoted(text: &str) -> Option<&str> {
     text.split('`').nth(1)
 }

@@ -1,4 +1,5 @@
-//! Completion and documentation, by the rust-analyzer in `evcxr`. It is started when it is first asked for, and answers while cells run.
+//! Completion and documentation lookup by the rust-analyzer in `evcxr`. The engine starts with the
+//! first request and serves requests while cells run.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,17 +15,17 @@ use crate::nesting;
 use crate::start::Options;
 use crate::{Completions, Evaluator, MimeBundle, Variable};
 
-/// Answers questions about code.
+/// Serves completion and inspection requests.
 pub(super) struct Analyst {
     options: Options,
-    /// What cells have left, as of the last one that has ended.
+    /// The session state after the last finished cell.
     known: Mutex<Arc<Known>>,
     engine: Mutex<Engine>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// Dependencies, items and variables, as a cell.
+    /// The dependencies, items and variables, as the source of a cell.
     context: String,
     variables: Vec<Variable>,
     /// The names that cells define or import.
@@ -46,7 +47,7 @@ impl Analyst {
         }
     }
 
-    /// Takes in what cells have left. Never waits for a question that is being answered.
+    /// Updates the session state. Does not wait for a request in progress.
     pub(super) fn learn(&self, session: &Session, dependencies: &Dependencies) {
         *lock(&self.known) = Arc::new(Known {
             context: context(session, dependencies),
@@ -59,7 +60,7 @@ impl Analyst {
         lock(&self.known).clone()
     }
 
-    /// Asks about a place of a cell, as a place of the cell behind all that is known.
+    /// Runs a query at a position of a cell, with the session state prepended to the cell.
     fn ask<T>(
         &self,
         code: &str,
@@ -125,7 +126,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The dependencies, items and variables of earlier cells, as a cell.
+/// Returns the dependencies, items and variables of earlier cells as the source of a cell.
 fn context(session: &Session, dependencies: &Dependencies) -> String {
     let mut context = String::new();
     for (name, specification) in &dependencies.lines {
@@ -149,7 +150,8 @@ fn context(session: &Session, dependencies: &Dependencies) -> String {
     context
 }
 
-/// A cell without the commands at its top, and how many code points they take.
+/// Returns the code after the commands at the top of a cell, and the commands' length in code
+/// points.
 fn without_commands<'a>(code: &'a str, known: &Known) -> (&'a str, usize) {
     let is_variable = |name: &str| known.variables.iter().any(|it| it.name == name);
     let start = Cell::parse_among(code, &is_variable).rust.start;

@@ -1,26 +1,26 @@
-//! Delimiters, comments and literals that are not closed, in a cell's own coordinates.
+//! Unbalanced delimiters and unterminated comments and literals, in the coordinates of the cell.
 //!
-//! The compiler sees a cell inside of a function: what the cell leaves open would swallow the function's end, and what it closes too
-//! often would end the function early.
+//! The compiler sees a cell as the body of a function. An unclosed delimiter would include the end
+//! of that function, and an extra closing delimiter would end the function early.
 
 use std::ops::Range;
 
 use ra_ap_parser::LexedStr;
 use ra_ap_syntax::{Edition, SyntaxKind};
 
-/// What does not fit together.
+/// An unbalanced delimiter or an unterminated token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unbalanced {
     pub(super) message: String,
-    /// What is wrong.
+    /// The range of the error.
     pub(super) place: Range<usize>,
     pub(super) label: &'static str,
-    /// What it was held against.
+    /// The range of the related delimiter, with its label.
     pub(super) other: Option<(Range<usize>, &'static str)>,
 }
 
 impl Unbalanced {
-    /// The same in a text in which the code begins here.
+    /// Shifts the ranges to a text in which the code begins at `start`.
     pub(super) fn moved(mut self, start: usize) -> Self {
         let moved = |place: Range<usize>| place.start + start..place.end + start;
         self.place = moved(self.place);
@@ -29,7 +29,7 @@ impl Unbalanced {
     }
 }
 
-/// The first thing in the code that is not balanced.
+/// Returns the first unbalanced delimiter or unterminated token in the code.
 pub(super) fn unbalanced(code: &str) -> Option<Unbalanced> {
     let lexed = LexedStr::new(Edition::Edition2024, code);
     let mut open: Vec<(SyntaxKind, Range<usize>)> = Vec::new();
@@ -94,7 +94,7 @@ fn is_closing(kind: SyntaxKind) -> bool {
     )
 }
 
-/// The compiler's words about a token that takes in all that follows it.
+/// Returns rustc's message for an unterminated token, which extends to the end of the code.
 fn unterminated(lexed: &LexedStr<'_>, index: usize) -> Option<&'static str> {
     let text = lexed.text(index);
     let error = lexed.error(index)?;

@@ -1,4 +1,4 @@
-//! The lines that begin with `:` or `!`, as notebooks for `evcxr` use them.
+//! The commands of a notebook: lines that begin with `:` or `!`, compatible with `evcxr`.
 
 use std::path::Path;
 use std::process::Command as Program;
@@ -10,7 +10,7 @@ use super::types::short;
 use crate::MimeBundle;
 use crate::tag::Tag;
 
-/// What a command is called and what it does.
+/// The names of the commands and their descriptions.
 const COMMANDS: &[(&str, &str)] = &[
     (
         ":build_env",
@@ -63,7 +63,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Commands of `evcxr` that have no effect here: what they set is done otherwise, or always.
+/// Commands of `evcxr` without effect here: their setting is not needed, or always active.
 const WITHOUT_EFFECT: &[&str] = &[
     ":allow_static_linking",
     ":cache",
@@ -81,7 +81,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     ":toolchain",
 ];
 
-/// The names of all commands that begin so, with what they do.
+/// Returns the commands whose names begin with `start`, with their descriptions.
 pub(super) fn beginning_with(start: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     COMMANDS
         .iter()
@@ -89,7 +89,7 @@ pub(super) fn beginning_with(start: &str) -> impl Iterator<Item = (&'static str,
         .filter(move |(name, _)| name.starts_with(start))
 }
 
-/// Carries out a command; gives what it answers, or the words of an error.
+/// Runs a command and returns its output, or an error message.
 pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<MimeBundle, String> {
     let arguments = command.arguments.as_str();
     let on = |now: bool| match arguments {
@@ -194,7 +194,7 @@ pub(super) fn run(evaluator: &mut RustcEvaluator, command: &Command) -> Result<M
     }
 }
 
-/// What there is instead of a magic of `IPython`.
+/// Returns an error that names the replacement for an `IPython` magic.
 fn magic(name: &str) -> String {
     let instead = match name.trim_start_matches('%') {
         "time" | "timeit" => "`:timing` shows how long cells take",
@@ -263,7 +263,7 @@ fn explain(evaluator: &RustcEvaluator, code: &str) -> Result<MimeBundle, String>
         }
         (code, _) => code.to_uppercase(),
     };
-    // Not an option of the compiler by accident.
+    // Validates the code, so that user input is not parsed as an option of the compiler.
     let known = |code: &str| {
         code.strip_prefix('E')
             .is_some_and(|digits| digits.len() == 4 && digits.parse::<u16>().is_ok())
@@ -290,7 +290,8 @@ fn explain(evaluator: &RustcEvaluator, code: &str) -> Result<MimeBundle, String>
     ]))
 }
 
-/// The compiler's Markdown for a reader: its code blocks are Rust, and say nothing to rustdoc.
+/// Converts the compiler's Markdown for display: code blocks are tagged `rust`, without the
+/// attributes for rustdoc.
 fn markdown(code: &str, explanation: &str) -> String {
     let mut text = format!("### {code}\n\n");
     let mut inside = false;
@@ -325,7 +326,7 @@ fn help() -> MimeBundle {
     table("", &rows, plain)
 }
 
-/// Rows of two columns, and the same as lines of text.
+/// Renders rows of two columns as an HTML table, and `plain` as lines of text.
 fn table(head: &str, rows: &[(String, String)], plain: impl Iterator<Item = String>) -> MimeBundle {
     let rows: String = rows
         .iter()
