@@ -1,4 +1,4 @@
-//! Which items a macro of a crate defines: the compiler expands its call.
+//! Finds the items that a macro of a crate defines, by expanding the macro call with the compiler.
 
 use ra_ap_syntax::ast::{self, HasModuleItem, HasName};
 use ra_ap_syntax::{Edition, SourceFile};
@@ -6,10 +6,10 @@ use ra_ap_syntax::{Edition, SourceFile};
 use super::cell::{Cell, Import, What};
 use super::session::Session;
 
-/// What stands before the call in the source, and in what the compiler prints.
+/// Marks the start of the macro call in the source and in the compiler's expanded output.
 const BEGIN: &str = "const __AZK_BEGIN";
 
-/// Macros of the standard library that stand for values.
+/// Macros of the standard library that expand to expressions or statements, never to items.
 const VALUES: &[&str] = &[
     "assert",
     "assert_eq",
@@ -44,12 +44,13 @@ const VALUES: &[&str] = &[
     "writeln",
 ];
 
-/// Whether a macro is known to stand for a value.
+/// Returns whether a macro is known to expand to expressions or statements only.
 pub(super) fn is_value(name: &str) -> bool {
     VALUES.contains(&name)
 }
 
-/// A crate whose only item is the call of a macro, with what of the session and the cell may say which macro it is.
+/// Builds the source of a crate whose only item is the macro call, with the imports and macros of
+/// the session and the cell that name resolution of the call may need.
 pub(super) fn source(session: &Session, code: &str, cell: &Cell, expanded: &str) -> String {
     let mut source = "#![allow(unused)]\n".to_owned();
     let of_cell = cell.items.iter().flat_map(|item| match &item.what {
@@ -83,7 +84,7 @@ pub(super) fn source(session: &Session, code: &str, cell: &Cell, expanded: &str)
     source.push_str(BEGIN);
     source.push_str(": () = ();\n");
     source.push_str(expanded);
-    // As an item.
+    // A macro call in item position needs a trailing semicolon unless it ends with `}`.
     if !expanded.trim_end().ends_with(['}', ';']) {
         source.push(';');
     }
@@ -101,7 +102,7 @@ fn is_from_crate(import: &Import, session: &Session) -> bool {
     ["std", "core", "alloc"].contains(&root) || session.outside.crates.contains(root)
 }
 
-/// The items of the call in what the compiler has printed, when there are any with names.
+/// Returns the items of the call in the compiler's expanded output, if any of them has a name.
 pub(super) fn items(expanded: &str) -> Option<String> {
     let (_, after) = expanded.split_once(BEGIN)?;
     let (_, text) = after.split_once(';')?;

@@ -1,4 +1,4 @@
-//! `:export`: writing the program of a session as a Cargo package.
+//! `:export`: writes the program of a session as a Cargo package.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,31 +11,31 @@ use azureml_kernel_helpers::{Facade, Helpers};
 use super::dependencies::Dependencies;
 use crate::cache::Key;
 
-/// The file that says what `:export` wrote: the hashes of files, by their paths.
+/// The record of the files that `:export` wrote: their hashes, by path.
 const RECORD: &str = ".exported.json";
 
-/// The files whose changes are the reader's.
+/// The files that the user may edit after an export. Edited files are not overwritten.
 const OF_THE_READER: [&str; 2] = ["Cargo.toml", MAIN];
 
 const MAIN: &str = "src/main.rs";
 
-/// Why nothing was exported.
+/// Reasons why an export fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// No cell has left anything.
+    /// No cell with code has run.
     #[error("there is nothing to export: no cell with code has run\nhint: run the cells first")]
     Nothing,
-    /// The program's `main` is the reader's, but other cells have statements.
+    /// A cell defines `main`, but other cells have statements.
     #[error(
         "a cell defines `main`, where the statements of the other cells should go\nhint: give the function another name, restart the kernel, run the cells again, and export"
     )]
     Main,
-    /// There is something in the place of the package.
+    /// The target folder contains files that `:export` did not write.
     #[error(
         "{} is there already, and `:export` did not write it\nhint: name another folder, as in `:export my-program`", .0.display()
     )]
     Foreign(PathBuf),
-    /// What was exported before was edited since.
+    /// An exported file was edited after the export.
     #[error(
         "{} has been changed since it was exported\nhint: name another folder, as in `:export my-program`, or delete the file", .0.display()
     )]
@@ -64,7 +64,8 @@ pub(super) fn file_error(
     }
 }
 
-/// The folder that is meant: the one that is named, or else one beside the notebook, called after it.
+/// Returns the target folder: the named one, or a folder beside the notebook with the notebook's
+/// name and the suffix `-export`.
 pub(super) fn folder(named: &str, session: Option<&str>) -> PathBuf {
     let named = named.trim_matches(['"', '\'']);
     if let Some(rest) = named.strip_prefix("~/")
@@ -84,7 +85,7 @@ pub(super) fn folder(named: &str, session: Option<&str>) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What there is to say about an export.
+/// Returns the message about a finished export.
 pub(super) fn answer(
     folder: &Path,
     count: usize,
@@ -118,20 +119,21 @@ pub(super) fn answer(
     words
 }
 
-/// What is written.
+/// The contents of the package.
 pub(super) struct Package<'a> {
     pub(super) source: String,
-    /// The helper crates that the source names.
+    /// The helper crates that the source uses.
     pub(super) helpers: Vec<&'a Facade>,
     pub(super) dependencies: &'a Dependencies,
-    /// The Cargo.lock of the dependencies.
+    /// The path of the `Cargo.lock` of the dependencies.
     pub(super) lock: PathBuf,
     pub(super) set: Option<&'a Helpers>,
     pub(super) rustfmt: PathBuf,
 }
 
 impl Package<'_> {
-    /// Writes the package: a new folder appears whole; in an older package of `:export` the files are exchanged.
+    /// Writes the package. A new folder is created atomically. In a folder of an earlier export the
+    /// files are replaced one by one.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
         let is_new = is_new(folder)?;
         let parent = match folder.parent() {
@@ -143,7 +145,8 @@ impl Package<'_> {
             .prefix(".exporting-")
             .tempdir_in(parent)
             .map_err(file_error("create a folder in", parent))?;
-        // With the permissions that folders have here, not those of temporary ones.
+        // The temporary folder itself has mode 0700; a folder created inside it has the default
+        // mode.
         let staged = staging.path().join("package");
         let locks = self.locks();
         write(&staged.join(MAIN), &self.source)?;
@@ -166,7 +169,7 @@ impl Package<'_> {
         }
         let crates = folder.join("crates");
         if fs::symlink_metadata(&crates).is_ok_and(|about| about.is_symlink()) {
-            // What is behind it was not written by `:export`.
+            // The target of the link was not written by `:export`.
             return Err(Error::Foreign(crates));
         }
         for file in [MAIN, "Cargo.toml", "Cargo.lock", RECORD] {
@@ -184,7 +187,8 @@ impl Package<'_> {
             let to = crates.join(entry.file_name());
             create_above(&to)?;
             if fs::symlink_metadata(&to).is_ok() {
-                // Goes with the folder that was made here; what links in it lead to stays.
+                // The temporary folder is removed at the end with the old files. Removal does not
+                // follow symbolic links inside it.
                 let old = staging.path().join("old").join(entry.file_name());
                 create_above(&old)?;
                 fs::rename(&to, &old).map_err(file_error("remove", &to))?;
@@ -212,11 +216,11 @@ impl Package<'_> {
         for Facade { name, .. } in &self.helpers {
             let _ = writeln!(manifest, "{name} = {{ path = \"crates/{name}\" }}");
         }
-        // Whatever folders lie above.
+        // An empty `[workspace]` keeps cargo from using a workspace in a parent folder.
         manifest + "\n[workspace]\n"
     }
 
-    /// The package's name: the folder's, as far as cargo takes it.
+    /// Derives the package name from the folder name, restricted to characters that cargo accepts.
     fn name(&self, folder: &Path) -> String {
         let whole = std::path::absolute(folder).unwrap_or_default();
         let name = whole.file_name().unwrap_or_default().to_string_lossy();
@@ -259,7 +263,7 @@ impl Package<'_> {
         }
     }
 
-    /// The versions that the cells have used, as a Cargo.lock.
+    /// Returns the crate versions that the cells used, as the text of a `Cargo.lock`.
     fn locks(&self) -> String {
         let of_dependencies = (!self.dependencies.lines.is_empty()).then(|| self.lock.clone());
         let of_helpers = self
@@ -274,7 +278,7 @@ impl Package<'_> {
         joined(&locks)
     }
 
-    /// Formats a source file, if there is a program that does.
+    /// Formats a source file with `rustfmt`, if it is installed.
     fn format(&self, file: &Path) {
         let program = if self.rustfmt.is_file() {
             self.rustfmt.as_path()
@@ -293,7 +297,8 @@ impl Package<'_> {
     }
 }
 
-/// Whether there is nothing in the folder. It is an error if that is not what `:export` has left there.
+/// Returns whether the folder is missing or empty. Returns an error if its contents are not those
+/// of an earlier export.
 fn is_new(folder: &Path) -> Result<bool, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -322,7 +327,7 @@ fn is_new(folder: &Path) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Writes down what was written.
+/// Writes the record of the exported files.
 fn record(folder: &Path) -> Result<(), Error> {
     let hashes: BTreeMap<&str, String> = OF_THE_READER
         .into_iter()
@@ -347,10 +352,10 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(file_error("write", path))
 }
 
-/// What begins a package in a Cargo.lock.
+/// The first line of a package entry in a `Cargo.lock`.
 const ENTRY: &str = "[[package]]\n";
 
-/// Several files of versions as one. Cargo drops what it does not need, and settles what has become ambiguous.
+/// Merges several `Cargo.lock` files. Cargo removes unused entries and resolves ambiguous ones.
 fn joined(locks: &[String]) -> String {
     let mut text = String::new();
     let mut names: Vec<String> = Vec::new();
@@ -361,9 +366,9 @@ fn joined(locks: &[String]) -> String {
             text.push_str(head);
         }
         for entry in entries {
-            // Name and version.
+            // The first two lines of an entry are the name and the version.
             let name = entry.lines().take(2).collect::<Vec<_>>().join("\n");
-            // A package of this machine, such as the one that a set is made of.
+            // A package without a source is local, such as the bundle crate of a prebuilt set.
             let is_local = !entry.contains("\nsource = ");
             if !is_local && !names.contains(&name) {
                 text = text.trim_end().to_owned() + "\n\n" + ENTRY + entry;
@@ -374,7 +379,7 @@ fn joined(locks: &[String]) -> String {
     text
 }
 
-/// The version of a crate in a Cargo.lock, the newest of several.
+/// Returns the version of a crate in a `Cargo.lock`, the last one of several.
 fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let entry = format!("{ENTRY}name = \"{name}\"\nversion = \"");
     let start = lock.rfind(&entry)? + entry.len();

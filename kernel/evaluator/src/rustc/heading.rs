@@ -1,4 +1,5 @@
-//! The lines before the Rust code of a cell: commands of the evaluator (`:dep …`), of the shell (`!ls`), and comments between them.
+//! Parses the lines before the Rust code of a cell: commands of the evaluator (`:dep …`), shell
+//! commands (`!ls`), and comments between them.
 
 use ra_ap_parser::LexedStr;
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
@@ -12,10 +13,10 @@ pub(super) struct Command {
     pub(super) line: usize,
 }
 
-/// Whether a name is a value of the notebook.
+/// A predicate that returns whether a name is a value of the notebook.
 pub(super) type Known<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
-/// The commands at the top of a cell, and where the Rust code begins.
+/// Returns the commands at the top of a cell, and the byte offset at which the Rust code begins.
 pub(super) fn commands(code: &str, known: Known<'_>) -> (Vec<Command>, usize) {
     let mut commands = Vec::new();
     let mut start = 0;
@@ -61,8 +62,9 @@ pub(super) fn commands(code: &str, known: Known<'_>) -> (Vec<Command>, usize) {
     (commands, start)
 }
 
-/// Whether what follows a `!` at the start of a line is Rust: it begins as an expression that no shell has a program for, or with a
-/// value of the notebook, and the cell from here on has the syntax of Rust.
+/// Returns whether a line that begins with `!` is a Rust negation and not a shell command. The text
+/// after the `!` must begin with a value of the notebook or with an expression that is not a
+/// program name, and the rest of the cell must parse as Rust.
 fn is_negation(rest: &str, known: Known<'_>) -> bool {
     let lexed = LexedStr::new(Edition::Edition2024, rest);
     let first = (0..lexed.len()).find(|at| !matches!(lexed.text(*at), "(" | "!" | "*" | "&" | "-"));
@@ -85,7 +87,8 @@ fn is_negation(rest: &str, known: Known<'_>) -> bool {
     }
 }
 
-/// A `:dep` with the lines that its braces and brackets hold together, without a comment at its end; and how long it is.
+/// Returns a `:dep` command and its length in bytes. The command extends over the lines of its
+/// braces and brackets; comments at the end of its lines are removed.
 fn dependency(rest: &str) -> (String, usize) {
     let mut whole = String::new();
     let mut length = 0;
@@ -117,7 +120,7 @@ fn dependency(rest: &str) -> (String, usize) {
     (whole, length)
 }
 
-/// How long a block comment is that stands alone on its lines, with the end of the last one.
+/// Returns the length of a block comment that stands alone on its lines, with its final line break.
 fn comment(rest: &str) -> Option<usize> {
     let is_documentation = ["/**", "/*!"]
         .iter()

@@ -1,4 +1,4 @@
-//! The helper crates as the compiler is given them.
+//! Provides the helper crates as libraries for the compiler.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,8 @@ use crate::cache::Key;
 use crate::env;
 use crate::toolchain::Toolchain;
 
-/// The crates of a set under their own names: each passes on what the set's library holds. Compiled once a set.
+/// Returns the crates of a prebuilt set under their own names. Each is a stub crate that re-exports
+/// from the library of the set, and is compiled once per set.
 pub(super) fn library(
     helpers: &Helpers,
     toolchain: &Toolchain,

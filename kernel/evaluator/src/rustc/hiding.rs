@@ -1,14 +1,14 @@
-//! Whether an import of all of a crate's module hides names of the prelude that types of cells are made of.
+//! Detects glob imports from crates that shadow prelude types which items of cells may use.
 
 use std::collections::BTreeSet;
 
 use super::compiler::Compiled;
 use super::session::Session;
 
-/// Types of the prelude that fields have.
+/// Prelude types that are common as field types.
 const NAMES: [&str; 4] = ["Box", "Option", "String", "Vec"];
 
-/// The imports of all of a module of a crate.
+/// Returns the glob imports from crates.
 pub(super) fn globs(session: &Session) -> BTreeSet<String> {
     let codes = session.imports.iter().map(|(_, import)| &import.code);
     let is_foreign = |code: &&String| {
@@ -21,19 +21,19 @@ pub(super) fn globs(session: &Session) -> BTreeSet<String> {
     codes.filter(is_foreign).cloned().collect()
 }
 
-/// A crate that imports the names one by one from what an import brings.
+/// Builds the source of a crate that imports each of the names through the glob import.
 pub(super) fn source(glob: &str) -> String {
     let single = NAMES.map(|name| format!("use all::{name} as _;\n"));
     format!("mod all {{ pub {glob} }}\n{}", single.concat())
 }
 
-/// Whether one of the names is there, after what the compiler says about that crate.
+/// Returns whether the glob import provides one of the names, according to the compiler's errors.
 pub(super) fn hides(compiled: &Compiled) -> bool {
     let errors = compiled.errors();
     let is_missing = |name: &&str| {
         let import = format!("`all::{name}`");
         errors.iter().any(|error| error.text().contains(&import))
     };
-    // Other errors are those of the cell.
+    // Errors other than E0432 (unresolved import) are reported for the cell itself.
     errors.iter().all(|error| error.code() == "E0432") && !NAMES.iter().all(is_missing)
 }
