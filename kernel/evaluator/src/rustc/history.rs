@@ -1,31 +1,31 @@
-//! The cells that have run well, for `:replay` and `:export`.
+//! The history of successful cells, for `:replay` and `:export`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::plan::Format;
 use crate::CellName;
 
-/// So many cells are remembered.
+/// The maximum number of cells in the history.
 const KEPT: usize = 1000;
 
-/// A cell that has come to its end.
+/// A cell that ran to its end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ran {
-    /// Its number among all cells.
+    /// The number of the cell among all cells of the session.
     pub(super) number: u64,
-    /// The commands and comments above its code.
+    /// The commands and comments above the code.
     pub(super) heading: String,
-    /// Its Rust code, without commands.
+    /// The Rust code, without commands.
     pub(super) code: String,
-    /// The variables that it has made.
+    /// The variables that the cell defined.
     pub(super) makes: BTreeSet<String>,
-    /// The variables of earlier cells that it names.
+    /// The variables of earlier cells that the cell uses.
     pub(super) uses: BTreeSet<String>,
-    /// Those of them that it may have changed.
+    /// The used variables that the cell may have changed or moved.
     pub(super) changes: BTreeSet<String>,
-    /// Whether it waits for futures.
+    /// Whether the cell awaits futures.
     pub(super) awaits: bool,
-    /// How its value was shown, if it has one.
+    /// How the value of the cell was shown, if it has one.
     pub(super) shown: Option<Shown>,
     pub(super) name: CellName,
 }
@@ -34,39 +34,39 @@ pub(super) struct Ran {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) format: Format,
-    /// Whether as more than text.
+    /// Whether the value had other MIME types than `text/plain`.
     pub(super) rich: bool,
 }
 
-/// What has run, and which variables of it are lost.
+/// The cells that ran, and the variables that were lost with their process.
 #[derive(Debug, Default)]
 pub(super) struct History {
     cells: VecDeque<Ran>,
     lost: BTreeSet<String>,
-    /// What the front end calls the cell that runs.
+    /// The front end's name of the running cell.
     running: CellName,
-    /// The counts of cells, by their numbers.
+    /// The execution counts of cells, by the evaluator's cell numbers.
     counts: BTreeMap<u64, u32>,
-    /// Whether what runs is no cell of the reader's.
+    /// Whether the code that runs is not a cell of the user, such as a replay.
     paused: bool,
-    /// Whether cells were forgotten because there are so many.
+    /// Whether old cells were removed because of [`KEPT`].
     is_cut: bool,
 }
 
 impl History {
-    /// A cell begins that the front end calls so.
+    /// Records the front end's name of the cell that begins.
     pub(super) fn begin(&mut self, name: CellName) {
         self.running = name;
     }
 
-    /// The cell that runs has this number.
+    /// Records the evaluator's number of the running cell.
     pub(super) fn count(&mut self, number: u64) {
         if let Some(count) = self.running.count {
             self.counts.insert(number, count);
         }
     }
 
-    /// Forgets all but the cell that runs.
+    /// Clears everything but the name of the running cell.
     pub(super) fn clear(&mut self) {
         *self = Self {
             running: std::mem::take(&mut self.running),
@@ -74,24 +74,24 @@ impl History {
         };
     }
 
-    /// All that ran, in order.
+    /// Returns all runs, in order.
     pub(super) fn runs(&self) -> impl Iterator<Item = &Ran> {
         self.cells.iter()
     }
 
-    /// What the reader sees beside a cell.
+    /// Returns the number that the front end shows beside a cell.
     pub(super) fn label(&self, number: u64) -> u64 {
         self.counts
             .get(&number)
             .map_or(number, |count| u64::from(*count))
     }
 
-    /// What the next cell is to be called, which has this number.
+    /// Returns the label of the next cell, which has this number.
     pub(super) fn label_of_next(&self, number: u64) -> u64 {
         self.running.count.map_or(number, u64::from)
     }
 
-    /// From now on cells are not the reader's, or are again.
+    /// Stops or resumes recording. Paused runs are not cells of the user.
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }
@@ -111,13 +111,14 @@ impl History {
         }
     }
 
-    /// Whether cells were forgotten because there are so many.
+    /// Returns whether old cells were removed from the history.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// The cells as they stand: each as it ran last, where it ran first. A cell that has come to use a variable of a later one
-    /// stands where it ran last. Without a front end that tells cells apart, each run is a cell.
+    /// Returns the last run of each cell, at the position of the first run. A cell that meanwhile
+    /// uses a variable of a later cell moves to the end. If the front end sends no cell
+    /// identifiers, each run is a separate cell.
     pub(super) fn cells(&self) -> Vec<&Ran> {
         let mut cells: Vec<&Ran> = Vec::new();
         for ran in &self.cells {
@@ -144,7 +145,7 @@ impl History {
         cells
     }
 
-    /// The process has gone, with these variables.
+    /// Records variables that were lost with their process.
     pub(super) fn lose(&mut self, variables: impl Iterator<Item = String>) {
         self.lost.extend(variables);
     }
@@ -157,8 +158,8 @@ impl History {
         self.lost.clear();
     }
 
-    /// The cells that make the lost variables again, in their order: those that made them, those that changed them, and those that
-    /// made what these used.
+    /// Returns the cells that restore the lost variables, in order: the cells that defined the
+    /// variables, that changed them, and that defined the inputs of these cells.
     pub(super) fn replay(&self) -> Vec<Ran> {
         let mut wanted = self.lost.clone();
         let mut cells: Vec<Ran> = Vec::new();

@@ -1,9 +1,10 @@
-//! What a type's layout and meaning depend on, through all definitions below it.
+//! Computes the definitions on which the layout and meaning of a type depend, transitively.
 //!
-//! The compiler identifies a type by its path, so a definition that was edited would pass for the older one. Each variable therefore
-//! keeps the [`Identity`] of its type: the definitions that the type reaches, by the names that they hold, and a hash of each. Names
-//! are looked up without scopes, so too many are found rather than too few. Bodies of functions are left out unless they may be
-//! evaluated by the compiler (`const fn`).
+//! The compiler identifies a type by its path, so an edited definition would be confused with the
+//! older one. Each variable therefore keeps the [`Identity`] of its type: the reachable definitions
+//! by name, with a hash of each. The search ignores scopes, so it may include unrelated definitions
+//! but misses none. Bodies of functions are ignored unless the compiler may evaluate them (`const
+//! fn`).
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
 use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
 
-/// The definitions below a type: what each is called, and a hash of what it holds.
+/// The definitions that a type depends on: the label of each, and a hash of its contents.
 pub(super) type Identity = BTreeMap<String, u64>;
 
-/// Macros that define nothing that the layout of a type depends on.
+/// Macros whose items do not affect the layout of a type.
 const OF_STATICS: [&str; 4] = [
     "thread_local",
     "std::thread_local",
@@ -24,7 +25,7 @@ const OF_STATICS: [&str; 4] = [
     "lazy_static::lazy_static",
 ];
 
-/// Macros that define what is named in their calls, or nothing.
+/// Macros whose expansions define only names in their calls, or nothing.
 const TRANSPARENT: &[&str] = &[
     "assert",
     "assert_eq",
@@ -44,10 +45,10 @@ const TRANSPARENT: &[&str] = &[
     "writeln",
 ];
 
-/// Roots of paths into the standard library.
+/// The roots of paths into the standard library.
 const STANDARD: [&str; 3] = ["std", "core", "alloc"];
 
-/// Names that no import of all of a module gives another meaning.
+/// Names whose meaning is assumed not to change by a glob import.
 const KNOWN: &[&str] = &[
     "u8",
     "u16",
@@ -121,30 +122,31 @@ const KNOWN: &[&str] = &[
     "automatically_derived",
 ];
 
-/// A definition, as far as types depend on it.
+/// A definition on which types may depend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     label: String,
     content: u64,
-    /// The names by which others depend on it.
+    /// The names by which other definitions refer to this one.
     provides: BTreeSet<String>,
-    /// Names of the header of an `impl`: it is found by those that cells define.
+    /// The names in the header of an `impl`. The `impl` is found by those that cells define.
     header: BTreeSet<String>,
     uses: BTreeSet<String>,
-    /// Whether it may define names that do not stand in it: a macro, or all of a module.
+    /// Whether the definition may introduce names that are not in its text: a macro call or a glob
+    /// import.
     opaque: bool,
-    /// The macros that it calls, when it is a macro or the call of one: their words may become names.
+    /// The macros that a macro definition or a macro call invokes. Their tokens may become names.
     macros: BTreeSet<String>,
     is_macro: bool,
 }
 
-/// The definitions of the items in a text.
+/// Returns the definitions of the items in a text.
 pub(super) fn nodes(text: &str) -> Arc<[Node]> {
     let file = SourceFile::parse(text, Edition::Edition2024).tree();
     nodes_in(file.syntax()).into()
 }
 
-/// The definitions in code, at any depth.
+/// Returns the definitions in code, at any depth.
 pub(super) fn nodes_in(code: &SyntaxNode) -> Vec<Node> {
     let items = code.descendants().filter_map(ast::Item::cast);
     items
@@ -153,7 +155,8 @@ pub(super) fn nodes_in(code: &SyntaxNode) -> Vec<Node> {
         .collect()
 }
 
-/// Whether a macro is called for a value, as `format!` in a function: what it expands to defines nothing outside of it.
+/// Returns whether a macro call is in expression position, such as `format!` in a function. Its
+/// expansion defines nothing outside the function.
 fn is_expression(item: &ast::Item) -> bool {
     let place = item.syntax().parent().map(|parent| parent.kind());
     matches!(item, ast::Item::MacroCall(_))
@@ -164,7 +167,8 @@ fn is_expression(item: &ast::Item) -> bool {
 }
 
 impl Node {
-    /// What an import brings; no name when it brings all of a module. `is_foreign` says of a name whether it can only be a crate.
+    /// Creates the node of an import. `name` is `None` for a glob import. `is_foreign` returns
+    /// whether a name can only be a crate.
     pub(super) fn import(
         code: &str,
         name: Option<&str>,
@@ -179,14 +183,14 @@ impl Node {
         let standard = STANDARD.contains(&root);
         let foreign = is_foreign(root);
         let mut words = if foreign {
-            // What stands below a crate is no name of a cell.
+            // Names below a crate are not names of cells.
             BTreeSet::from([root.to_owned()])
         } else {
             words(file.syntax(), true)
         };
         if let Some(name) = name.filter(|_| !foreign) {
             words.remove(name);
-            // `use a::N` finds `N` below `a`.
+            // Name resolution of `use a::N` depends on the `N` in `a`.
             if code.trim_end_matches(';').ends_with(&format!("::{name}")) && !standard {
                 words.insert(name.to_owned());
             }
@@ -203,7 +207,8 @@ impl Node {
         }
     }
 
-    /// Something outside of the cells that has this name: a crate from a folder, the environment of the compiler.
+    /// Creates the node of something outside the cells: a local crate, or the compiler's
+    /// environment.
     pub(super) fn outside(label: &str, names: &[&str], content: &impl Hash) -> Self {
         Self {
             label: label.to_owned(),
@@ -217,12 +222,12 @@ impl Node {
         }
     }
 
-    /// Whether it is the call of a macro.
+    /// Returns whether the definition is a macro call.
     pub(super) fn is_call(&self) -> bool {
         self.label.ends_with('!')
     }
 
-    /// Whether it is an `impl`.
+    /// Returns whether the definition is an `impl`.
     pub(super) fn is_implementation(&self) -> bool {
         self.label.starts_with("impl ")
     }
@@ -274,7 +279,7 @@ fn node(item: &ast::Item) -> Option<Node> {
             node.macros = macros;
             Some(node)
         }
-        // Imports inside of modules; those of cells are listed apart.
+        // Imports inside of modules. Imports of cells have their own nodes, see [`Node::import`].
         ast::Item::Use(it) => {
             let words = words(it.syntax(), true);
             let renamed = it.syntax().descendants().filter_map(ast::Name::cast);
@@ -322,7 +327,7 @@ fn whole(item: &ast::Item, name: String) -> Node {
     }
 }
 
-/// The macros that the rules of a macro call.
+/// Returns the macros that the rules of a macro invoke.
 fn called_macros(rules: &SyntaxNode) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut before = None;
@@ -336,7 +341,7 @@ fn called_macros(rules: &SyntaxNode) -> BTreeSet<String> {
     found
 }
 
-/// The names of an item's generic parameters, which mean nothing outside of it.
+/// Returns the names of an item's generic parameters, which have no meaning outside the item.
 fn own_names(item: &ast::Item) -> Vec<String> {
     let list = match item {
         ast::Item::Struct(it) => it.generic_param_list(),
@@ -355,7 +360,8 @@ fn own_names(item: &ast::Item) -> Vec<String> {
     names.map(|name| name.text().to_string()).collect()
 }
 
-/// Whether an attribute may define further items: any but those of the language, and `derive` of more than the standard traits.
+/// Returns whether an attribute may generate further items. Built-in attributes and `derive` of
+/// standard traits do not.
 pub(super) fn makes_items(attribute: &ast::Attr) -> bool {
     let mut found = BTreeSet::new();
     collect_words(attribute.syntax(), false, &mut found);
@@ -369,7 +375,7 @@ pub(super) fn makes_items(attribute: &ast::Attr) -> bool {
     }
 }
 
-/// An `impl` matters to types by its constants, types and constant functions.
+/// Creates the node of an `impl`. Types depend only on its constants, types and `const` functions.
 fn implementation(item: &ast::Impl) -> Option<Node> {
     let list = item.assoc_item_list()?;
     let mut content = Vec::new();
@@ -435,7 +441,8 @@ fn one_line(node: &SyntaxNode) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Visits what is neither white space nor a comment; bodies of functions only when they count.
+/// Visits all tokens except white space and comments. `skips_bodies` also skips the bodies of
+/// functions.
 fn tokens(node: &SyntaxNode, skips_bodies: bool, visit: &mut impl FnMut(&SyntaxToken)) {
     for part in node.children_with_tokens() {
         match part {
@@ -459,10 +466,11 @@ fn words(node: &SyntaxNode, skips_bodies: bool) -> BTreeSet<String> {
     found
 }
 
-/// The names that code uses: those that are looked up, not those of fields and the like; in macros all words. Of a path into the
-/// standard library nothing.
+/// Collects the names that code refers to by name resolution, without names of fields and the like.
+/// In macro calls all words are collected. Paths into the standard library are ignored.
 fn collect_words(node: &SyntaxNode, skips_bodies: bool, found: &mut BTreeSet<String>) {
-    // How many words of a path into the standard library follow, in tokens of a macro.
+    // Whether the current word belongs to a path into the standard library, for the tokens of a
+    // macro.
     let mut in_standard = false;
     let mut before = SyntaxKind::WHITESPACE;
     tokens(node, skips_bodies, &mut |token| {
@@ -491,7 +499,7 @@ fn collect_words(node: &SyntaxNode, skips_bodies: bool, found: &mut BTreeSet<Str
     });
 }
 
-/// Whether a name stands in a path that begins with a crate, `::one::Two`, and is not the crate's.
+/// Returns whether a name follows the crate in a global path, such as `Two` in `::one::Two`.
 fn is_below_crate(name: &ast::NameRef) -> bool {
     let segment = name.syntax().parent().and_then(ast::PathSegment::cast);
     let Some(mut path) = segment.map(|it| it.parent_path()) else {
@@ -524,7 +532,7 @@ fn leads_into_standard(name: &ast::NameRef) -> bool {
         .is_some_and(|root| STANDARD.contains(&root.text()))
 }
 
-/// All definitions of a session, by their names.
+/// The dependency graph of all definitions of a session, indexed by name.
 pub(super) struct Graph<'a> {
     nodes: Vec<&'a Node>,
     by_name: HashMap<&'a str, Vec<usize>>,
@@ -541,7 +549,8 @@ impl<'a> Graph<'a> {
                 by_name.entry(name).or_default().push(index);
             }
         }
-        // An `impl` of a foreign trait for a foreign type is none of a cell's: one of its names is.
+        // Besides foreign traits and types, the header of an `impl` contains a name that a cell
+        // defines (orphan rule).
         let local: HashSet<&str> = by_name.keys().copied().collect();
         for (index, node) in nodes.iter().enumerate() {
             for name in node
@@ -552,7 +561,8 @@ impl<'a> Graph<'a> {
                 by_name.entry(name).or_default().push(index);
             }
         }
-        // What a macro of a cell stands for consists of its words, of those of macros that it calls, and of those of the call.
+        // The expansion of a cell's macro consists of the words of the macro, of the macros that it
+        // invokes, and of the call.
         let mut opaque = Vec::new();
         for (index, node) in nodes.iter().enumerate().filter(|(_, node)| node.opaque) {
             match words_of_macros(node, &nodes, &by_name) {
@@ -572,20 +582,20 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The definitions below a type.
+    /// Returns the definitions that a type depends on.
     pub(super) fn identity(&self, type_name: &str) -> Identity {
         let text = format!("type T = {type_name};");
         let file = SourceFile::parse(&text, Edition::Edition2024).tree();
         self.below(&words(file.syntax(), false))
     }
 
-    /// The definitions below code.
+    /// Returns the definitions that code depends on.
     pub(super) fn below_code(&self, code: &str) -> Identity {
         let file = SourceFile::parse(code, Edition::Edition2024).tree();
         self.below(&words(file.syntax(), false))
     }
 
-    /// The definitions below these names.
+    /// Returns the definitions that are reachable from these names.
     pub(super) fn below(&self, names: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::new();
         let mut seen = HashSet::new();
@@ -598,7 +608,8 @@ impl<'a> Graph<'a> {
             if seen.insert(index) {
                 let node = self.nodes[index];
                 let content = identity.entry(node.label.clone()).or_default();
-                // Of two with one name the order does not matter.
+                // Wrapping addition makes the hash of two definitions with one label independent of
+                // their order.
                 *content = content.wrapping_add(node.content).wrapping_add(1);
                 open.extend(node.uses.iter().map(String::as_str));
             }
@@ -622,7 +633,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The words of the macros by which a node defines items; `None` when one of them is not a cell's.
+/// Returns the words of the macros that a node invokes, or `None` if a macro is not defined by a
+/// cell.
 fn words_of_macros<'a>(
     node: &'a Node,
     nodes: &[&'a Node],
@@ -655,10 +667,11 @@ fn words_of_macros<'a>(
     Some(words)
 }
 
-/// What has changed between two identities.
+/// Returns the labels of the definitions that differ between two identities.
 ///
-/// What was added to the cells without taking a name's place gives a type that compiled before no other meaning: an `impl` of a
-/// trait, or all of a module, which no name that had a meaning comes from.
+/// Additions that replace no name do not change the meaning of a type that compiled before: an
+/// `impl` of a trait, or a glob import, which never takes precedence over a name that already
+/// resolves.
 pub(super) fn changes(before: &Identity, now: &Identity) -> Vec<String> {
     let mut changed: Vec<String> = before
         .iter()
@@ -684,7 +697,8 @@ pub(super) fn changes(before: &Identity, now: &Identity) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// Whether the identity of the type changes when the first item of the second list takes the place of the first of the first.
+    /// Returns whether the identity of the type changes when the first item of `after` replaces the
+    /// first item of `before`.
     fn changes_with(type_name: &str, rest: &str, before: &str, now: &str) -> bool {
         let crates = BTreeSet::from(["outer".to_owned()]);
         let of = |item: &str| {

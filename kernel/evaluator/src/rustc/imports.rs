@@ -1,9 +1,10 @@
-//! Imports that a cell can do without.
+//! Omits the imports from crates that a cell does not need.
 //!
-//! A crate that is imported makes the compiler read what all its dependencies have written down, and link to them: a plain cell then takes
-//! twice the time. So a cell without a word of what its session imports from crates is compiled without those imports. What
-//! they bring (names, and the methods of traits, which may take precedence over those of the standard library) `rustdoc` lists, once for
-//! each list of imports, into the cache. Until that is known, nothing is left out.
+//! Importing a crate makes the compiler read the metadata of all its dependencies and link to them,
+//! which doubles the compile time of a small cell. A cell that contains none of the imported names
+//! is therefore compiled without these imports. `rustdoc` lists the imported names, including the
+//! methods of traits, which may take precedence over those of the standard library. The list is
+//! cached for each set of imports; until it exists, no import is omitted.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use crate::toolchain::Toolchain;
 /// The name under which a single import is listed.
 const SINGLE: &str = "imported";
 
-/// Paths that begin with these lead to no crate that is worth leaving out.
+/// Roots of paths that do not lead to a crate of the notebook.
 const OF_THE_COMPILER: [&str; 7] = [
     "std",
     "core",
@@ -34,7 +35,7 @@ const OF_THE_COMPILER: [&str; 7] = [
     "super",
 ];
 
-/// What the imports of the session bring.
+/// The names that the session's imports from crates provide.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Imports {
     state: Arc<Mutex<State>>,
@@ -43,13 +44,14 @@ pub(super) struct Imports {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the key of the list; `None` when it cannot be known.
+    /// The names by the key of the list of imports, or `None` if `rustdoc` cannot list them.
     known: Option<(String, Option<BTreeSet<String>>)>,
     running: bool,
 }
 
 impl Imports {
-    /// The session without what it imports from crates, for code without a word of that.
+    /// Returns the session without its imports from crates, if the code in `texts` contains none of
+    /// the imported names.
     pub(super) fn without<'a>(
         &self,
         session: &Session,
@@ -87,7 +89,7 @@ impl Imports {
         Some(without)
     }
 
-    /// Asks in a thread what the imports bring, unless that is known.
+    /// Lists the names of the imports in a background thread, unless the list is known.
     pub(super) fn prepare(
         &self,
         session: &Session,
@@ -105,7 +107,7 @@ impl Imports {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let known = state.known.as_ref().is_some_and(|(known, _)| *known == key);
-            // One at a time: the next cell asks again.
+            // Only one list is made at a time. The next cell retries.
             if known || state.running {
                 return;
             }
@@ -145,7 +147,7 @@ impl Imports {
         }
     }
 
-    /// Waits until nothing is being asked.
+    /// Waits until the background thread has finished.
     pub(super) fn wait(&self) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         drop(
@@ -156,7 +158,8 @@ impl Imports {
     }
 }
 
-/// Whether all errors come after the compiler has found what every name and every type is, so that imports cannot change them.
+/// Returns whether all errors come from the borrow checker, which runs after name resolution and
+/// type inference, so that the omitted imports cannot change them.
 pub(super) fn is_independent_of_imports(compiled: &Compiled) -> bool {
     let errors = compiled.errors();
     let about_borrowing = |code: &str| {
@@ -177,7 +180,7 @@ fn crate_names(compiler: &Compiler) -> impl Iterator<Item = &str> {
         .filter(|name| *name != super::plan::RUNTIME)
 }
 
-/// The imports from crates; `None` when it cannot be said of one of them whether it is.
+/// Returns the imports from crates, or `None` if an import cannot be classified.
 fn foreign(session: &Session, crates: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
     let items: BTreeSet<&str> = session
         .items
@@ -188,7 +191,7 @@ fn foreign(session: &Session, crates: &BTreeSet<&str>) -> Option<BTreeSet<String
     for (_, import) in &session.imports {
         let path = match import.code.strip_prefix("extern crate ") {
             Some(name) => name,
-            // What stands before `use` is an attribute.
+            // An import with attributes before `use` is not classified.
             None => import.code.strip_prefix("use ")?,
         };
         let root = words(path).next()?;
@@ -198,14 +201,14 @@ fn foreign(session: &Session, crates: &BTreeSet<&str>) -> Option<BTreeSet<String
             }
             (false, true) => {}
             (false, false) if OF_THE_COMPILER.contains(&root) => {}
-            // The name of another import, or of two things.
+            // The root is the name of another import, or the name is ambiguous.
             _ => return None,
         }
     }
     Some(foreign)
 }
 
-/// What a list of imports is called: the imports, and the crates that they are from.
+/// Returns the cache key of a list of imports, which includes the crates they refer to.
 fn key_of(foreign: &BTreeSet<String>, compiler: &Compiler, toolchain: &Toolchain) -> String {
     let mut key = Key::new();
     key.add(&toolchain.version);
@@ -217,13 +220,13 @@ fn key_of(foreign: &BTreeSet<String>, compiler: &Compiler, toolchain: &Toolchain
         .iter()
         .flat_map(|library| &library.crates)
     {
-        // The files are in folders that are named by what they were made of.
+        // The folders of these files are named by a hash of their inputs.
         key.add(name).add(file.as_os_str().as_encoded_bytes());
     }
     key.finish()
 }
 
-/// The names and methods that imports bring, as `rustdoc` lists them; `None` when it cannot.
+/// Returns the names and methods of imports as listed by `rustdoc`, or `None` if it fails.
 fn brought(
     foreign: &BTreeSet<String>,
     compiler: &Compiler,
@@ -234,7 +237,7 @@ fn brought(
     let mut asked = Vec::new();
     for (index, import) in foreign.iter().enumerate() {
         let Some(path) = import.strip_prefix("use ") else {
-            // A crate brings its names, old and new.
+            // `extern crate a as b` provides both names.
             brought.extend(words(import.strip_prefix("extern crate ")?).map(str::to_owned));
             continue;
         };
@@ -245,7 +248,7 @@ fn brought(
             let last = words(path).last()?;
             brought.insert(if name.is_empty() { last } else { name }.to_owned());
             if words(path).count() == 1 {
-                // A crate.
+                // The import names only a crate.
                 continue;
             }
         }
@@ -296,8 +299,8 @@ fn brought(
     Some(brought)
 }
 
-/// Reads what `rustdoc` has written about a module: a folder for each module in it, `struct.Name.html` for anything else. Whether
-/// that is everything.
+/// Reads the output of `rustdoc` for a module: a folder for each submodule, and `struct.Name.html`
+/// for other items. Returns whether the list is complete.
 fn read_list(module: &Path, brought: &mut BTreeSet<String>) -> bool {
     let mut some = false;
     for entry in fs::read_dir(module).into_iter().flatten().flatten() {
@@ -308,7 +311,7 @@ fn read_list(module: &Path, brought: &mut BTreeSet<String>) -> bool {
                 some = true;
                 brought.insert(name.to_owned());
             }
-            // Traits without names share one file.
+            // All imports `as _` of traits share this file.
             (Some("trait"), Some("_"), _) => return false,
             (Some(kind), Some(name), Some("html")) => {
                 some = true;
@@ -326,7 +329,7 @@ fn read_list(module: &Path, brought: &mut BTreeSet<String>) -> bool {
     some
 }
 
-/// The members of a trait by the anchors of its page: `id="tymethod.read"`.
+/// Returns the members of a trait by the anchors of its page, such as `id="tymethod.read"`.
 fn members(page: &str) -> impl Iterator<Item = &str> {
     page.split("id=\"").skip(1).filter_map(|rest| {
         let (kind, rest) = rest.split_once('.')?;
@@ -349,7 +352,8 @@ fn keep(cache: &Path, key: &str, brought: &BTreeSet<String>) -> std::io::Result<
     Ok(())
 }
 
-/// All words of a text, in comments and strings, too: a name in a format string counts.
+/// Splits a text into words, including those in comments and strings, because format strings
+/// contain names.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|character: char| !character.is_alphanumeric() && character != '_')
         .filter(|word| !word.is_empty())
@@ -382,7 +386,7 @@ mod tests {
             foreign_of("extern crate serde;"),
             Some(vec!["extern crate serde;".to_owned()])
         );
-        // A name that another import has brought, and macros of a whole crate.
+        // The root is the name of another import, or an attribute imports all macros of a crate.
         assert_eq!(foreign_of("use azureml::prelude; use prelude::*;"), None);
         assert_eq!(foreign_of("#[macro_use] extern crate serde;"), None);
         assert_eq!(foreign_of("mod serde {} use serde::*;"), None);

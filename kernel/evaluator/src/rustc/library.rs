@@ -1,4 +1,5 @@
-//! The items of earlier cells as a library, compiled while nobody waits, so that the cells to come need not compile them again.
+//! Compiles the items of earlier cells into a library in the background, so that later cells link
+//! to it and do not compile them again.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use super::plan;
 use super::session::Session;
 use super::source::Source;
 
-/// The newest library, and the one that is being compiled.
+/// The newest library, and the state of the background thread.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Libraries {
     state: Arc<Mutex<State>>,
@@ -20,22 +21,23 @@ struct State {
     finished: Option<Finished>,
     /// The version of the session that a thread is compiling.
     running: Option<u64>,
-    /// The versions that do not compile as a library: such items are used as they are.
+    /// The newest version whose items do not compile as a library. Cells then include the items in
+    /// their own crate.
     refused: Option<u64>,
 }
 
-/// A finished library.
+/// A compiled library.
 #[derive(Debug, Clone)]
 pub(super) struct Finished {
     version: u64,
     pub(super) library: Library,
-    /// The name of its source, and the source.
+    /// The name of the source file, and the source.
     pub(super) file: String,
     pub(super) source: Arc<Source>,
 }
 
 impl Libraries {
-    /// The library with the items of this session, when it is finished.
+    /// Returns the library with the items of this session, if it is finished.
     pub(super) fn of(&self, session: &Session) -> Option<Finished> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state
@@ -44,8 +46,8 @@ impl Libraries {
             .filter(|finished| finished.version == session.version)
     }
 
-    /// Compiles the items of a session in a thread, unless that was done.
-    /// `without` is the session without imports that its items do not need.
+    /// Compiles the items of a session in a background thread, unless that was done before.
+    /// `without` is the session without the imports that its items do not need.
     pub(super) fn prepare(
         &self,
         session: &Session,
@@ -59,7 +61,7 @@ impl Libraries {
             let known = state.running == Some(version)
                 || state.refused == Some(version)
                 || state.finished.as_ref().map(|finished| finished.version) == Some(version);
-            // One at a time: the next cell asks again.
+            // Only one library is compiled at a time. The next cell retries.
             if known || session.items.is_empty() || state.running.is_some() {
                 return;
             }
@@ -100,7 +102,7 @@ impl Libraries {
         }
     }
 
-    /// Waits until nothing is being compiled.
+    /// Waits until the background thread has finished.
     pub(super) fn wait(&self) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         drop(
@@ -111,12 +113,12 @@ impl Libraries {
     }
 }
 
-/// What came of compiling a library.
+/// The result of compiling a library.
 enum Made {
     Finished(Finished),
-    /// The compiler has errors: it would have them again.
+    /// The compiler reported errors, so another attempt would fail, too.
     Refused,
-    /// The compiler was stopped, or there is no room: the next cell tries again.
+    /// The compiler was stopped or the disk is full. The next cell retries.
     Nothing,
 }
 
