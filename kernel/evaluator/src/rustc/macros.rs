@@ -1,12 +1,14 @@
-//! The variables that a call of a macro binds: `macro_rules! set { ($n:ident, $v:expr) => { let $n = $v; }; }`.
+//! Finds the variables that a macro call binds, for example with `macro_rules! set { ($n:ident,
+//! $v:expr) => { let $n = $v; }; }`.
 //!
-//! Only names from the call can be seen behind it. Which of its names a rule binds shows in the rule; where the names of the call cannot
-//! be counted off against it, all of them are candidates, and the compiler says which are no variables.
+//! Because of macro hygiene, only names from the call are visible after it. The rule shows which of
+//! them it binds. If the position of a name in the call cannot be computed from the rule, all names
+//! of the call are candidates, and compiler errors later exclude those that are not variables.
 
 use ra_ap_parser::LexedStr;
 use ra_ap_syntax::{Edition, SyntaxKind};
 
-/// A variable that a call may bind.
+/// A variable that a macro call may bind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) name: String,
@@ -15,7 +17,8 @@ pub(super) struct Bound {
 
 type Token<'a> = (SyntaxKind, &'a str);
 
-/// What a call with these arguments may bind, by the text of the macro. `is_value` tells the names that mean something already.
+/// Returns the variables that a call with these arguments may bind, according to the definition of
+/// the macro. `is_value` returns whether a name already has a value.
 pub(super) fn bound(
     definition: &str,
     arguments: &str,
@@ -55,12 +58,13 @@ pub(super) fn bound(
     found
 }
 
-/// Which token of a call a fragment stands for, when each before it stands for one token.
+/// Returns the index of the token of the call that a fragment matches, if each fragment before it
+/// matches exactly one token.
 fn position(rules: &[Token<'_>], fragment: &str) -> Option<usize> {
     let at = rules.windows(4).position(|four| {
         four[0].1 == "$" && four[1].1 == fragment && four[2].1 == ":" && four[3].1 == "ident"
     })?;
-    // Back to the bracket that opens the rule.
+    // Searches backwards for the bracket that opens the rule.
     let mut depth = 0;
     let begin = (0..at).rev().find(|before| {
         match rules[*before].1 {
@@ -87,7 +91,7 @@ fn position(rules: &[Token<'_>], fragment: &str) -> Option<usize> {
 fn tokens(text: &str) -> Vec<Token<'_>> {
     let lexed = LexedStr::new(Edition::Edition2024, text);
     let texts = (0..lexed.len()).filter(|at| !lexed.kind(*at).is_trivia());
-    // The lexed text ends with this function, its parts do not.
+    // `LexedStr::text` borrows from the local `lexed`; slices of `text` live longer.
     texts
         .map(|at| (lexed.kind(at), &text[lexed.text_range(at)]))
         .collect()

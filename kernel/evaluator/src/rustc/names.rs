@@ -1,4 +1,5 @@
-//! Completion by names alone: what can be offered where rust-analyzer knows nothing, as without the standard library's sources.
+//! Completion by known names, as a fallback when rust-analyzer returns nothing, for example because
+//! the sources of the standard library are missing.
 
 use super::completion::completion;
 use crate::position::byte_offset;
@@ -54,7 +55,7 @@ const MODULES: [&str; 46] = [
     "time",
 ];
 
-/// Words and macros that any cell may begin with.
+/// Keywords and macros with which a cell may begin.
 const WORDS: [&str; 30] = [
     "assert!",
     "assert_eq!",
@@ -88,7 +89,8 @@ const WORDS: [&str; 30] = [
     "while",
 ];
 
-/// The names that begin with what stands before the cursor. `items` are those that cells define or import.
+/// Returns the names that begin with the word before the cursor. `items` are the names that cells
+/// define or import.
 pub(super) fn complete(
     code: &str,
     cursor: usize,

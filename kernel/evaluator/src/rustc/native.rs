@@ -1,7 +1,8 @@
-//! Static libraries of other languages in a set: what cells may call of them.
+//! Exports the symbols of static C libraries from a prebuilt set, so that cells can call them.
 //!
-//! `rustc` hides the symbols of a static library that a build script names, because it does not know them. Rust code that is inlined into a
-//! cell, or generic, calls them from there. So the set is linked once more with a list of what its static libraries define.
+//! `rustc` hides the symbols of a static library that a build script links. Generic Rust code, and
+//! Rust code inlined into a cell, calls these symbols from the cell's crate. The set is therefore
+//! linked a second time with a list of the symbols of its static libraries.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// What a build script has said.
+/// The output of a build script, as reported by cargo.
 #[derive(Deserialize)]
 struct BuildScript {
     linked_libs: Vec<String>,
     linked_paths: Vec<String>,
 }
 
-/// The linker's argument that shows what the static libraries in cargo's `messages` define; `None` when there are none. Writes a file into
-/// `folder`.
+/// Returns the linker argument that exports the symbols of the static libraries in cargo's
+/// `messages`, or `None` if there are no symbols. Writes its files into `folder`.
 pub(super) fn exports(messages: &str, folder: &Path) -> Option<String> {
     let symbols: Vec<String> = messages
         .lines()
@@ -47,7 +48,7 @@ pub(super) fn exports(messages: &str, folder: &Path) -> Option<String> {
 fn write(symbols: &[String], folder: &Path) -> io::Result<String> {
     let script = folder.join("exports");
     let mut shown = "{ global:\n".to_owned();
-    // What nothing in the set itself calls would be left out: `-u` asks for it.
+    // `-u` makes the linker include symbols that nothing in the set refers to.
     let mut arguments = format!("\"-Wl,--version-script={}\"\n", script.display());
     for symbol in symbols {
         // Writing to a string cannot fail.
@@ -56,13 +57,13 @@ fn write(symbols: &[String], folder: &Path) -> io::Result<String> {
     }
     shown.push_str("};\n");
     fs::write(&script, shown)?;
-    // A file, because they are more than a command line holds.
+    // A response file, because the arguments may exceed the maximum length of a command line.
     let file = folder.join("link-arguments");
     fs::write(&file, arguments)?;
     Ok(format!("-Clink-arg=@{}", file.display()))
 }
 
-/// The static libraries that a build script has made or found.
+/// Returns the static libraries that a build script links.
 fn archives(script: &BuildScript) -> Vec<PathBuf> {
     let folders: Vec<&str> = script
         .linked_paths
@@ -86,7 +87,7 @@ fn archives(script: &BuildScript) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a name is one of C, which is what Rust calls: not a mangled one of C++.
+/// Returns whether a symbol is a C name and not a mangled C++ name. Rust calls only C names.
 fn is_c(symbol: &str) -> bool {
     !symbol.starts_with("_Z")
         && symbol
@@ -94,7 +95,8 @@ fn is_c(symbol: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The names in the index of an archive (`ar`): the member `/` has a count, as many offsets, and as many names, each ended by a NUL.
+/// Returns the names in the symbol index of an `ar` archive. The member `/` contains a big-endian
+/// count, that number of offsets, and that number of NUL-terminated names.
 fn symbols(archive: &Path) -> io::Result<Vec<String>> {
     let mut file = fs::File::open(archive)?;
     let mut head = [0; 8 + 60];

@@ -1,5 +1,5 @@
-//! Public paths to the items of cells. The compiler names a type by where it is defined, which may be inside of a private module that
-//! exports it by another path.
+//! Public paths to the items of cells. The compiler names a type by the path of its definition,
+//! which may be in a private module that re-exports it under another path.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,9 +14,9 @@ pub(super) struct Modules {
 
 #[derive(Debug, Default)]
 struct Module {
-    /// The modules in it, and whether they are public.
+    /// The submodules, and whether each is public.
     modules: BTreeMap<String, (bool, Module)>,
-    /// Other items by name, and whether they are public.
+    /// The other items by name, and whether each is public.
     items: BTreeMap<String, bool>,
     exports: Vec<Export>,
 }
@@ -25,15 +25,15 @@ struct Module {
 #[derive(Debug)]
 struct Export {
     path: Vec<String>,
-    /// `None` for all of a module.
+    /// The exported name, or `None` for a glob import.
     name: Option<String>,
 }
 
 impl Modules {
-    /// The modules among these items.
+    /// Collects the modules among these items.
     pub(super) fn of<'a>(items: impl Iterator<Item = &'a str>) -> Self {
         let mut modules = Self::default();
-        // Only what is in modules can be hidden.
+        // Items outside of modules are always visible.
         for text in items.filter(|text| text.contains("mod ")) {
             let file = SourceFile::parse(text, Edition::Edition2024).tree();
             modules.root.add(&mut file.items());
@@ -41,13 +41,13 @@ impl Modules {
         modules
     }
 
-    /// Whether a path leads into one of them.
+    /// Returns whether a path leads into one of the modules.
     pub(super) fn hold(&self, path: &str) -> bool {
         path.split_once("::")
             .is_some_and(|(first, _)| self.root.modules.contains_key(first))
     }
 
-    /// A path by which every cell reaches what is defined, or exported, at this one.
+    /// Returns a public path to the item that is defined or re-exported at `defined`.
     pub(super) fn public(&self, defined: &str) -> Option<String> {
         let target: Vec<&str> = defined.split("::").collect();
         let mut open: VecDeque<(Vec<String>, Vec<String>)> = VecDeque::from([Default::default()]);
@@ -88,7 +88,7 @@ impl Modules {
         None
     }
 
-    /// Where a path in a module leads.
+    /// Resolves a path that is used in the module at `place`.
     fn resolve(&self, place: &[String], path: &[String]) -> Option<Vec<String>> {
         let mut at = place.to_vec();
         let mut rest = path;

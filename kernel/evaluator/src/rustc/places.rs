@@ -1,5 +1,5 @@
-//! Macros of the standard library that name their place: in a cell they are to name the cell, its line, and the notebook's folder, not
-//! those of the generated file.
+//! Edits calls of location macros of the standard library, so that they return the cell, its line
+//! and the notebook's folder instead of those of the generated file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use ra_ap_syntax::{Edition, SyntaxKind};
 use super::plan::RUNTIME;
 use super::source::{Edit, line_and_column};
 
-/// Macros that show or compare the tokens of their arguments, which must stay as they are.
+/// Macros that print or compare the tokens of their arguments, which must not be edited.
 const READING: [&str; 9] = [
     "assert",
     "assert_eq",
@@ -22,7 +22,8 @@ const READING: [&str; 9] = [
     "matches",
 ];
 
-/// The edits of a cell that is shown by this label. `is_own` tells the macros that the notebook itself defines.
+/// Returns the edits for a cell that is shown with this label. `is_own` returns whether the
+/// notebook itself defines a macro.
 pub(super) fn edits(
     code: &str,
     start: usize,
@@ -61,7 +62,7 @@ pub(super) fn edits(
     edits
 }
 
-/// The tokens of a cell's Rust code without white space and comments.
+/// The tokens of a cell's Rust code, without white space and comments.
 struct Tokens<'a> {
     code: &'a str,
     start: usize,
@@ -83,25 +84,25 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The text of a token; empty behind the last one.
+    /// Returns the text of a token, or an empty string after the last one.
     fn text(&self, at: usize) -> &str {
         let place = self.places.get(at);
         place.map_or("", |place| self.lexed.text(*place))
     }
 
-    /// The offset of a token in the cell.
+    /// Returns the byte offset of a token in the cell.
     fn begin(&self, at: usize) -> usize {
         self.start + self.lexed.text_start(self.places[at])
     }
 
-    /// Whether the call of a macro begins at a token.
+    /// Returns whether a macro call begins at a token.
     fn is_call(&self, at: usize) -> bool {
         self.lexed.kind(self.places[at]) == SyntaxKind::IDENT
             && self.text(at + 1) == "!"
             && matches!(self.text(at + 2), "(" | "[" | "{")
     }
 
-    /// The edit of `line!()`, `column!()` or `file!()`.
+    /// Returns the edit of `line!()`, `column!()` or `file!()`.
     fn place(&self, at: usize, label: u64) -> Option<Edit> {
         let (line, column) = line_and_column(self.code, self.begin(at));
         let literal = match self.text(at) {
@@ -113,7 +114,7 @@ impl<'a> Tokens<'a> {
         is_empty.then(|| (self.begin(at), self.begin(at + 3) + 1, literal))
     }
 
-    /// The edits of `dbg!(…)`.
+    /// Returns the edits of `dbg!(…)`.
     fn dbg(&self, at: usize, label: u64) -> [Edit; 2] {
         let (line, column) = line_and_column(self.code, self.begin(at));
         let place = format!("\"cell {label}:{line}:{column}\"; ");
@@ -123,7 +124,7 @@ impl<'a> Tokens<'a> {
         ]
     }
 
-    /// The edits of `include_str!("…")` and its like with a relative path.
+    /// Returns the edits of `include_str!("…")` and similar macros with a relative path.
     fn include(&self, at: usize, folder: &Path) -> Option<[Edit; 2]> {
         let path = self.text(at + 3);
         if !path.starts_with('"') || path.starts_with("\"/") {
@@ -137,7 +138,7 @@ impl<'a> Tokens<'a> {
         ])
     }
 
-    /// The token behind the group of brackets that follows a token.
+    /// Returns the index of the token after the bracketed group that follows a token.
     fn end_of_group(&self, from: usize) -> usize {
         let mut depth = 0;
         for at in from..self.places.len() {

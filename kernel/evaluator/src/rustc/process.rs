@@ -1,4 +1,4 @@
-//! The process that runs cells, as the kernel holds it.
+//! The kernel's handle of the process that runs cells.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -12,19 +12,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::env;
 use crate::tag::Tag;
 
-/// What the process says when a function has returned.
+/// The line that the process prints when a function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
 
-/// How cell processes are started.
+/// The parameters for starting cell processes.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
     /// The binary that calls [`child_hook`](crate::child_hook).
     pub(super) program: PathBuf,
-    /// Where the process finds the kernel.
+    /// The socket on which the kernel listens.
     pub(super) socket: PathBuf,
-    /// The library that cells share.
+    /// The runtime library that cells link to.
     pub(super) runtime: PathBuf,
-    /// The environment in which the kernel was started, with what the user has set since (`:env`).
+    /// The environment of the kernel at its start, with the variables that the user has set
+    /// (`:env`).
     pub(super) environment: Vec<(OsString, OsString)>,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Process {
     answers: BufReader<ChildStdout>,
 }
 
-/// The process has ended.
+/// The process ended. Contains its exit status or the error.
 #[derive(Debug)]
 pub(super) struct Ended(pub(super) String);
 
@@ -50,7 +51,7 @@ impl Process {
             .env(env::EVCXR_IS_RUNTIME, "1")
             .env(env::LINK, &recipe.socket)
             .env(env::CELL_RUNTIME, &recipe.runtime)
-            // Signals to the kernel's group are the kernel's affair.
+            // A separate process group: signals to the kernel's group are handled by the kernel.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
@@ -66,7 +67,7 @@ impl Process {
         })
     }
 
-    /// Loads a library and runs a function of it to its end.
+    /// Loads a library and calls a function of it. Blocks until the function returns.
     pub(super) fn run(&mut self, library: &Path, function: &str) -> Result<(), Ended> {
         let command = format!("LOAD_AND_RUN {} {function}\n", library.display());
         if self.commands.write_all(command.as_bytes()).is_err() {
@@ -94,13 +95,14 @@ impl Process {
     }
 }
 
-/// The stack of the thread that runs cells. A variable is moved in and out of a cell, so what fits a program's 8 MiB takes a multiple.
+/// The stack size of the thread that runs cells. Variables are moved into and out of a cell, so a
+/// variable that fits a normal 8 MiB stack needs a multiple of its size.
 const STACK: u64 = 64 << 20;
 
-/// Lets what this process starts have a stack of that size, as long as it lives.
+/// Raises the stack limit for child processes, until it is dropped.
 struct WideStack {
     before: Rlimit,
-    // The limit is this process's, not a thread's.
+    // The limit applies to the whole process, so only one thread may change it at a time.
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -109,7 +111,7 @@ impl WideStack {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let before = getrlimit(Resource::Stack);
-        // No limit is wide enough.
+        // An unlimited stack stays unlimited.
         let current = before.current.map(|size| {
             let most = before.maximum.unwrap_or(u64::MAX);
             size.max(STACK.min(most))
@@ -130,14 +132,14 @@ impl WideStack {
 
 impl Drop for WideStack {
     fn drop(&mut self) {
-        // It was allowed before.
+        // Ignores errors: restoring the former limit is always permitted.
         setrlimit(Resource::Stack, self.before).ok();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Ignores errors: the process may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
