@@ -1,7 +1,9 @@
-//! The cells of a session as the source of one program: items at the top, statements in `main`, tests in a module.
+//! Builds one program from the cells of a session: items at the top, statements in `main`, tests in
+//! a module.
 //!
-//! What only the compiler knows is found by asking it: whether a value is shown by `Debug` or by a method of its own, and whether
-//! every `?` leads to a standard error.
+//! Two properties are known only to the compiler and are derived from its errors: whether a value
+//! is shown with `Debug` or with a method of its type, and whether every `?` converts to a standard
+//! error.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,13 +17,13 @@ use super::session::{Definition, Session};
 use super::source::{Origin, Source};
 use super::testing;
 
-/// Commands that a program has no other trace of, and that may matter to who reads it.
+/// Commands that leave no other trace in the program and may matter to its users.
 const NOTED: [&str; 4] = [":build_env", ":clear", ":env", ":opt"];
 
 /// Expressions that are statements without a semicolon.
 const BLOCKS: [&str; 7] = ["for", "while", "loop", "if", "match", "unsafe", "{"];
 
-/// The error type of `main` where errors are of types that are no standard errors.
+/// The error type of `main` if some errors do not implement `std::error::Error`.
 const OWN_ERROR: &str = "
 /// What `?` makes of an error: its text.
 struct NAME(String);
@@ -39,41 +41,41 @@ impl std::fmt::Debug for NAME {
 }
 ";
 
-/// The crate by which values show themselves.
+/// The helper crate that displays values.
 const DISPLAYING: &str = "notebook";
 
-/// How a value is shown.
+/// How the program shows a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// By `Debug`, or as `:fmt` says.
+    /// With `println!` and the format of `:fmt`, by default `Debug`.
     Print,
-    /// By `notebook::display`, which prints text where there is no notebook.
+    /// With `notebook::display`, which prints text outside a notebook.
     Display,
-    /// By a method of the type.
+    /// With a method of the type.
     Own,
 }
 
-/// A program in the making.
+/// A program under construction.
 pub(super) struct Program<'a> {
     session: &'a Session,
     history: &'a History,
     cells: Vec<Part<'a>>,
-    /// Whether the error of `main` is a type of the program.
+    /// Whether `main` returns the program's error type, [`OWN_ERROR`].
     own_error: bool,
-    /// Whether a cell defines `main` itself.
+    /// Whether a cell defines `main`.
     has_main: bool,
 }
 
-/// A cell in it.
+/// A cell in the program.
 struct Part<'a> {
     ran: &'a Ran,
     cell: Cell,
-    /// How often its value could not be shown.
+    /// The number of ways to show the value that failed to compile.
     failed: usize,
 }
 
 impl<'a> Program<'a> {
-    /// What has run.
+    /// Collects the cells of the history.
     pub(super) fn new(session: &'a Session, history: &'a History) -> Result<Self, Error> {
         let cells: Vec<_> = history
             .cells()
@@ -106,7 +108,7 @@ impl<'a> Program<'a> {
         Ok(program)
     }
 
-    /// How many cells it is made of.
+    /// Returns the number of cells in the program.
     pub(super) fn count(&self) -> usize {
         let items = self.session.items.iter().map(|item| item.cell);
         let statements = self.cells.iter().filter(|part| part.runs());
@@ -123,7 +125,7 @@ impl<'a> Program<'a> {
             .any(|item| item.text.contains("#[test]"))
     }
 
-    /// Whether the program's code holds a name.
+    /// Returns whether the program's code contains a name.
     pub(super) fn mentions(&self, name: &str) -> bool {
         let displays = self
             .cells
@@ -132,7 +134,7 @@ impl<'a> Program<'a> {
         displays && name == DISPLAYING || self.texts().any(|text| mentions(text, name))
     }
 
-    /// The code of the cells.
+    /// Returns the code of the cells.
     fn texts(&self) -> impl Iterator<Item = &String> {
         let items = self.session.items.iter().map(|item| &item.text);
         let imports = self.session.imports.iter().map(|(_, import)| &import.code);
@@ -140,7 +142,7 @@ impl<'a> Program<'a> {
         items.chain(imports).chain(cells)
     }
 
-    /// Changes the program after what the compiler has said; whether there was something to change.
+    /// Adapts the program to the compiler's errors. Returns whether it changed.
     pub(super) fn change(&mut self, messages: &[Message], source: &Source, file: &str) -> bool {
         let mut again = false;
         for message in messages.iter().filter(|message| message.is_error()) {
@@ -168,7 +170,8 @@ impl<'a> Program<'a> {
         again
     }
 
-    /// The source. Values are pieces of it whose cell is the place among the program's cells.
+    /// Returns the source. The pieces that show values have the index of their cell in the program
+    /// as origin.
     pub(super) fn source(&self) -> Source {
         let mut source = Source::default();
         source.generated(
@@ -183,7 +186,7 @@ impl<'a> Program<'a> {
         let is_macro = |item: &&Definition| matches!(item.what, What::Macro(_));
         let is_test = |item: &&Definition| testing::is_test(&item.text);
         let items = &self.session.items;
-        // A macro is known only after its definition.
+        // Macros must be defined before their first use.
         self.items(&mut source, items.iter().filter(is_macro));
         self.items(
             &mut source,
@@ -213,7 +216,7 @@ impl<'a> Program<'a> {
             if before != Some(item.cell) {
                 before = Some(item.cell);
                 source.generated(&format!("// cell {}\n", self.history.label(item.cell)));
-                // What stands above statements goes with them.
+                // The comments above statements are written to `main`.
                 let above = self
                     .history
                     .runs()
@@ -237,7 +240,7 @@ impl<'a> Program<'a> {
         if self.own_error {
             source.generated(&OWN_ERROR.replace("NAME", &error));
         }
-        // An import may have given the word another meaning.
+        // The name `Result` may be shadowed by an item or an import.
         let result = if self.redefines_result() {
             "std::result::Result"
         } else {
@@ -293,7 +296,7 @@ impl<'a> Program<'a> {
                 .any(|(_, import)| named(import.name.as_deref()) || import.code.ends_with("*;"))
     }
 
-    /// A name that nothing has.
+    /// Returns a name that does not occur in the code of the cells.
     fn free_name(&self, name: &str) -> String {
         let mut name = name.to_owned();
         while self.texts().any(|text| mentions(text, &name)) {
@@ -308,7 +311,7 @@ impl Part<'_> {
         runs(&self.cell)
     }
 
-    /// Whether it does nothing but call the reader's own `main`.
+    /// Returns whether the cell only calls the user's own `main`.
     fn calls_main(&self) -> bool {
         let parts = self.cell.statements.iter().chain(&self.cell.tail);
         let mut parts =
@@ -316,7 +319,7 @@ impl Part<'_> {
         parts.next() == Some("main()") && parts.next().is_none()
     }
 
-    /// Whether its commands are worth a comment.
+    /// Returns whether the commands of the cell are written as comments.
     fn is_noted(&self) -> bool {
         self.ran.heading.lines().any(is_noted)
     }
@@ -341,7 +344,7 @@ impl Part<'_> {
         }
     }
 
-    /// How its value is shown, if it has one.
+    /// Returns how the value of the cell is shown, if it has one.
     fn way(&self) -> Option<Way> {
         let ways = if self.ran.shown?.rich {
             [Way::Display, Way::Own, Way::Print]
@@ -378,7 +381,8 @@ impl Part<'_> {
         source.piece(origin, &format!("{before}{text}{after}"));
     }
 
-    /// Statements that wait for futures. Those of other cells may start a runtime of their own, which they cannot inside of one.
+    /// Writes statements that await futures. Each such cell has its own `block_on`, because other
+    /// cells may start a runtime, which panics inside an asynchronous context.
     fn waiting(&self, source: &mut Source, place: usize, runtime: &str, error: &str) {
         let kept: Vec<_> = self
             .cell
@@ -419,7 +423,7 @@ fn is_noted(line: &str) -> bool {
     NOTED.contains(&name) || line.starts_with('!')
 }
 
-/// The comments above a cell's code, and its commands as comments.
+/// Returns the comments above a cell's code, and its noted commands as comments.
 fn heading(heading: &str, before_item: bool) -> String {
     let mut lines = String::new();
     for line in heading.lines() {
@@ -442,7 +446,7 @@ mod tests {
     use super::*;
     use crate::rustc::history::Shown;
 
-    /// What is exported after these cells, each of which has run with a value or without.
+    /// Returns the exported program of these cells. Each cell ran with or without a value.
     fn exported(cells: &[(&str, bool)]) -> Result<String, Error> {
         let mut session = Session::default();
         let mut history = History::default();

@@ -1,4 +1,4 @@
-//! What holds of every text that somebody may type into a cell. `PROPTEST_CASES` says how many texts are tried.
+//! Property tests with arbitrary cell texts. `PROPTEST_CASES` sets the number of texts.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::position::{byte_offset, code_points};
 use crate::{Completeness, is_complete};
 
-/// What cells are made of, whole and in pieces.
+/// Fragments from which cells are generated.
 const PIECES: &[&str] = &[
     ":dep x = \"1\"\n",
     ":vars\n",
@@ -202,7 +202,7 @@ proptest! {
     }
 }
 
-/// Deeper than anybody writes, and than a parser that calls itself has room for.
+/// The nesting is deeper than in written code and would overflow the stack of a recursive parser.
 #[test]
 fn deeply_nested_code_is_no_end_of_the_kernel() {
     for opening in [
@@ -235,7 +235,7 @@ fn deeply_nested_code_is_no_end_of_the_kernel() {
     ] {
         let code = opening.repeat(100_000);
         std::thread::Builder::new()
-            // As a thread of the server's has.
+            // The stack size of the server's threads.
             .stack_size(2 << 20)
             .spawn(move || {
                 is_complete(&code);

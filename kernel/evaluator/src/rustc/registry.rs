@@ -1,4 +1,4 @@
-//! The crates that cargo has on this machine, for completion: nothing here asks a network.
+//! Lists crates from cargo's local cache for completion, without network access.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -9,18 +9,18 @@ use serde::Deserialize;
 
 use crate::env;
 
-/// So many names are shown.
+/// The maximum number of names in a list.
 const SHOWN: usize = 200;
 
-/// Where cargo keeps what it has fetched, for the kernel's own dependencies, too.
+/// Cargo's cache of downloaded crates and of registry indexes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Registry {
-    /// Cargo's own folder.
+    /// The folder `CARGO_HOME`.
     home: Option<PathBuf>,
 }
 
 impl Registry {
-    /// The one of this user.
+    /// Returns the registry of the current user.
     pub(super) fn of_user() -> Self {
         let home = std::env::var_os(env::CARGO_HOME)
             .map(PathBuf::from)
@@ -28,7 +28,8 @@ impl Registry {
         Self { home }
     }
 
-    /// The names of crates that begin so: first those whose sources are here, then those whose versions are known.
+    /// Returns the names of crates that begin with `start`: downloaded crates first, then crates in
+    /// a cached index.
     pub(super) fn names(&self, start: &str) -> Vec<String> {
         let here: BTreeSet<String> = self
             .packages()
@@ -43,7 +44,8 @@ impl Registry {
         here.iter().chain(others).take(SHOWN).cloned().collect()
     }
 
-    /// The versions of a crate that begin so, the newest first: those whose sources are here before all others.
+    /// Returns the versions of a crate that begin with `start`, newest first. Downloaded versions
+    /// come before all others.
     pub(super) fn versions(&self, name: &str, start: &str) -> Vec<String> {
         let mut here: Vec<String> = self
             .packages()
@@ -67,7 +69,7 @@ impl Registry {
         here
     }
 
-    /// The packages that were fetched, as `serde-1.0.228`.
+    /// Returns the downloaded packages, in the form `serde-1.0.228`.
     fn packages(&self) -> impl Iterator<Item = String> {
         self.folders("cache")
             .flat_map(|folder| entries(&folder))
@@ -77,7 +79,7 @@ impl Registry {
             })
     }
 
-    /// A folder for each registry.
+    /// Returns the folders of this kind, one for each registry.
     fn folders(&self, kind: &str) -> impl Iterator<Item = PathBuf> + use<> {
         let home = self.home.as_ref();
         let folder = home.map(|home| home.join("registry").join(kind));
@@ -93,7 +95,8 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .map(|entry| entry.path())
 }
 
-/// Name and version of `serde_json-1.0.1`. Both may hold hyphens, but only a version begins with three numbers.
+/// Splits `serde_json-1.0.1` into name and version. Both may contain hyphens, but only a version
+/// begins with three numbers.
 fn split(package: &str) -> Option<(&str, &str)> {
     package.match_indices('-').find_map(|(place, _)| {
         let (name, version) = (&package[..place], &package[place + 1..]);
@@ -104,7 +107,8 @@ fn split(package: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// Where an index keeps a crate: names of up to three letters in folders for their length, all others by their first letters.
+/// Returns the path of a crate in an index. Names of up to three letters are in folders for their
+/// length, all others in folders for their first letters.
 fn place(name: &str) -> Option<PathBuf> {
     let name = name.to_lowercase();
     let folder = match name.len() {
@@ -115,7 +119,7 @@ fn place(name: &str) -> Option<PathBuf> {
     Some(folder.join(name))
 }
 
-/// The names of the files that begin so, in folders of this depth.
+/// Collects the names of files that begin with `start`, in folders up to this depth.
 fn names_below(folder: &Path, depth: usize, start: &str, names: &mut BTreeSet<String>) {
     for path in entries(folder) {
         if path.is_dir() {
@@ -130,7 +134,8 @@ fn names_below(folder: &Path, depth: usize, start: &str, names: &mut BTreeSet<St
     }
 }
 
-/// The versions in an entry of cargo's index: a head of its own, then pairs of a version and its JSON, each ended by NUL.
+/// Returns the versions in an entry of cargo's index cache: a header, then pairs of a version and
+/// its JSON, each terminated by NUL.
 fn versions_of(entry: &[u8]) -> Vec<String> {
     #[derive(Deserialize)]
     struct Version {
@@ -146,7 +151,7 @@ fn versions_of(entry: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// What versions are sorted by: their numbers; one before a release comes before it.
+/// Returns a sort key for versions: a pre-release comes before its release.
 fn order(version: &str) -> (Vec<u64>, bool, String) {
     let plain = version.split('+').next().unwrap_or(version);
     let (numbers, before) = plain.split_once('-').unwrap_or((plain, ""));
@@ -158,7 +163,7 @@ fn order(version: &str) -> (Vec<u64>, bool, String) {
 pub(super) mod tests {
     use super::*;
 
-    /// A folder of cargo with some crates.
+    /// Creates a cargo folder with some crates.
     pub(in crate::rustc) fn registry(home: &Path) -> Registry {
         let write = |path: &str, text: &[u8]| {
             let path = home.join("registry").join(path);

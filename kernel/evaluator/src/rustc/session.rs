@@ -1,4 +1,4 @@
-//! What earlier cells have left: attributes, imports, items and variables.
+//! The state that cells leave for later cells: attributes, imports, items and variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,44 +15,46 @@ use super::versions::{Typed, Versions, typed};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Session {
     pub(super) attributes: Vec<String>,
-    /// With the number of the cell.
+    /// The imports, with the numbers of their cells.
     pub(super) imports: Vec<(u64, Import)>,
     pub(super) items: Vec<Definition>,
     pub(super) variables: BTreeMap<String, Variable>,
-    /// The variables that a cell moved away and none has made again, with the number of that cell.
+    /// The variables that a cell moved and that were not defined again, with the number of that
+    /// cell.
     pub(super) moved: BTreeMap<String, u64>,
-    /// Why a name is no variable any more.
+    /// The names that are no longer variables, with the reason.
     pub(super) ended: BTreeMap<String, String>,
-    /// Counts the changes of the items, and of what their words mean.
+    /// The version of the items and of the meaning of their names. Incremented at each change.
     pub(super) version: u64,
-    /// Items that no longer fit to what others have become. They are left out, and tried again when something is defined.
+    /// Items that no longer compile because of changes to other items. They are omitted, and
+    /// restored when a cell defines something.
     pub(super) stale: Vec<Stale>,
-    /// What the front end calls the cell that runs.
+    /// The front end's identifier of the running cell.
     pub(super) running: Option<String>,
-    /// What it calls those that have defined something, by their numbers.
+    /// The front end's identifiers of the cells that defined something, by cell number.
     pub(super) ids: BTreeMap<u64, String>,
-    /// What types depend on beside the cells.
+    /// Dependencies of types outside the cells.
     pub(super) outside: Arc<Outside>,
-    /// Whether an import and an item of one name may both be meant, in namespaces of their own.
+    /// Whether an import and an item have the same name, possibly in different namespaces.
     pub(super) shares_names: bool,
-    /// Of these it was said before that they do not fit.
+    /// The messages about stale items that the user has already seen.
     pub(super) known_stale: BTreeMap<(u64, usize), String>,
-    /// Whether variables must be looked at though no cell has defined anything.
+    /// Whether the types of variables must be checked although no cell has defined anything.
     pub(super) unchecked: bool,
-    /// Which version of each type is the one of now.
+    /// The current version of each type.
     pub(super) versions: Versions,
-    /// Counts the changes of types that macros define, for which no module of a version can be made: the compiler then takes all
-    /// types of cells for others.
+    /// The number of changes of macro-generated types. These cannot be defined in a module for
+    /// their version, so the epoch changes the identity of all types of cells for the compiler.
     pub(super) epoch: u64,
-    /// The calls of macros that may define types, and what they depend on.
+    /// The macro calls that may define types, and the definitions that they depend on.
     pub(super) made: BTreeMap<String, Identity>,
 }
 
-/// What types depend on beside the cells.
+/// Dependencies of types outside the cells.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     pub(super) nodes: Vec<Node>,
-    /// The names of crates.
+    /// The names of the crates that cells can use.
     pub(super) crates: BTreeSet<String>,
 }
 
@@ -61,65 +63,68 @@ pub(super) struct Outside {
 pub(super) struct Definition {
     pub(super) what: What,
     pub(super) text: String,
-    /// The number of the cell, and where in it the item begins.
+    /// The number of the cell. `start` is the byte offset of the item in the cell.
     pub(super) cell: u64,
     pub(super) start: usize,
-    /// Where `pub ` is missing for another crate, in bytes of the text.
+    /// The byte offsets in the text at which `pub ` must be inserted to make the item visible to
+    /// other crates.
     pub(super) private: Vec<usize>,
     pub(super) statics: Statics,
-    /// Whether every crate has its static, for constants that read it: its value never changes.
+    /// Whether every crate has a copy of the static, because a constant reads it. Its value never
+    /// changes.
     pub(super) copied: bool,
-    /// Where its statics live, when a crate has them.
+    /// The library that defines the statics of the item, if it is compiled.
     pub(super) home: Option<Arc<Home>>,
-    /// The types in it.
+    /// The types in the item.
     pub(super) typed: Arc<[Typed]>,
-    /// What the compiler is to see otherwise, in bytes of the text.
+    /// The edits of the text before it is compiled, in byte offsets of the text.
     pub(super) edits: Vec<Edit>,
-    /// What types depend on of it.
+    /// The parts of the item on which types depend.
     nodes: Arc<[Node]>,
-    /// Whether it calls a macro that may define types.
+    /// Whether the item is a macro call that may define types.
     calls_macro: bool,
 }
 
-/// An item that does not fit any more.
+/// An item that no longer compiles because of a change to another item.
 #[derive(Debug, Clone)]
 pub(super) struct Stale {
     pub(super) definition: Definition,
-    /// What there is to say about it.
+    /// The message about the item.
     pub(super) words: String,
-    /// Whether that was said.
+    /// Whether the user has seen the message.
     pub(super) is_known: bool,
 }
 
-/// A place in the code of a cell that the compiler has an error about.
+/// A place in a cell's code at which the compiler reported an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blame {
-    /// The number of the cell, and the byte.
+    /// The number of the cell, and the byte offset.
     pub(super) place: (u64, usize),
     pub(super) message: String,
-    /// Whether it is defined twice, so that the newer one takes its place.
+    /// Whether the error is a duplicate definition, which the newer definition resolves.
     pub(super) is_double: bool,
 }
 
-/// A variable that lives on.
+/// A variable that persists between cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) type_name: String,
     pub(super) mutable: bool,
-    /// What its type depended on when the variable was made.
+    /// The definitions on which the type depended when the variable was defined.
     pub(super) identity: Identity,
 }
 
-/// A variable whose type is not what it was.
+/// A variable that was lost because its type changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) name: String,
-    /// What has changed below its type.
+    /// The labels of the changed definitions.
     pub(super) changes: Vec<String>,
 }
 
 impl Session {
-    /// Takes in what a cell defines beside its variables; gives the variables whose types are not what they were.
+    /// Adds the items and imports of a cell. Returns the variables that are lost because their
+    /// types changed.
     pub(super) fn define(&mut self, number: u64, code: &str, cell: &Cell) -> Vec<Lost> {
         self.shares_names = false;
         let replaces = self.replace_older(number);
@@ -128,7 +133,7 @@ impl Session {
             let known = |it: &Stale| ((it.definition.cell, it.definition.start), it.words.clone());
             let places = stale.iter().map(known).collect();
             let back: Vec<Definition> = stale.into_iter().map(|it| it.definition).collect();
-            // A macro is known only after its definition, so what was there first stands first.
+            // Macros must be defined before their first use, so older items come first.
             self.items.splice(0..0, back);
             places
         } else {
@@ -152,7 +157,7 @@ impl Session {
             }
         }
         let checks = replaces || self.unchecked || !cell.items.is_empty() || !cell.inner.is_empty();
-        // What stands inside of statements holds for this cell alone.
+        // Items inside statements are visible in this cell only, so the next cell must check again.
         self.unchecked = !cell.inner.is_empty();
         if !checks {
             return Vec::new();
@@ -166,7 +171,7 @@ impl Session {
         lost
     }
 
-    /// All types of cells become others; gives the variables that are lost by that.
+    /// Changes the identity of all types of cells. Returns the variables that are lost.
     pub(super) fn begin_epoch(&mut self, reason: &str) -> Vec<Lost> {
         self.epoch += 1;
         self.version += 1;
@@ -184,7 +189,7 @@ impl Session {
         lost
     }
 
-    /// Takes out what the older self of the running cell has defined; whether that was anything.
+    /// Removes the definitions of earlier runs of the running cell. Returns whether there were any.
     fn replace_older(&mut self, number: u64) -> bool {
         let Some(id) = self.running.clone() else {
             return false;
@@ -207,7 +212,8 @@ impl Session {
         replaces
     }
 
-    /// Leaves out the items of other cells that the compiler has errors about; whether there are such.
+    /// Sets aside the items of other cells at which the compiler reported errors. Returns whether
+    /// there were any.
     pub(super) fn set_aside(&mut self, number: u64, blamed: &[Blame]) -> bool {
         let own: Vec<String> = self
             .items
@@ -240,7 +246,8 @@ impl Session {
         found
     }
 
-    /// Other crates, or another environment of the compiler: gives the variables whose types are not what they were.
+    /// Updates the crates and the compiler's environment. Returns the variables that are lost
+    /// because their types changed.
     pub(super) fn surround(&mut self, outside: Outside) -> Vec<Lost> {
         self.outside = Arc::new(outside);
         self.version += 1;
@@ -248,7 +255,7 @@ impl Session {
         self.lose(&[])
     }
 
-    /// Keeps a variable, as a cell has made it in which `inner` holds.
+    /// Stores a variable. `inner` are the definitions inside the statements of its cell.
     pub(super) fn keep(&mut self, name: &str, type_name: &str, mutable: bool, inner: &[Node]) {
         let identity = self.with_graph(inner, |graph| graph.identity(type_name));
         self.moved.remove(name);
@@ -261,7 +268,8 @@ impl Session {
         self.variables.insert(name.to_owned(), variable);
     }
 
-    /// Types that are not what they were become others to the compiler.
+    /// Assigns a new version to each type whose definitions changed, so that the compiler
+    /// distinguishes it from the older type.
     fn update_versions(&mut self, inner: &[Node]) {
         let parts = self.items.iter().flat_map(|item| item.typed.iter());
         let parts: Vec<Typed> = parts.cloned().collect();
@@ -275,7 +283,7 @@ impl Session {
         self.version += u64::from(self.versions.update(now.into_iter()));
     }
 
-    /// The statics whose types are not what they were begin anew.
+    /// Resets the statics whose types changed: the next crate initialises them again.
     fn leave_homes(&mut self) {
         let now = self.identities_of_statics();
         for (item, identity) in self.items.iter_mut().zip(now) {
@@ -305,14 +313,14 @@ impl Session {
         })
     }
 
-    /// Whether there are statics that no crate has.
+    /// Returns whether there are statics that no compiled crate defines.
     pub(super) fn has_new_statics(&self) -> bool {
         self.items
             .iter()
             .any(|item| !item.statics.is_empty() && item.home.is_none())
     }
 
-    /// The crate of a cell has the statics now that no crate had.
+    /// Records the library of a cell as the home of the statics that had none.
     pub(super) fn settle_statics(&mut self, number: u64, library: &Path) {
         if !self.has_new_statics() {
             return;
@@ -330,8 +338,8 @@ impl Session {
         self.version += 1;
     }
 
-    /// Lets every crate have these statics, which a constant reads: the compiler knows no values of foreign ones. Whether there are
-    /// such.
+    /// Copies statics that a constant reads into every crate, because the compiler cannot evaluate
+    /// statics of other crates. Returns whether any static was found.
     pub(super) fn copy_statics(&mut self, names: &[&str]) -> bool {
         let mut found = false;
         for item in &mut self.items {
@@ -346,14 +354,14 @@ impl Session {
         found
     }
 
-    /// The libraries that the statics live in.
+    /// Returns the libraries that define the statics.
     pub(super) fn homes(&self) -> Vec<PathBuf> {
         let homes = self.items.iter().filter_map(|item| item.home.as_ref());
         let libraries: BTreeSet<&PathBuf> = homes.map(|home| &home.library).collect();
         libraries.into_iter().cloned().collect()
     }
 
-    /// Takes out the variables whose types are not what they were.
+    /// Removes the variables whose types changed.
     pub(super) fn lose(&mut self, inner: &[Node]) -> Vec<Lost> {
         if self.variables.is_empty() {
             return Vec::new();
@@ -366,7 +374,7 @@ impl Session {
         for ((name, variable), identity) in self.variables.iter_mut().zip(now) {
             let changes = changes(&variable.identity, &identity);
             if changes.is_empty() {
-                // What was added counts from now on.
+                // Additions do not change a type. Later changes to the added definitions do.
                 variable.identity = identity;
             } else {
                 lost.push(Lost {
@@ -390,7 +398,7 @@ impl Session {
         }
     }
 
-    /// The call of a macro whose types are not what they were.
+    /// Returns a macro call whose generated types changed.
     fn change_of_macros(&mut self, inner: &[Node]) -> Option<String> {
         let calls = self.items.iter().filter(|item| item.calls_macro);
         let texts: BTreeSet<String> = calls.map(|item| item.text.clone()).collect();
@@ -435,7 +443,7 @@ impl Session {
         ask(&Graph::new(all, &self.outside.crates))
     }
 
-    /// The variables as the reader knows their types.
+    /// Returns the variables with type names shortened for display.
     pub(super) fn shown_variables(&self) -> Vec<crate::Variable> {
         self.variables
             .iter()
@@ -446,7 +454,7 @@ impl Session {
             .collect()
     }
 
-    /// The names that cells define or import beside variables.
+    /// Returns the names that cells define or import, without variables.
     pub(super) fn names(&self) -> Vec<String> {
         let items = self.items.iter().filter_map(|item| item.what.name());
         let imports = self.imports.iter();
@@ -454,7 +462,8 @@ impl Session {
         items.chain(imports).map(str::to_owned).collect()
     }
 
-    /// Whether code uses a crate: by its name, or by items and imports that lead to it.
+    /// Returns whether code uses a crate, by its name or through items and imports that refer to
+    /// it.
     pub(super) fn reaches(&self, code: &str, name: &str) -> bool {
         let imports = self.imports.iter();
         let imports = imports.map(|(_, import)| (import.code.as_str(), import.name.as_deref()));
@@ -466,7 +475,7 @@ impl Session {
             let uses = |text: &str| known.iter().any(|name| mentions(text, name));
             let (using, rest): (Vec<_>, Vec<_>) =
                 others.into_iter().partition(|(text, _)| uses(text));
-            // What brings no name of its own may be used by any.
+            // Code may use an item without a name, such as an `impl`, without mentioning it.
             if using.iter().any(|(_, name)| name.is_none()) {
                 return true;
             }
@@ -478,19 +487,19 @@ impl Session {
         }
     }
 
-    /// Whether it is a variable, or may be another value.
+    /// Returns whether a name is a variable, or may be another value.
     pub(super) fn is_value(&self, name: &str) -> bool {
         self.variables.contains_key(name) || self.knows_value(name)
     }
 
-    /// Whether an item or an import may be a value of this name.
+    /// Returns whether an item or an import with this name may be a value.
     pub(super) fn knows_value(&self, name: &str) -> bool {
         let imported = self
             .imports
             .iter()
             .any(|(_, import)| import.name.as_deref() == Some(name));
         let is_value = |item: &Definition| match &item.what {
-            // A structure without fields.
+            // A type may be a unit struct.
             What::Type(known) | What::Value(known) if known == name => true,
             What::Type(_) => item.text.contains("enum ") && mentions(&item.text, name),
             _ => false,
@@ -513,7 +522,7 @@ impl Session {
             let replaces = before > self.imports.len();
             if let Some(name) = &import.name {
                 let before = self.items.len();
-                // In the cell that defines both the compiler says whether they collide.
+                // The compiler reports collisions between definitions of the same cell.
                 self.items.retain(|item| {
                     item.cell == number || item.what.name() != Some(name) || item.what.is_value()
                 });
@@ -531,7 +540,8 @@ impl Session {
         }
     }
 
-    /// Lets the newer one of an import and an item of one name take the place of the other, whatever namespaces they are in.
+    /// Keeps only the newer one of an import and an item with the same name, regardless of their
+    /// namespaces.
     pub(super) fn separate_names(&mut self) {
         let newer = |cell: u64, name: &str, items: &[Definition]| {
             items
@@ -557,7 +567,7 @@ impl Session {
         self.version += 1;
     }
 
-    /// Adds an item in the place of an earlier one.
+    /// Adds an item, replacing an earlier definition of it.
     fn add(&mut self, number: u64, code: &str, item: &Item, edits: &[Edit]) {
         self.version += 1;
         let text = code[item.range.clone()].to_owned();
@@ -585,7 +595,7 @@ impl Session {
             let is_value = new.what.is_value();
             self.imports.retain(|(cell, import)| {
                 let same = import.name.as_deref() == Some(name);
-                // A function may have the name of a module.
+                // Functions and modules are in different namespaces.
                 !same || *cell == number || is_value
             });
             self.shares_names |= self
@@ -594,7 +604,7 @@ impl Session {
                 .any(|(_, import)| import.name.as_deref() == Some(name));
         }
         self.items.retain(|old| {
-            // Two of one name in one cell are the compiler's to refuse.
+            // The compiler reports duplicate definitions in the same cell.
             old.cell == number
                 || match (&old.what, &new.what) {
                     (What::Type(one), What::Type(other))
@@ -619,19 +629,19 @@ impl Session {
     }
 }
 
-/// Whether what a type depends on is defined in a cell.
+/// Returns whether a dependency of a type is defined in a cell.
 fn is_of_cell(label: &str) -> bool {
     !label.starts_with("crate ") && !label.starts_with("use ")
 }
 
-/// The edits of an item, in bytes of its text.
+/// Returns the edits inside an item, in byte offsets of its text.
 fn edits_within(edits: &[Edit], range: &std::ops::Range<usize>) -> Vec<Edit> {
     let inside = edits.iter().filter(|(from, _, _)| range.contains(from));
     let moved = inside.map(|(from, to, text)| (from - range.start, to - range.start, text.clone()));
     moved.collect()
 }
 
-/// Whether an `impl` has only members that another one of the same type has not.
+/// Returns whether an `impl` has only members that another `impl` of the same type does not have.
 fn adds_only(own: &[String], members: &[String]) -> bool {
     !own.is_empty() && !members.is_empty() && members.iter().all(|name| !own.contains(name))
 }
@@ -641,7 +651,7 @@ impl Definition {
         self.cell == cell && (self.start..self.start + self.text.len()).contains(&place)
     }
 
-    /// Whether statics of it have the names of all that an older item defines, at the root, where macros define statics.
+    /// Returns whether the statics of the item replace all statics that an older item defines.
     fn hides(&self, old: &Self) -> bool {
         let defines = |item: &Self| -> Vec<String> {
             match &item.what {
@@ -654,7 +664,7 @@ impl Definition {
         !olds.is_empty() && olds.iter().all(|name| own.contains(name))
     }
 
-    /// How it is called in a sentence.
+    /// Returns the label of the item for messages.
     pub(super) fn label(&self) -> String {
         self.what.name().map_or_else(
             || {
@@ -684,7 +694,7 @@ impl Definition {
 }
 
 impl What {
-    /// The name that it defines.
+    /// Returns the name that the item defines.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Macro(name) | Self::Type(name) | Self::Value(name) => Some(name),
@@ -692,7 +702,7 @@ impl What {
         }
     }
 
-    /// Whether it is in the namespace of values, in which no module and no type is.
+    /// Returns whether the item is in the value namespace, which contains no modules and types.
     fn is_value(&self) -> bool {
         matches!(self, Self::Value(_))
     }
@@ -745,7 +755,7 @@ mod tests {
         assert!(session.shares_names);
         assert_eq!(imports(&session), ["use std::process;"]);
         assert_eq!(texts(&session), ["fn process() {}"]);
-        // The compiler has said that they are in one namespace.
+        // The compiler has reported a collision in one namespace.
         session.separate_names();
         assert!(session.imports.is_empty());
         define(&mut session, 3, "use std::mem::swap as process;");
