@@ -1,7 +1,8 @@
-//! Blocks that wait for their list, in a marked folder for each blob.
+//! Uncommitted blocks, in one marked folder for each blob.
 //!
-//! When a list is committed, its blocks are removed and a record of what the list became takes their place. A client whose
-//! response was lost sends the same list again, and receives the same response.
+//! Committing a block list removes its blocks and stores a record of the result. The commit is
+//! therefore idempotent: a client that received no response sends the same list again and receives
+//! the same response.
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The record of the last list that was committed. No block has such a name: theirs are hashes.
+/// The record of the last committed list. Block names are hashes, so none is equal to it.
 const COMMITTED: Fixed = Fixed::new("committed");
 
 /// The blocks of one blob.
@@ -25,13 +26,13 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// Those of a blob.
+    /// The blocks of a blob.
     pub fn of(home: &'a Home, container: &ContainerName, name: &BlobName) -> Result<Self> {
         let name = BlobName::parse(&hex(&Sha256::digest(format!("{container}\n{name}"))))?;
         Ok(Self { home, name })
     }
 
-    /// Their folder, made when it is not there.
+    /// The folder of the blocks, created if necessary.
     fn folder(&self) -> io::Result<Dir> {
         let all = Dir::at(&self.home.blocks())?;
         match remove::make(&all, &self.name, self.home.owner()) {
@@ -40,12 +41,12 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Takes a received file as the block of an id.
+    /// Stores a received file as the block with this id.
     pub fn put(&self, id: &str, received: &Path) -> Result<()> {
         Ok(self.folder()?.rename_into(received, &block(id)?)?)
     }
 
-    /// Joins the blocks that a list names, in its order.
+    /// Concatenates the blocks of a list, in its order.
     pub fn join(&self, list: &str, whole: &Path) -> Result<()> {
         let folder = self.folder()?;
         let mut whole = File::create_new(whole)?;
@@ -59,7 +60,7 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Whether this very list has become the content with this tag.
+    /// Whether the last committed list was this one, and its result the content with this `ETag`.
     pub fn has_become(&self, list: &str, etag: &str) -> bool {
         let recorded = || {
             let mut text = String::new();
@@ -70,13 +71,14 @@ impl<'a> Blocks<'a> {
         recorded().is_ok_and(|recorded| recorded == record(list, etag))
     }
 
-    /// Removes the blocks of a list that has become the content with this tag. They stay when that cannot be recorded.
+    /// Removes the blocks of a list that was committed as the content with this `ETag`. They stay
+    /// if the record cannot be written.
     pub fn remove(&self, list: &str, etag: &str, temporary: &Path) -> io::Result<()> {
         let folder = self.folder()?;
         fs::write(temporary, record(list, etag))?;
         folder.rename_into(temporary, &COMMITTED)?;
         for entry in folder.entries()? {
-            // The mark and the record are no blocks, and neither is a name for one.
+            // Skips the mark, which is not a valid blob name, and the record.
             if let Some(name) = entry.name().and_then(BlobName::of)
                 && name.as_str() != COMMITTED.as_str()
             {
@@ -95,7 +97,7 @@ fn record(list: &str, etag: &str) -> String {
     format!("{}\n{etag}\n", hex(&Sha256::digest(ids(list).join("\n"))))
 }
 
-/// The ids in a block list, in their order.
+/// The ids in a block list, in order.
 fn ids(list: &str) -> Vec<String> {
     let mut ids = Vec::new();
     let mut rest = list;
@@ -110,7 +112,7 @@ fn ids(list: &str) -> Vec<String> {
                 break;
             }
         }
-        // The closing tag begins with `/` and matches no kind.
+        // The closing tag starts with `/` and matches no kind.
     }
     ids
 }

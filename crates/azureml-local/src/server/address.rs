@@ -1,6 +1,6 @@
-//! Which service an address belongs to, and the path within it.
+//! URL routing: the service that a URL belongs to, and the path within the service.
 //!
-//! ARM ids are compared without regard to case, as the service does.
+//! ARM ids are compared case-insensitively, as in the service.
 
 use crate::error::{Error, Result};
 use crate::routes::absent::nothing_at;
@@ -11,10 +11,12 @@ use std::borrow::Cow;
 /// The storage account of the local workspace.
 pub const ACCOUNT: &str = "azuremllocal";
 
-/// What follows the account's name in the addresses of clients that make them from it alone, as `ACCOUNT.blob.local`.
+/// The endpoint suffix for clients that build the blob host from the account name, as
+/// `ACCOUNT.blob.local`.
 pub const SUFFIX: &str = "local";
 
-/// The first part of a path in the blob store: the account, or what clients make of it.
+/// Whether the first segment of a path is the storage account, or the host that clients build from
+/// it.
 fn is_account(part: &str) -> bool {
     part.strip_prefix(ACCOUNT)
         .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(".blob.") == Some(SUFFIX))
@@ -23,7 +25,7 @@ fn is_account(part: &str) -> bool {
 /// A service of the local workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
-    /// Resources of the workspace: `{WS}/…`.
+    /// ARM resources of the workspace: `{WS}/…`.
     Arm,
     /// Run history: `/history/v1.0{WS}/…`.
     History,
@@ -41,16 +43,16 @@ pub enum Area {
     Datastore,
     /// The data plane of models: `/modelregistry/v1.0{WS}/…`.
     Models,
-    /// What lies above the workspace: `/subscriptions/{id}/…`.
+    /// Resources above the workspace: `/subscriptions/{id}/…`.
     Account,
-    /// Where the data plane is.
+    /// Discovery of the data plane.
     Discovery,
-    /// What a browser is shown.
+    /// HTML pages.
     Page,
 }
 
 impl Area {
-    /// The path under which the area's routes are mounted; no address from outside begins so.
+    /// The path at which the area's routes are mounted. No URL of a client starts with it.
     pub fn inner(self) -> &'static str {
         match self {
             Self::Arm => "/-/arm",
@@ -69,10 +71,11 @@ impl Area {
     }
 }
 
-/// The page at MLflow's tracking URI itself.
+/// The page at MLflow's tracking URI.
 pub const TRACKING: &str = "/tracking";
 
-/// Whether an address is the tracking URI itself: MLflow's client prints links of runs and experiments as fragments of it.
+/// Whether the path is the tracking URI. MLflow's client prints links to runs and experiments as
+/// fragments of it.
 fn is_user_interface(path: &str) -> bool {
     path.starts_with("/mlflow/")
         && behind_version(path)
@@ -80,13 +83,13 @@ fn is_user_interface(path: &str) -> bool {
             .is_some_and(|rest| matches!(rest, "" | "/"))
 }
 
-/// What follows the version of a data plane's API, whichever that is.
+/// The rest of a data plane path after the API version; any version is accepted.
 fn behind_version(path: &str) -> Option<&str> {
     let (at, _) = path.match_indices('/').nth(2)?;
     Some(&path[at..])
 }
 
-/// Which area an address belongs to; ARM when it belongs to none.
+/// The area of a path; ARM for an unknown one.
 pub fn area(path: &str) -> Area {
     let mut parts = path.split('/').skip(1);
     match parts.next() {
@@ -109,7 +112,7 @@ pub fn area(path: &str) -> Area {
 /// The path within the area, still percent-encoded.
 pub fn within(area: Area, path: &str) -> Result<Cow<'_, str>> {
     if area == Area::Account {
-        // Whose names are read without regard to case.
+        // The names in these paths are case-insensitive.
         let rest = account(path).ok_or_else(|| nothing(path))?;
         return Ok(Cow::Owned(rest.to_ascii_lowercase()));
     }
@@ -125,7 +128,7 @@ fn below(area: Area, path: &str) -> Result<&str> {
         }
         Area::Page if is_user_interface(path) => return Ok(TRACKING),
         Area::Page => return Ok(path),
-        // SDK v1 asks a region's own front end for the workspace.
+        // SDK v1 requests the workspace from the front end of its region.
         Area::Arm => path.strip_prefix("/rp/workspaces").unwrap_or(path),
         Area::Account => path,
         Area::History
@@ -151,7 +154,7 @@ fn nothing(path: &str) -> Error {
     }
 }
 
-/// The parts of the workspace's id; the first two are the subscription's.
+/// The segments of the workspace's ARM id; the first two are the subscription's.
 const ID: [&str; 8] = [
     "subscriptions",
     local::SUBSCRIPTION_ID,
@@ -163,12 +166,12 @@ const ID: [&str; 8] = [
     local::WORKSPACE_NAME,
 ];
 
-/// What follows the workspace's id.
+/// The rest of a path after the workspace's ARM id.
 fn workspace(path: &str) -> Option<&str> {
     after(&ID, path)
 }
 
-/// What follows the subscription's id.
+/// The rest of a path after the subscription's ARM id.
 fn account(path: &str) -> Option<&str> {
     after(&ID[..2], path).filter(|rest| !rest.is_empty())
 }

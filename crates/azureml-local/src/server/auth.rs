@@ -1,4 +1,4 @@
-//! Who asks, and whether they may.
+//! Authentication and authorization of requests.
 
 use super::address::Area;
 use crate::app::Shared;
@@ -11,19 +11,19 @@ use axum::http::{Method, header};
 use rusqlite::Connection;
 use serde::Deserialize;
 
-/// Who asks.
+/// The authenticated caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// The owner of the local workspace.
     Owner,
     /// A process of a run.
     Run(String),
-    /// Somebody with a URL that opens what it names.
+    /// A client with a signed URL, which grants access to what it names.
     Signed,
 }
 
 impl Caller {
-    /// Refuses a run that asks for another run's things. Child runs belong to their parent.
+    /// Denies a run access to other runs, except to its own descendants.
     pub fn may_use(&self, store: &Connection, run: &str) -> Result<()> {
         let Self::Run(own) = self else {
             return Ok(());
@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Finds out who asks, and refuses those who may not ask this area at all.
+/// Authenticates the caller and denies access to areas that it may not use.
 pub async fn authenticate(
     app: &Shared,
     area: Area,
@@ -89,14 +89,14 @@ pub async fn authenticate(
             "the bearer token is not the one of this local workspace".to_owned(),
         ));
     };
-    // SDK v1 asks for the workspace that its run is in; there is no secret in it.
+    // SDK v1 requests the workspace of its run; the response contains no secrets.
     let is_workspace =
         area == Area::Arm && method == Method::GET && inner.trim_matches('/').is_empty();
     let is_runs = matches!(
         area,
         Area::Mlflow | Area::Metric | Area::History | Area::Artifact
     );
-    // azureml-fsspec and mltable ask where data is, to read it.
+    // azureml-fsspec and mltable request the location of data to read it.
     let is_data = matches!(area, Area::Data | Area::Datastore) && method == Method::GET;
     if !is_workspace && !is_runs && !is_data {
         return Err(Error::Denied(
@@ -117,14 +117,14 @@ pub async fn authenticate(
     }
 }
 
-/// What a listing of blobs asks for.
+/// The query parameter of a blob listing.
 #[derive(Deserialize)]
 struct Listing {
     #[serde(default)]
     prefix: String,
 }
 
-/// A caller with a signature in the query; `None` when there is no signature.
+/// The caller of a signed URL; `None` if the URL has no signature.
 fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<Option<Caller>> {
     let query = parts.uri.query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sig=")) {
@@ -135,7 +135,7 @@ fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<O
         Query::try_from_uri(&parts.uri).map_err(|_| refused())?;
     let path = crate::blob::decode(inner).ok_or_else(refused)?;
     let path = match path.trim_start_matches('/') {
-        // A listing of the account names the container in its prefix.
+        // A listing of the account has the container in its prefix.
         "" => Query::<Listing>::try_from_uri(&parts.uri)
             .map_err(|_| refused())?
             .0

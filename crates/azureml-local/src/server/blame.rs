@@ -1,17 +1,18 @@
-//! Which member of a JSON body an error of deserialization is about.
+//! The path of the member that caused a deserialization error.
 //!
-//! `serde_path_to_error` follows a value as far as the first internally tagged enum, which serde reads from a copy of its
-//! own. Within that, each member is changed in turn: the error is about the one whose change it repeats.
+//! `serde_path_to_error` follows a value only down to the first internally tagged enum, which serde
+//! reads from a buffered copy. Below that, [`Probe`] changes one member after the other: the error
+//! is about the member whose new value appears in the new error.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value, json};
 use serde_path_to_error::Segment;
 
-/// The most members that are tried; a body with more has its error at a less precise path.
+/// The maximum number of attempts; above it, the path of the error is less precise.
 const MOST: usize = 500;
 
-/// Reads a value as `T`; an error comes with the path of what it is about (`inputs.a.value`, `metrics[3]`), which is empty
-/// when that is the whole.
+/// Deserializes a `T`. An error comes with the path of its member (`inputs.a.value`, `metrics[3]`),
+/// which is empty if the error is about the whole value.
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, (String, serde_json::Error)> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let mut path = Vec::new();
@@ -68,7 +69,7 @@ fn shown(path: &[Step]) -> String {
     })
 }
 
-/// Looks for the member that an error is about.
+/// Searches for the member that an error is about.
 struct Probe<T> {
     body: Value,
     message: String,
@@ -98,7 +99,7 @@ impl<T: DeserializeOwned> Probe<T> {
             (Value::Object(_), Some(name)) => {
                 let mut with = original.clone();
                 with[&name] = Value::Null;
-                // Whatever is wrong then, it is not what was.
+                // Any other error shows that the missing member belongs here.
                 let now = self.with(&place, with)?;
                 now != self.message
             }
@@ -107,7 +108,7 @@ impl<T: DeserializeOwned> Probe<T> {
         is_it.then_some(place)
     }
 
-    /// The name of the member that is missing, when that is the error.
+    /// The name of the missing member, if that is the error.
     fn missing(&self) -> Option<String> {
         let (name, _) = self
             .message
@@ -116,7 +117,7 @@ impl<T: DeserializeOwned> Probe<T> {
         Some(name.to_owned())
     }
 
-    /// Whether the error says of another value at this place what it says of this one.
+    /// Whether another value at this place causes the same error about that value.
     fn repeats(&mut self, place: &[Step], original: &Value) -> bool {
         let message = self.message.clone();
         let others = others(original);
@@ -132,7 +133,7 @@ impl<T: DeserializeOwned> Probe<T> {
             .try_fold(&mut self.body, |value, step| step.of_mut(value))
     }
 
-    /// The error with another value in a place; nothing in it when there is none.
+    /// The error with another value at a place; empty if deserialization succeeds.
     fn with(&mut self, place: &[Step], other: Value) -> Option<String> {
         let original = std::mem::replace(self.at(place)?, other);
         let now = serde_json::from_value::<T>(self.body.clone()).map(drop);
@@ -141,7 +142,7 @@ impl<T: DeserializeOwned> Probe<T> {
     }
 }
 
-/// Other values, with what an error calls the value and what it calls the other one.
+/// Other values, each with the descriptions of the old and the new value in error messages.
 fn others(value: &Value) -> Vec<(Value, String, String)> {
     let unlike = |was: &str| {
         [
@@ -164,17 +165,17 @@ fn others(value: &Value) -> Vec<(Value, String, String)> {
         Value::Bool(known) => vec![(json!(!known), known.to_string(), (!known).to_string())],
         Value::Array(_) => unlike("sequence"),
         Value::Object(_) => unlike("map"),
-        // Within a tagged enum it is a unit.
+        // In a tagged enum, serde calls null a unit value.
         Value::Null => [unlike("null"), unlike("unit value")].concat(),
     }
 }
 
-/// Another number of the same kind.
+/// Another number of the same type.
 fn another(number: &Number) -> Number {
     if let Some(number) = number.as_u64() {
         Number::from(number ^ 1)
     } else if let Some(number) = number.as_i64() {
-        // -1 and -2, not -1 and 0.
+        // The sign must not change, so -1 becomes -2 instead of 0.
         Number::from(if number == -1 { -2 } else { number ^ 1 })
     } else {
         let float = number.as_f64().unwrap_or_default();

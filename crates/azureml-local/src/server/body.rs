@@ -1,4 +1,4 @@
-//! Reads JSON bodies, as strictly as the service does.
+//! JSON request bodies, validated as strictly as the service does.
 
 use super::blame;
 use crate::error::{Error, Result};
@@ -46,17 +46,18 @@ impl<S: Send + Sync> FromRequest<S> for Json {
     }
 }
 
-/// How many members a body may have at most: each takes much more memory than text, and commas in text are counted, too.
+/// An upper bound for the number of members in a body, because each needs much more memory than its
+/// text. Commas in strings are counted, too.
 fn members(body: &[u8]) -> usize {
     body.iter()
         .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
         .count()
 }
 
-/// Reads what travels as `T` and refuses what `T` does not know, as the service does.
+/// Deserializes a `T` and rejects unknown members, as the service does.
 ///
-/// What `T` knows is what comes back when it is written again. (A deserializer that listens for ignored members
-/// hears nothing of what lies inside an internally tagged enum.)
+/// A member is known if it is still present after `T` is serialized again. (A deserializer that
+/// collects ignored members does not see those within an internally tagged enum.)
 pub fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T> {
     let read = lenient::<T>(value)?;
     let known = serde_json::to_value(&read)?;
@@ -75,7 +76,7 @@ pub fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T> {
     })
 }
 
-/// Reads what travels as `T`; an error names the member that it is about.
+/// Deserializes a `T`; an error contains the path of the wrong member.
 pub fn lenient<T: DeserializeOwned>(value: &Value) -> Result<T> {
     blame::read(value).map_err(|(path, error)| {
         let error = error.to_string();
@@ -92,7 +93,7 @@ pub fn lenient<T: DeserializeOwned>(value: &Value) -> Result<T> {
     })
 }
 
-/// Refuses a list where an object belongs, which serde reads as its members in their order.
+/// Rejects a list in the place of an object, which serde would read as its members in order.
 fn find_lists(given: &Value, known: &Value, path: &str) -> Result<()> {
     match (given, known) {
         (Value::Array(_), Value::Object(_)) => Err(Error::Invalid {
@@ -133,7 +134,7 @@ fn find_unknown(given: &Value, known: &Value, path: &str, unknown: &mut Vec<Stri
                 };
                 match known.get(name) {
                     Some(known) => find_unknown(value, known, &path, unknown),
-                    // A member without a value says nothing; it is left out when written again.
+                    // An empty member is ignored; serialization leaves it out.
                     None if value.is_null() || *value == serde_json::json!([]) => {}
                     None => unknown.push(path),
                 }

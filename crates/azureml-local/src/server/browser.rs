@@ -1,8 +1,9 @@
-//! What a browser may send here on behalf of a web page.
+//! Checks of browser requests, against cross-site requests and DNS rebinding.
 //!
-//! Any page that the user opens can make the browser send requests to loopback. `Host` gives away one that was sent to
-//! another name (DNS rebinding), `Sec-Fetch-…` and `Origin` give away where a request comes from and what becomes of the
-//! response; no page can set them.
+//! Any page that the user opens can make the browser send requests to loopback. The `Host` header
+//! reveals a request that was sent to another name (DNS rebinding). The `Sec-Fetch-…` and `Origin`
+//! headers reveal the origin of a request and the use of its response. Pages cannot set these
+//! headers.
 
 use super::address::Area;
 use crate::error::{Error, Result};
@@ -12,7 +13,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request that a web page made the browser send to a name that it lets point here.
+/// Rejects a request to a name other than loopback's, which a web page may have resolved to this
+/// machine.
 pub fn check_host(headers: &HeaderMap) -> Result<()> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
@@ -24,7 +26,8 @@ pub fn check_host(headers: &HeaderMap) -> Result<()> {
     }
 }
 
-/// Whether a `Host` names this machine. Ports are not compared: they differ where they are forwarded.
+/// Whether a `Host` header names this machine. Ports are ignored, because port forwarding changes
+/// them.
 fn is_loopback(host: &str) -> bool {
     ["127.0.0.1", "localhost", "[::1]"]
         .iter()
@@ -35,8 +38,8 @@ fn is_loopback(host: &str) -> bool {
         })
 }
 
-/// Refuses to become a part of a document (a script, a style, a frame, a worker) with anything that is no page:
-/// pages allow scripts of their own origin, and blobs are of that origin.
+/// Rejects requests that embed anything but the pages in a document (as script, style, frame or
+/// worker). Pages allow scripts of their own origin, and blobs have the same origin.
 pub fn check_destination(area: Area, headers: &HeaderMap) -> Result<()> {
     let harmless = [None, Some("empty"), Some("document"), Some("image")];
     if area == Area::Page || harmless.contains(&text(headers, &DESTINATION)) {
@@ -47,9 +50,9 @@ pub fn check_destination(area: Area, headers: &HeaderMap) -> Result<()> {
     ))
 }
 
-/// Lets other sites only lead here, and only the pages themselves change something.
+/// Allows other sites only to link to the pages; only the pages themselves may change anything.
 ///
-/// Other ports of this machine are the same site, whose requests carry the pages' cookies.
+/// Other ports of this machine are the same site, so their requests carry the cookies of the pages.
 pub fn check_page(method: &Method, headers: &HeaderMap) -> Result<()> {
     let site = text(headers, &SITE);
     let origin = text(headers, &header::ORIGIN);
@@ -63,7 +66,7 @@ pub fn check_page(method: &Method, headers: &HeaderMap) -> Result<()> {
             || text(headers, &DESTINATION) == Some("document")
     } else {
         match (site, origin) {
-            // The pages send no referrer, and a form of theirs therefore no origin.
+            // The pages send no referrer, so their forms send no origin.
             (Some("same-origin"), None | Some("null")) => true,
             (None | Some("same-origin"), Some(origin)) => is_own(origin),
             _ => false,
@@ -78,7 +81,7 @@ pub fn check_page(method: &Method, headers: &HeaderMap) -> Result<()> {
     }
 }
 
-/// A header that has one value, in ASCII; one that has another kind is `"?"`, which nothing allows.
+/// The value of a header with a single ASCII value; `"?"`, which no check allows, for any other.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value: &HeaderValue = values.next()?;

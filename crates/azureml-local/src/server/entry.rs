@@ -1,4 +1,4 @@
-//! What every request passes: address, host, credential, record, and a net under it.
+//! Middleware for every request: host check, authentication, the exchange log and panic catching.
 
 use super::address::{self, Area};
 use super::{auth, browser, render, trace};
@@ -13,14 +13,14 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 
-/// Lets a request in, or not, and writes its errors as the service that it asked does.
+/// Admits or rejects a request, and renders errors in the format of the requested service.
 pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let _active = app.activity.begin();
     let area = address::area(request.uri().path());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let language = Language::of(request.headers());
-    // A panic is an answer too.
+    // A panic becomes a response with status 500.
     let (response, exchange) = AssertUnwindSafe(answer(&app, area, request, next))
         .catch_unwind()
         .await
@@ -39,7 +39,7 @@ pub async fn entry(State(app): State<Shared>, request: Request, next: Next) -> R
     }
 }
 
-/// The answer of the routes to a request that may come in.
+/// Admits the request and returns the response of its route.
 async fn answer(
     app: &Shared,
     area: Area,
@@ -56,14 +56,14 @@ async fn answer(
         Err(error) => return (error.into_response(), None),
     };
     let response = next.run(request).await;
-    // Nothing is acknowledged that went to a folder nobody will look into.
+    // A change must not be acknowledged if it went to a folder that has been removed or replaced.
     match app.check_home() {
         Err(error) if !is_safe => (error.into_response(), exchange),
         _ => (response, exchange),
     }
 }
 
-/// The request with its caller, and with the area's inner path.
+/// The request with its caller, and with the inner path of its area.
 async fn admit(app: &Shared, area: Area, request: Request) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
     browser::check_host(&parts.headers)?;

@@ -1,4 +1,4 @@
-//! The HTTP side: addresses, credentials, bodies, errors, the record of exchanges.
+//! The HTTP server: routing, authentication, request bodies, error rendering and the exchange log.
 
 pub mod address;
 pub mod auth;
@@ -19,15 +19,15 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
-/// The most that a JSON body may hold.
+/// The maximum size of a JSON body.
 pub const JSON_LIMIT: usize = 8 << 20;
 
-/// The most members, in all its objects and lists, that a JSON body may hold.
+/// The maximum number of members in all objects and lists of a JSON body.
 pub const MEMBER_LIMIT: usize = 200_000;
 
-/// Everything that the local workspace answers to.
+/// The router of the local workspace.
 pub fn router(app: Shared) -> Router {
-    // `entry` has read the address and put the area's inner path in its place.
+    // `entry` has replaced the URL's path with the inner path of its area.
     let inner = Router::new()
         .nest(Area::Arm.inner(), routes::arm())
         .nest(Area::History.inner(), routes::run_history::router())
@@ -52,6 +52,6 @@ pub fn router(app: Shared) -> Router {
 }
 
 async fn wrong_method() -> Result<()> {
-    // Which there are is in the response's `Allow`, see [`render`].
+    // The `Allow` header of the response lists the supported methods, see [`render`].
     Err(Error::Method(String::new()))
 }

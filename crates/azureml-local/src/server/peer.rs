@@ -1,8 +1,8 @@
-//! Which user is at the other end of a loopback connection.
+//! The user at the other end of a loopback connection.
 //!
-//! Browsers send a cookie to every port of a host, so another user's server on this machine may come to hold one of the
-//! pages' cookies. The kernel knows whose socket a connection comes from: a cookie is good only from this user's, and
-//! from root's, whose programs forward ports.
+//! Browsers send a cookie to every port of a host, so a server of another user on this machine may
+//! receive a cookie of the pages. The kernel records the owner of each socket. A cookie is
+//! therefore accepted only from this user's sockets, and from root's, whose programs forward ports.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
@@ -12,11 +12,11 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
-/// The other end of a connection, of which all requests on it are.
+/// The other end of a connection, shared by all requests on it.
 #[derive(Debug, Clone)]
 pub struct Peer {
     address: SocketAddr,
-    /// Looked up once: the tables of a machine with many connections are long.
+    /// Cached, because the connection tables may be long.
     foreign: Arc<OnceLock<bool>>,
 }
 
@@ -36,14 +36,14 @@ impl Peer {
     }
 }
 
-/// Whether a connection is known to come from another user. Where `/proc` does not tell, it is not known.
+/// Whether a connection is known to come from another user; false if `/proc` does not list it.
 fn is_foreign(peer: SocketAddr, port: u16) -> bool {
     let SocketAddr::V4(peer) = peer else {
         return false;
     };
     let own = rustix::process::geteuid().as_raw();
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    // A program may reach an IPv4 address through a socket of IPv6.
+    // A program may connect to an IPv4 address through an IPv6 socket.
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| File::open(table).ok())
@@ -57,11 +57,12 @@ fn is_foreign(peer: SocketAddr, port: u16) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Owner {
     User(u32),
-    /// Its program has closed it and will read no reply.
+    /// The program has closed the socket and will read no response.
     Nobody,
 }
 
-/// The owner of the socket at `local` that is connected to `remote`, in a table of the kernel's.
+/// The owner of the socket at `local` that is connected to `remote`, in a connection table of the
+/// kernel.
 fn owner(table: impl BufRead, local: SocketAddrV4, remote: SocketAddrV4) -> Option<Owner> {
     let (local, remote) = (address(local), address(remote));
     table
@@ -74,7 +75,7 @@ fn owner(table: impl BufRead, local: SocketAddrV4, remote: SocketAddrV4) -> Opti
             if !is_it {
                 return None;
             }
-            // State, queues, timer and retransmissions lie between.
+            // Skips state, queues, timer and retransmissions.
             let mut rest = fields.skip(4);
             let user = rest.next()?.parse().ok()?;
             let inode: u64 = rest.nth(1)?.parse().ok()?;
@@ -86,7 +87,7 @@ fn owner(table: impl BufRead, local: SocketAddrV4, remote: SocketAddrV4) -> Opti
         })
 }
 
-/// An address as the kernel writes it: the bytes as one number of the machine, hexadecimal.
+/// An address in the kernel's format: the bytes as one native-endian number, in hexadecimal.
 fn address(of: SocketAddrV4) -> String {
     let ip = u32::from_ne_bytes(of.ip().octets());
     format!("{ip:08X}:{:04X}", of.port())

@@ -1,4 +1,4 @@
-//! Writes errors as the service that was asked writes them.
+//! Error responses in the format of the requested service.
 
 use super::address::Area;
 use crate::error::Error;
@@ -10,9 +10,9 @@ use azureml_wire::error::{AdditionalInfo, ErrorResponse};
 use serde_json::json;
 
 impl IntoResponse for Error {
-    /// A bare status with the error beside it; [`render`] writes it.
+    /// A response with the status only; the error is attached for [`render`].
     fn into_response(self) -> Response {
-        // Every status of an error is a valid one.
+        // Every error has a valid status.
         let status =
             StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
@@ -21,7 +21,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Gives a failed response the body of its area.
+/// Replaces the body of a failed response with the error format of its area.
 pub async fn render(
     area: Area,
     method: &Method,
@@ -35,7 +35,7 @@ pub async fn render(
     let allowed = response.headers().get(header::ALLOW).cloned();
     let mut error = match response.extensions().get::<Error>() {
         Some(error) => error.clone(),
-        // Written by the framework (a path or a query that it could not read).
+        // The framework has rejected the request, for example for an invalid path or query.
         None => rejected(response).await,
     };
     if let (Error::Method(methods), Some(allowed)) = (&mut error, &allowed) {
@@ -55,7 +55,7 @@ pub async fn render(
         _ => Json(body(&error)).into_response(),
     };
     *rendered.status_mut() = match (area, &error) {
-        // MLflow says so of what exists already.
+        // MLflow returns 400 if a resource already exists.
         (Area::Mlflow, Error::Conflict { .. }) => StatusCode::BAD_REQUEST,
         _ => StatusCode::from_u16(error.status()).unwrap_or(status),
     };
@@ -117,7 +117,7 @@ pub fn body(error: &Error) -> ErrorResponse {
 
 fn mlflow_code(error: &Error) -> &'static str {
     match error {
-        // The client falls back to older calls when one is not known.
+        // MLflow's client falls back to older endpoints on this code.
         Error::Method(_)
         | Error::NotFound {
             code: "ResourceNotFound",
@@ -139,7 +139,7 @@ fn mlflow_code(error: &Error) -> &'static str {
     }
 }
 
-/// The error of the blob store: XML, and the code in a header (all that the answer to a HEAD has).
+/// The error of the blob store: XML, with the code in a header because a HEAD response has no body.
 fn xml(error: &Error, method: &Method) -> Response {
     let code = match error {
         Error::NotFound { code, .. } if !code.ends_with("NotFound") => "ResourceNotFound",
@@ -169,7 +169,7 @@ fn xml(error: &Error, method: &Method) -> Response {
     response
 }
 
-/// Text as XML has it.
+/// Escapes text for XML.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -178,7 +178,7 @@ pub fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // XML 1.0 has no other control characters, not even as references.
+            // XML 1.0 allows no other control characters, not even as character references.
             '\t' | '\n' | '\r' => escaped.push(character),
             character if character.is_control() => escaped.push('\u{fffd}'),
             character => escaped.push(character),

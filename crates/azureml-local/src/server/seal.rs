@@ -1,11 +1,12 @@
-//! Security headers, on every response of the server.
+//! Security headers on every response of the server.
 //!
-//! Pages, blobs, REST and errors share one origin. Whatever a blob holds, a browser must not run it there: all but the
-//! pages is sandboxed, is never part of another document, and is not kept in a cache. [`Seal::apply`] overwrites what a
-//! handler has set, so that no stored property of a blob weakens it.
+//! Pages, blobs, the REST API and errors share one origin. A browser must not execute the content
+//! of a blob in this origin. Everything except the pages is therefore sandboxed, cannot be embedded
+//! in another document, and is not cached. [`seal`] overwrites headers that a handler has set, so
+//! that no stored property of a blob weakens them.
 //!
-//! What hyper itself refuses before there is a request (a head that is no HTTP, or is too large) has no body and none of
-//! these headers.
+//! Requests that hyper rejects before routing (invalid HTTP, or too large headers) receive a
+//! response without a body and without these headers.
 
 use super::address::{self, Area};
 use axum::extract::Request;
@@ -13,24 +14,24 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// What the pages may do: no script but the server's own, no frame around them, nothing from elsewhere.
+/// The policy of the pages: no scripts but the server's own, no framing, no external resources.
 const PAGE: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// All that is no page has an opaque origin, and may do nothing.
+/// The policy of everything else: an opaque origin without any permissions.
 const REST: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox",
 );
 
-/// Headers that do not depend on the response.
+/// Headers that are the same on every response.
 const FIXED: [(HeaderName, HeaderValue); 5] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     ),
-    // Addresses hold tickets and signatures.
+    // URLs may contain tickets and signatures.
     (
         header::REFERRER_POLICY,
         HeaderValue::from_static("no-referrer"),
@@ -46,7 +47,7 @@ const FIXED: [(HeaderName, HeaderValue); 5] = [
     ),
 ];
 
-/// Gives every response the security headers.
+/// Adds the security headers to a response.
 pub async fn seal(request: Request, next: Next) -> Response {
     let area = address::area(request.uri().path());
     let mut response = next.run(request).await;
@@ -62,7 +63,7 @@ fn apply(area: Area, headers: &mut HeaderMap) {
     for (name, value) in FIXED {
         headers.insert(name, value);
     }
-    // A blob may have been stored with its own.
+    // A blob may have a stored `Cache-Control` property.
     let no_store = HeaderValue::from_static("no-store");
     if area == Area::Blob {
         headers.entry(header::CACHE_CONTROL).or_insert(no_store);
@@ -71,7 +72,7 @@ fn apply(area: Area, headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a response is HTML that this program has written.
+/// Whether a response is an HTML page of this program.
 fn is_page(area: Area, headers: &HeaderMap) -> bool {
     area == Area::Page
         && headers

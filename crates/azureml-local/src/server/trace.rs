@@ -1,4 +1,4 @@
-//! The record of exchanges on the routes that speak JSON, for tests (`AZUREML_LOCAL_TRACE`).
+//! The log of HTTP exchanges on the JSON routes, for tests (`AZUREML_LOCAL_TRACE`).
 
 use super::address::Area;
 use crate::app::Shared;
@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// A file of exchanges, one JSON object a line.
+/// A file of exchanges, one JSON object per line.
 #[derive(Debug)]
 pub struct Trace {
     file: Mutex<File>,
@@ -39,7 +39,7 @@ impl Trace {
     }
 }
 
-/// An exchange of which the answer is still to come.
+/// An exchange whose response is not known yet.
 #[derive(Debug)]
 pub struct Exchange {
     client: String,
@@ -49,13 +49,13 @@ pub struct Exchange {
     request: Value,
 }
 
-/// Takes down a request, when exchanges of its area are recorded; gives it back to be answered.
+/// Records a request if exchanges of its area are logged; also returns the request for processing.
 pub async fn asked(
     app: &Shared,
     area: Area,
     request: Request,
 ) -> Result<(Request, Option<Exchange>)> {
-    // As the service writes the workspace's id, however the client did.
+    // The workspace's id in the spelling of the service, regardless of the client's.
     let root = match area {
         Area::Arm => scope().to_string(),
         Area::History => format!("/history/v1.0{}", scope()),
@@ -74,12 +74,12 @@ pub async fn asked(
     };
     let rest = request.uri().path().strip_prefix(area.inner());
     let rest = rest.unwrap_or_default().to_owned();
-    // Files travel there.
+    // These routes transfer files.
     if app.trace.is_none() || rest.starts_with("/mlflow-artifacts/") {
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
-    // The routes have limits of their own, which are lower.
+    // The routes have lower limits.
     let body = to_bytes(body, 4 * super::JSON_LIMIT)
         .await
         .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
@@ -97,13 +97,13 @@ pub async fn asked(
     Ok((Request::from_parts(parts, Body::from(body)), Some(exchange)))
 }
 
-/// Records an exchange with its answer, and gives the answer back.
+/// Logs an exchange with its response, and returns the response.
 pub async fn answered(app: &Shared, exchange: Exchange, response: Response) -> Response {
     let Some(trace) = &app.trace else {
         return response;
     };
     let (parts, body) = response.into_parts();
-    // Answers of these routes are made of JSON values; they are in memory already.
+    // The responses of these routes are JSON values that are in memory already.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     trace.write(&json!({
         "client": exchange.client,
@@ -117,7 +117,7 @@ pub async fn answered(app: &Shared, exchange: Exchange, response: Response) -> R
     Response::from_parts(parts, Body::from(body))
 }
 
-/// A body as JSON, without secrets.
+/// A body as JSON, with secrets removed.
 fn redacted(body: &[u8]) -> Value {
     let mut value = serde_json::from_slice(body).unwrap_or(Value::Null);
     redact(&mut value);
