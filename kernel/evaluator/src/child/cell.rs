@@ -1,10 +1,11 @@
-//! The process that runs cells: takes libraries from `evcxr`, runs them, reports to the kernel.
+//! The cell process: loads the libraries that `evcxr` names, runs them, and reports to the kernel.
 //!
-//! `evcxr` writes `LOAD_AND_RUN <library> <function>` to the standard input that it gave this process, and waits for
-//! `EVCXR_EXECUTION_COMPLETE` on the standard output that it gave. That pair of pipes is put aside first of all; user code gets
-//! streams of its own.
+//! `evcxr` writes `LOAD_AND_RUN <library> <function>` to this process's original standard input,
+//! and waits for `EVCXR_EXECUTION_COMPLETE` on its original standard output. These two pipes are
+//! moved to other descriptors first; user code gets separate standard streams.
 
-// Loading a library and calling a function in it, and the descriptors under the standard streams: each use says why it is sound.
+// Unsafe code loads a library, calls a function in it, and changes the environment; each use has a
+// `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::convert::Infallible;
@@ -31,25 +32,26 @@ use crate::link::{self, Frame};
 use crate::tag::Tag;
 use crate::{env, programs, tag};
 
-/// Says to `evcxr` that the function has returned.
+/// Notifies `evcxr` that the function has returned.
 const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
 
-/// Says to `evcxr` that the function has ended by a panic, so the variables that it defines do not exist.
+/// Notifies `evcxr` that the function has panicked, so the variables that it defines do not exist.
 const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
 
-/// The exit code when this process cannot do its work.
+/// The exit code of a cell process that cannot continue.
 const BROKEN: i32 = 99;
 
 /// Runs cells until the kernel closes the pipe. Never returns.
 pub(super) fn run() -> ! {
     let mut diagnostics = std::io::stderr();
     let Err(error) = serve();
-    // Lost when the streams belong to user code already; then the kernel has learned it by a frame.
+    // Lost when standard error already belongs to user code; a frame has reported the error in that
+    // case.
     writeln!(diagnostics, "the cell process cannot go on: {error}").ok();
     exit(BROKEN)
 }
 
-/// Leaves without running what user code registered to run at exit: variables are not dropped either.
+/// Ends the process without `atexit` handlers and without dropping variables.
 fn exit(code: i32) -> ! {
     // SAFETY: ends the process; nothing runs after it.
     unsafe { libc::_exit(code) }
@@ -61,16 +63,17 @@ fn serve() -> std::io::Result<Infallible> {
     let socket = PathBuf::from(std::env::var_os(env::LINK).ok_or(Errno::NOTCONN)?);
     programs::adopt();
     tag::carry();
-    // Without a kernel behind the socket, it has been killed meanwhile.
+    // A failed connection means that the kernel was killed in the meantime.
     let streams = connect(&socket).inspect_err(|_| programs::end(true, &tags(&socket)))?;
     watch_kernel(streams, socket.clone());
-    // This thread may see before the other one that the kernel is gone: a cell that prints does.
+    // This thread may detect the end of the kernel before the watching thread, for example when a
+    // cell prints.
     run_cells(commands, &mut completions, streams, &socket)
         .inspect_err(|_| programs::end(true, &tags(&socket)))?;
     end_with_kernel(&socket)
 }
 
-/// Runs one cell after the other, until the kernel closes the pipe.
+/// Runs one cell after the other until the kernel closes the pipe.
 fn run_cells(
     commands: impl BufRead,
     completions: &mut File,
@@ -104,7 +107,7 @@ fn run_cells(
         match load_and_run(library, function, store) {
             Ok(new_store) => store = new_store,
             Err(error) => {
-                // The loader's own words are in the source.
+                // The source contains the loader's message.
                 let reason = std::error::Error::source(&error)
                     .map_or_else(|| error.to_string(), ToString::to_string);
                 interpose::send(Frame::LoadError, reason.as_bytes())?;
@@ -114,10 +117,11 @@ fn run_cells(
         stop::end();
         runtime.set_running(false);
         runtime.flush();
-        // SAFETY: null asks for all streams of C's standard library.
+        // SAFETY: null means all streams of the C standard library.
         unsafe { libc::fflush(std::ptr::null_mut()) };
         interpose::send(Frame::Finish, &[])?;
-        // The first byte only makes sure that an answer is never an empty packet, which would mean the end.
+        // The kernel sends one byte before the lines: an empty packet would mean the end of the
+        // connection.
         if let Some((_, lines)) = hear(streams, &mut answer)?.split_first() {
             completions.write_all(lines)?;
         }
@@ -126,54 +130,57 @@ fn run_cells(
     Ok(())
 }
 
-/// What this kernel's cells and lines have started.
+/// The tags of the programs that cells and `!` lines of this kernel have started.
 fn tags(socket: &Path) -> [Tag; 2] {
     [Tag::of_cells(socket), Tag::of_lines(socket)]
 }
 
-/// Ends this process because the kernel is gone, with all programs that cells have started, wherever those
-/// have gone.
+/// Ends this process after the kernel has gone, with all programs that cells have started,
+/// including those in other process groups.
 fn end_with_kernel(socket: &Path) -> ! {
     programs::end(true, &tags(socket));
     rustix::process::kill_current_process_group(Signal::KILL).ok();
     exit(BROKEN)
 }
 
-/// Checks that nobody else can have made a library: up to the kernel's folder, where the socket is.
+/// Checks that no other user can have created the library. Checks its folders up to the kernel's
+/// folder, which contains the socket.
 fn check_library(library: &Path, socket: &Path) -> std::io::Result<()> {
     let folder = socket.parent().filter(|folder| library.starts_with(folder));
     own::check(library, folder.or(library.parent()).unwrap_or(library))
 }
 
-/// What the kernel answers to a frame that asks for an answer.
+/// Waits for the kernel's reply to a frame.
 fn hear<'a>(streams: &Streams, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let (length, _) = retry(|| rustix::net::recv(&streams.link, &mut *buffer, RecvFlags::empty()))?;
     Ok(&buffer[..length])
 }
 
-/// Runs a function of a library on the variables that live on; gives where they are now.
+/// Runs a function of a library with the pointer to the persistent variables; returns the new
+/// pointer.
 fn load_and_run(
     library: &str,
     function: &str,
     store: *mut c_void,
 ) -> Result<*mut c_void, libloading::Error> {
-    // SAFETY: the library is a cell that was just compiled; running it is what this process is for. It is never unloaded: threads,
-    // thread-local destructors and statics of it may outlive the call.
+    // SAFETY: the library is a cell that was just compiled; this process exists to run it. It is
+    // never unloaded: threads, thread-local destructors and statics of it may outlive the call.
     let library = std::mem::ManuallyDrop::new(unsafe { libloading::Library::new(library) }?);
     // SAFETY: `evcxr` generates each function with this signature.
     let function = unsafe {
         library.get::<unsafe extern "C" fn(*mut c_void) -> *mut c_void>(function.as_bytes())
     }?;
-    // SAFETY: the store is what the function before this one gave, or null for the first.
+    // SAFETY: the store is the return value of the previous function, or null for the first.
     Ok(unsafe { function(store) })
 }
 
-/// Moves a standard stream out of user code's reach: to a number above the standard ones, closed in programs that cells start.
+/// Moves a standard stream to a descriptor above the standard ones. It is closed in programs that
+/// cells start.
 fn put_aside(stream: impl AsFd) -> rustix::io::Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(stream, 3)
 }
 
-/// Gives user code its own standard streams and connects them to the kernel.
+/// Creates the standard streams of user code and connects them to the kernel.
 fn connect(path: &Path) -> std::io::Result<&'static Streams> {
     let link = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -197,7 +204,7 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    // Whatever bypasses `interpose` finds the end of the input instead of waiting for ever.
+    // Code that bypasses `interpose` reads the end of the file instead of blocking for ever.
     let nothing = File::open("/dev/null")?;
     let display = rustix::fs::memfd_create("notebook-display", rustix::fs::MemfdFlags::CLOEXEC)?;
     rustix::stdio::dup2_stdin(&nothing)?;
@@ -231,13 +238,13 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
     ];
     let display_number = display.as_raw_fd();
     let stop_number = stop::listen()?;
-    // SAFETY: there is one thread so far; `child_hook` is the first thing in `main`.
+    // SAFETY: the process has one thread so far; `child_hook` is called first in `main`.
     unsafe {
         std::env::set_var(env::DISPLAY_FD, display_number.to_string());
         std::env::set_var(env::STOP_FD, stop_number.to_string());
         std::env::set_var(env::DISPLAY_PID, std::process::id().to_string());
         std::env::set_var(env::COMM_FD, comms.as_raw_fd().to_string());
-        // What cells start is no cell process.
+        // Programs that cells start must not take the role of the cell process.
         for variable in [
             env::ROLE,
             env::LINK,
@@ -258,11 +265,11 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
     }))
 }
 
-/// Ends this process when the kernel is gone, also in the middle of a cell.
+/// Ends this process when the kernel has gone, also during a cell.
 fn watch_kernel(streams: &'static Streams, socket: PathBuf) {
     let watch = move || {
         loop {
-            // No event is asked for: hanging up is always reported.
+            // An empty event mask suffices: `POLLHUP` and `POLLERR` are always reported.
             let mut hung_up = [PollFd::new(&streams.link, PollFlags::empty())];
             match rustix::event::poll(&mut hung_up, None) {
                 Ok(_)

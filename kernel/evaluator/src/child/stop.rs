@@ -1,12 +1,15 @@
-//! The stop button, as the cell process sees it: `SIGINT` for the cell, `SIGURG` for the callback of a comm.
+//! Interrupts in the cell process: `SIGINT` for the cell, `SIGURG` for a comm callback.
 //!
-//! The handler only takes note of it. From then on, what the cell's thread waits for in the C library fails with `ECANCELED`
-//! ([`waits`](super::waits), [`interpose`](super::interpose)). Rust makes an error or a panic of that, which ends the cell like any
-//! other, so variables stay; nothing unwinds through C. A cell that comes to no such point is killed by the kernel. The same holds of
-//! callbacks on their thread, which the button means when no cell runs. Their signal is one that does nothing in a program that does not
-//! expect it, and that never reaches a cell.
+//! The signal handler only sets a flag. From then on, blocking C library calls of the cell thread
+//! fail with `ECANCELED` ([`waits`](super::waits), [`interpose`](super::interpose)). Rust converts
+//! this to an error or a panic, which ends the cell like any other, so variables are kept; nothing
+//! unwinds through C frames. A cell that reaches no such call is killed by the kernel.
+//!
+//! Callbacks on the comm thread are interrupted the same way; an interrupt while no cell runs is
+//! for the callback. `SIGURG` is ignored by programs that install no handler, and does not affect
+//! cells.
 
-// A signal handler has C's interface; each use says why it is sound.
+// A signal handler uses C's interface; each use has a `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -14,44 +17,48 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
-/// No cell runs: there is nothing to stop.
+/// No cell runs.
 const IDLE: u8 = 0;
 /// A cell runs.
 const RUNNING: u8 = 1;
-/// It was asked to stop and has not seen it.
+/// The cell was interrupted and has not reacted yet.
 const ASKED: u8 = 2;
-/// It has seen it: what it does on its way out must not fail again, for a panic in a `drop` would end the process.
+/// The cell is ending because of the interrupt. Further calls must not fail: a panic in a `drop`
+/// during unwinding would abort the process.
 const ENDING: u8 = 3;
 
 static STATE: AtomicU8 = AtomicU8::new(IDLE);
 
-/// The thread that runs cells, by the number that Linux gives it.
+/// The Linux thread id of the cell thread.
 static CELL_THREAD: AtomicI32 = AtomicI32::new(0);
 
-/// The thread that calls the callbacks of comms; 0 until there is one.
+/// The Linux thread id of the comm thread; 0 until it exists.
 static COMM_THREAD: AtomicI32 = AtomicI32::new(0);
 
-/// The memory of the file in which the crate `notebook` reads what is to stop: a byte for the cell, which is 1 or 0, and one for the callback. What follows is the crate's own.
+/// Mapped memory of the file from which the crate `notebook` reads interrupts. Byte 0 is 1 while
+/// the cell is to stop, otherwise 0. Byte 1 holds the state of the callback, one of the constants
+/// below.
 static FLAGS: AtomicPtr<AtomicU8> = AtomicPtr::new(std::ptr::null_mut());
 
-/// How many bytes that file has.
+/// Length of that file.
 const FLAGS_LENGTH: usize = 2;
 
-/// No callback is to stop; the crate `notebook`, too, writes this when one begins.
+/// The callback was not interrupted. The crate `notebook` also writes this value when a callback
+/// begins.
 const CALLBACK_GOES_ON: u8 = 0;
-/// One was asked to stop and has not seen it.
+/// The callback was interrupted and has not reacted yet.
 const CALLBACK_ASKED: u8 = 1;
-/// It has seen it; see [`ENDING`].
+/// The callback is ending because of the interrupt; see [`ENDING`].
 const CALLBACK_ENDING: u8 = 2;
 
-/// The handler that an earlier cell has put in the place of this one.
+/// The handler that an earlier cell had installed.
 static EARLIER: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 
-/// Whether that one runs: it may call what was there before it, which is the one here.
+/// Whether that handler is running. It may call its predecessor, which is the handler defined here.
 static CHAINED: AtomicBool = AtomicBool::new(false);
 
-/// Listens to the stop button from here on; this is the thread that runs cells. Gives the number of the file that the crate
-/// `notebook` looks at.
+/// Installs the signal handlers; must run on the cell thread. Returns the descriptor of the file
+/// that the crate `notebook` reads.
 pub(super) fn listen() -> std::io::Result<c_int> {
     /// Keeps the file open.
     static FILE: OnceLock<OwnedFd> = OnceLock::new();
@@ -59,7 +66,7 @@ pub(super) fn listen() -> std::io::Result<c_int> {
     let flag = rustix::fs::memfd_create("notebook-stop", rustix::fs::MemfdFlags::CLOEXEC)?;
     rustix::io::pwrite(&flag, &[0; FLAGS_LENGTH], 0)?;
     let number = FILE.get_or_init(|| flag).as_raw_fd();
-    // SAFETY: new memory, backed by the file; it stays for the life of the process.
+    // SAFETY: the mapping is new and backed by the file; it lives as long as the process.
     let memory = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -76,11 +83,12 @@ pub(super) fn listen() -> std::io::Result<c_int> {
     FLAGS.store(memory.cast(), Ordering::SeqCst);
     CELL_THREAD.store(this_thread(), Ordering::Relaxed);
     install();
-    // SAFETY: all-zero is a valid value of the structure; the handler calls nothing but functions that are safe in signal handlers.
+    // SAFETY: all-zero is a valid value of the structure; the handler calls only async-signal-safe
+    // functions.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_callback_interrupt as *const () as libc::sighandler_t;
-        // With these arguments it does not fail.
+        // `sigaction` does not fail with these arguments.
         libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut());
     }
     Ok(number)
@@ -88,7 +96,8 @@ pub(super) fn listen() -> std::io::Result<c_int> {
 
 fn flag(place: usize) -> Option<&'static AtomicU8> {
     let first = FLAGS.load(Ordering::SeqCst);
-    // SAFETY: the memory has that many bytes and stays; everybody changes them atomically, or as a whole by `write`.
+    // SAFETY: the mapping has that many bytes and is never unmapped; all writers use atomic
+    // operations or `write`.
     (!first.is_null() && place < FLAGS_LENGTH).then(|| unsafe { &*first.add(place) })
 }
 
@@ -96,17 +105,17 @@ fn callback_flag() -> Option<&'static AtomicU8> {
     flag(1)
 }
 
-/// Puts the handler in place; one of an earlier cell is called by it from then on.
+/// Installs the handler for `SIGINT`. It will call a handler that an earlier cell had installed.
 fn install() {
-    // SAFETY: all-zero is a valid value of the structures; the handler calls nothing but functions that are safe in signal handlers,
-    // and what another cell has put there itself.
+    // SAFETY: all-zero is a valid value of the structures; the handler calls only async-signal-safe
+    // functions, and the handler that another cell has installed.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         let mut before: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler();
-        // Without SA_RESTART: what waits comes back.
+        // Without `SA_RESTART`, blocked system calls return.
         action.sa_flags = libc::SA_SIGINFO;
-        // With these arguments it does not fail.
+        // `sigaction` does not fail with these arguments.
         libc::sigaction(libc::SIGINT, &raw const action, &raw mut before);
         if before.sa_sigaction != handler() {
             EARLIER.store(before.sa_sigaction, Ordering::SeqCst);
@@ -114,20 +123,20 @@ fn install() {
     }
 }
 
-/// A cell begins.
+/// Begins a cell.
 pub(super) fn begin() {
     install();
     STATE.store(RUNNING, Ordering::SeqCst);
     tell_notebook(false);
 }
 
-/// The cell is over.
+/// Ends a cell.
 pub(super) fn end() {
     STATE.store(IDLE, Ordering::SeqCst);
     tell_notebook(false);
 }
 
-/// Whether this is the thread of a cell or callback that is to stop.
+/// Whether this thread runs a cell or callback that was interrupted.
 pub(super) fn asked_here() -> bool {
     (STATE.load(Ordering::SeqCst) == ASKED && on_cell_thread()) || callback_asked_here()
 }
@@ -137,7 +146,7 @@ fn callback_asked_here() -> bool {
         && on_comm_thread()
 }
 
-/// This thread calls the callbacks of comms, and waits for the next message.
+/// Records this thread as the comm thread, with no callback running.
 pub(super) fn no_callback_runs_here() {
     COMM_THREAD.store(this_thread(), Ordering::Relaxed);
     if let Some(flag) = callback_flag() {
@@ -145,7 +154,8 @@ pub(super) fn no_callback_runs_here() {
     }
 }
 
-/// A thread panics: whether it is a callback on its way out because it is to stop.
+/// Called when a thread panics; returns whether it is an interrupted callback, which is then
+/// ending.
 pub(super) fn callback_ending() -> bool {
     let asked = callback_asked_here();
     if asked && let Some(flag) = callback_flag() {
@@ -154,12 +164,12 @@ pub(super) fn callback_ending() -> bool {
     asked
 }
 
-/// Whether the cell is to stop and has not seen it.
+/// Whether the cell was interrupted and has not reacted yet.
 pub(super) fn asked() -> bool {
     STATE.load(Ordering::SeqCst) == ASKED
 }
 
-/// The cell panics: it is on its way out.
+/// Called when the cell panics: an interrupted cell is now ending.
 pub(super) fn ending() {
     let seen = STATE.compare_exchange(ASKED, ENDING, Ordering::SeqCst, Ordering::SeqCst);
     if seen.is_ok() {
@@ -167,14 +177,15 @@ pub(super) fn ending() {
     }
 }
 
-/// Wakes the cell's thread again: it may have begun to wait right after it was woken.
+/// Sends the signal to the cell thread again: the thread may have started to block right after the
+/// previous signal.
 pub(super) fn wake() {
     wake_thread(&CELL_THREAD, libc::SIGINT);
 }
 
 fn wake_thread(thread: &AtomicI32, signal: c_int) {
-    // SAFETY: the handler is in place, so the signal has no other effect than to interrupt a wait. A thread that is not there any more, or
-    // not yet, is an error that changes nothing.
+    // SAFETY: the handler is installed, so the signal only interrupts a blocking call. For a thread
+    // that has ended or does not exist yet, the call fails without effect.
     unsafe {
         libc::syscall(
             libc::SYS_tgkill,
@@ -204,7 +215,7 @@ fn tell_notebook(stop: bool) {
     }
 }
 
-/// Comes again and again until the callback has ended, so one that began to wait right after it was woken is woken again.
+/// Repeated until the callback has ended: the callback may start to block right after a signal.
 extern "C" fn on_callback_interrupt(_: c_int) {
     let Some(flag) = callback_flag() else { return };
     let asked = flag.compare_exchange(
@@ -214,7 +225,7 @@ extern "C" fn on_callback_interrupt(_: c_int) {
         Ordering::SeqCst,
     );
     if (asked.is_ok() || asked == Err(CALLBACK_ASKED)) && !on_comm_thread() {
-        // SAFETY: `errno` belongs to the interrupted thread, which must find it as it was.
+        // SAFETY: `errno` belongs to the interrupted thread and must be preserved.
         unsafe {
             let errno = *libc::__errno_location();
             wake_thread(&COMM_THREAD, libc::SIGURG);
@@ -229,11 +240,11 @@ fn handler() -> libc::sighandler_t {
 
 extern "C" fn on_interrupt(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
-    // Handlers that come later often call the one that was there before them, this one: then user code listens, and stopping is left
-    // to it.
-    // SAFETY: `sigaction` with a null second argument only reads, and is safe in a signal handler; all-zero is a valid value for it
-    // to overwrite; `errno` belongs to the interrupted thread, which must find it as it was; a
-    // handler of an earlier cell takes these arguments, or fewer of them.
+    // A handler installed later often calls its predecessor, which is this handler. In that case
+    // user code handles interrupts, and this handler must not react.
+    // SAFETY: `sigaction` with a null second argument only reads, and is async-signal-safe;
+    // all-zero is a valid value to overwrite; `errno` belongs to the interrupted thread and must be
+    // preserved; a handler of an earlier cell takes these arguments, or fewer of them.
     unsafe {
         let errno = *libc::__errno_location();
         let mut current: libc::sigaction = std::mem::zeroed();

@@ -1,9 +1,10 @@
-//! Which cell has started a thread: what the thread prints when no cell runs any more belongs below that cell.
+//! Assigns threads to cells: output of a thread after its cell has ended is shown below that cell.
 //!
-//! As in [`interpose`](super::interpose), a definition in the executable comes before the C library's, so `pthread_create` is seen
-//! whoever calls it. A thread belongs to the cell of the thread that has started it.
+//! As in [`interpose`](super::interpose), a definition in the executable overrides that of the C
+//! library, so every call of `pthread_create` is intercepted. A new thread belongs to the cell of
+//! the thread that starts it.
 
-// The C library's interface is made of raw pointers and numbers; each use says why it is sound.
+// The C library's interface consists of raw pointers and numbers; each use has a `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -15,46 +16,46 @@ use super::waits::next;
 type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 thread_local! {
-    /// The number of the run that has started this thread.
+    /// The run that has started this thread.
     static RUN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// How many threads of cells there are.
+/// Number of live threads that cells have started.
 static LIVING: AtomicUsize = AtomicUsize::new(0);
 
-/// This thread, and those that it starts from now on, belong to this run.
+/// Assigns this thread, and all threads that it starts later, to a run.
 pub(super) fn belong_to(run: u32) {
     RUN.set(run);
 }
 
-/// The run that this thread belongs to; 0 for the kernel's own.
+/// The run of this thread; 0 for threads of the kernel's code.
 pub(super) fn run() -> u32 {
     RUN.try_with(Cell::get).unwrap_or_default()
 }
 
-/// Whether there are threads that cells have started.
+/// Whether any thread that a cell has started is alive.
 pub(super) fn are_there() -> bool {
     LIVING.load(Ordering::Relaxed) > 0
 }
 
-/// What a new thread is to do.
+/// Start routine and argument of a new thread.
 struct Begun {
     start: Start,
     argument: *mut c_void,
     run: u32,
 }
 
-/// What a new thread of a cell does first and last.
+/// Start routine of all threads of cells: assigns the thread to its run, and counts its end.
 unsafe extern "C-unwind" fn begin(begun: *mut c_void) -> *mut c_void {
-    // SAFETY: `pthread_create` below has made it for this thread alone. Nothing is left here to drop, should the thread be ended by
-    // `pthread_exit`.
+    // SAFETY: `pthread_create` below allocated it for this thread alone. The function holds no
+    // value that must be dropped if `pthread_exit` ends the thread.
     let Begun {
         start,
         argument,
         run,
     } = *unsafe { Box::from_raw(begun.cast::<Begun>()) };
     belong_to(run);
-    // SAFETY: as whoever has started the thread promises.
+    // SAFETY: the caller of `pthread_create` guarantees it.
     let value = unsafe { start(argument) };
     LIVING.fetch_sub(1, Ordering::Relaxed);
     value
@@ -63,7 +64,7 @@ unsafe extern "C-unwind" fn begin(begun: *mut c_void) -> *mut c_void {
 /// `pthread_create` of the C library.
 ///
 /// # Safety
-/// As for the C function.
+/// Same as for the C function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_create(
     thread: *mut libc::pthread_t,
@@ -87,7 +88,7 @@ pub unsafe extern "C" fn pthread_create(
     let create = unsafe { std::mem::transmute::<*mut c_void, Create>(create) };
     let run = run();
     if run == 0 {
-        // SAFETY: the caller keeps the conditions of the C function.
+        // SAFETY: the caller upholds the contract of the C function.
         return unsafe { create(thread, attributes, start, argument) };
     }
     let begun = Box::into_raw(Box::new(Begun {
@@ -96,17 +97,17 @@ pub unsafe extern "C" fn pthread_create(
         run,
     }));
     LIVING.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: the same; the new thread takes what `begun` points to.
+    // SAFETY: as above; the new thread takes ownership of `begun`.
     let result = unsafe { create(thread, attributes, begin, begun.cast()) };
     if result != 0 {
         LIVING.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: there is no thread that would take it.
+        // SAFETY: no thread was started that would own it.
         drop(unsafe { Box::from_raw(begun) });
     }
     result
 }
 
-/// Makes sure that the function above is part of every executable that can be a cell process.
+/// Keeps the function above linked into every executable that can become a cell process.
 pub(super) fn keep_linked() {
     std::hint::black_box(pthread_create as *const c_void);
 }

@@ -1,13 +1,15 @@
-//! Functions of the C library in which a cell or a callback waits: they fail with `ECANCELED` when it is to [stop](super::stop).
+//! C library functions in which a cell or a callback blocks. They fail with `ECANCELED` after an
+//! [interrupt](super::stop).
 //!
-//! As in [`interpose`](super::interpose), a definition in the executable comes before the C library's. On threads of user code and in
-//! other roles these are the functions that they stand for.
+//! As in [`interpose`](super::interpose), a definition in the executable overrides that of the C
+//! library. On threads of user code and in other roles, the functions behave like the originals.
 //!
-//! Waits for locks, channels and parked threads (`SYS_futex`) are not among them. Whoever waits there is known to others, who would go on to use
-//! what is gone; the standard library takes any end of such a wait for a wake-up without reason and waits again; and nothing may unwind
-//! out of a function of C.
+//! Waits for locks, channels and parked threads (`SYS_futex`) cannot be interrupted. A waiting
+//! thread is registered with other threads, which would then access freed memory. The standard
+//! library treats every early return as a spurious wake-up and waits again. Unwinding out of a C
+//! function is undefined behaviour.
 
-// The C library's interface is made of raw pointers and numbers; each use says why it is sound.
+// The C library's interface consists of raw pointers and numbers; each use has a `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::stop;
 
-/// The C library's own function of that name.
+/// Returns the C library's definition of a function; looks it up once.
 pub(super) fn next(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
     let mut function = known.load(Ordering::Relaxed);
     if function.is_null() {
@@ -27,29 +29,30 @@ pub(super) fn next(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
 }
 
 fn cancelled<T: From<i8>>() -> T {
-    // SAFETY: `errno` of the calling thread is always there.
+    // SAFETY: `errno` of the calling thread is always valid.
     unsafe { *libc::__errno_location() = libc::ECANCELED };
     (-1).into()
 }
 
-/// A wait that was ended by the signal.
+/// Whether the call failed, for instance because a signal interrupted it.
 fn failed<T: From<i8> + PartialOrd>(result: &T) -> bool {
     *result < 0.into()
 }
 
-/// A program that the cell has started is stopped by the same signal, so the wait for it succeeds.
+/// Always true. The signal also stops a program that the cell has started, so the wait for it
+/// succeeds.
 fn always<T>(_: &T) -> bool {
     true
 }
 
-/// Defines functions that give -1 and an error in `errno`.
+/// Defines overrides of functions that return -1 and set `errno`.
 macro_rules! waits {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty, fails if $overruled:ident;)*) => {
         $(
             #[doc = concat!("`", stringify!($name), "` of the C library.")]
             ///
             /// # Safety
-            /// As for the C function.
+            /// Same as for the C function.
             #[unsafe(no_mangle)]
             pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
                 static NEXT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
@@ -61,7 +64,8 @@ macro_rules! waits {
                 if function.is_null() {
                     return cancelled();
                 }
-                // SAFETY: the C library's function of that name has this type; the caller keeps its conditions.
+                // SAFETY: the C library's function of that name has this type; the caller upholds
+                // its contract.
                 let result = unsafe {
                     let function: unsafe extern "C" fn($($type),*) -> $result = std::mem::transmute(function);
                     function($($argument),*)
@@ -91,10 +95,10 @@ waits! {
     recv(socket: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize, fails if failed;
 }
 
-/// `clock_nanosleep` of the C library, which gives its error instead of leaving it in `errno`.
+/// `clock_nanosleep` of the C library, which returns its error instead of setting `errno`.
 ///
 /// # Safety
-/// As for the C function.
+/// Same as for the C function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_nanosleep(
     clock: libc::clockid_t,
@@ -105,7 +109,8 @@ pub unsafe extern "C" fn clock_nanosleep(
     if stop::asked_here() {
         return libc::ECANCELED;
     }
-    // SAFETY: the same arguments for the same system call. A raw one is fine: there is nothing else to this function.
+    // SAFETY: same arguments for the same system call. The C function does nothing beyond the
+    // system call.
     let result = unsafe { libc::syscall(libc::SYS_clock_nanosleep, clock, flags, time, left) };
     if stop::asked_here() {
         return libc::ECANCELED;
@@ -113,14 +118,15 @@ pub unsafe extern "C" fn clock_nanosleep(
     if result == 0 {
         return 0;
     }
-    // SAFETY: `errno` of the calling thread is always there.
+    // SAFETY: `errno` of the calling thread is always valid.
     unsafe { *libc::__errno_location() }
 }
 
-/// `pthread_join`, where it can be stopped in slices: the C library's own does not come back when a signal arrives.
+/// `pthread_join`, made interruptible by joining in time slices: the C library's function does not
+/// return when a signal arrives.
 ///
 /// # Safety
-/// As for the C function.
+/// Same as for the C function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut c_void) -> c_int {
     type Join = unsafe extern "C" fn(libc::pthread_t, *mut *mut c_void) -> c_int;
@@ -136,7 +142,8 @@ pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut 
         if join.is_null() {
             return libc::ENOSYS;
         }
-        // SAFETY: the C library's function of that name has this type; the caller keeps its conditions.
+        // SAFETY: the C library's function of that name has this type; the caller upholds its
+        // contract.
         return unsafe { std::mem::transmute::<*mut c_void, Join>(join)(thread, value) };
     }
     // SAFETY: as above.
@@ -149,7 +156,8 @@ pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut 
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: the structures live during the calls; the caller keeps the conditions of joining.
+        // SAFETY: the structures live during the calls; the caller upholds the contract of
+        // `pthread_join`.
         let result = unsafe {
             libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut end);
             end.tv_nsec += SLICE;
@@ -165,7 +173,7 @@ pub unsafe extern "C" fn pthread_join(thread: libc::pthread_t, value: *mut *mut 
     }
 }
 
-/// Makes sure that the functions above are part of every executable that can be a cell process.
+/// Keeps the functions above linked into every executable that can become a cell process.
 pub(super) fn keep_linked() {
     std::hint::black_box((
         most(),
