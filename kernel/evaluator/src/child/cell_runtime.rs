@@ -1,8 +1,9 @@
-//! A library in the cell process that shares the cells' standard library, and what cells call in it.
+//! A library in the cell process that shares the cells' standard library; cells call its functions.
 //!
-//! The kernel's binary carries a copy of the standard library of its own, so it can neither flush the cells' standard output nor see
-//! their panics. This file is compiled by the compiler that compiles the cells, linked to the same shared standard library.
-//! Cells that the kernel writes link to it as a crate: it keeps their variables and tells how they ended.
+//! The kernel's binary contains a separate copy of the standard library, so it can neither flush
+//! the cells' standard output nor observe their panics. The compiler of the cells compiles this
+//! file and links it to the same shared standard library. Cells of the kernel's own evaluator link
+//! to it as a crate: it stores their variables and reports how they ended.
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
 use std::any::{type_name, Any, TypeId};
@@ -22,41 +23,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
-/// Takes a text of one of the kinds below.
+/// Receives a text of one of the kinds below.
 type Sink = extern "C" fn(kind: u8, text: *const c_void, length: usize);
 
-/// A panic on the thread of the cell: its place and message separated by a NUL.
+/// A panic on the cell thread: location and message separated by a NUL.
 const PANIC: u8 = 0;
 /// A panic on another thread, as text for standard error.
 const PANIC_ELSEWHERE: u8 = 1;
-/// `?` has left the cell: the error's text. Or one of the texts below, by their first sign.
+/// The error text of a `?` that has ended the cell, or a text that starts with one of the prefixes
+/// below.
 const FAILED: u8 = 2;
-/// Before the names of variables that are lost, a line each.
+/// Prefix of the names of lost variables, one per line.
 const LOST: &str = "\u{1c}";
-/// `return` has left the cell before its end.
+/// `return` has ended the cell before its last statement.
 const LEFT: &str = "\u{1d}";
 /// The last panic has ended the cell.
 const PANICKED: u8 = 3;
-/// A part of the text of the cell's value; an empty one ends it.
+/// Part of the text of the cell's value; an empty part ends it.
 const VALUE: u8 = 4;
 
-/// Linux's number of the error with which everything else ends that is to stop.
+/// Linux's number of `ECANCELED`, the error of calls that an interrupt has ended.
 const CANCELED: i32 = 125;
 
-/// The message of a panic that ends a cell which is to stop.
+/// The message of the panic that ends an interrupted cell.
 const STOPPED: &str = "Operation canceled (os error 125)";
 
-/// No text is sent in longer parts.
+/// Maximum length of a text that is sent at once.
 const PART: usize = 16 * 1024;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Says whether the cell is to stop and has not seen it.
+/// Returns whether the cell was interrupted and has not reacted yet.
 type Asked = extern "C" fn() -> bool;
 
 static ASKED: OnceLock<Asked> = OnceLock::new();
 
-/// Wakes the future of the cell, which then sees that it is to stop.
+/// Wakes the future of the cell, which then checks for an interrupt.
 static WAITING: Mutex<Option<Waker>> = Mutex::new(None);
 
 fn send(kind: u8, text: &str) {
@@ -86,13 +88,13 @@ pub extern "C" fn cell_runtime_start(sink: Sink, asked: Asked) {
                 *panicked = (place, message.to_owned());
                 return;
             }
-            // Whoever waited has met this error and panics about it, in words of its own.
+            // The code that waited received `ECANCELED` and panicked with its own message.
             let stopped = ASKED.get().is_some_and(|asked| asked()) && message.contains(&CANCELED.to_string());
             let message = if stopped { STOPPED } else { message };
             send(PANIC, &format!("{place}\0{message}"));
         } else {
             let name = thread.name().unwrap_or("<unnamed>");
-            // The names of generated files say nothing to the user.
+            // Names of generated files are meaningless to the user.
             let file = place.split(':').next().unwrap_or_default();
             let number = file.strip_prefix("cell_").or(file.strip_prefix("session_"));
             let is_generated = number.is_some_and(|rest| rest.trim_end_matches(".rs").parse::<u64>().is_ok());
@@ -115,7 +117,7 @@ pub extern "C" fn cell_runtime_stop() {
     }
 }
 
-/// The future of a cell; ends by a panic when the cell is to stop.
+/// Runs the future of a cell; panics when the cell is interrupted.
 pub async fn until_stopped<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -129,22 +131,24 @@ pub async fn until_stopped<T>(future: impl Future<Output = T>) -> T {
 }
 
 thread_local! {
-    /// The variables that live on between cells. All cells run on one thread, which never ends by itself.
+    /// The persistent variables. All cells run on one thread, which lives as long as the process.
     static VARIABLES: RefCell<HashMap<String, Variable>> = RefCell::default();
 }
 
-// Everything generic is compiled again in each cell, so what need not be generic is not: it would be a third of a cell's time.
+// Generic code is compiled again in each cell, which would take a third of a cell's time. All code
+// that need not be generic is therefore not generic.
 
-/// Where a variable lives while no cell has taken it.
+/// The storage of a variable.
 struct Variable {
     place: NonNull<u8>,
     kind: Kind,
     drop: Option<unsafe fn(*mut u8)>,
-    /// Whether the value is there, not with a cell.
+    /// Whether the storage holds the value; false while a cell has taken it.
     there: bool,
 }
 
-/// What is compared before a value is read as a type. The kernel has compared all that the type depends on; this is the second look.
+/// Identity of a type, compared before a value is read. The kernel has already compared everything
+/// that the type depends on; this is a second check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Kind {
     type_id: TypeId,
@@ -161,29 +165,29 @@ impl Kind {
 impl Drop for Variable {
     fn drop(&mut self) {
         if let (true, Some(drop)) = (self.there, self.drop) {
-            // SAFETY: a value of the type that `drop` is for lies there.
+            // SAFETY: the storage holds a value of the type that `drop` is for.
             unsafe { drop(self.place.as_ptr()) };
         }
         if self.kind.layout.size() > 0 {
-            // SAFETY: allocated with this layout.
+            // SAFETY: the storage was allocated with this layout.
             unsafe { dealloc(self.place.as_ptr(), self.kind.layout) };
         }
     }
 }
 
-/// Says in the compiled cell which type a variable has; the kernel reads it there.
+/// Records the type of a variable in the compiled cell, where the kernel reads it.
 pub struct Stored<T>(PhantomData<T>);
 
-/// Keeps a new variable. The name is `'static` so that it stands in the call as it is.
+/// Stores a new variable. The name is `'static` so that it appears literally in the call.
 #[inline(never)]
 pub fn store<T: 'static>(name: &'static str, value: T) -> Stored<T> {
     unsafe fn drop<T>(place: *mut u8) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees it.
         unsafe { place.cast::<T>().drop_in_place() }
     }
     let drop = if const { needs_drop::<T>() } { Some(drop::<T> as unsafe fn(*mut u8)) } else { None };
     let place = allocate(Layout::new::<T>());
-    // SAFETY: memory for such a value, and nothing is in it.
+    // SAFETY: the memory has the layout of this type and is uninitialised.
     unsafe { place.cast::<T>().write(value) };
     put(name, Variable { place, kind: Kind::of::<T>(), drop, there: true });
     Stored(PhantomData)
@@ -199,11 +203,12 @@ fn allocate(layout: Layout) -> NonNull<u8> {
 
 fn put(name: &str, variable: Variable) {
     let earlier = VARIABLES.with_borrow_mut(|variables| variables.insert(name.to_owned(), variable));
-    // Dropped when nothing is borrowed: user code may run.
+    // Dropped after the borrow has ended: user code may run.
     drop(earlier);
 }
 
-/// Whether a variable is there and has this type; says so when not. The kernel rules that out but for crates that have changed.
+/// Returns whether a variable exists and has this type; reports it as lost otherwise. The kernel
+/// excludes this case, except for crates that have changed.
 pub fn check<T: 'static>(name: &str) -> bool {
     is(name, Kind::of::<T>())
 }
@@ -220,28 +225,28 @@ fn is(name: &str, expected: Kind) -> bool {
     as_expected
 }
 
-/// The variables that the running cell needs and that are not what it takes them for.
+/// The variables that the running cell needs, but which are missing or have another type.
 static LOST_NAMES: Mutex<String> = Mutex::new(String::new());
 
-/// Takes a variable away from where it lives.
+/// Moves a variable out of its storage.
 ///
 /// # Panics
 /// When it was not [checked](check).
 pub fn take<T: 'static>(name: &str) -> T {
-    // SAFETY: a value of this type lies there, and is not read again.
+    // SAFETY: the storage holds a value of this type, and it is not read again.
     unsafe { place(name, Kind::of::<T>(), false).cast::<T>().read() }
 }
 
-/// Puts a variable back.
+/// Moves a variable back into its storage.
 ///
 /// # Panics
 /// When it was not [taken](take).
 pub fn keep<T: 'static>(name: &str, value: T) {
-    // SAFETY: memory for a value of this type, and what was there was taken.
+    // SAFETY: the memory has the layout of this type, and its value was taken.
     unsafe { place(name, Kind::of::<T>(), true).cast::<T>().write(value) }
 }
 
-/// Puts a variable back, unless the cell has kept another one by its name.
+/// Moves a variable back, unless the cell has stored another one with its name.
 pub fn keep_unless_stored<T: 'static>(name: &str, value: T) {
     if is_taken(name) {
         keep(name, value);
@@ -252,7 +257,7 @@ fn is_taken(name: &str) -> bool {
     VARIABLES.with_borrow(|variables| variables.get(name).is_some_and(|variable| !variable.there))
 }
 
-/// Where a variable of this type lives; notes whether its value will be there, which must be new.
+/// Returns the storage of a variable of this type, and sets `there`, which must change the flag.
 fn place(name: &str, kind: Kind, there: bool) -> *mut u8 {
     VARIABLES.with_borrow_mut(|variables| match variables.get_mut(name) {
         Some(variable) if variable.kind == kind && variable.there != there => {
@@ -263,47 +268,47 @@ fn place(name: &str, kind: Kind, there: bool) -> *mut u8 {
     })
 }
 
-/// Whether the statements of the running cell have come to their end.
+/// Whether the running cell has reached the end of its statements.
 static FINISHED: AtomicBool = AtomicBool::new(false);
 
-/// The end of a cell's statements.
+/// Marks the end of a cell's statements.
 pub fn finished() -> Result<(), Failed> {
     FINISHED.store(true, Ordering::Relaxed);
     Ok(())
 }
 
-/// Runs the statements of a cell and says how they ended.
+/// Runs the statements of a cell and reports how they ended.
 pub fn run<F: FnOnce() -> Result<(), Failed>>(statements: F) {
     unsafe fn call<F: FnOnce() -> Result<(), Failed>>(statements: *mut u8) -> Result<(), Failed> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees it.
         unsafe { statements.cast::<F>().read()() }
     }
     let mut statements = ManuallyDrop::new(statements);
-    // SAFETY: they are called once, and never used again.
+    // SAFETY: the statements are called once and not used afterwards.
     unsafe { run_once((&raw mut statements).cast(), call::<F>) }
 }
 
 /// # Safety
-/// `statements` are what `call` reads, which happens once.
+/// `statements` must point to the value that `call` reads; it is read once.
 unsafe fn run_once(statements: *mut u8, call: unsafe fn(*mut u8) -> Result<(), Failed>) {
     FINISHED.store(false, Ordering::Relaxed);
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees it.
     match catch_unwind(AssertUnwindSafe(|| unsafe { call(statements) })) {
         Ok(Ok(())) if FINISHED.load(Ordering::Relaxed) => {}
         Ok(Ok(())) => send(FAILED, LEFT),
         Ok(Err(Failed(text))) => send(FAILED, &text),
         Err(panic) => {
-            // Dropping what was thrown may panic again.
+            // Dropping the payload may panic again.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             send(PANICKED, "");
         }
     }
 }
 
-/// What `?` on an `Option` leaves a cell with.
+/// The error text when `?` is applied to a `None`.
 pub const NONE: &str = "`?` has met `None`";
 
-/// `dbg!` at a place of a cell.
+/// `dbg!` with the location in the cell.
 #[macro_export]
 macro_rules! dbg {
     ($place:literal;) => { ::std::eprintln!("[{}]", $place) };
@@ -318,7 +323,7 @@ macro_rules! dbg {
     ($place:literal; $($value:expr),+ $(,)?) => { ($($crate::dbg!($place; $value)),+,) };
 }
 
-/// An expression as the cell has it: without the places of the calls of [`dbg!`] in it.
+/// Returns an expression as written in the cell: without the locations in its [`dbg!`] calls.
 pub fn written(text: &str) -> String {
     const CALL: &str = "::__azk_runtime::dbg!(";
     let mut written = String::new();
@@ -331,7 +336,7 @@ pub fn written(text: &str) -> String {
     written + rest
 }
 
-/// What `?` makes of an error.
+/// The error type to which `?` converts errors.
 pub struct Failed(String);
 
 impl<E: fmt::Display> From<E> for Failed {
@@ -340,12 +345,12 @@ impl<E: fmt::Display> From<E> for Failed {
     }
 }
 
-/// Where the panic of a test goes, its place and its message, while tests run.
+/// Receives the location and message of a panic while tests run.
 static PANICKED_TEST: Mutex<Option<(String, String)>> = Mutex::new(None);
 
-/// What a test gives: nothing, or how it went.
+/// Return types of tests.
 pub trait Tested {
-    /// The words of the error, if it is one.
+    /// The result, with the error as text.
     fn result(self) -> Result<(), String>;
 }
 
@@ -364,10 +369,10 @@ impl<T: Tested, E: fmt::Debug> Tested for Result<T, E> {
     }
 }
 
-/// A test: its name, whether it is ignored, the words with which it has to panic, and the test itself.
+/// A test: name, whether it is ignored, the expected panic message, and the function.
 pub type Test = (&'static str, bool, Option<&'static str>, fn() -> Result<(), String>);
 
-/// Runs tests; gives a report, four fields a test.
+/// Runs tests; returns a report with four fields per test.
 pub fn run_tests(tests: &[Test]) -> Result<(), String> {
     let mut report = String::new();
     for (name, ignored, panics, test) in tests {
@@ -392,23 +397,23 @@ pub fn run_tests(tests: &[Test]) -> Result<(), String> {
         };
         report += &format!("\u{1e}{name}\u{1f}{how}\u{1f}{place}\u{1f}{message}");
     }
-    // Always as an error, so that the kernel shows it in its own way.
+    // Always an error, so that the kernel formats the report.
     Err(report)
 }
 
 static PRETTY: AtomicBool = AtomicBool::new(false);
 static TYPES: AtomicBool = AtomicBool::new(false);
 
-/// A cell begins. How its value is shown: over several lines; with its type.
+/// Begins a cell. Sets whether its value is pretty-printed and whether its type is shown.
 pub fn begin(pretty: bool, types: bool) {
     LOST_NAMES.lock().unwrap_or_else(PoisonError::into_inner).clear();
     PRETTY.store(pretty, Ordering::Relaxed);
     TYPES.store(types, Ordering::Relaxed);
 }
 
-/// The value of a cell whose type has no `evcxr_display` of its own, by `Debug`.
+/// Shows a value by `Debug`, when its type defines no `evcxr_display`.
 pub trait ByDebug {
-    /// Shows it.
+    /// Shows the value.
     fn evcxr_display(&self);
 }
 
@@ -427,9 +432,9 @@ fn show_by_debug(type_name: &str, value: &dyn fmt::Debug) {
     show(type_name, text);
 }
 
-/// The same by `Display`.
+/// Shows a value by `Display`, when its type defines no `evcxr_display`.
 pub trait ByDisplay {
-    /// Shows it.
+    /// Shows the value.
     fn evcxr_display(&self);
 }
 
@@ -459,7 +464,7 @@ fn show(type_name: &str, mut text: String) {
     send(VALUE, "");
 }
 
-/// `core::option::Option<alloc::string::String>` as `Option<String>`.
+/// Shortens `core::option::Option<alloc::string::String>` to `Option<String>`.
 fn shorten(type_name: &str) -> String {
     let mut short = String::new();
     let mut word = String::new();
@@ -476,7 +481,7 @@ fn shorten(type_name: &str) -> String {
     short + &word
 }
 
-/// The one value of this type that all cells share, made when it is first asked for.
+/// Returns the value of this type that all cells share; creates it on the first call.
 pub fn shared<T: Send + Sync + 'static>(make: fn() -> T) -> &'static T {
     static VALUES: Mutex<Vec<&'static (dyn Any + Send + Sync)>> = Mutex::new(Vec::new());
     let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);

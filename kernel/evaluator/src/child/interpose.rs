@@ -1,14 +1,15 @@
-//! `write`, `writev` and `read` of the C library, as the cell process sees them.
+//! Overrides of `write`, `writev` and `read` of the C library, for the cell process.
 //!
-//! Rust's standard library, in the cells' libraries too, reaches the standard streams through these symbols. A definition in the
-//! executable comes before the C library's, so in the cell process each write to a standard stream becomes a frame on the one socket
-//! to the kernel, and a read of standard input becomes a question to the front end. Writes of C's `stdio` and of started
-//! programs do not come here; they end in ordinary pipes.
+//! Rust's standard library uses these symbols for the standard streams, also in the cells'
+//! libraries. A definition in the executable overrides that of the C library. In the cell process,
+//! each write to a standard stream becomes a frame on the one socket to the kernel, and a read of
+//! standard input becomes an input request to the front end. C `stdio` and started programs bypass
+//! these functions; their output goes to ordinary pipes.
 //!
-//! In every other role these functions are the plain system calls. Redirecting a stream (`dup2`) is respected: what is compared is
-//! the file behind the number, not the number.
+//! In every other role the functions are plain system calls. Redirection (`dup2`) is respected: the
+//! functions compare the file behind the descriptor, not its number.
 
-// The C library's interface is made of raw pointers and numbers; each use says why it is sound.
+// The C library's interface consists of raw pointers and numbers; each use has a `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -24,26 +25,26 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use super::{stop, threads};
 use crate::link::{self, Frame};
 
-/// The cell process's ends of everything.
+/// The descriptors that the cell process uses to communicate with the kernel.
 #[derive(Debug)]
 pub(super) struct Streams {
     /// The socket to the kernel.
     pub(super) link: OwnedFd,
-    /// The socket on which input arrives.
+    /// The socket that receives input.
     pub(super) input: OwnedFd,
-    /// The pipes of standard output and error, to see whether something waits in them.
+    /// The standard output and standard error pipes; used to check whether they hold bytes.
     pub(super) pipes: [OwnedFd; 2],
-    /// The file to which the crate `notebook` writes; kept open here.
+    /// The file that the crate `notebook` writes displays to; kept open here.
     pub(super) _display: OwnedFd,
-    /// The files that were behind 0, 1, 2 and the display's number at the start.
+    /// Identities of the files behind the descriptors 0, 1, 2 and the display descriptor at start.
     pub(super) originals: [Identity; 4],
-    /// The display's number.
+    /// The display descriptor.
     pub(super) display_number: RawFd,
-    /// Where the crate `notebook` hears what front ends say to comms; kept open here.
+    /// The socket from which the crate `notebook` reads comm messages; kept open here.
     pub(super) comms: OwnedFd,
 }
 
-/// Which file is behind a number.
+/// Identity of the file behind a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -62,23 +63,23 @@ impl Identity {
 
 static STREAMS: OnceLock<Streams> = OnceLock::new();
 
-/// Flushes what Rust's standard output still holds back; set once the cells' standard library is loaded.
+/// Flushes Rust's buffered standard output; set after the cells' standard library is loaded.
 static FLUSH: OnceLock<extern "C" fn()> = OnceLock::new();
 
-/// Whether the cell's thread is inside a write to standard output, where flushing would be re-entrant.
+/// Whether the cell thread is inside a write to standard output, where a flush would be re-entrant.
 static WRITING_STDOUT: AtomicBool = AtomicBool::new(false);
 
-/// From here on standard streams go to the kernel.
+/// Connects the standard streams to the kernel from now on.
 pub(super) fn activate(streams: Streams) -> &'static Streams {
     STREAMS.get_or_init(|| streams)
 }
 
-/// From here on standard output is flushed before anything that must come after it.
+/// Sets the function that flushes standard output before anything that must follow it.
 pub(super) fn flush_with(flush: extern "C" fn()) {
     FLUSH.get_or_init(|| flush);
 }
 
-/// Writes out what Rust's standard output holds back, unless the cell's thread is just writing it.
+/// Flushes Rust's standard output, unless the cell thread is writing to it.
 pub(super) fn flush() {
     if !WRITING_STDOUT.load(Ordering::Relaxed)
         && let Some(flush) = FLUSH.get()
@@ -87,7 +88,7 @@ pub(super) fn flush() {
     }
 }
 
-/// Sends a frame that belongs after everything that was written before it.
+/// Sends a frame, ordered after all earlier writes.
 pub(super) fn send(frame: Frame, payload: &[u8]) -> Result<(), Errno> {
     let streams = STREAMS.get().ok_or(Errno::NOTCONN)?;
     send_on(streams, frame, payload)
@@ -111,7 +112,7 @@ fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno>
     send_packet(&streams.link, &head, payload)
 }
 
-/// Sends one packet, however often a signal comes between.
+/// Sends one packet; retries when a signal interrupts the call.
 pub(super) fn send_packet(socket: impl AsFd, head: &[u8], payload: &[u8]) -> Result<(), Errno> {
     let parts = [IoSlice::new(head), IoSlice::new(payload)];
     loop {
@@ -128,7 +129,7 @@ pub(super) fn send_packet(socket: impl AsFd, head: &[u8], payload: &[u8]) -> Res
     }
 }
 
-/// What a number stands for, when it still stands for it.
+/// Returns the stream of a descriptor, if the descriptor still refers to the original file.
 fn stream_of(fd: c_int) -> Option<(&'static Streams, Frame)> {
     let streams = STREAMS.get()?;
     let (index, frame) = match fd {
@@ -137,16 +138,16 @@ fn stream_of(fd: c_int) -> Option<(&'static Streams, Frame)> {
         number if number == streams.display_number => (3, Frame::Display),
         _ => return None,
     };
-    // SAFETY: the number is only asked what is behind it; one that was closed meanwhile answers with an error.
+    // SAFETY: the descriptor is only passed to `fstat`; a closed one returns an error.
     let now = Identity::of(unsafe { BorrowedFd::borrow_raw(fd) })?;
     (now == streams.originals[index]).then_some((streams, frame))
 }
 
-/// Writes to a stream of the kernel; how many bytes were taken.
+/// Writes to one of the kernel's streams; returns the number of bytes written.
 fn write_frame(streams: &Streams, frame: Frame, bytes: &[u8]) -> Result<usize, Errno> {
     let on_cell_thread = stop::on_cell_thread();
     if frame != Frame::Display && stop::asked_here() {
-        // `print!` makes a panic of it.
+        // `print!` panics on this error.
         return Err(Errno::CANCELED);
     }
     let taken = &bytes[..bytes.len().min(link::MAX_PAYLOAD)];
@@ -160,8 +161,8 @@ fn write_frame(streams: &Streams, frame: Frame, bytes: &[u8]) -> Result<usize, E
         }
         sent?;
     } else {
-        // Text without a newline may still wait in Rust's buffer. Only the cell's thread flushes it: another thread could wait here
-        // for one that holds the lock and waits for it.
+        // Text without a newline may still be in Rust's buffer. Only the cell thread flushes it.
+        // Another thread could deadlock: the holder of the buffer's lock may be waiting for it.
         if on_cell_thread {
             flush();
         }
@@ -170,12 +171,12 @@ fn write_frame(streams: &Streams, frame: Frame, bytes: &[u8]) -> Result<usize, E
     Ok(taken.len())
 }
 
-/// Puts a result into C's form: a count, or -1 and `errno`.
+/// Converts a result to C's convention: a count, or -1 and `errno`.
 fn c_result(result: Result<usize, Errno>) -> isize {
     match result {
         Ok(count) => count.cast_signed(),
         Err(error) => {
-            // SAFETY: `errno` of the calling thread is always there.
+            // SAFETY: `errno` of the calling thread is always valid.
             unsafe { *libc::__errno_location() = error.raw_os_error() };
             -1
         }
@@ -185,32 +186,32 @@ fn c_result(result: Result<usize, Errno>) -> isize {
 /// `write(2)`.
 ///
 /// # Safety
-/// As for the C function: `count` bytes can be read at `buffer`.
+/// Same as for the C function: `count` bytes can be read at `buffer`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: usize) -> isize {
     if let Some((streams, frame)) = stream_of(fd) {
         if count == 0 {
             return 0;
         }
-        // SAFETY: the caller gives a buffer of that size.
+        // SAFETY: the caller passes a buffer of that size.
         let bytes = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count) };
         return c_result(write_frame(streams, frame, bytes));
     }
-    // SAFETY: the same arguments for the same system call.
+    // SAFETY: same arguments for the same system call.
     unsafe { libc::syscall(libc::SYS_write, fd, buffer, count) as isize }
 }
 
 /// `writev(2)`.
 ///
 /// # Safety
-/// As for the C function: `count` entries can be read at `parts`, and what each describes.
+/// Same as for the C function: `count` entries can be read at `parts`, and the bytes of each entry.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn writev(fd: c_int, parts: *const libc::iovec, count: c_int) -> isize {
     if let Some((streams, frame)) = stream_of(fd) {
         let Ok(count) = usize::try_from(count) else {
             return c_result(Err(Errno::INVAL));
         };
-        // SAFETY: the caller gives that many entries.
+        // SAFETY: the caller passes that many entries.
         let parts = unsafe { std::slice::from_raw_parts(parts, count) };
         let mut joined = Vec::new();
         for part in parts.iter().filter(|part| part.iov_len > 0) {
@@ -227,25 +228,25 @@ pub unsafe extern "C" fn writev(fd: c_int, parts: *const libc::iovec, count: c_i
         }
         return c_result(write_frame(streams, frame, &joined));
     }
-    // SAFETY: the same arguments for the same system call.
+    // SAFETY: same arguments for the same system call.
     unsafe { libc::syscall(libc::SYS_writev, fd, parts, count) as isize }
 }
 
 /// `read(2)`.
 ///
 /// # Safety
-/// As for the C function: `count` bytes can be written at `buffer`.
+/// Same as for the C function: `count` bytes can be written at `buffer`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> isize {
     if fd == 0
         && let Some(streams) = STREAMS.get()
-        // SAFETY: 0 is only asked what is behind it.
+        // SAFETY: the descriptor is only passed to `fstat`.
         && Identity::of(unsafe { BorrowedFd::borrow_raw(0) }) == Some(streams.originals[0])
     {
         if count == 0 {
             return 0;
         }
-        // SAFETY: the caller gives a buffer of that size; it is only written.
+        // SAFETY: the caller passes a buffer of that size; it is only written.
         let buffer =
             unsafe { std::slice::from_raw_parts_mut(buffer.cast::<MaybeUninit<u8>>(), count) };
         return c_result(read_input(streams, buffer));
@@ -255,13 +256,13 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> i
         .is_some_and(|streams| streams.comms.as_raw_fd() == fd)
     {
         stop::no_callback_runs_here();
-        // SAFETY: as below. Between callbacks there is nothing to stop.
+        // SAFETY: as below. No callback runs here that could be interrupted.
         return unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize };
     }
     if stop::asked_here() {
         return c_result(Err(Errno::CANCELED));
     }
-    // SAFETY: the same arguments for the same system call.
+    // SAFETY: same arguments for the same system call.
     let result = unsafe { libc::syscall(libc::SYS_read, fd, buffer, count) as isize };
     if result < 0 && stop::asked_here() {
         return c_result(Err(Errno::CANCELED));
@@ -269,17 +270,17 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: usize) -> i
     result
 }
 
-/// Gives what is left of the last line, or asks the kernel for another.
+/// Returns the rest of the last line, or requests another line from the kernel.
 fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
-    /// What was received and not yet read.
+    /// The last reply, including the part that was already read.
     static LINE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-    /// How much of it was read.
+    /// Number of bytes of `LINE` that were read.
     static READ: AtomicUsize = AtomicUsize::new(0);
 
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
     if READ.load(Ordering::Relaxed) >= line.len() {
         if stop::on_cell_thread() {
-            // A prompt is mostly part of a line.
+            // A prompt is usually an incomplete line.
             flush();
         }
         if stop::asked_here() {
@@ -289,7 +290,7 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
         line.resize(link::MAX_INPUT, 0);
         let received = loop {
             match rustix::net::recv(&streams.input, &mut line[..], RecvFlags::empty()) {
-                // The kernel answers in any case, also when the cell is stopped.
+                // The kernel always replies, also when the cell is interrupted.
                 Err(Errno::INTR) => {}
                 other => break other,
             }
@@ -325,7 +326,7 @@ fn read_input(streams: &Streams, buffer: &mut [MaybeUninit<u8>]) -> Result<usize
     Ok(given)
 }
 
-/// Makes sure that the functions above are part of every executable that can be a cell process.
+/// Keeps the functions above linked into every executable that can become a cell process.
 pub(super) fn keep_linked() {
     std::hint::black_box((
         write as *const c_void,

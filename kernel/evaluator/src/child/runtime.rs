@@ -1,6 +1,6 @@
-//! Building and loading the library that shares the cells' standard library: `cell_runtime.rs`.
+//! Builds and loads `cell_runtime.rs`, the library that shares the cells' standard library.
 
-// Functions of a loaded library; each use says why it is sound.
+// Unsafe code calls functions of a loaded library; each use has a `SAFETY` comment.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -19,16 +19,16 @@ use crate::toolchain::Toolchain;
 
 const SOURCE: &str = include_str!("cell_runtime.rs");
 
-/// What a callback says that the stop button has ended.
+/// The output of a callback that was interrupted.
 const CALLBACK_STOPPED: &[u8] = b"Interrupted: the callback was stopped\n";
 
-/// How often text without a newline is looked for while a cell runs.
+/// Interval at which buffered text without a newline is flushed while a cell runs.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The same while only threads run that cells have started.
+/// The same interval while only threads of earlier cells run.
 const LATE_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why the library could not be built.
+/// An error from building the library.
 #[derive(Debug, thiserror::Error)]
 pub enum CellRuntimeError {
     /// A file could not be written.
@@ -38,7 +38,7 @@ pub enum CellRuntimeError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: std::io::Error,
     },
     /// The compiler could not be run.
@@ -46,20 +46,20 @@ pub enum CellRuntimeError {
     Run {
         /// The compiler.
         rustc: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: std::io::Error,
     },
-    /// The compiler refused it.
+    /// The compiler reported errors.
     #[error(
         "cannot compile the kernel's part of the cell process:\n{0}\nhint: cells need a C linker (`cc`), as any Rust program does"
     )]
     Compile(String),
 }
 
-/// The library's name as a crate.
+/// The crate name of the library.
 pub(crate) const CRATE: &str = "cell_runtime";
 
-/// The path of the library for this toolchain; builds it in the cache when it is not there yet.
+/// Returns the path of the library for this toolchain; builds it in the cache if it is missing.
 pub(crate) fn cell_runtime(
     toolchain: &Toolchain,
     cache: &Path,
@@ -76,7 +76,7 @@ pub(crate) fn cell_runtime(
         .add(toolchain.libdir.as_os_str().as_encoded_bytes())
         .add(SOURCE)
         .finish();
-    // Cells link to it by its name, so it has a folder for each toolchain instead of a name.
+    // Cells link to the library by its crate name, so the key is in the folder's name instead.
     let folder = parent.join(name);
     let file = format!("lib{CRATE}.so");
     let library = folder.join(&file);
@@ -117,7 +117,7 @@ pub(crate) fn cell_runtime(
         return Err(CellRuntimeError::Compile(said));
     }
     if let Err(error) = own::publish(staging.path(), &folder)
-        // Another kernel may have been faster.
+        // Another kernel may have published it first.
         && !is_whole(&library)
     {
         return Err(written(&folder)(error));
@@ -126,20 +126,22 @@ pub(crate) fn cell_runtime(
     Ok(library)
 }
 
-/// Whether there is a library that a power loss has not emptied.
+/// Whether the library exists and is not empty: a power loss can truncate it.
 fn is_whole(library: &Path) -> bool {
     library
         .metadata()
         .is_ok_and(|about| about.is_file() && about.len() > 0)
 }
 
-/// The library in the cell process.
+/// The library, loaded into the cell process.
 pub(super) struct Runtime {
     flush: Option<extern "C" fn()>,
     running: Arc<(Mutex<bool>, Condvar)>,
 }
 
-/// Loads the library that the environment names. Without it, text without a newline comes late and panics are only seen by `evcxr`.
+/// Loads the library that the environment names.
+///
+/// Without it, text without a newline appears late, and only `evcxr` detects panics.
 pub(super) fn load() -> Runtime {
     let running = Arc::new((Mutex::new(false), Condvar::new()));
     let Some((flush, wake)) =
@@ -165,14 +167,14 @@ pub(super) fn load() -> Runtime {
 }
 
 impl Runtime {
-    /// Writes out what the cells' standard output holds back.
+    /// Flushes the buffered standard output of cells.
     pub(super) fn flush(&self) {
         if let Some(flush) = self.flush {
             flush();
         }
     }
 
-    /// Says whether a cell runs, so that partial lines are looked for.
+    /// Sets whether a cell runs, which determines the flush interval.
     pub(super) fn set_running(&self, now: bool) {
         let (running, changed) = &*self.running;
         *running.lock().unwrap_or_else(PoisonError::into_inner) = now;
@@ -180,7 +182,8 @@ impl Runtime {
     }
 }
 
-/// Looks again and again for text without a newline, and for the stop button.
+/// Periodically flushes text without a newline, and repeats the interrupt signal while it is
+/// pending.
 fn watch_while_running(
     flush: extern "C" fn(),
     wake: extern "C" fn(),
@@ -194,7 +197,8 @@ fn watch_while_running(
                 .wait_timeout(now, FLUSH_INTERVAL)
                 .unwrap_or_else(PoisonError::into_inner);
             if *now {
-                // The lock is not held here: a cell that holds standard output must not keep the next one from starting.
+                // The lock is released here: a cell that holds the lock of standard output must not
+                // keep the next one from starting.
                 drop(now);
                 if stop::asked() {
                     stop::wake();
@@ -218,10 +222,12 @@ fn watch_while_running(
     }
 }
 
-/// Loads and starts it; gives what flushes standard output and what wakes the future of a cell.
+/// Loads and starts the library. Returns its functions that flush standard output and wake the
+/// future of a cell.
 fn load_from(path: &Path) -> Result<(extern "C" fn(), extern "C" fn()), libloading::Error> {
     type Start = extern "C" fn(extern "C" fn(u8, *const c_void, usize), extern "C" fn() -> bool);
-    // SAFETY: the library was built from `cell_runtime.rs` by this crate; loading it runs nothing else. It stays loaded.
+    // SAFETY: this crate built the library from `cell_runtime.rs`; loading it runs no other code.
+    // It stays loaded.
     let library = std::mem::ManuallyDrop::new(unsafe { libloading::Library::new(path) }?);
     // SAFETY: these are the signatures in `cell_runtime.rs`.
     let (start, flush, wake) = unsafe {
@@ -239,7 +245,7 @@ extern "C" fn asked() -> bool {
     stop::asked()
 }
 
-/// Sends to the kernel what the library says; the kinds are those of `cell_runtime.rs`.
+/// Sends a text of the library to the kernel; the kinds are those of `cell_runtime.rs`.
 extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
     // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
     let mut text =
@@ -247,7 +253,7 @@ extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
     if kind == 0 {
         stop::ending();
     }
-    // Whoever waited has met the error and panics about it, in words of its own.
+    // The code that waited received `ECANCELED` and panicked with its own message.
     if kind == 1
         && stop::callback_ending()
         && String::from_utf8_lossy(text).contains(&libc::ECANCELED.to_string())
@@ -262,7 +268,7 @@ extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
         _ => Frame::Stderr,
     };
     if frame != Frame::Stderr {
-        // What the cell has printed came first.
+        // Text that the cell has printed earlier must be sent first.
         interpose::flush();
     }
     interpose::send(frame, text).ok();
