@@ -1,23 +1,23 @@
-//! The environment variables that this crate reads or sets, in one place.
+//! The environment variables that this crate reads or sets.
 
 use std::process::Command;
 
-/// Where the standard library's sources are, for rust-analyzer.
+/// Location of the standard library's sources, for rust-analyzer.
 pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 
-/// What evaluates cells: `rustc` (default) or `evcxr`.
+/// The evaluator: `rustc` (default) or `evcxr`.
 pub(crate) const ENGINE: &str = "AZUREML_KERNEL_ENGINE";
 
-/// Which part this binary plays when it is started by the evaluator: [`ROLE_CELL`].
+/// The role of this binary when the evaluator starts it: [`ROLE_CELL`].
 pub(crate) const ROLE: &str = "AZUREML_KERNEL_ROLE";
 
-/// The role of the process that runs cells.
+/// The role of the cell process.
 pub(crate) const ROLE_CELL: &str = "cell";
 
-/// The socket by which the cell process reaches the kernel.
+/// The kernel's socket, to which the cell process connects.
 pub(crate) const LINK: &str = "AZUREML_KERNEL_LINK";
 
-/// Says of a program which kernel has started it, and for what; see [`programs`](crate::programs).
+/// The tag of the kernel that started a program; see [`tag`](crate::tag).
 pub(crate) const STARTED_BY: &str = "AZUREML_KERNEL_STARTED_BY";
 
 /// The library that the cell process loads to share the standard library with the cells.
@@ -26,13 +26,15 @@ pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
 /// The file descriptor for display messages, for the crate `notebook`.
 pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
 
-/// The file descriptor of a file whose first byte is 1 when the cell is to stop, for the crate `notebook`.
+/// The file descriptor of a file whose first byte is 1 while the cell is to stop, for the crate
+/// `notebook`.
 pub(crate) const STOP_FD: &str = "NOTEBOOK_STOP_FD";
 
-/// The process to which [`DISPLAY_FD`] and [`STOP_FD`] apply; what a cell starts inherits the variables but not the descriptors.
+/// The process to which [`DISPLAY_FD`] and [`STOP_FD`] apply: programs that a cell starts inherit
+/// the variables but not the descriptors.
 pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 
-/// The file descriptor on which the cell process hears what front ends say to comms, for the crate `notebook`.
+/// The file descriptor from which the crate `notebook` reads comm messages of front ends.
 pub(crate) const COMM_FD: &str = "NOTEBOOK_COMM_FD";
 
 /// `evcxr`: the folder of its crate and build.
@@ -41,19 +43,20 @@ pub(crate) const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
 /// `evcxr`: the folder of the user's `init.evcxr` and `prelude.rs`.
 pub(crate) const EVCXR_CONFIG_DIR: &str = "EVCXR_CONFIG_DIR";
 
-/// `evcxr`: set in the process that runs cells.
+/// `evcxr`: set in the cell process.
 pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
 
-/// `evcxr`: set when its own wrapper around the compiler is wanted (`:cache`, dynamic linking).
+/// `evcxr`: set when its own compiler wrapper is enabled (`:cache`, dynamic linking).
 pub(crate) const EVCXR_WRAPS_RUSTC: &str = "EVCXR_RUSTC_WRAPPER";
 
-/// Cargo's own folder.
+/// Cargo's home directory.
 pub(crate) const CARGO_HOME: &str = "CARGO_HOME";
 
-/// Jupyter: the notebook that the kernel was started for, a path.
+/// Jupyter: path of the notebook that the kernel was started for.
 pub(crate) const SESSION_NAME: &str = "JPY_SESSION_NAME";
 
-/// Variables that would change how cells are compiled, behind the evaluator's back. Builds do not see them, cells do.
+/// Variables that would change how cells are compiled. They are removed for builds but visible to
+/// cells.
 pub(crate) const BUILD_SETTINGS: &[&str] = &[
     "CARGO",
     "CARGO_BUILD_INCREMENTAL",
@@ -75,7 +78,7 @@ pub(crate) const BUILD_SETTINGS: &[&str] = &[
     "RUSTFLAGS",
 ];
 
-/// Hides from a build what would change it behind the evaluator's back.
+/// Removes the variables that would change a build.
 pub(crate) fn without_build_settings(build: &mut Command) {
     for variable in BUILD_SETTINGS {
         build.env_remove(variable);

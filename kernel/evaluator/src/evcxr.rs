@@ -1,4 +1,4 @@
-//! Cells by `evcxr`, driven through its public doors, with a cell process of ours.
+//! The evaluator based on `evcxr`, used through its public API, with the kernel's own cell process.
 
 mod diagnostic;
 
@@ -26,18 +26,19 @@ use crate::{
     MimeBundle, Outcome, Variable, interrupt, report,
 };
 
-/// How cells are optimised unless the user says otherwise with `:opt`.
+/// Default optimisation level of cells; the user can change it with `:opt`.
 ///
-/// At `evcxr`'s own 2 a steady cell takes 0.3 s, at 0 it takes 0.2 s. What is heavy in a cell is in a crate; helper crates are built
-/// optimised in any case.
+/// A warm cell takes 0.3 s at `evcxr`'s default of 2, and 0.2 s at 0. Expensive code is usually in
+/// a crate, and helper crates are always built optimised.
 const OPT_LEVEL: &str = "0";
 
-/// Code whose completion needs to know the standard library.
+/// Code whose completion requires the standard library to be loaded.
 const WARM_UP: &str = "let warm = vec![1]; warm.l";
 
-/// Compiles and runs cells by `evcxr`.
+/// An evaluator that uses `evcxr`.
 pub struct EvcxrEvaluator {
-    // Dropped in this order: evcxr ends the cell process, the pump reads its last words, the folder goes.
+    // Drop order matters: evcxr ends the cell process, the pump reads its remaining output, then
+    // the folder is removed.
     context: Arc<Context>,
     pump: Pump,
     folder: Folder,
@@ -48,7 +49,8 @@ pub struct EvcxrEvaluator {
 impl EvcxrEvaluator {
     /// Starts the evaluator and its cell process; takes seconds.
     ///
-    /// Sets environment variables of this process, as `evcxr` itself does: call it before other threads use C code that reads them.
+    /// Sets environment variables of this process, as `evcxr` itself does: call it before other
+    /// threads run C code that reads them.
     pub fn start(options: Options) -> Result<Self, StartError> {
         let Parts {
             toolchain,
@@ -65,12 +67,13 @@ impl EvcxrEvaluator {
             .env(env::ROLE, env::ROLE_CELL)
             .env(env::LINK, folder.socket())
             .env(env::CELL_RUNTIME, runtime)
-            // Signals to the kernel's group are the kernel's affair.
+            // Signals sent to the kernel's process group must not reach the cell process.
             .process_group(0);
         Tag::of_cells(&folder.socket()).name_to(&mut command);
 
         let context = {
-            /// Two evaluators of one process must not read each other's variables.
+            /// Serialises evaluators of one process, which would read each other's environment
+            /// variables.
             static ENVIRONMENT: Mutex<()> = Mutex::new(());
             let _turn = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
             prepare_environment(&folder, &rust_src, &mut command).map_err(in_folder)?;
@@ -93,7 +96,7 @@ impl EvcxrEvaluator {
             helpers,
             rust_src,
         };
-        // As evcxr_jupyter does: dependencies and items of the user's own configuration.
+        // Loads dependencies and items of the user's configuration, as `evcxr_jupyter` does.
         if let Err(error) = evaluator.context.commands().execute(":load_config --quiet") {
             tracing::warn!(%error, "the configuration of evcxr was not loaded");
         }
@@ -103,7 +106,7 @@ impl EvcxrEvaluator {
         Ok(evaluator)
     }
 
-    /// Whether `evcxr` works in the folder that it was given; its configuration can name another one.
+    /// Whether `evcxr` uses the folder that it was given; its configuration can name another one.
     fn has_a_folder_of_its_own(&mut self) -> bool {
         let given = self.folder.crate_folder();
         self.context
@@ -117,7 +120,7 @@ impl EvcxrEvaluator {
             .unwrap_or(false)
     }
 
-    /// Runs a cell and says how it ended.
+    /// Runs a cell and returns its result.
     fn run(&mut self, code: &str, variables_before: &[Variable]) -> Outcome {
         let gone_before = self.pump.shared.lock().processes_gone;
         let result = self.context.commands().execute(code);
@@ -183,7 +186,8 @@ impl EvcxrEvaluator {
         }
     }
 
-    /// The cell's value: what its last expression showed, or what a command such as `:vars` answered.
+    /// Returns the cell's value: the value of its last expression, or the output of a command such
+    /// as `:vars`.
     fn value(&self, outputs: EvalOutputs, shown: Option<MimeBundle>) -> Option<MimeBundle> {
         let answered: MimeBundle = outputs
             .content_by_mime_type
@@ -193,7 +197,7 @@ impl EvcxrEvaluator {
         self.pump.value(answered, shown)
     }
 
-    /// Adds to an error about an unknown crate why helper crates are missing, when they are.
+    /// Adds the reason why helper crates are missing to an error about an unknown crate.
     fn with_hint(&self, mut error: CellError, errors: &[::evcxr::CompilationError]) -> CellError {
         let about_a_crate = errors
             .iter()
@@ -223,7 +227,7 @@ impl Evaluator for EvcxrEvaluator {
         if let Some(stuck) = self.pump.comms.stuck() {
             events.emit(stuck);
         }
-        // Known from here on, and asked for when the process has died.
+        // Taken before the cell runs, because the variables are unknown after the process has died.
         let before = self.context.variables();
         let context = Arc::clone(&self.context);
         let outcome = self.pump.forwarder().forward(events, || {
@@ -247,7 +251,7 @@ impl Evaluator for EvcxrEvaluator {
     }
 
     fn show_late(&mut self, late: Arc<dyn LateEvents>) {
-        // Set once, by the kernel.
+        // The kernel sets it once; a second call has no effect.
         self.pump.shared.late.set(late).ok();
     }
 
@@ -268,11 +272,11 @@ impl Evaluator for EvcxrEvaluator {
     }
 }
 
-/// `evcxr` itself, and what is known of it while it runs a cell.
+/// The `evcxr` context, and the variables to report while it runs a cell.
 struct Context {
     commands: Mutex<CommandContext>,
     runs: AtomicBool,
-    /// The variables as they were when it last ran nothing.
+    /// The variables at the last time when no cell was running.
     variables: Mutex<Vec<Variable>>,
 }
 
@@ -281,7 +285,8 @@ impl Context {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `evcxr` for a question about code; `None` while it runs a cell, or when the code is more than it can follow.
+    /// Returns `evcxr` for code analysis; `None` while it runs a cell, or when the code is nested
+    /// too deeply for its parser.
     fn idle(&self, code: &str) -> Option<MutexGuard<'_, CommandContext>> {
         if self.runs.load(Ordering::SeqCst) || nesting::is_too_deep(code) {
             return None;
@@ -289,7 +294,7 @@ impl Context {
         Some(self.commands())
     }
 
-    /// Runs one cell, during which nobody's questions are waited for.
+    /// Runs one cell; analysis requests return immediately in the meantime.
     fn running<T>(&self, run: impl FnOnce() -> T) -> T {
         self.runs.store(true, Ordering::SeqCst);
         let result = run();
@@ -326,7 +331,7 @@ impl Analyst for Context {
 
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
         let offset = position::byte_offset(code, cursor);
-        // The cursor may stand inside a word; what counts is the word.
+        // Inside an identifier, the whole identifier is inspected.
         let rest = code[offset..]
             .find(|character: char| !character.is_alphanumeric() && character != '_')
             .unwrap_or(code.len() - offset);
@@ -363,7 +368,8 @@ impl Analyst for Context {
     }
 }
 
-/// Sets what `evcxr` and rust-analyzer read from the environment, and hides from builds what would change them.
+/// Sets the environment variables that `evcxr` and rust-analyzer read, and removes those that would
+/// change builds.
 fn prepare_environment(
     folder: &Folder,
     rust_src: &RustSrc,
@@ -374,8 +380,8 @@ fn prepare_environment(
     let sources = if let Some(sources) = rust_src.path() {
         sources.to_owned()
     } else {
-        // rust-analyzer would run `rustup component add rust-src` by itself, over the network and without a word. A place that looks
-        // like sources keeps it from that.
+        // rust-analyzer would run `rustup component add rust-src` itself, which downloads silently.
+        // A folder that looks like the sources prevents that.
         let empty = folder.no_sources();
         std::fs::create_dir_all(empty.join("core"))?;
         empty
@@ -391,7 +397,8 @@ fn prepare_environment(
             cell.env(variable, value);
         }
     }
-    // SAFETY: Rust's own functions lock the environment; `start` asks its callers to keep C code from reading it meanwhile.
+    // SAFETY: Rust's own functions lock the environment; `start` requires that no C code reads it
+    // concurrently.
     #[allow(unsafe_code)]
     unsafe {
         std::env::set_var(env::EVCXR_TMPDIR, &crate_folder);
@@ -403,7 +410,7 @@ fn prepare_environment(
     Ok(())
 }
 
-/// Gives cells the prelude and the helper crates.
+/// Adds the prelude and the helper crates to the context.
 fn configure(
     mut context: EvalContext,
     program: &Path,
@@ -413,7 +420,7 @@ fn configure(
     let mut state = context.state();
     state.set_opt_level(OPT_LEVEL).map_err(failed)?;
     if let Some(helpers) = helpers {
-        // It would stand where the wrapper stands that gives cells the helper crates.
+        // sccache would take the place of the compiler wrapper that provides the helper crates.
         state.set_sccache(false).map_err(failed)?;
         for (variable, value) in helpers.build_env(program) {
             state.set_build_env(&variable, &value);
@@ -426,16 +433,16 @@ fn configure(
     Ok(context)
 }
 
-/// The facades of the helper crates, as dependencies.
+/// Returns the stub crates of the helper crates, as dependencies.
 fn facades(helpers: &Helpers) -> impl Iterator<Item = (String, String)> {
     helpers.facades().iter().map(|facade| {
-        // A path in quotes is written the same way in JSON and in TOML.
+        // A quoted path has the same syntax in JSON and in TOML.
         let path = serde_json::json!(facade.path.to_string_lossy());
         (facade.name.clone(), format!("{{ path = {path} }}"))
     })
 }
 
-/// A cell that gives later cells the prelude and the helper crates again, when the user has cleared everything.
+/// Returns a cell that restores the prelude and the helper crates after `:clear`.
 fn setup(helpers: Option<&Helpers>) -> String {
     let mut cell = String::new();
     for (name, place) in helpers.into_iter().flat_map(facades) {
@@ -444,7 +451,7 @@ fn setup(helpers: Option<&Helpers>) -> String {
     cell + PRELUDE
 }
 
-/// A command that would take the helper crates away from all later cells.
+/// Returns an error for a command that would make the helper crates unusable in all later cells.
 fn refused(code: &str) -> Option<CellError> {
     let command = code
         .lines()

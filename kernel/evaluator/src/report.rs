@@ -1,4 +1,4 @@
-//! Errors as a reader of a notebook sees them.
+//! Formats errors for the user of a notebook.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -14,38 +14,38 @@ const BLUE: &str = "\x1b[1;34m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Where the compiler's errors are explained.
+/// URL of the explanations of compiler error codes.
 const EXPLANATIONS: &str = "https://doc.rust-lang.org/error_codes";
 
-/// What the compiler says, in the lines of the cell.
+/// A compiler diagnostic, with positions in the cell.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Diagnostic {
     /// `error` or `warning`.
     pub(crate) level: String,
-    /// Such as `E0308`, or the name of a lint.
+    /// An error code such as `E0308`, or the name of a lint.
     pub(crate) code: Option<String>,
     pub(crate) message: String,
-    /// The parts of the cell that it is about.
+    /// The spans in the cell.
     pub(crate) labels: Vec<Label>,
-    /// Further words, a note each.
+    /// Additional notes.
     pub(crate) notes: Vec<String>,
-    /// The compiler's own text; shown when nothing of it stands in the cell.
+    /// The compiler's own rendering; shown when the diagnostic has no span in the cell.
     pub(crate) rendered: String,
 }
 
-/// A part of the cell with what is to say about it. Lines and columns count from 1, columns in code points; the end is the
-/// first column that is not part of it.
+/// A span in the cell with its label. Lines and columns start at 1; columns are code points. The
+/// end is exclusive.
 #[derive(Debug, Clone)]
 pub(crate) struct Label {
     pub(crate) start: (usize, usize),
     pub(crate) end: (usize, usize),
     pub(crate) text: String,
-    /// Whether this is what is wrong, or something that it has to do with.
+    /// Whether the span is the error itself, as opposed to related code.
     pub(crate) primary: bool,
 }
 
 impl Diagnostic {
-    /// The notes among the `children` of the compiler's JSON.
+    /// Returns the notes among the `children` of the compiler's JSON.
     pub(crate) fn notes_of(children: &serde_json::Value) -> Vec<String> {
         let mut notes = Vec::new();
         for child in children.as_array().into_iter().flatten() {
@@ -53,14 +53,14 @@ impl Diagnostic {
             else {
                 continue;
             };
-            // A place without its code, or a place that is not in the cell: the attribute stands around it.
+            // This note has no code excerpt, and may refer to an attribute outside the cell.
             if text == "the lint level is defined here" {
                 continue;
             }
             let mut note = format!("{level}: {text}");
             if let Some(replacement) = child["spans"][0]["suggested_replacement"].as_str() {
                 let replacement = replacement.trim();
-                // Some say it in their own words already.
+                // Some messages already contain the replacement.
                 if !replacement.is_empty() && !text.contains(replacement) {
                     write!(note, ": `{replacement}`").ok();
                 }
@@ -71,7 +71,7 @@ impl Diagnostic {
     }
 }
 
-/// What the compiler says about a cell, each error once, in its own block.
+/// Converts compiler errors of a cell; each distinct error becomes one block.
 pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
     let mut seen = HashSet::new();
     let blocks: Vec<String> = errors
@@ -90,7 +90,7 @@ pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
     }
 }
 
-/// The code is nested more deeply than any parser follows.
+/// The error for code that is nested too deeply for a parser.
 pub(crate) fn too_deep() -> CellError {
     message(
         "CompileError",
@@ -98,7 +98,7 @@ pub(crate) fn too_deep() -> CellError {
     )
 }
 
-/// An error that is a text: its first line names it, all of it is shown.
+/// Builds an error from a text; the first line becomes `evalue`.
 pub(crate) fn message(ename: &str, text: &str) -> CellError {
     let text = text.trim_end();
     CellError {
@@ -108,7 +108,7 @@ pub(crate) fn message(ename: &str, text: &str) -> CellError {
     }
 }
 
-/// A panic, with its place when that stands in a cell.
+/// Builds an error from a panic, with its location if it is known.
 pub(crate) fn panic(panic: &Panic, place: Option<Place>) -> CellError {
     let mut error = message("Panic", &panic.message);
     let Some(place) = place else {
@@ -136,20 +136,21 @@ pub(crate) fn panic(panic: &Panic, place: Option<Place>) -> CellError {
     error
 }
 
-/// Where a panic happened.
+/// The location of a panic.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the cell that runs.
+    /// In the running cell.
     Cell {
         line: usize,
         column: usize,
         text: String,
     },
-    /// In a line of a cell that was run before.
+    /// In a line of an earlier cell.
     Earlier { text: String },
 }
 
-/// `evcxr` copies the statements of a cell into its crate line by line; this finds the way back.
+/// Maps a location in the generated crate to the cell. `evcxr` copies the statements of a cell into
+/// its crate line by line.
 pub(crate) fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
     let mut parts = place.rsplitn(3, ':');
     let column: usize = parts.next()?.parse().ok()?;
@@ -170,7 +171,8 @@ pub(crate) fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Pla
         .enumerate()
         .filter_map(|(index, text)| Some((index + 1, text, text.find(statement)?)))
         .collect();
-    // The same line may stand in the cell several times; then the first ones are in the copy first, too.
+    // A line may occur several times in the cell. The copy contains the occurrences in the same
+    // order.
     let nth = source
         .lines()
         .take(line)
@@ -199,10 +201,10 @@ struct Mark {
     primary: bool,
 }
 
-/// One error or warning, as a block of text.
+/// Formats one error or warning as a block of text.
 pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
     if diagnostic.labels.is_empty() && !diagnostic.rendered.is_empty() {
-        // Nothing of it stands in the cell: the compiler's own words say most.
+        // Without a span in the cell, the compiler's rendering is the most informative.
         return diagnostic.rendered.trim_end().to_owned();
     }
     let lines: Vec<&str> = code.lines().collect();
@@ -273,7 +275,7 @@ pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
             write!(block, "\n{margin} {BLUE}|{PLAIN}").ok();
         }
         write!(block, "\n{BLUE}{line:>width$} |{PLAIN} {}", spaced(text)).ok();
-        // What is wrong comes first, then what it has to do with.
+        // Primary marks come first, then marks of related code.
         marks.sort_by_key(|mark| (!mark.primary, mark.start));
         for mark in marks.iter() {
             let (offset, signs) = signs(text, mark);
@@ -299,7 +301,7 @@ pub(crate) fn block(code: &str, diagnostic: &Diagnostic) -> String {
     block
 }
 
-/// What a notebook's reader should know about this error beyond the compiler's words.
+/// Returns a notebook-specific hint for a compiler error.
 fn advice(code: &str, message: &str) -> Option<String> {
     if !matches!(code, "E0384" | "E0596") {
         return None;
@@ -311,7 +313,7 @@ fn advice(code: &str, message: &str) -> Option<String> {
     ))
 }
 
-/// A line of the cell with one mark under it.
+/// Formats a line of the cell with one mark under it.
 fn excerpt(number: &str, column: usize, text: &str, label: &str) -> String {
     let margin = " ".repeat(number.len());
     let label = Mark {
@@ -329,7 +331,8 @@ fn excerpt(number: &str, column: usize, text: &str, label: &str) -> String {
     )
 }
 
-/// How far a mark is from the left and what it looks like; a Hangul syllable is two columns wide.
+/// Returns the offset of a mark and its signs, in display columns: a Hangul syllable is two columns
+/// wide.
 fn signs(text: &str, label: &Mark) -> (usize, String) {
     let part = |from: usize, to: usize| -> String {
         text.chars()
@@ -346,7 +349,7 @@ fn signs(text: &str, label: &Mark) -> (usize, String) {
     (before.width(), sign.repeat(marked.width().max(1)))
 }
 
-/// Tabs as the spaces that they look like.
+/// Replaces tabs with four spaces.
 fn spaced(text: &str) -> String {
     text.replace('\t', "    ")
 }

@@ -1,10 +1,10 @@
-//! The compiler's errors as `evcxr` gives them.
+//! Converts compiler errors of `evcxr`.
 
 use ::evcxr::CompilationError;
 
 use crate::report::{Diagnostic, Label};
 
-/// The same error in the words of [`report`](crate::report).
+/// Converts an error to the type of [`report`](crate::report).
 pub(super) fn diagnostic(error: &CompilationError) -> Diagnostic {
     let labels = error.spanned_messages().iter().filter_map(|message| {
         let span = message.span.as_ref()?;
