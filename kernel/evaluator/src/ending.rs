@@ -1,12 +1,12 @@
-//! How cells end when they do not come to their end.
+//! Errors of cells that do not run to their end.
 
 use crate::report;
 use crate::{CellError, MimeBundle, Variable};
 
-/// The words of the error with which the waits of a cell end that is to stop.
+/// Part of the error message of blocking calls in an interrupted cell: the number of `ECANCELED`.
 pub(crate) const CANCELED: &str = "(os error 125)";
 
-/// The stop button was pressed before user code began.
+/// The error of a cell that was interrupted before its code ran.
 pub(crate) fn stopped() -> CellError {
     let mut error = report::message("Interrupted", "the cell was stopped");
     error
@@ -15,12 +15,12 @@ pub(crate) fn stopped() -> CellError {
     error
 }
 
-/// Whether this is `()`: the value of a call that has none.
+/// Whether a value is `()`, the value of a call that returns none.
 pub(crate) fn is_unit(value: &MimeBundle) -> bool {
     value.len() == 1 && value.get("text/plain").is_some_and(|text| text == "()")
 }
 
-/// The evaluator has a bug; the kernel lives.
+/// The error for a panic in the evaluator; the kernel continues.
 pub(crate) fn evaluator_panicked() -> CellError {
     let mut error = report::message("KernelError", "the evaluator failed on this cell");
     error
@@ -29,13 +29,14 @@ pub(crate) fn evaluator_panicked() -> CellError {
     error
 }
 
-/// The way back to variables that are lost.
+/// The hint for restoring lost variables.
 const REPLAY: &str = "hint: `:replay` runs the cells again that made them; definitions and dependencies are still there";
 
-/// How the process ended, when the reader has ended it because of a callback.
+/// The cause of death when the user has killed the process because of a stuck callback.
 pub(crate) const CALLBACK_STUCK: &str = "the stop button";
 
-/// The process that ran the cell is gone, and its variables with it; `replays` says whether the evaluator has `:replay`.
+/// The error for a cell process that has ended, with its variables. `replays` is true when the
+/// evaluator supports `:replay`.
 pub(crate) fn process_died(
     how: &str,
     load_error: Option<&str>,
@@ -70,7 +71,7 @@ pub(crate) fn process_died(
     error
 }
 
-/// What usually is behind a signal.
+/// The usual causes of signals.
 const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGSEGV",
@@ -111,7 +112,7 @@ fn lost_variables(lost: &[Variable]) -> String {
     format!("variables that were lost: {}", names.join(", "))
 }
 
-/// A cell that was stopped; `error` is how it ended.
+/// The error of an interrupted cell; `error` is the error that ended it.
 pub(crate) fn interrupted_error(
     error: &CellError,
     variables: &[Variable],
@@ -131,7 +132,7 @@ pub(crate) fn interrupted_error(
         .traceback
         .push("variables are still there".to_owned());
     if (error.ename == "Error" || error.ename == "Panic") && !error.evalue.contains(CANCELED) {
-        // The cell itself has seen the stop and said so.
+        // The cell has detected the interrupt itself and returned its own error.
         interrupted
             .traceback
             .extend(error.traceback.iter().cloned());

@@ -1,7 +1,8 @@
-//! The folder of one kernel: the cells' crate, its build, and the socket. Two kernels never share one.
+//! The temporary folder of one kernel: the cells' crate, its build, and the socket. Kernels never
+//! share a folder.
 //!
-//! A kernel that was killed leaves its folder, and with its cell process killed as well the programs of its cells.
-//! The next kernel ends those and removes the folder.
+//! A killed kernel leaves its folder behind, and also its programs if the cell process was killed
+//! with it. The next kernel ends these programs and removes the folder.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,31 +15,32 @@ const PREFIX: &str = "azureml-kernel-";
 const LOCK: &str = "lock";
 const SOCKET: &str = "cell.sock";
 
-/// The folder; removed when dropped, for this process has made it.
+/// The folder; removed on drop by the process that created it.
 #[derive(Debug)]
 pub(crate) struct Folder {
     folder: tempfile::TempDir,
-    /// Held for the life of the kernel; a folder whose lock is free belongs to a kernel that was killed.
-    // Nobody reads it; it is held until the folder is dropped.
+    /// Held while the kernel lives; a folder whose lock is free belongs to a kernel that was
+    /// killed.
+    // Never read; the lock is held until the folder is dropped.
     #[allow(dead_code)]
     lock: File,
 }
 
 impl Folder {
-    /// Makes a fresh folder, and removes those of kernels that were killed.
+    /// Creates a folder, and removes the folders of killed kernels.
     pub(crate) fn new() -> std::io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
 
     fn new_in(parent: &Path) -> std::io::Result<Self> {
-        // Others may be able to rename what is in a folder that they can write into.
+        // In a folder writable by others, they could rename its entries.
         own::check_temporary(parent)?;
-        // Programs are known by the path of the socket, whichever links lead to it.
+        // Tags contain the path of the socket, so it must not depend on symbolic links.
         let parent = &parent.canonicalize()?;
         remove_stale(parent);
-        // Its name cannot be foreseen, and nobody else may look into it.
+        // The name is unpredictable, and the folder is private to this user.
         let folder = own::staging(PREFIX, parent)?;
-        // Under its name the lock is only ever seen locked.
+        // The file is locked before the rename, so that under its final name it is always locked.
         let unnamed = folder.path().join("lock.new");
         let lock = own::create(&unnamed)?;
         lock.lock()?;
@@ -46,22 +48,22 @@ impl Folder {
         Ok(Self { folder, lock })
     }
 
-    /// Where the sources and libraries of cells are.
+    /// The folder for the sources and libraries of cells.
     pub(crate) fn cells(&self) -> PathBuf {
         self.folder.path().join("cells")
     }
 
-    /// Where `evcxr` works.
+    /// The working folder of `evcxr`.
     pub(crate) fn crate_folder(&self) -> PathBuf {
         self.folder.path().join("crate")
     }
 
-    /// Where the cell process finds the kernel.
+    /// The socket on which the kernel listens for the cell process.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join(SOCKET)
     }
 
-    /// A place for sources that holds none.
+    /// A folder that stands for missing standard library sources.
     pub(crate) fn no_sources(&self) -> PathBuf {
         self.folder.path().join("no-rust-src")
     }
@@ -75,14 +77,14 @@ fn remove_stale(parent: &Path) {
         .map(|entry| entry.file_name())
         .filter(|name| name.to_string_lossy().starts_with(PREFIX));
     for name in names {
-        // Other users have such folders, too, with whatever they like in them.
+        // Folders of other users may match the prefix and contain anything.
         let folder = parent.join(&name);
         let stale = own::check(&folder, &folder).is_ok()
             && own::open(&folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
         if !stale {
             continue;
         }
-        // The folder says which programs they are: it goes after them.
+        // The programs are identified by the folder's path, so it is removed after them.
         programs::end_left(&folder.join(SOCKET));
         if let Err(error) = own::remove(parent, &name) {
             tracing::debug!(%error, folder = %folder.display(), "a killed kernel's folder stays");

@@ -1,4 +1,4 @@
-//! The stop button: what runs is asked first, then killed; what is compiled is killed.
+//! Interrupts: running code receives a signal first and is killed later; a compilation is killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use crate::Interrupter;
 use crate::programs::{children, stop_each};
 use crate::stream::{Shared, State};
 
-/// How long a cell or callback may take to stop by itself.
+/// Time for a cell or callback to react to the signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-/// The programs with which cells are compiled, and the shell of `!` lines. Nothing else that this process has started is stopped.
+/// The programs that compile cells, and the shell of `!` lines. No other child of this process is
+/// killed.
 const COMPILING: &[&str] = &["cargo", "rustc", "rustup", "mold", "sh"];
 
-/// A handle that stops the running cell.
+/// Returns a handle that interrupts the running cell.
 pub(crate) fn interrupter(shared: &Arc<Shared>) -> Interrupter {
     let shared = Arc::clone(shared);
     Arc::new(move || interrupt(&shared))
@@ -38,7 +39,7 @@ fn interrupt(shared: &Arc<Shared>) {
         stop_group(process, Signal::KILL);
         return;
     }
-    // What the cell waits for ends, or a handler of user code is asked; variables stay.
+    // Blocking calls of the cell fail, or a handler of user code runs; variables are kept.
     stop_group(process, Signal::INT);
     let shared = Arc::clone(shared);
     let insist = move || {
@@ -53,18 +54,19 @@ fn interrupt(shared: &Arc<Shared>) {
         .ok();
 }
 
-/// Sends a signal to the cell process and to the programs that it has started, as a terminal does.
+/// Sends a signal to the process group of the cell process, as a terminal does. The group includes
+/// programs that cells have started.
 pub(crate) fn stop_group(process: Pid, signal: Signal) {
     rustix::process::kill_process_group(process, signal).ok();
 }
 
-/// Kills the compiler, if one runs for this process.
+/// Kills the compiler processes of this kernel.
 fn stop_compiling() {
     let compilers = children(rustix::process::getpid(), |name| COMPILING.contains(&name));
     stop_each(compilers, Signal::KILL);
 }
 
-/// The programs that a cell process has started, and whatever those have started.
+/// Returns the programs that a cell process has started, and all their descendants.
 pub(crate) fn programs_of(process: Pid) -> Vec<Pid> {
     children(process, |_| true)
 }

@@ -1,12 +1,14 @@
-//! The programs that cells and `!` lines start: they end with the kernel, however they detach themselves.
+//! Ends programs that cells and `!` lines start, together with the kernel, even if they are
+//! daemonised.
 //!
-//! A program that leaves its group, its session and its parent is still found. The kernel and the cell
-//! process adopt what loses its parent ([`adopt`]), so it stays below one of them while they live; what
-//! they leave behind when they are killed has a [tag](crate::tag). Whoever of the two is left ends it: the
-//! kernel when the cell process dies, the cell process when the kernel dies. When both are killed at once, the
-//! next kernel of this user does it ([`end_left`]).
+//! A program that leaves its process group, session and parent is still found. The kernel and the
+//! cell process are subreapers ([`adopt`]): an orphaned process becomes a child of one of them
+//! while they live. Programs that outlive both carry a [tag](crate::tag).
 //!
-//! The local workspace is spared, with all it runs: jobs outlive the kernel.
+//! If the cell process dies, the kernel ends the programs; if the kernel dies, the cell process
+//! does. If both are killed at once, the next kernel of this user does ([`end_left`]).
+//!
+//! The local workspace and its descendants are excluded: jobs outlive the kernel.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,40 +19,42 @@ use rustix::process::{Pid, Signal};
 
 use crate::tag::{self, Meant, Tag};
 
-/// How long programs may take to end by themselves.
+/// Time for programs to end after `SIGTERM`.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long they are killed, until those that are left cannot be.
+/// Time after which the attempt is abandoned: a process may be unkillable.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether they have ended.
+/// Interval at which the processes are checked.
 const INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
 
-/// The program of the local workspace, which cells start through the SDK.
+/// The executable of the local workspace, which cells start through the SDK.
 const SPARED: &str = "azureml-local";
 
-/// Makes this process the parent of every program below it that loses its own.
+/// Makes this process a subreaper: the new parent of orphaned descendants.
 pub(crate) fn adopt() {
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         tracing::warn!(%error, "programs that detach themselves may outlive the kernel");
     }
 }
 
-/// Ends what this process has started and what has one of the tags, and whatever those have started.
+/// Ends the programs that carry one of the tags, the children of this process if `own` is set, and
+/// the descendants of both.
 pub(crate) fn end(own: bool, tags: &[Tag]) {
     end_each(|table| table.started(own, tags, Meant::Programs));
 }
 
-/// Ends what a kernel and its cell process, killed together, have left; `socket` was the kernel's.
+/// Ends the programs left by a kernel that was killed together with its cell process; `socket` was
+/// the kernel's socket.
 pub(crate) fn end_left(socket: &Path) {
     let tags = [Tag::of_cells(socket), Tag::of_lines(socket)];
     end_each(|table| table.started(false, &tags, Meant::All));
 }
 
-/// Asks what `find` finds to end, and kills what does not.
+/// Sends `SIGTERM` to the processes that `find` returns, then `SIGKILL` to those that remain.
 fn end_each(find: impl Fn(&Table) -> Vec<Pid>) {
     let begun = Instant::now();
     let mut asked = HashSet::new();
@@ -71,29 +75,29 @@ fn end_each(find: impl Fn(&Table) -> Vec<Pid>) {
                 Signal::TERM,
             );
         }
-        // Not the C library's sleep, which ends early in a cell that is stopped.
+        // `poll` is used because the C library's sleep returns early in an interrupted cell.
         let _ = rustix::event::poll(&mut [], Some(&INTERVAL));
     }
 }
 
-/// Ends all that the kernel has started, before it ends itself.
+/// Ends all programs that the kernel has started; called before the kernel exits.
 pub fn end_programs() {
     end(true, &[]);
 }
 
-/// Makes the kernel the parent of programs that lose theirs; see [`end_programs`].
+/// Makes the kernel a subreaper; see [`end_programs`].
 pub fn adopt_programs() {
     adopt();
 }
 
-/// Sends a signal to each of them.
+/// Sends a signal to each process.
 pub(crate) fn stop_each(processes: impl IntoIterator<Item = Pid>, signal: Signal) {
     for process in processes {
         rustix::process::kill_process(process, signal).ok();
     }
 }
 
-/// The children of these names, and whatever those have started.
+/// Returns the children with matching names, and all their descendants.
 pub(crate) fn children(parent: Pid, meant: impl Fn(&str) -> bool) -> Vec<Pid> {
     let table = Table::read();
     let parent = parent.as_raw_nonzero().get();
@@ -113,15 +117,15 @@ fn pids(found: Vec<i32>) -> Vec<Pid> {
 struct Process {
     name: String,
     parent: i32,
-    /// It has ended and waits for its parent to notice.
+    /// Whether the process is a zombie.
     ended: bool,
 }
 
-/// The processes of this machine by id.
+/// The processes of this machine, by id.
 struct Table(HashMap<i32, Process>);
 
 impl Table {
-    /// From `/proc/<id>/stat`: `id (name) state parent …`.
+    /// Reads `/proc/<id>/stat`: `id (name) state parent …`.
     fn read() -> Self {
         let parse = |text: &str| {
             let (head, tail) = text.rsplit_once(')')?;
@@ -145,7 +149,8 @@ impl Table {
         Self(table)
     }
 
-    /// What is to end: below this process, or tagged, or below what is; but not what is spared.
+    /// Returns the processes to end: children of this process if `own` is set, tagged processes,
+    /// and the descendants of both, except the excluded ones.
     fn started(&self, own: bool, tags: &[Tag], meant: Meant) -> Vec<Pid> {
         let this = rustix::process::getpid().as_raw_nonzero().get();
         let is_root = |id: &i32, process: &Process| {
@@ -186,7 +191,7 @@ fn is_spared(id: i32) -> bool {
     std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| {
         program
             .file_name()
-            // One that was replaced meanwhile is ` (deleted)`.
+            // The name of an executable that was replaced on disk ends with ` (deleted)`.
             .is_some_and(|name| name.to_string_lossy().trim_end_matches(" (deleted)") == SPARED)
     })
 }

@@ -1,8 +1,10 @@
-//! The tag of what cells and `!` lines start. It says which kernel has started a program, and for what.
+//! Tags for programs that cells and `!` lines start. A tag identifies the kernel, and whether a
+//! cell or a `!` line started the program.
 //!
-//! The tag is inherited in two places. The environment shows it to people, but a program can clear its
-//! environment (`env -i`). So it is in a resource limit as well: Linux passes limits on through each fork and
-//! exec, and has not used the limit of file locks (`RLIMIT_LOCKS`) since 2.4.25. No program sets that one.
+//! A tag is inherited in two ways. The environment makes it visible to users, but a program can
+//! clear its environment (`env -i`). A resource limit therefore carries it as well: Linux passes
+//! limits on through each fork and exec. Linux has not used the limit of file locks
+//! (`RLIMIT_LOCKS`) since 2.4.25, and no program sets it.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -13,25 +15,25 @@ use sha2::{Digest, Sha256};
 
 use crate::env;
 
-/// The line of `/proc/<id>/limits` that shows the limit.
+/// Start of the line of `/proc/<id>/limits` that shows the limit.
 const LINE: &str = "Max file locks ";
 
-/// A tag.
+/// A tag that identifies who started a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tag(String);
 
 impl Tag {
-    /// The tag of what the cell process starts, whose kernel listens on this socket.
+    /// The tag of programs that the cell process starts; `socket` is the kernel's socket.
     pub(crate) fn of_cells(socket: &Path) -> Self {
         Self(format!("cell:{}", socket.display()))
     }
 
-    /// The tag of what the kernel itself starts for a `!` line.
+    /// The tag of programs that the kernel itself starts for a `!` line.
     pub(crate) fn of_lines(socket: &Path) -> Self {
         Self(format!("line:{}", socket.display()))
     }
 
-    /// Lets a command, and all that it starts, carry the tag.
+    /// Sets the tag on a command; its descendants inherit it.
     #[allow(unsafe_code)]
     pub(crate) fn put_on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let limit = self.limit();
@@ -40,17 +42,21 @@ impl Tag {
             set_limit(limit);
             Ok(())
         };
-        // SAFETY: between fork and exec it makes two system calls; it takes no lock and allocates nothing.
+        // SAFETY: between fork and exec the closure makes two system calls; it takes no lock and
+        // does not allocate.
         unsafe { command.pre_exec(set) }
     }
 
-    /// Names the tag to a cell process, which puts it on itself by [`carry`]. With the limit and without its own environment yet, between
-    /// fork and exec, it would be taken for a program that a cell process before it has left.
+    /// Passes the tag to a cell process, which sets its own limit in [`carry`].
+    ///
+    /// The limit cannot be set here. Between fork and exec the child would have the limit but not
+    /// yet the new environment, and could be mistaken for a program left by an earlier cell
+    /// process.
     pub(crate) fn name_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env(env::STARTED_BY, &self.0)
     }
 
-    /// The value of the limit. Its size keeps it far from a limit that somebody has set, and from "unlimited".
+    /// The value of the limit. It is so large that no user sets it, and it is not "unlimited".
     fn limit(&self) -> u64 {
         let hash: [u8; 32] = Sha256::digest(&self.0).into();
         let first = hash
@@ -61,14 +67,15 @@ impl Tag {
     }
 }
 
-/// Lets this process, and all that it starts, carry the tag that its environment names.
+/// Sets the limit of this process according to the tag in its environment; descendants inherit it.
 pub(crate) fn carry() {
     if let Ok(tag) = std::env::var(env::STARTED_BY) {
         set_limit(Tag(tag).limit());
     }
 }
 
-/// Sets the soft limit of this process. A lower hard limit refuses it; then the environment alone has the tag.
+/// Sets the soft limit of this process. The call fails if the hard limit is lower; the tag is then
+/// only in the environment.
 fn set_limit(limit: u64) {
     let limit = Rlimit {
         current: Some(limit),
@@ -77,18 +84,18 @@ fn set_limit(limit: u64) {
     setrlimit(Resource::Locks, limit).ok();
 }
 
-/// Which of the processes that carry a tag are meant.
+/// Selects processes that carry a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meant {
-    /// All but cell processes: they are not what cells start.
+    /// All except cell processes, which are not started by cells.
     Programs,
-    /// All: their kernel has ended.
+    /// All processes: their kernel has ended.
     All,
 }
 
-/// Whether a process was started with one of the tags.
+/// Whether a process carries one of the tags.
 pub(crate) fn is_on(id: i32, tags: &[Tag], meant: Meant) -> bool {
-    // Empty for programs of other users, and for those that have cleared it.
+    // Empty for programs of other users, and for those that have cleared their environment.
     let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
     let value = |name: &str| {
         environment
