@@ -1,10 +1,10 @@
-//! Where finished libraries are kept between kernels, and how they are named.
+//! The cache of compiled libraries that kernels share, and the keys of its entries.
 
 use sha2::{Digest, Sha256};
 
 pub use azureml_kernel_helpers::cache_root as root;
 
-/// Names content by what it was made of.
+/// A content hash that names a cache entry.
 #[derive(Clone)]
 pub(crate) struct Key(Sha256);
 
@@ -13,7 +13,7 @@ impl Key {
         Self(Sha256::new())
     }
 
-    /// Adds a part; its length goes in too, so that parts cannot run into each other.
+    /// Adds a part. Its length is hashed too, so that adjacent parts cannot be confused.
     pub(crate) fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
         self.0.update((part.len() as u64).to_le_bytes());
@@ -21,7 +21,7 @@ impl Key {
         self
     }
 
-    /// The name: 32 hexadecimal digits.
+    /// Returns the name: 32 hexadecimal digits.
     pub(crate) fn finish(&self) -> String {
         self.0.clone().finalize()[..16]
             .iter()

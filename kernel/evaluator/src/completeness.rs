@@ -1,33 +1,33 @@
-//! Whether code that was typed so far is a whole cell.
+//! Checks whether typed code is a complete cell.
 
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, TextSize};
 
 use crate::nesting;
 
-/// Whether code can be run as it stands.
+/// The result for `is_complete_request`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completeness {
-    /// It can be run; it may still not compile.
+    /// The code can be run; it may still not compile.
     Complete,
-    /// Something is open: more must follow.
+    /// The code is unfinished: more must follow.
     Incomplete {
-        /// What the next line should start with.
+        /// The indentation of the next line.
         indent: String,
     },
     /// No continuation can make it valid.
     Invalid,
 }
 
-/// One level of indentation, as rustfmt writes it.
+/// One level of indentation, as in rustfmt.
 const LEVEL: usize = 4;
 
-/// What goes before the code so that it can be parsed as statements.
+/// Text placed before the code so that it can be parsed as statements.
 const PRELUDE: &str = "fn cell() {\n";
 
-/// Judges code without knowing what earlier cells defined.
+/// Checks code by syntax alone, without the definitions of earlier cells.
 pub fn is_complete(code: &str) -> Completeness {
     if nesting::is_too_deep(code) {
-        // Running it says so.
+        // Execution then reports the nesting error.
         return Completeness::Complete;
     }
     nesting::with_room(|| judge(code))
@@ -60,7 +60,7 @@ fn judge(code: &str) -> Completeness {
                 return Completeness::Invalid;
             }
             kind if is_unterminated(kind, token.text()) => {
-                // The next line is part of the text: it starts where it starts.
+                // The next line is part of the literal or comment, so it gets no indentation.
                 return Completeness::Incomplete {
                     indent: String::new(),
                 };
@@ -74,7 +74,8 @@ fn judge(code: &str) -> Completeness {
     if !open.is_empty() {
         return incomplete();
     }
-    // Errors before the end stay whatever follows; the compiler explains them better than a refusal to run.
+    // An error before the last token cannot be fixed by more input. The code is then run, because
+    // the compiler explains the error better.
     let last = tokens
         .iter()
         .rev()
@@ -87,7 +88,8 @@ fn judge(code: &str) -> Completeness {
     }
 }
 
-/// The code without the lines that are commands of the evaluator (`:dep …`) or of the shell (`!ls`).
+/// Returns the code without lines that are commands of the evaluator (`:dep …`) or of the shell
+/// (`!ls`).
 fn without_commands(code: &str) -> String {
     code.lines()
         .map(|line| {
@@ -109,7 +111,7 @@ fn opening(closing: SyntaxKind) -> SyntaxKind {
     }
 }
 
-/// Whether a literal or a comment lacks its end.
+/// Whether a literal or a comment is unterminated.
 fn is_unterminated(kind: SyntaxKind, text: &str) -> bool {
     match kind {
         SyntaxKind::COMMENT => {
@@ -128,7 +130,7 @@ fn is_unterminated(kind: SyntaxKind, text: &str) -> bool {
             else {
                 return true;
             };
-            // An odd number of backslashes means that the last quote belongs to the text.
+            // After an odd number of backslashes, the last quote is escaped.
             (inner.len() - inner.trim_end_matches('\\').len()) % 2 == 1
         }
         _ => false,
@@ -139,7 +141,7 @@ fn ends_with_opening(code: &str) -> bool {
     code.trim_end().ends_with(['{', '[', '('])
 }
 
-/// How far the last line is indented.
+/// Returns the indentation of the last line.
 fn last_indent(code: &str) -> usize {
     code.trim_end()
         .lines()

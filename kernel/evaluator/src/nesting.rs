@@ -1,15 +1,17 @@
-//! How deeply code is nested. Parsers call themselves for every level; on too many they end the whole process.
+//! Limits the nesting depth of code: parsers are recursive, and a stack overflow would abort the
+//! process.
 
 use ra_ap_parser::LexedStr;
 use ra_ap_syntax::{Edition, SyntaxKind};
 
-/// So many levels are more than anybody writes, and fewer than what a parser has [room](with_room) for.
+/// Maximum depth: more than any handwritten code, and less than a parser [can handle](with_room).
 const MOST: usize = 2_000;
 
-/// Enough of a stack to parse [`MOST`] levels. It is address space; memory it becomes only when it is used.
+/// Stack size for parsing [`MOST`] levels. It reserves address space; pages become memory only on
+/// use.
 const STACK: usize = 64 << 20;
 
-/// Whether code is nested more deeply than a parser can follow.
+/// Whether code is nested too deeply for a parser.
 pub(crate) fn is_too_deep(code: &str) -> bool {
     let lexed = LexedStr::new(Edition::Edition2024, code);
     let kinds = (0..lexed.len())
@@ -17,7 +19,8 @@ pub(crate) fn is_too_deep(code: &str) -> bool {
         .filter(|kind| !kind.is_trivia());
     let mut open = Vec::new();
     let mut depth = 0_usize;
-    // The depth in front of the block that has just ended, which goes on in what follows only if that belongs to the same expression.
+    // The depth before the block that has just ended. It applies to the following tokens only if
+    // they continue the same expression.
     let mut before_block = None;
     for kind in kinds {
         if let Some(before) = before_block.take()
@@ -38,7 +41,7 @@ pub(crate) fn is_too_deep(code: &str) -> bool {
                 }
             }
             SyntaxKind::SEMICOLON | SyntaxKind::COMMA => depth = level(&open),
-            // Every other word may be a level: an operator before its operand, an assignment of an assignment.
+            // Any other token may add a level, such as a prefix operator or a chained assignment.
             _ => depth += 1,
         }
         if depth > MOST {
@@ -48,7 +51,7 @@ pub(crate) fn is_too_deep(code: &str) -> bool {
     false
 }
 
-/// Whether a sign stands where a statement begins rather than where one goes on.
+/// Whether a punctuation token begins a statement, as opposed to continuing one.
 fn begins(kind: SyntaxKind) -> bool {
     matches!(
         kind,
@@ -56,12 +59,12 @@ fn begins(kind: SyntaxKind) -> bool {
     )
 }
 
-/// The depth at which a statement or an element begins.
+/// Returns the depth at which a statement or an element begins.
 fn level(open: &[usize]) -> usize {
     open.last().map_or(0, |depth| depth + 1)
 }
 
-/// Calls a parser with room for [`MOST`] levels, whatever room the caller has.
+/// Calls a parser on a thread whose stack suffices for [`MOST`] levels.
 pub(crate) fn with_room<T: Send>(parse: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()

@@ -1,13 +1,13 @@
-//! Places in a cell: Jupyter counts code points, the compiler and `evcxr` count bytes.
+//! Positions in a cell: Jupyter counts code points; the compiler and `evcxr` count bytes.
 
-/// The place of a byte offset, in code points. An offset inside a character counts as its start.
+/// Converts a byte offset to code points. An offset inside a character counts as its start.
 pub(crate) fn code_points(text: &str, offset: usize) -> usize {
     text.char_indices()
         .take_while(|(start, character)| start + character.len_utf8() <= offset)
         .count()
 }
 
-/// The byte offset of a place that is given in code points; the end of the text when it is beyond.
+/// Converts code points to a byte offset; beyond the end, returns the length of the text.
 pub(crate) fn byte_offset(text: &str, code_points: usize) -> usize {
     text.char_indices()
         .nth(code_points)
@@ -22,7 +22,7 @@ mod tests {
     fn places_are_code_points() {
         let text = "한글🧑‍🔬x";
         assert_eq!(byte_offset(text, 2), 6);
-        // The scientist is three code points: a person, a joiner, a microscope.
+        // The emoji consists of three code points: person, zero-width joiner, microscope.
         assert_eq!(byte_offset(text, 5), text.len() - 1);
         assert_eq!(code_points(text, text.len() - 1), 5);
         assert_eq!(code_points(text, text.len()), 6);

@@ -1,11 +1,11 @@
-//! The standard library's sources, from which rust-analyzer knows the types of variables.
+//! Locates the standard library's sources, which rust-analyzer needs to infer types of variables.
 
 use std::path::{Path, PathBuf};
 
 use crate::env;
 use crate::toolchain::Toolchain;
 
-/// Where the standard library's sources were looked for, and found.
+/// The location of the standard library's sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RustSrc {
     /// In the folder that `RUST_SRC_PATH` names.
@@ -14,21 +14,21 @@ pub enum RustSrc {
     Component(PathBuf),
     /// In Debian's package `rust-web-src` or `rust-src`.
     Debian(PathBuf),
-    /// Nowhere: types of variables other than the simplest are not known.
+    /// Not found: only the types of the simplest variables can be inferred.
     Missing,
 }
 
-/// What to do when there are no sources.
+/// The hint for missing sources.
 pub const HINT: &str = "hint: `rustup component add rust-src`; on Debian `apt install rust-web-src`; or set RUST_SRC_PATH to the folder `library` of Rust's sources";
 
 impl RustSrc {
-    /// Looks for the sources, without installing anything.
+    /// Searches for the sources, without installing anything.
     pub fn find(toolchain: &Toolchain) -> Self {
         let named = std::env::var_os(env::RUST_SRC_PATH).map(PathBuf::from);
         Self::find_in(named, &toolchain.sysroot, Path::new("/usr/src"))
     }
 
-    /// The folder that holds `core`, `alloc` and `std`.
+    /// The folder that contains `core`, `alloc` and `std`.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Named(path) | Self::Component(path) | Self::Debian(path) => Some(path),
