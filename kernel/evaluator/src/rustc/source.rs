@@ -1,15 +1,15 @@
-//! A generated crate root that remembers where each of its bytes comes from.
+//! Generated crate roots with a map from each byte to its origin.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Of so many cells the code is kept.
+/// The number of cells whose code is kept.
 const CELLS_KEPT: usize = 1000;
 
-/// A change of a text: what stands in the place of a range.
+/// An edit of a text: start and end of the replaced range, and the replacement.
 pub(super) type Edit = (usize, usize, String);
 
-/// Text for the compiler, and the way back to the cells.
+/// Source text for the compiler, with the origins of its pieces.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Source {
     pub(super) text: String,
@@ -22,33 +22,33 @@ struct Piece {
     origin: Origin,
 }
 
-/// Where a piece of the source comes from.
+/// The origin of a piece of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// From a cell, by its number, beginning at this byte of it.
+    /// A part of a cell: the number of the cell and the byte offset in it.
     Cell { cell: u64, start: usize },
-    /// Where a variable of an earlier cell is taken, by the name of its type.
+    /// The code that takes a variable of an earlier cell, by name.
     Take(String),
-    /// The statement that keeps a new variable.
+    /// The statement that stores a new variable.
     Store(String),
     /// The statement that drops a variable that borrows.
     Drop(String),
-    /// The statement that keeps a variable of an earlier cell again.
+    /// The statement that stores a variable of an earlier cell again.
     Keep(String),
-    /// What shows the value of the last expression.
+    /// The code that shows the value of the last expression.
     Show,
-    /// What lets the cell find the threads for futures.
+    /// The code that enters the asynchronous runtime.
     Enter,
 }
 
 impl Source {
-    /// Adds code of the kernel's own.
+    /// Adds generated code without an origin.
     pub(super) fn generated(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
-    /// Adds code that has an origin.
+    /// Adds code with an origin.
     pub(super) fn piece(&mut self, origin: Origin, text: &str) -> &mut Self {
         let start = self.text.len();
         self.text.push_str(text);
@@ -68,7 +68,7 @@ impl Source {
         self.piece(origin, &code[range])
     }
 
-    /// Adds a part of a cell, edited.
+    /// Adds a part of a cell with edits.
     pub(super) fn edited<'a>(
         &mut self,
         cell: u64,
@@ -90,7 +90,8 @@ impl Source {
         self.cell(cell, code, start..range.end)
     }
 
-    /// What stands at a byte, and how far the byte is from the start of that piece.
+    /// Returns the origin of the piece at a byte offset, and the distance from the start of the
+    /// piece.
     pub(super) fn origin(&self, place: usize) -> Option<(&Origin, usize)> {
         self.pieces
             .iter()
@@ -98,7 +99,7 @@ impl Source {
             .map(|piece| (&piece.origin, place - piece.range.start))
     }
 
-    /// The byte of the cell that stands at a byte of the source, and the number of the cell.
+    /// Returns the cell and the byte offset in it that correspond to a byte offset of the source.
     pub(super) fn in_cell(&self, place: usize) -> Option<(u64, usize)> {
         match self.origin(place)? {
             (Origin::Cell { cell, start }, offset) => Some((*cell, start + offset)),
@@ -106,7 +107,8 @@ impl Source {
         }
     }
 
-    /// The part of a cell that a range of the source holds with nothing around it but brackets and the like.
+    /// Returns the part of a cell in a range of the source, if the range otherwise contains only
+    /// white space, `&` and parentheses.
     pub(super) fn wrapped(&self, range: &Range<usize>) -> Option<(u64, Range<usize>)> {
         let mut inside = self
             .pieces
@@ -126,7 +128,7 @@ impl Source {
         alone.then(|| (cell, start..start + piece.range.len()))
     }
 
-    /// The end of the part of a cell that stands before generated text.
+    /// Returns the end of the part of a cell that precedes generated text.
     pub(super) fn before(&self, place: usize) -> Option<(u64, Range<usize>)> {
         let pieces = self.pieces.iter();
         let piece = pieces.take_while(|piece| piece.range.end <= place).last()?;
@@ -137,7 +139,8 @@ impl Source {
         Some((cell, start + written..start + written))
     }
 
-    /// The byte at a line and column, both from 1, the column in code points.
+    /// Returns the byte offset of a line and column. Both begin at 1, and columns are counted in
+    /// code points.
     pub(super) fn place(&self, line: usize, column: usize) -> Option<usize> {
         let start = line_start(&self.text, line)?;
         let rest = &self.text[start..];
@@ -149,14 +152,14 @@ impl Source {
     }
 }
 
-/// The code of the newest cells, to show lines of them.
+/// The code of the newest cells, for messages that quote their lines.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     codes: VecDeque<(u64, String)>,
 }
 
 impl Cells {
-    /// Takes a cell in.
+    /// Adds the code of a cell, and removes the oldest if there are too many.
     pub(super) fn add(&mut self, number: u64, code: &str) {
         self.codes.push_back((number, code.to_owned()));
         if self.codes.len() > CELLS_KEPT {
@@ -164,7 +167,7 @@ impl Cells {
         }
     }
 
-    /// The code of a cell; nothing when that is long ago.
+    /// Returns the code of a cell, or an empty string if it was removed.
     pub(super) fn code(&self, number: u64) -> &str {
         self.codes
             .iter()
@@ -172,7 +175,7 @@ impl Cells {
             .map_or("", |(_, code)| code)
     }
 
-    /// The line of a cell in which a byte stands.
+    /// Returns the line of a cell at a byte offset.
     pub(super) fn line(&self, number: u64, place: usize) -> &str {
         let code = self.code(number);
         let (line, _) = line_and_column(code, place);
@@ -180,7 +183,7 @@ impl Cells {
     }
 }
 
-/// Where a line begins; lines count from 1.
+/// Returns the byte offset of a line. Lines are counted from 1.
 fn line_start(text: &str, line: usize) -> Option<usize> {
     if line <= 1 {
         return Some(0);
@@ -190,7 +193,8 @@ fn line_start(text: &str, line: usize) -> Option<usize> {
         .map(|(end, _)| end + 1)
 }
 
-/// The line and column of a byte, both from 1, the column in code points.
+/// Returns the line and column of a byte offset. Both begin at 1, and columns are counted in code
+/// points.
 pub(super) fn line_and_column(text: &str, place: usize) -> (usize, usize) {
     let mut place = place.min(text.len());
     while !text.is_char_boundary(place) {

@@ -1,7 +1,9 @@
-//! Statics, which exist once though their items are compiled again and again.
+//! Shares statics between crates, so that each exists once although its item is compiled
+//! repeatedly.
 //!
-//! The crate of the cell that defines a static exports it by a symbol; that library is its home. Every other crate declares it as
-//! foreign and is linked to the home, so all of them mean one value.
+//! The crate of the cell that defines a static exports it under a symbol name. The library of this
+//! crate is the home of the static. Every other crate declares the static as foreign and links to
+//! the home, so that all crates access the same value.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -13,10 +15,10 @@ use ra_ap_syntax::{Edition, SourceFile, SyntaxElement, SyntaxKind, SyntaxNode};
 use super::identity::Identity;
 use super::source::Edit;
 
-/// The static in what `lazy_static!` stands for.
+/// The name of the inner static in the expansion of `lazy_static!`.
 const LAZY: &str = "__azk_lazy";
 
-/// Attributes that leave a static what it is.
+/// Attributes that do not affect how a static is exported.
 const HARMLESS: [&str; 4] = ["allow", "doc", "expect", "warn"];
 
 /// A static in the text of an item.
@@ -25,7 +27,7 @@ pub(super) struct Static {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) name: String,
-    /// As a plain static, for what it depends on.
+    /// The code of an equivalent plain static, for its dependencies.
     pub(super) code: String,
     visibility: String,
     mutable: bool,
@@ -33,7 +35,7 @@ pub(super) struct Static {
     kind: Kind,
 }
 
-/// How a static is written.
+/// The form in which a static is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -41,20 +43,20 @@ enum Kind {
     Thread,
     /// In `lazy_static!`.
     Lazy {
-        /// What stands before `static ref`.
+        /// The attributes before `static ref`.
         attributes: String,
         type_place: Range<usize>,
         value_place: Range<usize>,
     },
 }
 
-/// Where the statics of an item live.
+/// The library that defines the statics of an item.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) library: PathBuf,
-    /// The number of the cell whose crate it is.
+    /// The number of the cell of which the library is compiled.
     pub(super) cell: u64,
-    /// What the statics depend on.
+    /// The definitions on which the statics depend.
     pub(super) identity: Identity,
 }
 
@@ -62,12 +64,12 @@ pub(super) struct Home {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Statics {
     pub(super) all: Arc<[Static]>,
-    /// Where macros around them stand.
+    /// The edits that remove the macros around statics.
     macros: Arc<[Edit]>,
 }
 
 impl Statics {
-    /// The statics in an item, also those in functions, and those of macros whose statics are known.
+    /// Finds the statics in an item, including those in functions and in supported macros.
     pub(super) fn of(text: &str, knows_lazy_static: bool) -> Self {
         if !text.contains("static ") {
             return Self::default();
@@ -99,8 +101,8 @@ impl Statics {
         self.all.is_empty()
     }
 
-    /// The edits of the text: in their home the statics are exported, elsewhere they are declared. `private` are the places where
-    /// `pub` is missing.
+    /// Returns the edits that export the statics in their home, or declare them in other crates.
+    /// `private` are the byte offsets at which `pub` is missing.
     pub(super) fn edits(
         &self,
         symbol: impl Fn(&Static) -> String,
@@ -114,13 +116,13 @@ impl Statics {
                 .any(|place| (it.start..it.end).contains(place));
             it.edit(&symbol(it), is_home, is_open, &mut edits);
         }
-        // The end of a macro comes after that of the static before it.
+        // The end of a macro comes after the end of its last static.
         edits.extend(self.macros.iter().cloned());
         edits
     }
 }
 
-/// The statics in the call of a macro that defines statics.
+/// Returns the statics in a call of a supported macro.
 fn in_macro(call: &ast::MacroCall, text: &str, knows_lazy_static: bool) -> Vec<Static> {
     let path = call.path().map(|path| path.syntax().text().to_string());
     let is_lazy = match path.as_deref().unwrap_or_default().trim_start_matches("::") {
@@ -136,7 +138,7 @@ fn in_macro(call: &ast::MacroCall, text: &str, knows_lazy_static: bool) -> Vec<S
         .children_with_tokens()
         .filter(|part| !part.kind().is_trivia())
         .collect();
-    // Without the brackets around them.
+    // Removes the outer brackets.
     let parts = parts
         .get(1..parts.len().saturating_sub(1))
         .unwrap_or_default();
@@ -144,11 +146,11 @@ fn in_macro(call: &ast::MacroCall, text: &str, knows_lazy_static: bool) -> Vec<S
     let found: Option<Vec<Static>> = entries
         .map(|entry| entry_of(entry, text, is_lazy))
         .collect();
-    // What is not understood stays as it is.
+    // A call that cannot be parsed is not edited.
     found.unwrap_or_default()
 }
 
-/// A static in a macro: attributes, visibility, `static NAME: Type = value;`.
+/// Parses a static in a macro: attributes, visibility, `static NAME: Type = value;`.
 fn entry_of(parts: &[SyntaxElement], text: &str, is_lazy: bool) -> Option<Static> {
     let place = |range: &[SyntaxElement]| -> Option<Range<usize>> {
         let (first, last) = (range.first()?, range.last()?);
@@ -168,7 +170,7 @@ fn entry_of(parts: &[SyntaxElement], text: &str, is_lazy: bool) -> Option<Static
     let whole = place(parts)?;
     let type_place = place(parts.get(name + 2..equals)?)?;
     let value_place = place(parts.get(equals + 1..value_end)?)?;
-    // Attributes: `#` and what is in brackets.
+    // The attributes are everything before the visibility or the keyword.
     let visible = parts[..keyword]
         .iter()
         .position(|part| part.kind() == SyntaxKind::PUB_KW);
@@ -205,13 +207,13 @@ fn entry_of(parts: &[SyntaxElement], text: &str, is_lazy: bool) -> Option<Static
     })
 }
 
-/// The sign between the type and the value: not one between the angle brackets of the type.
+/// Returns the index of the `=` between type and value, ignoring `=` in angle brackets.
 fn equals_sign(parts: &[SyntaxElement], from: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for (index, part) in parts.iter().enumerate().skip(from) {
         match part.kind() {
             SyntaxKind::L_ANGLE => depth += 1,
-            // `->`
+            // The `>` of `->` closes no bracket.
             SyntaxKind::R_ANGLE if parts[index - 1].kind() == SyntaxKind::MINUS => {}
             SyntaxKind::R_ANGLE => depth = depth.saturating_sub(1),
             SyntaxKind::EQ if depth == 0 => return Some(index),
@@ -222,7 +224,7 @@ fn equals_sign(parts: &[SyntaxElement], from: usize) -> Option<usize> {
 }
 
 fn read(item: &ast::Static) -> Option<Static> {
-    // One without a value is foreign already.
+    // A static without a value is already foreign.
     item.body()?;
     let is_harmless = |attribute: ast::Attr| {
         attribute
@@ -246,7 +248,8 @@ fn read(item: &ast::Static) -> Option<Static> {
     })
 }
 
-/// A type with the lifetimes that a static need not write, and a foreign one must. `None` where they may hide in a path.
+/// Returns a type with the `'static` lifetimes that a static elides but a foreign static must
+/// declare. Returns `None` if a path may contain an elided lifetime.
 fn with_lifetimes(written: &ast::Type) -> Option<String> {
     let mut text = written.syntax().text().to_string();
     if text.contains("Cow<") && !text.contains('\'') {
@@ -268,7 +271,8 @@ fn with_lifetimes(written: &ast::Type) -> Option<String> {
     Some(text)
 }
 
-/// Whether a part of a type stands among the parameters or the result of a function, where a lifetime is the function's own.
+/// Returns whether a part of a type is in a function signature, where an elided lifetime belongs to
+/// the function.
 fn is_in_signature(part: &SyntaxNode, whole: &SyntaxNode) -> bool {
     let around = part.ancestors().skip(1).take_while(|node| node != whole);
     around.chain([whole.clone()]).any(|node| {
@@ -279,7 +283,7 @@ fn is_in_signature(part: &SyntaxNode, whole: &SyntaxNode) -> bool {
     })
 }
 
-/// The attribute that makes a static visible to other crates.
+/// Returns the attribute that exports a static under a symbol name.
 fn exported(symbol: &str) -> String {
     format!("#[unsafe(export_name = \"{symbol}\")] ")
 }
@@ -307,7 +311,7 @@ impl Static {
                 type_place,
                 value_place,
             } => {
-                // What the macro stands for, but for the static in it.
+                // The expansion of `lazy_static!`, with a different inner static.
                 let begin = format!(
                     "{attributes} {visibility} struct {name} {{ _private: () }} \
                      {visibility} static {name}: {name} = {name} {{ _private: () }}; \
@@ -336,7 +340,7 @@ impl Static {
         }
     }
 
-    /// What stands in its place in other crates.
+    /// Returns the declaration that replaces the static in other crates.
     fn declared(&self, name: &str, symbol: &str, visibility: &str) -> String {
         let kind = if self.mutable {
             "static mut"

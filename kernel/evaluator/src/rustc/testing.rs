@@ -1,7 +1,7 @@
-//! `:test`: the `#[test]` functions of the cells, run one after the other.
+//! `:test`: runs the `#[test]` functions of the cells sequentially.
 //!
-//! The items are compiled with the attributes blanked out, so that the tests are functions like any other; `#[should_panic]` and
-//! `#[ignore]` go to the runtime, which runs them.
+//! The test attributes are blanked before compilation, so that tests are ordinary functions.
+//! `#[should_panic]` and `#[ignore]` are passed to the runtime, which runs the tests.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -12,20 +12,20 @@ use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 use super::plan::RUNTIME;
 use crate::MimeBundle;
 
-/// What begins the report of the runtime among the texts of failed `?`s.
+/// The first character of a test report, which distinguishes it from error texts of failed `?`s.
 pub(super) const REPORT: &str = "\u{1e}";
 
-/// A test.
+/// A test function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Test {
-    /// Its path from the crate's root, as in `tests::adds`.
+    /// The path from the crate's root, as in `tests::adds`.
     pub(super) path: String,
     ignored: bool,
-    /// Whether it has to panic, and the words that must then be in the message.
+    /// The text that the panic message must contain, if the test must panic.
     panics: Option<String>,
 }
 
-/// Finds the tests of an item, and blanks out what makes them tests. Lines and columns stay.
+/// Finds the tests of an item and blanks their attributes. Lines and columns do not change.
 pub(super) fn find(text: &mut String) -> Vec<Test> {
     let mut tests = Vec::new();
     let mut blanks = Vec::new();
@@ -41,12 +41,12 @@ pub(super) fn find(text: &mut String) -> Vec<Test> {
         }
         bytes[range.start..range.start + word.len()].copy_from_slice(word.as_bytes());
     }
-    // Whole attributes were exchanged for ASCII.
+    // Whole attributes were replaced by ASCII, so the text is still valid UTF-8.
     *text = String::from_utf8(bytes).unwrap_or_default();
     tests
 }
 
-/// Whether an item is a test of its own, in no module.
+/// Returns whether an item is a test function outside of modules.
 pub(super) fn is_test(text: &str) -> bool {
     let tree = SourceFile::parse(text, Edition::Edition2024).tree();
     tree.items().any(|item| {
@@ -77,7 +77,7 @@ fn find_in(
                 .iter()
                 .find(|(path, _)| path == "should_panic")
                 .map(|(_, attribute)| expected(attribute));
-            // A test in a module is private; without `pub` the runner does not reach it.
+            // A test in a module is private; the runner needs `pub` to call it.
             let last = attributes.last().map(|(_, attribute)| attribute.clone());
             for (path, attribute) in &attributes {
                 if of_tests.contains(&path.as_str()) {
@@ -115,7 +115,7 @@ fn range(attribute: &ast::Attr) -> Range<usize> {
     range.start().into()..range.end().into()
 }
 
-/// `words` of `#[should_panic(expected = "words")]`.
+/// Returns `words` of `#[should_panic(expected = "words")]`.
 fn expected(attribute: &ast::Attr) -> String {
     attribute
         .syntax()
@@ -126,7 +126,7 @@ fn expected(attribute: &ast::Attr) -> String {
         .unwrap_or_default()
 }
 
-/// The statement that runs the tests.
+/// Returns the statement that runs the tests.
 pub(super) fn runner(tests: &[Test]) -> String {
     let mut code = format!("\n;::{RUNTIME}::run_tests(&[\n");
     for test in tests {
@@ -144,17 +144,17 @@ pub(super) fn runner(tests: &[Test]) -> String {
     code + "])?;"
 }
 
-/// How a test has ended.
+/// The result of a test.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) name: String,
     pub(super) how: String,
-    /// `file:line:column` of the panic.
+    /// The location of the panic as `file:line:column`.
     pub(super) place: String,
     pub(super) message: String,
 }
 
-/// Reads the runtime's report: records of four fields.
+/// Parses the runtime's report, which consists of records with four fields.
 pub(super) fn read(report: &str) -> Vec<Verdict> {
     let records = report.split('\u{1e}').filter(|record| !record.is_empty());
     records
@@ -171,7 +171,7 @@ pub(super) fn read(report: &str) -> Vec<Verdict> {
         .collect()
 }
 
-/// The table: a row a test.
+/// Renders the results as a table with a row for each test.
 pub(super) fn table(verdicts: &[Verdict]) -> MimeBundle {
     let escape = super::commands::escaped;
     let mut plain = Vec::new();

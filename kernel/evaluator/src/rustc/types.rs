@@ -1,33 +1,35 @@
-//! The types of new variables, as the compiler wrote them down beside the cell.
+//! Reads the types of new variables from the compiler's MIR output.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::Modules;
 use super::versions::without_versions;
 
-/// What is known of a variable's type.
+/// The type of a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum VariableType {
-    /// It can be written down, so that a later cell can take the variable.
+    /// The type can be written in source code, so a later cell can use the variable.
     Named(String),
-    /// It cannot: a closure, a future, or another type without a name. How the compiler calls it.
+    /// The type cannot be written: a closure, a future, or another type without a name. Contains
+    /// the compiler's description.
     Unnamed(String),
 }
 
-/// How paths are to be understood.
+/// The context for resolving paths.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paths<'a> {
-    /// The crate of the items of cells, when that is another one than the cell's.
+    /// The crate of the items of cells, if it is not the cell's crate.
     pub(super) of_crate: Option<&'a str>,
     pub(super) modules: &'a Modules,
-    /// The names of crates.
+    /// The names of the crates that cells can use.
     pub(super) crates: &'a BTreeSet<String>,
 }
 
-/// The types of the variables that a cell stores, by name, from the compiler's `--emit=mir`.
+/// Returns the types of the variables that a cell stores, by name, from `--emit=mir`.
 ///
-/// The call that stores a variable has a result of the type `Stored<T>`, and results are declared with their full types:
-/// `let _31: cell_runtime::Stored<std::vec::Vec<i32>>;` and `_31 = store::<Vec<i32>>(const "v", move _34)`.
+/// The call that stores a variable returns a `Stored<T>`. MIR declares local variables with their
+/// full types: `let _31: cell_runtime::Stored<std::vec::Vec<i32>>;` and `_31 =
+/// store::<Vec<i32>>(const "v", move _34)`.
 pub(super) fn stored_types(mir: &str, paths: Paths<'_>) -> BTreeMap<String, VariableType> {
     let mut declared = BTreeMap::new();
     let mut types = BTreeMap::new();
@@ -40,7 +42,7 @@ pub(super) fn stored_types(mir: &str, paths: Paths<'_>) -> BTreeMap<String, Vari
                 declared.insert(local.to_owned(), type_name.to_owned());
             }
         } else if line.starts_with("fn ") {
-            // Numbers of locals begin anew in each function.
+            // The numbering of local variables restarts in each function.
             declared.clear();
         } else if let Some((local, call)) = line.split_once(" = ")
             && let Some(type_name) = declared.get(local)
@@ -54,9 +56,10 @@ pub(super) fn stored_types(mir: &str, paths: Paths<'_>) -> BTreeMap<String, Vari
     types
 }
 
-/// A type as later cells write it: what lives on borrows nothing, so every lifetime is `'static`.
+/// Converts a type to source code for later cells. Stored variables borrow nothing, so every
+/// lifetime is `'static`.
 fn nameable(type_name: &str, paths: Paths<'_>) -> VariableType {
-    // `{closure@…}`, `{async block@…}`, `fn(i32) -> i32 {name}`.
+    // For example `{closure@…}`, `{async block@…}`, or `fn(i32) -> i32 {name}`.
     if type_name.contains('{') || type_name.contains("impl ") {
         return VariableType::Unnamed(type_name.to_owned());
     }
@@ -96,7 +99,7 @@ fn is_word(sign: char) -> bool {
     sign.is_alphanumeric() || sign == '_' || sign == '#'
 }
 
-/// How long the path is with which a text begins: `std::vec::Vec` of `std::vec::Vec<u8>`.
+/// Returns the length of the path at the start of a text: `std::vec::Vec` in `std::vec::Vec<u8>`.
 fn path_length(text: &str) -> usize {
     let mut length = 0;
     loop {
@@ -110,7 +113,7 @@ fn path_length(text: &str) -> usize {
     }
 }
 
-/// How long the lifetime, or the character in quotes, is with which a text begins.
+/// Returns the length of the lifetime or character literal at the start of a text.
 fn quoted_length(text: &str) -> usize {
     let inside = &text[1..];
     let word = inside.find(|sign| !is_word(sign)).unwrap_or(inside.len());
@@ -125,7 +128,7 @@ fn quoted_length(text: &str) -> usize {
         .map_or(text.len(), |end| 1 + from + end + 1)
 }
 
-/// A path as later cells write it; `None` when they may not.
+/// Converts a path to source code for later cells, or returns `None` if it is not accessible.
 fn written(path: &str, paths: Paths<'_>) -> Option<String> {
     let path = without_versions(path);
     let path = path.as_str();
@@ -137,7 +140,7 @@ fn written(path: &str, paths: Paths<'_>) -> Option<String> {
     };
     match own {
         Some(own) if paths.modules.hold(own) => paths.modules.public(own),
-        // By the path from its root nothing of a cell takes the crate's place.
+        // A leading `::` prevents items of cells from shadowing the crate.
         Some(own) if is_of_crate(own, paths) => Some(format!("::{own}")),
         None if is_of_crate(path, paths) => Some(format!("::{path}")),
         Some(own) => Some(own.to_owned()),
@@ -150,7 +153,7 @@ fn is_of_crate(path: &str, paths: Paths<'_>) -> bool {
         .is_some_and(|(root, _)| paths.crates.contains(root))
 }
 
-/// A trait object of several traits behind a pointer stands in parentheses.
+/// Adds the parentheses that a trait object with several bounds needs behind a pointer.
 fn with_parentheses(type_name: &str) -> String {
     let mut text = String::new();
     let mut rest = type_name;
@@ -163,7 +166,7 @@ fn with_parentheses(type_name: &str) -> String {
             && !before.ends_with("+ 'static ");
         let end = object_length(from);
         let (object, after) = from.split_at(end);
-        // What the object itself holds.
+        // The generic arguments of the object.
         let object = format!("dyn {}", with_parentheses(&object["dyn ".len()..]));
         if is_behind && object.contains(" + ") {
             text.push('(');
@@ -177,7 +180,7 @@ fn with_parentheses(type_name: &str) -> String {
     text + rest
 }
 
-/// How long the trait object is with which a text begins.
+/// Returns the length of the trait object at the start of a text.
 fn object_length(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut before = ' ';
@@ -194,7 +197,7 @@ fn object_length(text: &str) -> usize {
     text.len()
 }
 
-/// A type for people: without the paths of the standard library, and without `'static`.
+/// Formats a type for display, without paths of the standard library and without `'static`.
 pub(super) fn short(type_name: &str) -> String {
     let mut text = String::new();
     let mut path = String::new();
