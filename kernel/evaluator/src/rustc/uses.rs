@@ -1,7 +1,8 @@
-//! The names that a cell looks up outside of itself: those of them that are variables of earlier cells are handed to it.
+//! Finds the free names of a cell. Those that are variables of earlier cells are passed to it.
 //!
-//! Scopes are followed as far as the syntax shows them; inside of macros every word counts that can be a variable. What is missed
-//! here the compiler reports as unknown, and the evaluator tries again.
+//! Scopes are resolved syntactically. In macro calls, every identifier that may be a variable is
+//! included. The compiler reports missed names as unresolved, and the evaluator compiles the cell
+//! again with them.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +11,16 @@ use ra_ap_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
 
 use super::cell::composed;
 
-/// Finds the names, statement by statement.
+/// The free names of the statements added so far.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
-    /// The names that are bound, the innermost scope last. The first scope is the cell's.
+    /// The bound names, innermost scope last. The first scope is that of the cell.
     scopes: Vec<BTreeSet<String>>,
     found: BTreeSet<String>,
 }
 
 impl Uses {
-    /// What was found.
+    /// Returns the free names.
     pub(super) fn finish(self) -> BTreeSet<String> {
         self.found
     }
@@ -34,7 +35,7 @@ impl Uses {
 
     fn visit(&mut self, node: &SyntaxNode) {
         match node.kind() {
-            // An item sees no variables.
+            // Items cannot use variables.
             kind if ast::Item::can_cast(kind) && kind != SyntaxKind::MACRO_CALL => {}
             SyntaxKind::BLOCK_EXPR => self.scoped(|uses| uses.children(node)),
             SyntaxKind::TOKEN_TREE => self.tokens(node),
@@ -131,7 +132,7 @@ impl Uses {
         }
     }
 
-    /// A path of one name.
+    /// Visits a path expression. Only a path of a single name can be a variable.
     fn path(&mut self, node: &SyntaxNode) {
         let path = ast::PathExpr::cast(node.clone()).and_then(|expression| expression.path());
         let Some(path) = path else { return };
@@ -153,7 +154,7 @@ impl Uses {
         }
     }
 
-    /// The tokens of a macro.
+    /// Visits the tokens of a macro call.
     fn tokens(&mut self, tree: &SyntaxNode) {
         let tokens: Vec<SyntaxToken> = tree
             .descendants_with_tokens()
@@ -187,7 +188,7 @@ impl Uses {
         }
     }
 
-    /// The names in a text for `format!`: `{name}`, `{name:>width$}`.
+    /// Visits the names in a format string: `{name}`, `{name:>width$}`.
     fn placeholders(&mut self, text: &str) {
         let mut rest = text;
         while let Some(start) = rest.find('{') {
@@ -202,7 +203,7 @@ impl Uses {
             for name in counts.chain([name.trim()]) {
                 if is_name(name) {
                     self.name(name);
-                    // A keyword as a name is written as it is here.
+                    // A format string names a raw identifier without its `r#`.
                     self.name(&format!("r#{name}"));
                 }
             }
@@ -211,7 +212,7 @@ impl Uses {
     }
 }
 
-/// The name at the end of a text.
+/// Returns the identifier at the end of a text.
 fn last_name(text: &str) -> &str {
     let start = text
         .char_indices()

@@ -1,16 +1,17 @@
-//! What variables hold, asked for by a cell of the kernel's own.
+//! Generates and evaluates a cell that reads the values of variables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::MimeBundle;
 
-/// What stands between a name and its value; no `Debug` of a text writes it.
+/// The separator between a name and its value. `Debug` escapes this character.
 const BETWEEN: char = '\u{1f}';
 
-/// A cell whose value is a line for each variable whose type has `Debug`. A value is not written further than the limit.
+/// Returns the code of a cell whose value has a line for each variable whose type implements
+/// `Debug`. Values are truncated to `limit` characters.
 pub(super) fn cell(names: &[&str], limit: usize) -> String {
-    // Whatever the variables are called.
+    // The name must differ from those of the variables.
     let mut all = "__azk_all".to_owned();
     while names.iter().any(|name| name.contains(&all)) {
         all.push('_');
@@ -56,7 +57,7 @@ let mut {all} = ::std::string::String::new();
     )
 }
 
-/// Reads the value of such a cell.
+/// Parses the value of such a cell.
 pub(super) fn read(value: &MimeBundle) -> BTreeMap<String, String> {
     let text = value.get("text/plain").and_then(|text| text.as_str());
     text.unwrap_or_default()
@@ -66,7 +67,7 @@ pub(super) fn read(value: &MimeBundle) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Undoes [`str::escape_debug`] where it hides what can be shown.
+/// Reverses [`str::escape_debug`] for quotes and backslashes.
 fn unescaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut signs = text.chars().peekable();

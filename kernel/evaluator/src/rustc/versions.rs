@@ -1,9 +1,9 @@
-//! Versions of types: a type that was redefined is another type to the compiler, too.
+//! Versions of types: the compiler treats a redefined type as a different type.
 //!
-//! The compiler identifies a type by its path. Behind `dyn Any` and `dyn Error` an older value would therefore be read as what its type
-//! has become. So a type, or a trait, whose [`Identity`] has changed is defined in a module that is named after its version, and
-//! exported from there under its own name. The first version stands where the cell defines it. A version that comes back, because an
-//! edit was undone, gets its module back.
+//! The compiler identifies a type by its path, so an older value behind `dyn Any` or `dyn Error`
+//! would be downcast to the redefined type. A type or trait whose [`Identity`] has changed is
+//! therefore defined in a module that is named after its version, and re-exported under its own
+//! name. The first version has no module. If an edit is undone, the former version is used again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,20 +16,22 @@ use super::identity::{Identity, changes, makes_items};
 use super::plan::RESERVED;
 use super::source::Edit;
 
-/// A part of an item that stands in a module of its version: a type or a trait, or a function or an `impl` with such in its body.
+/// A part of an item that may be wrapped in a module for its version: a type, a trait, or a
+/// function or `impl` with such definitions in its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Typed {
     start: usize,
     end: usize,
-    /// By what the versions are told apart.
+    /// The key that identifies the part across versions.
     key: String,
-    /// The types and traits whose identity is its own.
+    /// The types and traits whose identity determines the version.
     names: BTreeSet<String>,
-    /// What of the module is known outside of it: with the visibility of the part.
+    /// The re-exports of the module, with the visibility of the part.
     exports: Vec<String>,
-    /// What makes the part mean the same in a module below its own.
+    /// The edits that adapt relative paths to the additional module.
     edits: Vec<Edit>,
-    /// The compiler counts the `impl`s of a module: a type in one needs a module whatever its version.
+    /// The compiler numbers the `impl`s of a module in the paths of their inner types. Such a part
+    /// therefore always has a separate module.
     is_implementation: bool,
 }
 
@@ -46,7 +48,7 @@ struct Known {
 }
 
 impl Versions {
-    /// Takes in what the types depend on now; whether that makes one of them another version.
+    /// Updates the identities of the types. Returns whether the version of a type changed.
     pub(super) fn update(&mut self, now: impl Iterator<Item = (String, Identity)>) -> bool {
         let mut changed = false;
         for (key, identity) in now {
@@ -65,7 +67,7 @@ impl Versions {
             let all = 0..known.identities.len();
             let found = Some(known.current).into_iter().chain(all).find(fits);
             let index = found.unwrap_or(known.identities.len());
-            // What was added counts from now on.
+            // Stores additions, too, so that later changes to them are detected.
             if index == known.identities.len() {
                 known.identities.push(Arc::new(identity));
             } else if *known.identities[index] != identity {
@@ -77,7 +79,7 @@ impl Versions {
         changed
     }
 
-    /// The edits of a text by which its types are those of this version.
+    /// Returns the edits of a text that define its types in their current versions.
     pub(super) fn edits(&self, typed: &[Typed]) -> Vec<Edit> {
         let mut edits = Vec::new();
         for part in typed {
@@ -91,12 +93,12 @@ impl Versions {
 }
 
 impl Typed {
-    /// By what its versions are told apart.
+    /// Returns the key that identifies the part across versions.
     pub(super) fn key(&self) -> &str {
         &self.key
     }
 
-    /// The types and traits whose identity is its own.
+    /// Returns the types and traits whose identity determines the version.
     pub(super) fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
@@ -115,7 +117,7 @@ impl Typed {
     }
 }
 
-/// The parts of an item's text that may stand in modules of their versions.
+/// Returns the parts of an item's text that may be wrapped in modules.
 pub(super) fn typed(text: &str) -> Arc<[Typed]> {
     let may_define = |word| text.contains(word);
     if !["struct", "enum", "union", "trait"]
@@ -185,7 +187,7 @@ fn part(item: &ast::Item, is_root: bool) -> Option<Typed> {
     })
 }
 
-/// What stands before the body of an `impl`, as a name.
+/// Returns the header of an `impl` as an identifier.
 fn header(item: &ast::Item) -> String {
     let text = item.syntax().text().to_string();
     let head = text.split('{').next().unwrap_or_default();
@@ -196,7 +198,7 @@ fn header(item: &ast::Item) -> String {
         .join("_")
 }
 
-/// The name of a type or a trait, when this defines one.
+/// Returns the name of the type or trait that a node defines.
 fn defined(node: SyntaxNode) -> Option<String> {
     let name = match ast::Item::cast(node)? {
         ast::Item::Struct(it) => it.name(),
@@ -208,7 +210,8 @@ fn defined(node: SyntaxNode) -> Option<String> {
     name.map(|name| name.text().to_string())
 }
 
-/// What makes an item mean the same in a module below its own, and what makes it seen from there. At the root all is opened anyway.
+/// Returns the edits that preserve the meaning of an item in an additional module, and that make
+/// its private parts visible outside it. In the crate root, the parts are made public anyway.
 fn edits(item: &ast::Item, is_root: bool) -> Vec<Edit> {
     let places = if is_root { Vec::new() } else { unopened(item) };
     let mut edits: Vec<Edit> = places
@@ -232,13 +235,13 @@ fn edits(item: &ast::Item, is_root: bool) -> Vec<Edit> {
     edits
 }
 
-/// Whether it stands in a module inside of the item, whose paths begin there.
+/// Returns whether a token is in a module inside the item. Its relative paths do not change.
 fn is_in_module(token: &SyntaxToken, item: &SyntaxNode) -> bool {
     let mut around = token.parent_ancestors().take_while(|node| node != item);
     around.any(|node| node.kind() == SyntaxKind::MODULE)
 }
 
-/// Whether a path goes on after this token, and does not come from before it.
+/// Returns whether a path begins with this token.
 fn begins_path(token: &SyntaxToken) -> bool {
     let is_colon =
         |token: &SyntaxToken| matches!(token.kind(), SyntaxKind::COLON2 | SyntaxKind::COLON);
@@ -250,14 +253,14 @@ fn begins_path(token: &SyntaxToken) -> bool {
     };
     let is_path = |tokens: &[SyntaxToken]| match tokens {
         [first, ..] if first.kind() == SyntaxKind::COLON2 => true,
-        // In a macro the signs are apart.
+        // In a macro, `::` consists of two tokens.
         [first, second] => is_colon(first) && is_colon(second),
         _ => false,
     };
     is_path(&neighbours(SyntaxToken::next_token)) && !is_path(&neighbours(SyntaxToken::prev_token))
 }
 
-/// Whether it is the `super` of `pub(super)`.
+/// Returns whether a token is in a visibility such as `pub(super)`.
 fn is_visibility(token: &SyntaxToken) -> bool {
     let mut around = token.parent_ancestors();
     around.any(|node| {
@@ -268,7 +271,7 @@ fn is_visibility(token: &SyntaxToken) -> bool {
     })
 }
 
-/// A text without the modules of versions.
+/// Removes the modules of versions from paths in a text.
 pub(super) fn without_versions(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -292,7 +295,7 @@ pub(super) fn without_versions(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The text with all of its parts in their second version.
+    /// Returns the text with all of its parts in their second version.
     fn second(text: &str) -> String {
         let mut edits = Vec::new();
         for part in typed(text).iter() {
@@ -365,7 +368,7 @@ mod tests {
         assert_eq!(now(&[("S", 1)]), (false, plain.clone()));
         assert_eq!(now(&[("S", 2)]), (true, "__azk_1_S".to_owned()));
         assert_eq!(now(&[("S", 1)]), (true, plain.clone()));
-        // What was added counts from then on.
+        // Additions are recorded, so that later changes to them are detected.
         assert_eq!(now(&[("S", 1), ("impl T for S", 1)]), (false, plain));
         assert_eq!(
             now(&[("S", 1), ("impl T for S", 2)]),
