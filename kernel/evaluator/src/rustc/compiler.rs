@@ -1,4 +1,4 @@
-//! Calling `rustc`, without cargo: one crate a cell.
+//! Runs `rustc` without cargo, one crate per cell.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -12,79 +12,81 @@ use crate::toolchain::Toolchain;
 /// The edition of cells.
 const EDITION: &str = "2024";
 
-/// Begins a name that goes into the identity of every type of a cell, so that it must be the same in all of an epoch.
+/// The start of the `-Cmetadata` argument. It is part of the identity of every type of a cell, so
+/// it must be the same for all crates of an epoch.
 const METADATA: &str = "-Cmetadata=cells";
 
-/// The compiler with what all cells have in common.
+/// The compiler and the settings that all cells share.
 #[derive(Debug, Clone)]
 pub(super) struct Compiler {
     rustc: PathBuf,
     folder: PathBuf,
-    /// Libraries that cells link to.
+    /// The libraries that cells link to.
     pub(super) libraries: Vec<Library>,
     pub(super) opt_level: String,
-    /// Whether the compiler would link by lld, which for libraries as small as these takes longer than the system's linker.
+    /// Whether the compiler links with lld by default, which is slower than the system's linker for
+    /// libraries of this size.
     lld_is_default: bool,
-    /// Variables for what macros read while compiling (`:build_env`).
+    /// Environment variables that macros read at compile time (`:build_env`).
     pub(super) environment: Vec<(String, String)>,
     /// See [`Session::epoch`](super::session::Session::epoch).
     pub(super) epoch: u64,
 }
 
-/// Crates that cells can use, finished.
+/// Compiled crates that cells can use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Library {
-    /// Names and files.
+    /// The names and files of the crates.
     pub(super) crates: Vec<(String, PathBuf)>,
-    /// Where what they depend on is found, by the compiler and by the loader.
+    /// The folders of their dependencies, for the compiler and the dynamic loader.
     pub(super) folders: Vec<PathBuf>,
-    /// Where what they need of other languages is found, by the linker and by the loader.
+    /// The folders of native libraries that they need, for the linker and the dynamic loader.
     pub(super) native: Vec<PathBuf>,
-    /// Libraries that are no crates.
+    /// Linked libraries that are not crates.
     pub(super) linked: Vec<PathBuf>,
-    /// A crate that must be named for its library to be linked.
+    /// The bundle crate, which must be named so that its library is linked.
     pub(super) umbrella: Option<String>,
 }
 
 impl Library {
-    /// Whether its files are still there.
+    /// Returns whether the files of the crates exist.
     pub(super) fn is_there(&self) -> bool {
-        // A power loss may have left an empty one.
+        // A power loss may leave empty files.
         let is_whole = |file: &Path| file.metadata().is_ok_and(|about| about.len() > 0);
         self.crates.iter().all(|(_, file)| is_whole(file))
     }
 }
 
-/// What the compiler is asked for.
+/// The requested output of the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output<'a> {
-    /// Only whether the code is right.
+    /// Only errors and warnings.
     Check,
     /// A library that is loaded and run.
     Cell {
-        /// Where it goes.
+        /// The path of the library.
         library: &'a Path,
-        /// Where the types of its variables go, when they are wanted.
+        /// The path of the MIR output with the types of the variables, if needed.
         types: Option<&'a Path>,
     },
     /// A library that later cells link to.
     Items {
-        /// Where it goes.
+        /// The path of the library.
         library: &'a Path,
     },
 }
 
-/// What the compiler has made of a source.
+/// The result of a compilation.
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) success: bool,
     pub(super) messages: Vec<Message>,
-    /// What it printed besides, such as the word of a crash.
+    /// Output that is not a JSON message, such as the report of a compiler crash.
     pub(super) noise: String,
 }
 
 impl Compiled {
-    /// Its errors.
+    /// Returns the errors.
     pub(super) fn errors(&self) -> Vec<&Message> {
         self.messages
             .iter()
@@ -106,12 +108,12 @@ impl Compiler {
         }
     }
 
-    /// Where sources and libraries of cells are.
+    /// Returns the folder of the sources and libraries of cells.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The arguments by which crates are found, those of `extra` besides the others.
+    /// Returns the arguments that locate crates, including those of `extra`.
     pub(super) fn crates(&self, extra: &[&Library]) -> Vec<OsString> {
         let mut arguments = Vec::new();
         for library in self.libraries.iter().chain(extra.iter().copied()) {
@@ -128,14 +130,15 @@ impl Compiler {
         arguments
     }
 
-    /// A source file of the folder with its macros expanded, as far as the compiler can.
+    /// Returns a source file of the folder with its macros expanded, as far as the compiler
+    /// succeeds.
     pub(super) fn expand(&self, file: &str) -> std::io::Result<String> {
         let mut command = Command::new(&self.rustc);
         env::without_build_settings(&mut command);
         let output = command
             .current_dir(&self.folder)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // Released compilers print it, too, when they are asked like this.
+            // Enables the unstable `-Zunpretty` option in a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["--edition", EDITION, "-Zunpretty=expanded"])
             .args(["--crate-type=rlib", "--crate-name=expanded"])
@@ -168,15 +171,16 @@ impl Compiler {
                 "-Cprefer-dynamic",
             ])
             .arg(format!("-Copt-level={}", self.opt_level))
-            // At all levels: what a cell does is not to depend on how well it is optimised.
+            // Independent of the optimisation level, so that cells behave the same at all levels.
             .args(["-Coverflow-checks=yes", "-Cdebug-assertions=yes"])
             .args(["-Cdebuginfo=0", "-Ccodegen-units=1"])
-            // The compiler's own files: two crates of one name may be compiled at once.
+            // Distinct intermediate files: two crates with the same name may be compiled
+            // concurrently.
             .arg(format!(
                 "-Cextra-filename=-{}",
                 file.trim_end_matches(".rs")
             ));
-        // The older kind of search path also holds for what the libraries of dependencies need.
+        // `DT_RPATH`, unlike `DT_RUNPATH`, also applies to the libraries of dependencies.
         command.arg("-Clink-arg=-Wl,--disable-new-dtags");
         if self.lld_is_default {
             command.arg("-Clinker-features=-lld");

@@ -1,4 +1,4 @@
-//! Completion of what is not Rust: commands, what follows them, and paths of files.
+//! Completes text that is not Rust: commands, their arguments, and file paths.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use super::registry::Registry;
 use crate::position::byte_offset;
 use crate::{Completion, Completions, Variable};
 
-/// Commands that are followed by the name of a variable.
+/// Commands with the name of a variable as argument.
 const OF_VARIABLES: [&str; 2] = [":t", ":type"];
 
-/// What may follow a command.
+/// The possible arguments of commands.
 const CHOICES: &[(&str, &[&str])] = &[
     (":fmt", &["{:?}", "{:#?}", "{}"]),
     (":offline", &["0", "1"]),
     (":opt", &["0", "1", "2", "3", "s", "z"]),
 ];
 
-/// Completes a command, the word behind it, or a path; `None` where the cursor stands in Rust.
+/// Completes a command, its argument, or a path. Returns `None` if the cursor is in Rust code.
 pub(super) fn beside_rust(
     code: &str,
     cursor: usize,
@@ -61,7 +61,8 @@ pub(super) fn beside_rust(
     Some(found(word, matches))
 }
 
-/// The part of a dependency that is being typed, and what it may be: the name of a crate, or a version of one.
+/// Returns the part of a dependency before the cursor, and its completions: names of crates, or
+/// versions of one.
 fn dependency<'a>(typed: &'a str, registry: &Registry) -> (&'a str, Vec<Completion>) {
     let list = |found: Vec<String>, kind: &str| {
         let found = found.into_iter();
@@ -70,7 +71,7 @@ fn dependency<'a>(typed: &'a str, registry: &Registry) -> (&'a str, Vec<Completi
     let Some((name, rest)) = typed.split_once('=') else {
         return (typed, list(registry.names(typed), "module"));
     };
-    // `"1`, or `{ version = "1`
+    // For example `"1`, or `{ version = "1`.
     let version = rest.rsplit_once('"').filter(|(before, _)| {
         let key = before.trim().strip_suffix('=').map(str::trim_end);
         before.trim().is_empty() || key.is_some_and(|key| key.ends_with("version"))
@@ -84,7 +85,7 @@ fn dependency<'a>(typed: &'a str, registry: &Registry) -> (&'a str, Vec<Completi
     }
 }
 
-/// The last part of a path that is being typed in quotes, and what it may be.
+/// Returns the last component of an unfinished path in quotes, and its completions.
 fn path(typed: &str) -> Option<(&str, Vec<Completion>)> {
     let (before, text) = typed.rsplit_once('"')?;
     let is_open = before.matches('"').count() % 2 == 0;
@@ -101,7 +102,7 @@ fn path(typed: &str) -> Option<(&str, Vec<Completion>)> {
         .flatten()
         .filter_map(|entry| {
             let found = entry.file_name().into_string().ok()?;
-            // Hidden files are for those who ask for them.
+            // Hidden files are listed only if the typed name begins with a dot.
             let fits =
                 found.starts_with(name) && (!found.starts_with('.') || name.starts_with('.'));
             let slash = if entry.path().is_dir() { "/" } else { "" };
@@ -112,7 +113,7 @@ fn path(typed: &str) -> Option<(&str, Vec<Completion>)> {
     Some((name, matches))
 }
 
-/// A completion of a Jupyter type (`kind`) with the type of the value as its signature.
+/// Creates a completion with a Jupyter type (`kind`) and the type of the value as its signature.
 pub(super) fn completion(text: &str, kind: &str, signature: &str) -> Completion {
     Completion {
         text: text.to_owned(),
@@ -137,7 +138,7 @@ mod tests {
             (texts.join(" "), found.start, found.end)
         };
         let all = |texts: &str, start, end| (texts.to_owned(), start, end);
-        // The scientist is three code points.
+        // The emoji of a scientist is three code points.
         let line = |text: &str| complete(&format!("// 한글🧑‍🔬\n{text}"));
         assert_eq!(
             line(":dep serde_"),

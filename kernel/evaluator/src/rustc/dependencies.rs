@@ -1,7 +1,10 @@
-//! `:dep`: crates built once by cargo into the cache, as one dynamic library a set, and found there by every later kernel.
+//! `:dep`: builds crates with cargo into the cache, as one dynamic library per set, for all later
+//! kernels.
 //!
-//! A set is a folder named by what it was made of: the compiler and the lines of `:dep`. It holds the library of all crates of the set and the
-//! metadata that the compiler reads when a cell uses them. Kernels share finished sets, never a build: cargo locks its own folder.
+//! A set is a folder named by a hash of its inputs: the compiler and the `:dep` lines. It contains
+//! the library with all crates of the set, and the metadata that the compiler reads when a cell
+//! uses them. Kernels share finished sets, but not builds in progress: cargo locks its target
+//! folder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -19,49 +22,51 @@ use crate::cache::Key;
 use crate::env;
 use crate::toolchain::Toolchain;
 
-/// The file that makes a folder a set; written last.
+/// The manifest of a set. A folder without it is not a set, so it is written last.
 const MANIFEST: &str = "set.json";
 
-/// How well dependencies are optimised: what is heavy in a notebook is in a crate.
+/// The optimisation level of dependencies, where notebooks spend most of their computing time.
 const OPT_LEVEL: u8 = 2;
 
-/// How compilers and linkers say that something cannot be written.
+/// Messages of compilers and linkers about failed writes.
 pub(super) const NO_ROOM: [&str; 3] = [
     "No space left on device",
     "Disk quota exceeded",
     "File too large",
 ];
 
-/// Lines of cargo's output that an error shows.
+/// The number of lines of cargo's output in an error.
 const SHOWN: usize = 40;
 
-/// Sets that are kept, the newest ones. Each is some ten megabytes, most of which it shares with cargo's own folder.
+/// The number of newest sets that are kept. A set has some ten megabytes, most of them hard links
+/// to files in cargo's target folder.
 const KEPT: usize = 24;
 
-/// What cargo's own folder may grow to, in bytes: a few large crates. It spares building again what two sets have in common.
+/// The maximum size of cargo's target folder in bytes, enough for a few large crates. The folder
+/// avoids building common dependencies of two sets twice.
 const MOST_BUILT: u64 = 4 << 30;
 
-/// How sets are linked; another word for every other way, so that a kernel takes no set of an older one.
+/// The version of the way sets are linked. Changing it invalidates sets of older kernels.
 const LINKED: &str = "native symbols shown";
 
-/// Where cargo builds.
+/// Cargo's target folder.
 const TARGET: &str = "target";
 
-/// Where a set or a folder is that is not whole yet, or not any more.
+/// The prefix of folders that are not complete yet, or are being removed.
 const UNFINISHED: &str = "unfinished-";
 
-/// The dependencies of a notebook: names, and what stands behind `=` in a Cargo.toml.
+/// The dependencies of a notebook: names, and the text after `=` in a `Cargo.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dependencies {
     pub(super) lines: BTreeMap<String, String>,
-    /// Whether cargo may not use the network.
+    /// Whether cargo must not use the network.
     pub(super) offline: bool,
 }
 
-/// Why dependencies are not there.
+/// Reasons why dependencies are not available.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The line says nothing that could be understood.
+    /// The line cannot be parsed.
     #[error(
         "`:dep {0}` names no crate\nhint: write `:dep serde = \"1\"`, `:dep serde = {{ version = \"1\", features = [\"derive\"] }}`, or the path of a local crate"
     )]
@@ -82,13 +87,13 @@ pub(super) enum Error {
 }
 
 impl Dependencies {
-    /// Adds what stands behind `:dep`.
+    /// Adds the arguments of a `:dep` command.
     pub(super) fn add(&mut self, arguments: &str) -> Result<(), Error> {
         let (name, specification) = match arguments.split_once('=') {
             Some((name, specification)) => (name.trim(), specification.trim()),
             None => (arguments.trim(), ""),
         };
-        // As `cargo add` has it.
+        // The syntax of `cargo add`.
         if let Some((name, version)) = name.split_once('@')
             && specification.is_empty()
         {
@@ -98,7 +103,7 @@ impl Dependencies {
         if name.starts_with(['.', '/']) && specification.is_empty() {
             let folder = fs::canonicalize(name).map_err(|_| Error::NoPackage(name.into()))?;
             let name = package_name(&folder)?;
-            // A string of JSON is one of TOML.
+            // A JSON string is also a TOML string.
             let path = serde_json::json!(folder.to_string_lossy());
             self.lines.insert(name, format!("{{ path = {path} }}"));
             return Ok(());
@@ -117,7 +122,8 @@ impl Dependencies {
         Ok(())
     }
 
-    /// The finished crates; builds them when this machine has not built them before. `progress` is told what cargo says.
+    /// Returns the finished crates, and builds them if the cache does not contain them. `progress`
+    /// is called with each line of cargo's output.
     pub(super) fn provide(
         &self,
         toolchain: &Toolchain,
@@ -134,7 +140,7 @@ impl Dependencies {
         let set = cache.join(&name);
         refuse_others(&set, &cache)?;
         if let Some(library) = read_set(&set) {
-            // What is used is not the oldest.
+            // Marks the set as recently used.
             if let Ok(manifest) = own::create(&set.join(MANIFEST)) {
                 manifest.set_modified(std::time::SystemTime::now()).ok();
             }
@@ -143,7 +149,7 @@ impl Dependencies {
         let packages = cache.join("packages");
         own::folder(&packages).map_err(file_error("use", &packages))?;
         let package = packages.join(&name);
-        // Of two kernels that want the same set, one builds it.
+        // If two kernels need the same set, only one of them builds it.
         let _turn = take_turn(&package)?;
         if let Some(library) = read_set(&set) {
             return Ok(library);
@@ -160,7 +166,7 @@ impl Dependencies {
         if let Some(link) = native::exports(&messages, &package) {
             match self.build(toolchain, &package, &target, &[link], progress) {
                 Ok(linked) => messages = linked,
-                // Most crates need no more than the first.
+                // Most crates need no exported C symbols, so the first build suffices.
                 Err(error) => tracing::warn!(%error, "what is in C stays hidden from cells"),
             }
         }
@@ -176,13 +182,13 @@ impl Dependencies {
         })
     }
 
-    /// The Cargo.lock of these dependencies, if they were built.
+    /// Returns the path of the `Cargo.lock` of these dependencies. It exists if they were built.
     pub(super) fn lock(&self, toolchain: &Toolchain, cache: &Path) -> PathBuf {
         let packages = cache.join("dependencies").join("packages");
         packages.join(self.key(toolchain)).join("Cargo.lock")
     }
 
-    /// What a set is called: everything that it is made of.
+    /// Returns the name of the set: a hash of all its inputs.
     fn key(&self, toolchain: &Toolchain) -> String {
         let mut key = Key::new();
         key.add(&toolchain.version)
@@ -197,7 +203,8 @@ impl Dependencies {
         key.finish()
     }
 
-    /// The names of the local crates, and what shows that their sources have changed. One may use another, so they change together.
+    /// Returns the names of the local crates, with a hash that changes with their sources. A local
+    /// crate may depend on another, so all of them have the same hash.
     pub(super) fn local_sources(&self) -> Vec<(String, String)> {
         let local: Vec<(&String, &str)> = self
             .lines
@@ -230,8 +237,11 @@ impl Dependencies {
             if local_path(specification).is_none() {
                 continue;
             }
-            // Cargo identifies a local crate by its folder, and the compiler its types by that and the profile: an older value behind
-            // `dyn Any` must not pass for one of a crate that was edited. So many units leave a small crate as it is.
+            // Cargo identifies a local crate by its folder, and the compiler identifies its types
+            // by this identity and the profile. Values behind `dyn Any` must not be downcast to
+            // types of an edited crate, so the profile contains a number that depends on the
+            // sources. A small crate is compiled identically with any large number of codegen
+            // units.
             let package = renamed(specification).unwrap_or(name);
             let units = 16 + number.unwrap_or_default();
             let _ = writeln!(
@@ -243,7 +253,7 @@ impl Dependencies {
         fs::create_dir_all(&sources).map_err(file_error("create", &sources))?;
         let path = folder.join("Cargo.toml");
         fs::write(&path, manifest).map_err(file_error("write", &path))?;
-        // Cargo wants a root to be there before it says anything about the package.
+        // Cargo requires a root file before it reads the package.
         write_root(folder, &HashMap::new())
     }
 
@@ -262,7 +272,8 @@ impl Dependencies {
                 "--release",
                 "--message-format=json-render-diagnostics",
             ])
-            // So that the flags are for the crates alone, not for build scripts and macros.
+            // With an explicit target, the flags do not apply to build scripts and procedural
+            // macros.
             .args(["--target", &toolchain.host])
             .arg("--")
             .args(flags)
@@ -294,7 +305,8 @@ impl Dependencies {
         Ok(messages.join().unwrap_or_default())
     }
 
-    /// Under which name each package is known to cells, by the package's id. Names all of them in the package's root.
+    /// Returns the names under which cells know the packages, by package identifier. Writes all
+    /// names to the root of the package.
     fn names(
         &self,
         toolchain: &Toolchain,
@@ -336,7 +348,7 @@ impl Dependencies {
     }
 }
 
-/// Writes the root of the package, which names every crate, so that the library holds it.
+/// Writes the root of the package, which re-exports every crate so that the library includes it.
 fn write_root(package: &Path, names: &HashMap<String, String>) -> Result<(), Error> {
     let mut lines: Vec<_> = names
         .values()
@@ -347,7 +359,7 @@ fn write_root(package: &Path, names: &HashMap<String, String>) -> Result<(), Err
     fs::write(&path, lines.concat()).map_err(file_error("write", &path))
 }
 
-/// Where the path of a local crate stands in what is written behind `=`.
+/// Returns the range of a local crate's path in the text after `=`.
 fn local_path(specification: &str) -> Option<std::ops::Range<usize>> {
     let (before, rest) = specification.split_once("path")?;
     let inner = rest
@@ -362,14 +374,14 @@ fn local_path(specification: &str) -> Option<std::ops::Range<usize>> {
     Some(start..start + inner.find('"')?)
 }
 
-/// The name of the package, when the notebook calls it otherwise.
+/// Returns the name of the package, if the notebook renames it.
 fn renamed(specification: &str) -> Option<&str> {
     let (_, rest) = specification.split_once("package")?;
     let name = rest.trim_start().strip_prefix('=')?.trim_start();
     name.strip_prefix('"')?.split('"').next()
 }
 
-/// The same with a path that does not depend on the folder of the notebook.
+/// Returns the specification with an absolute path, independent of the notebook's folder.
 fn with_whole_path(specification: &str) -> String {
     let whole = local_path(specification).and_then(|range| {
         let path = fs::canonicalize(&specification[range.clone()]).ok()?;
@@ -380,7 +392,7 @@ fn with_whole_path(specification: &str) -> String {
     whole.unwrap_or_else(|| specification.to_owned())
 }
 
-/// Adds what shows that the sources of a local crate have changed.
+/// Adds the names, sizes and modification times of a local crate's files to the key.
 fn add_sources(key: &mut Key, folder: &Path) {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .into_iter()
@@ -412,7 +424,7 @@ fn add_sources(key: &mut Key, folder: &Path) {
     }
 }
 
-/// Waits until no other kernel builds this package; the turn ends with the file.
+/// Waits until no other kernel builds this package. The lock is released with the returned file.
 fn take_turn(package: &Path) -> Result<fs::File, Error> {
     let root = package.parent().unwrap_or(package);
     own::marked_folder(package, root).map_err(file_error("use", package))?;
@@ -422,7 +434,7 @@ fn take_turn(package: &Path) -> Result<fs::File, Error> {
     Ok(lock)
 }
 
-/// The file that is locked while anything is built.
+/// The file that is locked during builds.
 const BUILDS: &str = "builds";
 
 fn builds(cache: &Path) -> Result<fs::File, Error> {
@@ -430,7 +442,8 @@ fn builds(cache: &Path) -> Result<fs::File, Error> {
     own::create(&path).map_err(file_error("create", &path))
 }
 
-/// Removes what killed kernels have left half done, and cargo's own folder once it is too large; nothing while anything is built.
+/// Removes incomplete folders of killed kernels, and cargo's target folder if it is too large. Does
+/// nothing during a build.
 fn tidy(cache: &Path, most: u64) {
     let Some(lock) = builds(cache).ok().filter(|lock| lock.try_lock().is_ok()) else {
         return;
@@ -456,13 +469,13 @@ fn tidy(cache: &Path, most: u64) {
     drop(lock);
 }
 
-/// What the files of a folder take, in bytes.
+/// Returns the total size of the files in a folder, in bytes.
 fn size(folder: &Path) -> u64 {
     fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
-        // Of a link, what it takes itself.
+        // The metadata of a symbolic link is that of the link itself.
         .map(|entry| match entry.metadata() {
             Ok(about) if about.is_dir() => size(&entry.path()),
             Ok(about) => about.len(),
@@ -471,15 +484,15 @@ fn size(folder: &Path) -> u64 {
         .sum()
 }
 
-/// What cargo has built.
+/// The files that cargo has built.
 struct Built {
-    /// The crates that cells name.
+    /// The crates that cells can name.
     crates: Vec<(String, PathBuf)>,
-    /// The library of all of them.
+    /// The library with all crates.
     umbrella: Option<(String, PathBuf)>,
     /// All files that cells need.
     files: Vec<PathBuf>,
-    /// Where the crates' libraries of other languages are.
+    /// The folders of native libraries.
     native: Vec<PathBuf>,
 }
 
@@ -513,7 +526,7 @@ struct Artifact {
     filenames: Vec<PathBuf>,
 }
 
-/// What a build script has said.
+/// The output of a build script, as reported by cargo.
 #[derive(Deserialize)]
 struct BuildScript {
     linked_paths: Vec<String>,
@@ -573,7 +586,7 @@ impl Built {
     }
 }
 
-/// What a set's manifest holds; paths begin in the set's folder.
+/// The manifest of a set. Paths are relative to the set's folder.
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     umbrella: String,
@@ -581,7 +594,7 @@ struct Manifest {
     native: Vec<PathBuf>,
 }
 
-/// Copies what was built into a set that appears at once, whole.
+/// Copies the build output into a set, which is created atomically.
 fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     let staging = own::staging(UNFINISHED, cache).map_err(file_error("create", cache))?;
     for file in &built.files {
@@ -589,7 +602,8 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
     }
     let mut native = Vec::new();
     for folder in &built.native {
-        // What a build script has made in cargo's folder goes into the set, for that folder may be removed.
+        // Output of build scripts in cargo's target folder is copied, because that folder may be
+        // removed.
         if !folder.starts_with(cache.join(TARGET)) {
             native.push(folder.clone());
             continue;
@@ -599,7 +613,7 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
         fs::create_dir(&target).map_err(file_error("create", &target))?;
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            // `libx.so.1` is one, too.
+            // Includes versioned names such as `libx.so.1`.
             let name = entry.file_name();
             let is_library = name
                 .to_string_lossy()
@@ -638,11 +652,11 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
         .file_name()
         .filter(|_| set.exists() && read_set(set).is_none())
     {
-        // Damaged, as by a power loss.
+        // The set is damaged, for example by a power loss.
         own::remove(cache, name).map_err(file_error("remove", set))?;
     }
     match own::publish(staging.path(), set) {
-        // Another kernel may have been faster.
+        // Another kernel may have published the set first.
         Err(error) if read_set(set).is_none() => Err(file_error("create", set)(error)),
         _ => Ok(()),
     }
@@ -650,7 +664,7 @@ fn collect(cache: &Path, set: &Path, built: &Built) -> Result<(), Error> {
 
 fn link_or_copy(file: &Path, folder: &Path) -> Result<(), Error> {
     let target = folder.join(file.file_name().unwrap_or_default());
-    // Cargo writes new files and never into old ones, so a second name is as good as a copy.
+    // Cargo replaces files and never modifies them, so a hard link is as safe as a copy.
     if fs::hard_link(file, &target).is_err() {
         fs::copy(file, &target).map_err(file_error("write", &target))?;
     }
@@ -679,7 +693,7 @@ fn read_set(folder: &Path) -> Option<Library> {
     library.is_there().then_some(library)
 }
 
-/// Refuses a set into which somebody else may have put something: it would be loaded into cells.
+/// Returns an error if other users can write to a set, because its libraries are loaded into cells.
 fn refuse_others(set: &Path, cache: &Path) -> Result<(), Error> {
     let Ok(entries) = fs::read_dir(set) else {
         return Ok(());
@@ -691,7 +705,7 @@ fn refuse_others(set: &Path, cache: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the oldest sets beyond those that are kept. A kernel that uses one of them builds it again.
+/// Removes the oldest sets beyond [`KEPT`]. A kernel that still uses one of them builds it again.
 fn prune(cache: &Path, newest: &Path) {
     let mut sets: Vec<_> = fs::read_dir(cache)
         .into_iter()
@@ -708,7 +722,7 @@ fn prune(cache: &Path, newest: &Path) {
     let old = sets.len().saturating_sub(KEPT - 1);
     for (_, folder) in &sets[..old] {
         let name = folder.file_name().unwrap_or_default();
-        // What the set was made in goes with it.
+        // The package of the set is removed, too.
         for parent in [cache, &cache.join("packages")] {
             if let Err(error) = own::remove(parent, name) {
                 tracing::debug!(%error, set = ?name, "an old set stays");
@@ -717,7 +731,8 @@ fn prune(cache: &Path, newest: &Path) {
     }
 }
 
-/// The name of the crate of a set; sets that are loaded one after the other must differ in it.
+/// Returns the name of a set's bundle crate. Sets that are loaded successively need different
+/// names.
 fn umbrella(key: &str) -> String {
     format!("dependencies-{key}")
 }
@@ -740,7 +755,7 @@ fn package_name(folder: &Path) -> Result<String, Error> {
     Err(none())
 }
 
-/// What cargo said, as an error.
+/// Converts cargo's output to an error.
 fn failed(said: &[String]) -> Error {
     let start = said.len().saturating_sub(SHOWN);
     let text = said[start..].join("\n");

@@ -1,4 +1,4 @@
-//! What the compiler says, from its JSON to the cell's coordinates.
+//! Converts the compiler's JSON messages to the coordinates of the cell.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,7 +42,7 @@ struct Expansion {
 }
 
 impl Message {
-    /// The messages among the lines that the compiler has printed.
+    /// Parses the messages in the compiler's output.
     pub(super) fn read(output: &str) -> Vec<Self> {
         output
             .lines()
@@ -51,7 +51,7 @@ impl Message {
             .collect()
     }
 
-    /// `aborting due to 2 previous errors` and the like.
+    /// Returns whether the message is a summary such as `aborting due to 2 previous errors`.
     fn is_summary(&self) -> bool {
         self.spans.is_empty()
             && (self.text.starts_with("aborting due to")
@@ -77,7 +77,8 @@ impl Message {
         &self.text
     }
 
-    /// The places in cells that it blames; for a name that is defined twice also the other one.
+    /// Returns the places in cells to which the error refers. For a duplicate definition, these
+    /// include both definitions.
     pub(super) fn blamed(&self, source: &Source, file: &str) -> Vec<Blame> {
         let is_double = matches!(self.code(), "E0119" | "E0592" | "E0201");
         let spans = self
@@ -95,7 +96,7 @@ impl Message {
             .collect()
     }
 
-    /// The same with what its notes are about.
+    /// Returns the origins of the spans of the message and of its notes.
     pub(super) fn all_origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
         let mut origins = self.origins(source, file);
         for child in self.children.as_array().into_iter().flatten() {
@@ -107,14 +108,14 @@ impl Message {
         origins
     }
 
-    /// Whether a `?` meets an `Option` where only errors can leave.
+    /// Returns whether `?` is applied to an `Option` in a function that returns a `Result`.
     pub(super) fn is_about_option(&self) -> bool {
         self.code() == "E0277"
             && self.text.starts_with("the `?` operator")
             && self.text.contains("not `Option`s")
     }
 
-    /// The last bytes of cells that it blames.
+    /// Returns the last byte of each primary span in a cell.
     pub(super) fn ends_in_cell(&self, source: &Source, file: &str) -> Vec<usize> {
         let spans = self.spans.iter().filter(|span| span.is_primary);
         spans
@@ -124,7 +125,7 @@ impl Message {
             .collect()
     }
 
-    /// The name of a value that does not exist.
+    /// Returns the name of a value that does not exist.
     pub(super) fn unknown_value(&self) -> Option<&str> {
         if self.code() != "E0425" {
             return None;
@@ -133,14 +134,14 @@ impl Message {
         rest.split('`').next()
     }
 
-    /// The name of a foreign static whose value a constant needs.
+    /// Returns the name of a foreign static that a constant reads.
     pub(super) fn foreign_static(&self) -> Option<&str> {
         let rest = self.text.strip_prefix("cannot access extern static `")?;
         let path = rest.split('`').next()?;
         path.rsplit("::").next()
     }
 
-    /// What the message is about, as far as it stands in this source.
+    /// Returns the origins of the message's spans in this source.
     pub(super) fn origins<'a>(&self, source: &'a Source, file: &str) -> Vec<&'a Origin> {
         self.spans
             .iter()
@@ -149,7 +150,7 @@ impl Message {
             .collect()
     }
 
-    /// As the compiler shows it, without lines of the generated file.
+    /// Returns the rendered message without lines of the generated file.
     fn without_lines(&self) -> String {
         let rendered = self.rendered.as_deref().unwrap_or_default();
         let is_about_code = |line: &str| {
@@ -165,7 +166,7 @@ impl Message {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The same message in the lines of the cell.
+    /// Converts the message to the coordinates of the cell.
     pub(super) fn in_cell(
         &self,
         source: &Source,
@@ -200,7 +201,8 @@ impl Message {
                     notes.push(format!("in an earlier cell: `{text}`{colon}{what}"));
                 }
                 None => {
-                    // The value of a cell, with what shows it. Or syntax that ends too early.
+                    // The value of a cell with the generated code that shows it, or a syntax error
+                    // after its end.
                     let whole = source.wrapped(&(inside.byte_start..inside.byte_end));
                     let end =
                         || Some(source.before(inside.byte_start)?).filter(|_| self.code.is_none());
@@ -236,7 +238,8 @@ impl Message {
     }
 }
 
-/// A text without the places of generated code by which the compiler calls closures: `{closure@cell_1.rs:8:28: 8:35}`.
+/// Removes positions in generated code from the names of closures: `{closure@cell_1.rs:8:28:
+/// 8:35}`.
 fn without_places(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -251,7 +254,7 @@ fn without_places(text: &str) -> String {
 }
 
 impl Span {
-    /// This span, or the outermost use of the macro that it comes from, in this file.
+    /// Returns this span, or the outermost macro call in this file from which it was expanded.
     fn inside(&self, file: &str) -> Option<&Self> {
         let mut span = self;
         while let Some(expansion) = &span.expansion {
