@@ -1,15 +1,18 @@
-//! What survives a machine that loses its power.
+//! Durability after a power loss.
 //!
-//! **Promised.** When the store's record of something is acknowledged (a job, its end, a metric, a tag, a registered version, the
-//! mark of a finished upload), that record is durable, and so is every file that was published before it: content, name and the
-//! folders above it. An acknowledged content is never replaced by a half of the next one: a file that takes another's place
-//! has its content on the disk first. The workspace's own files (its key above all) are durable once they are written.
+//! **Guaranteed.** When the server acknowledges a record in the store (a job, its end, a metric, a
+//! tag, a registered version, the mark of a finished upload), the record is durable, and so is
+//! every file that was published before: its content, its name and its parent folders. Acknowledged
+//! content is never replaced by a partial file: a file is fsynced before it replaces another one.
+//! The workspace's own files, such as its key, are durable once they are written.
 //!
-//! **Not promised.** A blob that nothing relies on yet may be gone, as a whole; a blob that was deleted may be there again.
+//! **Not guaranteed.** A blob that no record relies on may be lost, as a whole. A deleted blob may
+//! reappear.
 //!
-//! The order that this takes: content is fsynced before a record relies on it, a rename by an fsync of its folder, a new folder
-//! by an fsync of the one above; then `SQLite` commits with `synchronous=FULL`. All operations that this rests on are in this
-//! module, which a test records, to lose the power after each of them.
+//! The order of operations: the content of a file is fsynced before a record relies on it; a rename
+//! is made durable by an fsync of its folder, and a new folder by an fsync of its parent; then
+//! `SQLite` commits with `synchronous=FULL`. All of these file operations are in this module. A
+//! test records them and simulates a power loss after each.
 
 use crate::dir::{Dir, is_absent};
 use crate::name::{BlobName, Relative};
@@ -19,19 +22,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::{mem, thread};
 
-/// Up to so many published files are synced one by one.
+/// The maximum number of files that are synced individually.
 const NAMED: usize = 32;
 
-/// Files that were published and may not be durable.
+/// Published files that may not be durable.
 #[derive(Debug, Default)]
 pub struct Dirty {
     files: Vec<PathBuf>,
-    /// There are more than it is worth to name.
+    /// Whether there are more files than are listed.
     more: bool,
 }
 
 impl Dirty {
-    /// Takes note of a published file.
+    /// Adds a published file.
     pub fn add(&mut self, file: PathBuf) {
         if self.files.len() < NAMED {
             self.files.push(file);
@@ -40,21 +43,22 @@ impl Dirty {
         }
     }
 
-    /// Takes note that some of them could not be synced.
+    /// Records that some files could not be synced.
     pub fn add_unnamed(&mut self) {
         self.more = true;
     }
 
-    /// What was noted until now.
+    /// Removes and returns all entries.
     #[must_use]
     pub fn take(&mut self) -> Self {
         mem::take(self)
     }
 
-    /// Waits until all of them are durable, with the folders between them and `root`.
+    /// Syncs all files, with their folders up to `root`.
     pub fn sync(&self, root: &Path) -> io::Result<()> {
         if self.more {
-            // Waits for what others write, too, but for a thousand files it is much quicker than one after the other.
+            // `syncfs` also waits for the writes of other programs, but it is much faster than a
+            // thousand fsyncs.
             File::open(root).and_then(|root| Ok(rustix::fs::syncfs(root)?))?;
             note(|| Op::SyncAll);
             return Ok(());
@@ -79,11 +83,11 @@ impl Dirty {
     }
 }
 
-/// Syncs at once: those that wait together cost about as much as one.
+/// Syncs files in parallel, which costs about as much as a single sync.
 fn sync_each(paths: &[PathBuf], sync: impl Fn(&File) -> io::Result<()> + Sync) -> io::Result<()> {
     let one = |path: &PathBuf| match File::open(path) {
         Ok(file) => sync(&file),
-        // It was removed, or replaced by one that is on the list as well.
+        // The file was removed, or replaced by another one in the list.
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(error),
     };
@@ -100,7 +104,8 @@ fn sync_each(paths: &[PathBuf], sync: impl Fn(&File) -> io::Result<()> + Sync) -
     Ok(())
 }
 
-/// Moves a finished file to its place in a container at `root`; one that takes another's place is synced first.
+/// Moves a finished file to its place in a container at `root`. If it replaces another file, it is
+/// synced first.
 pub fn publish(
     temporary: &Path,
     container: &Dir,
@@ -122,7 +127,7 @@ pub fn publish(
     Ok(to)
 }
 
-/// Moves a finished file to its place; it is durable there when this returns.
+/// Moves a finished file to its place. The file is durable when this function returns.
 pub fn replace(temporary: &Path, to: &Path) -> io::Result<()> {
     note_written(temporary);
     File::open(temporary)?.sync_data()?;
@@ -135,27 +140,27 @@ pub fn replace(temporary: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a folder durable.
+/// Syncs a folder, so that the names in it are durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()?;
     note(|| Op::Sync(folder.to_owned()));
     Ok(())
 }
 
-/// What was done to the disk, as a test replays it.
+/// A file operation, for the simulation in the tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Op {
-    /// A file has this content, in memory.
+    /// The content of a file was written, without a sync.
     Written(PathBuf, Vec<u8>),
-    /// A folder was made, with those above it.
+    /// A folder was created, with its parents.
     Folder(PathBuf),
-    /// A file was moved.
+    /// A file was renamed.
     Rename(PathBuf, PathBuf),
-    /// A file's content, or the names in a folder.
+    /// The content of a file or the names in a folder were synced.
     Sync(PathBuf),
-    /// Everything.
+    /// Everything was synced.
     SyncAll,
-    /// From here on a file is relied upon.
+    /// A record relies on the file from here on.
     #[cfg(test)]
     Acknowledged(PathBuf, Vec<u8>),
 }
@@ -197,13 +202,14 @@ mod tests {
         RECORD.take().unwrap()
     }
 
-    /// A disk with what it has and what only memory has. Paths are names, files are by number.
+    /// A simulated disk: the state in memory and the durable state. Paths are names; files have
+    /// numbers.
     #[derive(Default, Clone)]
     struct Disk {
-        /// Names in memory, and on the disk: of a file its number, of a folder none.
+        /// The names in memory and the durable ones: a file has a number, a folder has none.
         names: BTreeMap<PathBuf, Option<usize>>,
         kept: BTreeMap<PathBuf, Option<usize>>,
-        /// Contents in memory, and on the disk.
+        /// The contents in memory and the durable ones.
         contents: Vec<(Vec<u8>, Vec<u8>)>,
     }
 
@@ -246,7 +252,8 @@ mod tests {
             self.contents[file].1 = self.contents[file].0.clone();
         }
 
-        /// What a file holds after the power was lost; with `names`, those that nobody synced are there all the same.
+        /// The content of a file after a power loss. With `names`, names that were not synced
+        /// survive, too.
         fn read(&self, path: &Path, root: &Path, names: bool) -> Option<&[u8]> {
             let all = if names { &self.names } else { &self.kept };
             let reached = path
@@ -259,10 +266,11 @@ mod tests {
         }
     }
 
-    /// Loses the power after each operation: every file that is relied upon by then is there, whole, and not older.
+    /// Simulates a power loss after each operation: every file that a record relies on must exist,
+    /// complete and not older than the record.
     fn check(ops: &[Op], root: &Path) -> Result<(), String> {
         let mut disk = Disk::default();
-        // What may be found of a file: what was acknowledged last, and what was written after it.
+        // The valid contents of a file: the last acknowledged one, and those written later.
         let mut relied: BTreeMap<PathBuf, Vec<Vec<u8>>> = BTreeMap::new();
         let mut written: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         for (number, op) in ops.iter().enumerate() {
@@ -296,7 +304,7 @@ mod tests {
         Ok(())
     }
 
-    /// Publishes a blob as the blob store does.
+    /// Publishes a blob like the blob store does.
     fn put(home: &Home, container: &ContainerName, name: &str, content: &str) -> PathBuf {
         let temporary = blob::temporary(home);
         fs::write(&temporary, content).unwrap();
@@ -330,7 +338,7 @@ mod tests {
                 let mut files = Vec::new();
                 for round in 0..3 {
                     for number in 0..count {
-                        // Some are new, some take the place of others.
+                        // Some files are new, others replace existing ones.
                         let name = format!("code/{}/{number}.rs", (round * number) % 3);
                         let content = format!("{round} {number}");
                         let file = put(home, container, &name, &content);

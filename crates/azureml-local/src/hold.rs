@@ -1,8 +1,9 @@
-//! That a home folder is still the one that this server has taken.
+//! Ownership of the home folder while the server runs.
 //!
-//! A folder can be removed, moved or replaced while the server runs, and so can its lock. What is written then is lost, or
-//! goes to a folder that another server takes. The server keeps the folder and the lock open and compares them with what
-//! their paths lead to: before and after each request that changes something, before jobs start, and once a second.
+//! The folder and its lock can be removed, moved or replaced at any time. Later writes would then
+//! be lost, or go to a folder of another server. The server keeps the folder and the lock open and
+//! compares them with the files at their paths: before and after each changing request, before jobs
+//! start, and once a second.
 
 use azureml_wire::local::{SERVER_FILE, Server};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -13,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long a folder can be lost before a server without requests notices.
+/// The maximum delay until an idle server notices that it has lost its folder.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The name of the lock in the folder.
+/// The name of the lock file.
 pub const LOCK: &str = "lock";
 
-/// A home folder that was taken; the lock lasts as long as this does.
+/// An acquired home folder. The lock is released when this value is dropped.
 #[derive(Debug)]
 pub struct Hold {
     root: PathBuf,
@@ -29,7 +30,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Holds the folder at `root` by a lock that was taken.
+    /// Holds the folder at `root` with an acquired lock.
     pub fn new(root: &Path, lock: File) -> io::Result<Self> {
         Ok(Self {
             root: root.to_owned(),
@@ -39,7 +40,7 @@ impl Hold {
         })
     }
 
-    /// Whether the paths of the folder and of its lock still lead to what was taken.
+    /// Whether the paths of the folder and of its lock still lead to the acquired ones.
     pub fn is_kept(&self) -> bool {
         let kept = is_at(&self.folder, &self.root) && is_at(&self.lock, &self.root.join(LOCK));
         if !kept {
@@ -48,16 +49,16 @@ impl Hold {
         kept
     }
 
-    /// Waits until the folder is no longer this server's.
+    /// Waits until the folder no longer belongs to this server.
     pub async fn lost(&self) {
         while self.is_kept() {
-            // A request may notice first.
+            // A request may notice earlier than the timeout.
             let _ = tokio::time::timeout(INTERVAL, self.lost.notified()).await;
         }
     }
 
-    /// Removes the file that says where `server` answers, from the folder that was taken, wherever that is now. One of
-    /// another server stays.
+    /// Removes the file with the address of `server` from the acquired folder, even if the folder
+    /// has been moved. The file of another server stays.
     pub fn withdraw(&self, server: &Server) {
         let published = rustix::fs::openat(
             &self.folder,
@@ -70,13 +71,13 @@ impl Hold {
             && serde_json::from_slice(&text)
                 .is_ok_and(|found: Server| found.token == server.token && found.pid == server.pid);
         if is_own {
-            // When it is gone already, so much the better.
+            // A missing file is not an error.
             let _ = rustix::fs::unlinkat(&self.folder, SERVER_FILE, AtFlags::empty());
         }
     }
 }
 
-/// Whether a path leads to an open file. When that cannot be found out, it is assumed.
+/// Whether a path leads to an open file; true if that cannot be determined.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
@@ -88,7 +89,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Whether a server whose lock was removed under it has ended. It notices within [`INTERVAL`], and gets some time to.
+/// Waits until a server whose lock was removed has ended; false if it has not. It notices the
+/// removal within [`INTERVAL`], and needs some time to end.
 pub fn has_ended(pid: u32) -> bool {
     let start = Instant::now();
     while serves(pid) {
@@ -100,7 +102,7 @@ pub fn has_ended(pid: u32) -> bool {
     true
 }
 
-/// Whether a process is a local workspace's server; its number may be another program's by now.
+/// Whether a process is the server of a local workspace. The pid may have been reused.
 fn serves(pid: u32) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut arguments = line.split(|byte| *byte == 0);

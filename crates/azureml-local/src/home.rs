@@ -1,22 +1,23 @@
-//! The home folder of a local workspace: who may use it, and where things lie in it.
+//! The home folder of a local workspace: its lock, its permissions and its layout.
 //!
 //! ```text
-//! lock            held for the life of the server
-//! server.json     where it answers
-//! server.sock     the Unix socket on which it answers this user's programs
-//! server.log      what it did
-//! key             signs SAS URLs and run tokens
-//! workspace.db    everything but file contents
-//! blobs/          {container}/{name}: contents of the blob store, run artifacts among them
-//! ballast         space that is given up when a job's end could not be written down otherwise
-//! port            the port on which it answered last: the next one takes it again
-//! blocks/         blocks that wait for their block list
-//! jobs/           {name}/: working directory, inputs and supervisor of each job that has not ended
-//! tmp/            half-written files; emptied at start
+//! lock            locked while the server runs
+//! server.json     the address and the token of the server
+//! server.sock     the Unix socket for programs of this user
+//! server.log      the log
+//! key             the key that signs SAS URLs and run tokens
+//! workspace.db    the database: everything but file contents
+//! blobs/          {container}/{name}: contents of the blob store, including run artifacts
+//! ballast         reserved space, released if a job's end cannot be stored on a full disk
+//! port            the last port of the server; the next server uses it again
+//! blocks/         uncommitted blocks of the blob store
+//! jobs/           {name}/: working directory, inputs and supervisor of each unfinished job
+//! tmp/            temporary files; emptied at start
 //! ```
 //!
-//! `jobs` may be a link to a folder on another disk. The others may not: files move from one to the next by renaming. What is
-//! removed with all that is in it carries a mark ([`crate::remove`]), so whatever else lies in such a folder stays.
+//! `jobs` may be a link to a folder on another disk. The other folders may not, because files are
+//! renamed from one to another. Folders that are removed recursively contain a mark
+//! ([`crate::remove`]), so that unrelated folders stay.
 
 use crate::dir::Dir;
 use crate::durable::{self, Dirty};
@@ -35,60 +36,60 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use uuid::Uuid;
 
-/// Space that is set aside: enough for the store to write down how a few jobs ended.
+/// The size of the reserved space: enough to store the end of a few jobs.
 const BALLAST: usize = 256 << 10;
 
-/// Why a home folder cannot be used.
+/// The reasons why a home folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// Neither `--home` nor a variable says where.
+    /// Neither `--home` nor an environment variable specifies a folder.
     #[error("no folder for the local workspace is known\nhint: set AZUREML_LOCAL_HOME")]
     Unknown,
-    /// Another server has it.
+    /// Another server holds the folder.
     #[error(
         "a local workspace is already running in {0}\nhint: see `azureml-local status`; \
          `azureml-local stop` ends it"
     )]
     Taken(PathBuf),
-    /// It belongs to all users of the machine.
+    /// The folder is shared by all users of the machine.
     #[error(
         "{0} is shared with other users\nhint: set AZUREML_LOCAL_HOME to a folder of your own, e.g. one in it"
     )]
     Shared(PathBuf),
-    /// It, or something in it, belongs to another user, who may know the key that signs.
+    /// The folder, or something in it, belongs to another user, who may know the signing key.
     #[error(
         "{path} belongs to another user (uid {user})\n\
          hint: set AZUREML_LOCAL_HOME to a folder of your own, or remove {path} if you know why it is there"
     )]
     Foreign {
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner's uid.
         user: u32,
     },
-    /// A part of it lies elsewhere.
+    /// A part of the folder is a link.
     #[error(
         "{path} is a link to {target}, and files move there by renaming, which no link allows\n\
          hint: replace it by a folder, or set AZUREML_LOCAL_HOME to a folder on that disk; \
          only {jobs} may be a link"
     )]
     Linked {
-        /// Which part.
+        /// The path of the part.
         path: PathBuf,
-        /// Where it leads.
+        /// The target of the link.
         target: String,
-        /// The part that may.
+        /// The only part that may be a link.
         jobs: PathBuf,
     },
-    /// It cannot be read or written.
+    /// A file cannot be read or written.
     #[error(
         "{path} cannot be used: {source}\nhint: set AZUREML_LOCAL_HOME to a folder that you may \
          write to, on a local disk"
     )]
     Io {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
 }
@@ -97,14 +98,14 @@ pub enum HomeError {
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
-    /// What the marks of its folders say.
+    /// The content of the marks in its folders.
     owner: Arc<OnceLock<String>>,
-    /// Published files that the disk may not have yet.
+    /// Published files that may not be durable yet.
     unsettled: Arc<Mutex<Dirty>>,
 }
 
 impl Home {
-    /// The folder at `root`, or where the environment says; nothing is made yet.
+    /// The folder at `root`, or as specified by the environment. Creates nothing.
     pub fn at(root: Option<PathBuf>) -> Result<Self, HomeError> {
         let root = root
             .or_else(azureml_wire::local::home)
@@ -120,7 +121,7 @@ impl Home {
         })
     }
 
-    /// Makes the folder and takes it for this process; the lock lasts as long as the result.
+    /// Creates and locks the folder. The lock is released when the result is dropped.
     pub fn take(&self) -> Result<Hold, HomeError> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -145,7 +146,7 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Err(HomeError::Taken(self.root.clone())),
             Err(TryLockError::Error(source)) => return Err(HomeError::Io { path, source }),
         }
-        // The lock of one that runs may have been removed.
+        // The lock file of a running server may have been removed.
         if self
             .server()
             .is_some_and(|server| !hold::has_ended(server.pid))
@@ -160,17 +161,17 @@ impl Home {
         let owner = hex(&Sha256::digest(
             [b"owner of folders\n", &self.key()?[..]].concat(),
         ));
-        // The same each time.
+        // `set` fails on a second call, with the same value.
         let _ = self.owner.set(owner);
         let temporary = self.temporary();
         self.empty_temporary().map_err(io(&temporary))?;
         self.take_ballast();
-        // A predecessor that was killed left its address.
+        // A killed server leaves its address file.
         let _ = fs::remove_file(self.root.join(SERVER_FILE));
         Hold::new(&self.root, lock).map_err(io(&self.root))
     }
 
-    /// Refuses a part that is a link.
+    /// Returns an error if the path is a link.
     fn refuse_link(&self, path: &Path) -> Result<(), HomeError> {
         match fs::read_link(path) {
             Ok(target) => Err(HomeError::Linked {
@@ -182,7 +183,7 @@ impl Home {
         }
     }
 
-    /// Removes what a killed predecessor left half-written: files and marked folders with names that only it gives.
+    /// Removes temporary files and marked folders of a killed server. Their names are UUIDs.
     fn empty_temporary(&self) -> io::Result<()> {
         let folder = Dir::at(&self.temporary())?;
         for entry in folder.entries()? {
@@ -192,7 +193,7 @@ impl Home {
             let Some(name) = BlobName::of(name) else {
                 continue;
             };
-            // When it cannot be removed now, it is at another start.
+            // After a failure, the next start tries again.
             let _ = match entry.kind {
                 FileType::RegularFile => folder.unlink(&name),
                 FileType::Directory => {
@@ -204,17 +205,17 @@ impl Home {
         Ok(())
     }
 
-    /// What the marks of this workspace's folders say; known once it is taken.
+    /// The content of the marks in this workspace's folders; empty before [`Home::take`].
     pub fn owner(&self) -> &str {
         self.owner.get().map_or("", String::as_str)
     }
 
-    /// Where the jobs' folders are when that is elsewhere.
+    /// The target of `jobs`, if it is a link.
     pub fn jobs_link(&self) -> Option<PathBuf> {
         fs::read_link(self.jobs()).ok()
     }
 
-    /// Closes a folder to other users that was made by somebody else, e.g. by `mkdir`.
+    /// Restricts a folder that was created by another program, e.g. `mkdir`, to this user.
     fn make_private(&self) -> Result<(), HomeError> {
         let io = |source| HomeError::Io {
             path: self.root.clone(),
@@ -222,7 +223,7 @@ impl Home {
         };
         let found = fs::metadata(&self.root).map_err(io)?;
         let mode = found.permissions().mode();
-        // Such as /tmp: closing it would close it to everybody else.
+        // A sticky folder, such as /tmp, is shared: restricting it would lock out its other users.
         if mode & 0o1000 != 0 {
             return Err(HomeError::Shared(self.root.clone()));
         }
@@ -230,7 +231,7 @@ impl Home {
         if mode & 0o077 != 0 {
             fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(io)?;
         }
-        // While it was open, others may have put something there: a key that they know, an address.
+        // Other users may have put files into the open folder, such as a key that they know.
         for entry in fs::read_dir(&self.root).map_err(io)? {
             let entry = entry.map_err(io)?;
             check_owner(&entry.path(), &entry.metadata().map_err(io)?)?;
@@ -238,34 +239,34 @@ impl Home {
         Ok(())
     }
 
-    /// Sets some space aside, if there is plenty.
+    /// Reserves some space if enough is free.
     pub fn take_ballast(&self) {
         let path = self.root.join("ballast");
         let there =
             fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST as u64);
         let plenty = space(&self.root).is_none_or(|space| space > 4 * BALLAST as u64);
         if !there && plenty {
-            // Without it, a full disk is noticed a little earlier.
+            // The reserve is optional: without it, a full disk only has an effect a little earlier.
             let _ = self.write_private("ballast", &vec![0; BALLAST]);
         }
     }
 
-    /// Gives up the space that was set aside; whether there was any.
+    /// Releases the reserved space; returns whether there was any.
     pub fn drop_ballast(&self) -> bool {
         fs::remove_file(self.root.join("ballast")).is_ok()
     }
 
-    /// The Unix socket on which it answers this user's programs.
+    /// The Unix socket for programs of this user.
     pub fn socket(&self) -> PathBuf {
         self.root.join(SOCKET_FILE)
     }
 
-    /// The file that says at which port it answers, for the next server.
+    /// The file with the last port of the server.
     pub fn port_file(&self) -> PathBuf {
         self.root.join("port")
     }
 
-    /// Where it answered last.
+    /// The last port of the server.
     pub fn port(&self) -> Option<u16> {
         fs::read_to_string(self.port_file())
             .ok()?
@@ -274,7 +275,7 @@ impl Home {
             .ok()
     }
 
-    /// Remembers where it answers.
+    /// Stores the port of the server.
     pub fn set_port(&self, port: u16) -> Result<(), HomeError> {
         self.write_private("port", port.to_string().as_bytes())
             .map_err(|source| HomeError::Io {
@@ -283,13 +284,13 @@ impl Home {
             })
     }
 
-    /// Whether a server holds it now.
+    /// Whether a running server holds the lock.
     pub fn is_taken(&self) -> bool {
         File::open(self.root.join(LOCK))
             .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
-    /// A short name of the folder, which does not give away where it is.
+    /// A short id of the folder, which does not reveal its path.
     pub fn id(&self) -> String {
         hex(&Sha256::digest(self.root.as_os_str().as_bytes())[..4])
     }
@@ -314,12 +315,12 @@ impl Home {
         self.root.join("blobs")
     }
 
-    /// Blocks that wait for their block list.
+    /// Uncommitted blocks.
     pub fn blocks(&self) -> PathBuf {
         self.root.join("blocks")
     }
 
-    /// Half-written files.
+    /// Temporary files.
     pub fn temporary(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -329,7 +330,7 @@ impl Home {
         self.root.join("jobs")
     }
 
-    /// The key that signs, made when there is none.
+    /// The signing key, created if it does not exist.
     pub fn key(&self) -> Result<[u8; 32], HomeError> {
         let path = self.root.join("key");
         let io = |source| HomeError::Io {
@@ -346,12 +347,12 @@ impl Home {
         Ok(key)
     }
 
-    /// Where a server answers, as the file says.
+    /// The address and token of the running server, from its file.
     pub fn server(&self) -> Option<Server> {
         serde_json::from_slice(&fs::read(self.root.join(SERVER_FILE)).ok()?).ok()
     }
 
-    /// Says where this process answers.
+    /// Publishes the address and token of this server.
     pub fn publish(&self, server: &Server) -> Result<(), HomeError> {
         let io = |source| HomeError::Io {
             path: self.root.join(SERVER_FILE),
@@ -361,12 +362,12 @@ impl Home {
         self.write_private(SERVER_FILE, &text).map_err(io)
     }
 
-    /// Takes note that a file was published, which the disk may not have yet.
+    /// Marks a published file as dirty: it may not be durable yet.
     pub fn unsettle(&self, file: PathBuf) {
         self.unsettled().add(file);
     }
 
-    /// Waits until all files that were published are durable: before anything is recorded that relies on them.
+    /// Syncs all dirty files. Must be called before a record is stored that relies on them.
     pub fn settle(&self) -> io::Result<()> {
         let dirty = self.unsettled().take();
         let settled = dirty.sync(&self.root);
@@ -382,7 +383,7 @@ impl Home {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a file that only this user may read; readers see all of it or the one before.
+    /// Atomically replaces a file, and restricts it to this user.
     fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.temporary().join(Uuid::new_v4().to_string());
         let mut file = private(&temporary)?;
@@ -396,7 +397,7 @@ impl Home {
     }
 }
 
-/// Refuses what belongs to anybody but this user and root.
+/// Returns an error for a file that belongs to another user, except root.
 fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeError> {
     let user = metadata.uid();
     if user == 0 || user == rustix::process::geteuid().as_raw() {
@@ -408,7 +409,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeError> {
     })
 }
 
-/// A file that only this user may read, to be written; one that is there is closed to others and emptied by its writer.
+/// Opens a file for writing and restricts it to this user. An existing file is not truncated.
 pub fn private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -420,13 +421,13 @@ pub fn private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Bytes free for this user on the disk of `path`.
+/// The free space for this user on the disk of `path`, in bytes.
 pub fn space(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// 32 bytes from the system's source of randomness.
+/// 32 bytes from the system's random number generator.
 pub fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

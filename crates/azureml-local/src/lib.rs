@@ -1,13 +1,16 @@
-//! A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.
+//! A local workspace: a subset of Azure Machine Learning's REST API on loopback, which runs jobs as
+//! processes.
 //!
-//! The server ([`serve`]) holds one home folder ([`home`]): an `SQLite` database ([`store`]) and files ([`blob`]).
-//! Requests pass one entry ([`server`]) to the calls ([`routes`]). Jobs wait in a queue for the nodes of their compute
-//! ([`queue`]), and each is taken to its end by a task ([`runner`]) with the help of a supervisor, a process that does
-//! not depend on the server; a sweep ([`sweep`]) makes such jobs of its trials. A browser is shown the same by pages ([`studio`]).
+//! The server ([`serve`]) holds one home folder ([`home`]) with an `SQLite` database ([`store`])
+//! and files ([`blob`]). The middleware ([`server`]) passes each request to its route ([`routes`]).
+//! Jobs wait in a queue for the nodes of their compute ([`queue`]). A task ([`runner`]) drives each
+//! job to its end, with the help of a supervisor process that is independent of the server. A sweep
+//! ([`sweep`]) submits its trials as jobs. HTML pages ([`studio`]) show the workspace in a browser.
 //!
-//! **Invariants.** What has been answered is in the store. A job that is not at its end is in the queue or has a
-//! supervisor, whatever was killed when. The job's processes know their run's token, never the workspace's. A name
-//! that came from outside becomes a path only as a type of [`name`], and is opened only below a [`dir::Dir`].
+//! **Invariants.** Every acknowledged change is in the store. An unfinished job is in the queue or
+//! has a supervisor, even after a kill. The processes of a job receive the token of their run,
+//! never the token of the workspace. An external name becomes a path only as a type of [`name`],
+//! and is opened only below a [`dir::Dir`].
 
 pub mod app;
 pub mod blob;

@@ -1,4 +1,4 @@
-//! `azureml-local`: serves the local workspace, says where it is, ends it.
+//! `azureml-local`: runs the server of the local workspace, prints its status, and stops it.
 
 use azureml_local::home::{Home, HomeError};
 use azureml_local::runner::{guardian, supervision};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A local workspace: Azure Machine Learning's REST subset on loopback, with jobs run as processes.
+/// A local workspace: a subset of Azure Machine Learning's REST API, which runs jobs as processes
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -18,31 +18,31 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the local workspace until nobody needs it
+    /// Run the server until it is idle
     Serve {
         #[command(flatten)]
         at: At,
-        /// End after so many seconds without requests and without jobs; 0 never ends
+        /// Stop after this number of seconds without requests and jobs; 0 disables the timeout
         #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
         idle_timeout: u64,
     },
-    /// Say whether it runs, and where
+    /// Print whether the server runs, and its address
     Status {
         #[command(flatten)]
         at: At,
     },
-    /// End it; jobs that run go on and are taken up by the next start
+    /// Stop the server; jobs keep running, and the next server resumes them
     Stop {
         #[command(flatten)]
         at: At,
     },
-    /// Watch over a job's processes (the local workspace calls this itself)
+    /// Watch over a job's processes (internal: started by the server)
     #[command(hide = true)]
     RunJob {
         /// The supervisor's folder
         folder: PathBuf,
     },
-    /// Start a job's processes and end them (`run-job` calls this itself)
+    /// Start a job's processes and end them (internal: started by `run-job`)
     #[command(hide = true)]
     SuperviseJob {
         /// The supervisor's folder
@@ -50,7 +50,7 @@ enum Command {
         /// The process of `run-job`
         guardian: u32,
     },
-    /// Become one of a job's processes once it is recorded (`supervise-job` calls this itself)
+    /// Run a job's command once its process is recorded (internal: started by `supervise-job`)
     #[command(hide = true)]
     HoldProcess {
         /// The process of `supervise-job`
@@ -63,14 +63,15 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct At {
-    /// Its folder [default: `$AZUREML_LOCAL_HOME`, else azureml-local in the user's data folder]
+    /// The home folder [default: `$AZUREML_LOCAL_HOME`, else azureml-local in the user's data
+    /// folder]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
 }
 
-/// Another one has the folder: a client that raced uses that one.
+/// The exit code if another server holds the folder; a client that lost the race uses that server.
 const TAKEN: u8 = 3;
-/// It does not run.
+/// The exit code if no server runs.
 const NOT_RUNNING: u8 = 4;
 
 fn main() -> ExitCode {
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     {
         return guardian::hold(*supervisor, command);
     }
-    // A supervisor lives as long as its job: it takes one thread, not one for each core.
+    // A supervisor lives as long as its job, so it uses one thread instead of one for each core.
     let runtime = match &cli.command {
         Command::RunJob { .. } | Command::SuperviseJob { .. } => {
             tokio::runtime::Builder::new_current_thread()
@@ -109,10 +110,10 @@ fn main() -> ExitCode {
         Command::SuperviseJob { folder, guardian } => {
             runtime.block_on(supervision::run(&folder, guardian))
         }
-        // Answered above: it becomes another program.
+        // Handled above, before the runtime starts.
         Command::HoldProcess { .. } => ExitCode::FAILURE,
     };
-    // Whatever still waits on a thread of its own does not hold up the end.
+    // Does not wait for blocking tasks.
     runtime.shutdown_background();
     code
 }
@@ -137,7 +138,7 @@ async fn run(at: At, idle_timeout: u64) -> ExitCode {
     }
 }
 
-/// The folder, when it is held by a running server.
+/// The home folder, if a running server holds it.
 fn running(at: At) -> Result<Home, ExitCode> {
     match Home::at(at.home) {
         Ok(home) if home.is_taken() => Ok(home),
@@ -173,7 +174,7 @@ fn status(at: At) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How long a server gets to end.
+/// The maximum time for a server to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn stop(at: At) -> ExitCode {
