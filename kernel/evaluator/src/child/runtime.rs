@@ -247,7 +247,8 @@ extern "C" fn asked() -> bool {
 
 /// Sends a text of the library to the kernel; the kinds are those of `cell_runtime.rs`.
 extern "C" fn take(kind: u8, text: *const c_void, length: usize) {
-    // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the call.
+    // SAFETY: `cell_runtime.rs` passes the pointer and length of a string that lives during the
+    // call.
     let mut text =
         unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length.min(MAX_PAYLOAD)) };
     if kind == 0 {

@@ -1,4 +1,4 @@
-//! Questions about code, and questions to the user.
+//! Checks of completion, inspection, and input requests.
 
 use azureml_kernel_evaluator::{Evaluator, InputAnswer, Outcome};
 
@@ -43,7 +43,7 @@ pub const CHECKS: &[Check] = &[
 
 fn completion_counts_code_points(evaluator: &mut dyn Evaluator) {
     value(evaluator, "let completed = vec![1];");
-    // The scientist is one sign on the screen and three code points.
+    // The emoji is one glyph and three code points.
     let code = "let 이름 = \"한🧑‍🔬\"; completed.is_em";
     let cursor = code.chars().count();
     let found = evaluator.complete(code, cursor);
@@ -117,7 +117,7 @@ fn standard_input_asks(evaluator: &mut dyn Evaluator) {
 }
 
 fn evcxr_input_asks_with_its_prompt(evaluator: &mut dyn Evaluator) {
-    // What the crate `evcxr_input` does.
+    // The cell prints the same markers as the crate `evcxr_input`.
     let code = r#"
         for marker in ["EVCXR_INPUT_REQUEST", "EVCXR_INPUT_REQUEST_PASSWORD"] {
             println!("{}:{}", marker, "Name? ");

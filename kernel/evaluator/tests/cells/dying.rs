@@ -1,4 +1,4 @@
-//! Cells that take their process with them.
+//! Checks of cells that end their process.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub const CHECKS: &[Check] = &[
     ("a_stack_overflow_says_so", a_stack_overflow_says_so),
 ];
 
-/// Runs a cell that ends the process; checks that the kernel goes on with its definitions.
+/// Runs a cell that ends the process; checks that the kernel continues and keeps its definitions.
 fn dies(evaluator: &mut dyn Evaluator, code: &str, how: &str) {
     value(evaluator, "fn defined() -> i32 { 5 } let gone = 1;");
     let (seen, error) = error(
@@ -118,7 +118,7 @@ hint: `:replay` runs the cells again that made them; definitions and dependencie
         value(evaluator, ":replay"),
         "no variables are lost that a cell could make again"
     );
-    // The same after a restart, and output is shown again.
+    // Replay also works after a restart, and shows output again.
     value(evaluator, ":restart");
     assert_eq!(
         ok(evaluator, ":replay").0,
@@ -132,7 +132,7 @@ fn interrupt_that_kills_offers_replay(engine: Engine, cache: &Path) {
     value(evaluator, "let looked_at = vec![7];");
     let recorder = Recorder::default();
     let code = "println!(\"ready\"); loop { std::hint::black_box(&looked_at); }";
-    // The second press does not wait.
+    // The second interrupt kills the process at once.
     let outcome = stop_when_ready(evaluator, code, 2, &recorder);
     let Outcome::Error(error) = outcome else {
         panic!("it ends by the button alone");
@@ -146,7 +146,8 @@ fn interrupt_that_kills_offers_replay(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "looked_at"), "[7]");
 }
 
-/// Waits that nothing sound ends early: they are killed without a second press, and the session can be used again.
+/// Waits for locks and channels cannot be interrupted safely. The process is killed without a
+/// second interrupt, and the session remains usable.
 fn waits_for_locks_and_channels_are_killed_and_replayed(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     value(evaluator, "let mut made = vec![7];");

@@ -1,4 +1,4 @@
-//! Cells that fail, and what a reader is told.
+//! Checks of failing cells and their error messages.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ fn a_compile_error_beside_hangul_is_marked(evaluator: &mut dyn Evaluator) {
         .iter()
         .position(|line| line.starts_with("1 |"))
         .expect("the line is shown");
-    // Two columns a syllable: the unknown name begins in column 20 of the screen.
+    // A Hangul syllable is two columns wide, so the unknown name begins in display column 20.
     assert_eq!(lines[at], "1 | let 이름 = \"가나\"; 없음(이름)");
     assert!(
         lines[at + 1].starts_with(&format!("  | {}^^^^ ", " ".repeat(19))),
@@ -121,7 +121,7 @@ fn a_panic_keeps_variables(evaluator: &mut dyn Evaluator) {
 }
 
 fn a_panic_is_an_error_whatever_else_is_printed(evaluator: &mut dyn Evaluator) {
-    // A thread that never stops printing, and a value that prints when the panic drops it.
+    // A thread prints continuously, and a value prints when unwinding drops it.
     let code = r#"
         struct Loud;
         impl Drop for Loud { fn drop(&mut self) { println!("dropped"); } }
@@ -252,7 +252,7 @@ fn teaching_runs_tests(engine: Engine, cache: &Path) {
     ] {
         assert!(seen.join("\n").contains(expected), "{expected}: {seen:?}");
     }
-    // State is kept, and tests are no part of other cells.
+    // State is kept, and tests are not part of other cells.
     assert_eq!(value(evaluator, "twice(kept)"), "6");
     let (_, none) = self::error(evaluator, ":test nowhere");
     assert!(plain(&none).contains("hint: "), "{}", plain(&none));
@@ -297,7 +297,7 @@ fn diagnostics_are_one_block_with_a_link(engine: Engine, cache: &Path) {
     assert_eq!(seen[1], "out:on\n");
 }
 
-/// The whole of what a person sees, as snapshots: the cell, and below it the text.
+/// Compares complete error texts with snapshots: the cell, and the text below it.
 fn diagnostics_read_well(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
     value(
@@ -332,7 +332,7 @@ fn diagnostics_read_well(engine: Engine, cache: &Path) {
         ("unknown_macro", "pritln!(\"a\");"),
     ] {
         let (_, error) = error(evaluator, code);
-        // Whether helper crates are built is another matter.
+        // The note depends on whether helper crates are built.
         let text = plain(&error);
         let text = text
             .split("\nnote: the helper crates")

@@ -1,10 +1,13 @@
-//! Random edits of a small program, against the same program compiled whole.
+//! Fuzz test: random edits of a small program, compared with the same program compiled as a whole.
 //!
-//! Cells define the items of the program, edit them, make variables of its types, and read them. What a cell reads must be what the
-//! whole program says, with the items as they stand; or the variable is lost, and then something was edited since it was made. The
-//! same holds for values behind `dyn Any`, which are found as a type or not. Statics go on counting whatever is edited.
+//! Cells define the items of the program, edit them, create variables of its types, and read them.
+//! A read must return the same value as the whole program with the current items. Otherwise the
+//! variable must be lost, and an item must have been edited since its creation. The same holds for
+//! values behind `dyn Any`, for which `downcast_ref` succeeds or fails. Statics keep their values
+//! across all edits.
 //!
-//! An ordinary run tries one program. `AZUREML_TEST_LONG=1` goes on for `AZUREML_TEST_SECONDS` (1800). `AZUREML_TEST_SEED` repeats one.
+//! A normal run tests one program. `AZUREML_TEST_LONG=1` continues for `AZUREML_TEST_SECONDS`
+//! (default 1800). `AZUREML_TEST_SEED` repeats one program.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,7 +95,7 @@ const ITEMS: &[&[&str]] = &[
         "macro_rules! make { ($n:ident, $t:ty) => { #[derive(Debug, Default)] struct $n { made: $t } } }",
         "macro_rules! make { ($n:ident, $t:ty) => { #[derive(Debug, Default)] struct $n { first: Tiny, made: $t } } }",
     ],
-    // What no type depends on.
+    // No type depends on these items.
     &[
         "fn other() -> u8 { 1 }",
         "fn other() -> Num { Default::default() }",
@@ -101,11 +104,11 @@ const ITEMS: &[&[&str]] = &[
         "impl Row { fn own(&self) -> usize { N } }",
         "impl Row { fn own(&self) -> usize { N + M } }",
     ],
-    // The last one has a cell of its own, which its next version replaces.
+    // The last item has a separate cell, which is replaced by its next version.
     &["make!(Made, Num);", "make!(Made, [u16; N]);"],
 ];
 
-/// The types of variables, how one is made, and how `v` is read.
+/// The types of variables, the expression that creates one, and the expression that reads `v`.
 const TYPES: &[(&str, &str, &str)] = &[
     ("Row", "Default::default()", READ),
     ("Buf", "Default::default()", READ),
@@ -136,14 +139,14 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("Made", "Default::default()", READ),
 ];
 
-/// How most variables are read.
+/// The expression that reads most variables.
 const READ: &str = "(size_of_val(&v), format!(\"{v:?}\"))";
 
-/// What makes a value whose type's parameter has no `Default`.
+/// Creates a value of a type whose parameter does not implement `Default`.
 const HELPERS: &str =
     "impl<T: Size> Held<T> { fn default_held() -> Self { Held { v: Default::default(), n: 0 } } }";
 
-/// Statics, and constants of them.
+/// Statics, and constants that refer to them.
 const STATICS: &str = "use std::sync::atomic::{AtomicUsize, Ordering};
 static TICKS: AtomicUsize = AtomicUsize::new(0);
 const TICK: &AtomicUsize = &TICKS;
@@ -159,7 +162,7 @@ fn tick() -> (usize, usize, usize, usize, bool) {
     (TICK.fetch_add(1, Ordering::SeqCst) + 1, HITS.get(), LIMITED, rows.len(), are_alike)
 }";
 
-/// Numbers that look random and come again with their seed (xorshift).
+/// A pseudo-random number generator (xorshift) that is reproducible from its seed.
 struct Random(u64);
 
 impl Random {
@@ -171,7 +174,7 @@ impl Random {
     }
 }
 
-/// What was tried.
+/// Statistics of a run.
 #[derive(Debug, Default)]
 struct Tally {
     programs: usize,
@@ -237,7 +240,7 @@ fn program(
     let mut truth = whole(folder, &versions);
     let mut hidden: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let (mut ticks, mut rows) = (0, 0);
-    // For each variable the versions with which it was made, and what it was.
+    // For each variable: the item versions at its creation, and its expected value.
     let mut made: BTreeMap<usize, (Vec<usize>, String)> = BTreeMap::new();
     for _ in 0..steps {
         for (index, (type_name, make, _)) in TYPES.iter().enumerate() {
@@ -256,7 +259,7 @@ fn program(
             }
         }
         if random.below(2) == 0 {
-            // The next cell finds the items in a library.
+            // The next cell uses the items from a compiled library.
             evaluator.warm_up();
         }
         let before = versions.clone();
@@ -277,7 +280,7 @@ fn program(
         truth = whole(folder, &versions);
         ticks += 1;
         let counted = value(evaluator, "tick()").expect("it counts");
-        // The list of rows begins anew when the row is another type.
+        // The list of rows is reset when the row type changes.
         let expected = |rows| format!("({ticks}, {ticks}, 4, {rows}, true)");
         rows = if counted == expected(rows + 1) {
             rows + 1
@@ -309,7 +312,7 @@ fn program(
             match value(evaluator, &named(TYPES[index].2, index)) {
                 Ok(found) => {
                     tally.kept += 1;
-                    // Behind `dyn` the value is what it was, whatever its type is now.
+                    // Behind `dyn`, the value is unchanged, whatever its type is now.
                     let expected = if TYPES[index].0.contains("dyn") {
                         &was
                     } else {
@@ -331,7 +334,7 @@ fn program(
     }
 }
 
-/// An expression with the variable's own name in the place of `v`.
+/// Replaces `v` in an expression with the variable's name.
 fn named(expression: &str, index: usize) -> String {
     let name = format!("v{index}");
     expression
@@ -350,7 +353,7 @@ fn items(versions: &[usize]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// What the whole program says of each type.
+/// Compiles and runs the whole program; returns its output for each type.
 fn whole(folder: &Path, versions: &[usize]) -> Vec<String> {
     let reads = TYPES.iter().map(|(type_name, make, read)| {
         format!("{{ let v: {type_name} = {make}; println!(\"{{:?}}\", {read}); }}")
@@ -381,7 +384,7 @@ fn run(evaluator: &mut dyn Evaluator, code: &str) {
     run_as(evaluator, None, code);
 }
 
-/// Runs a cell that has this id.
+/// Runs a cell with this id.
 fn run_as(evaluator: &mut dyn Evaluator, id: Option<&str>, code: &str) {
     let id = id.map(str::to_owned);
     evaluator.name_cell(CellName { id, count: None });

@@ -1,7 +1,8 @@
-//! Cells from outside: what is run, what comes back.
+//! Tests of the evaluator through its public API: cells are executed, and their results are
+//! checked.
 //!
-//! This binary is also the cell process and the compiler's wrapper, as the kernel's binary is; so it has a `main` of its own. One evaluator
-//! serves many checks, for it takes seconds to start.
+//! Like the kernel's binary, this binary is also the cell process and the compiler wrapper, so it
+//! has a custom `main`. An evaluator takes seconds to start, so many checks share one.
 
 mod asking;
 mod building;

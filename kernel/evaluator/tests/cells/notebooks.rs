@@ -1,5 +1,5 @@
-//! Tables of short notebooks, each run at both paces: cell after cell at once, and with all done between cells that the evaluator does
-//! while the user reads.
+//! Runs tables of short notebooks, each at both paces: all cells at once, and with the evaluator's
+//! idle work done between cells.
 
 use std::path::Path;
 
@@ -7,31 +7,33 @@ use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
 
 use crate::support::{Recorder, plain, start, write};
 
-/// What a cell is to do.
+/// The expected result of a cell.
 pub enum Then {
-    /// It runs.
+    /// The cell succeeds.
     Runs,
-    /// It has this value.
+    /// The cell has this value.
     Is(&'static str),
-    /// It prints this, and has no value.
+    /// The cell prints this text and has no value.
     Prints(&'static str),
-    /// It has this value and prints this.
+    /// The cell has this value and prints this text.
     Gives(&'static str, &'static str),
-    /// It runs and shows a text with these words in it, as output or as a warning.
+    /// The cell succeeds and shows a text that contains this one, as output or as a warning.
     Shows(&'static str),
-    /// It fails with these words in what the user sees.
+    /// The cell fails, and the user sees these texts.
     Fails(&'static [&'static str]),
-    /// It ends its process, with these words.
+    /// The cell ends its process, with this text.
     Dies(&'static str),
 }
 
 use Then::{Dies, Fails, Gives, Is, Prints, Runs, Shows};
 
-/// A notebook: what it tries, and its cells. A cell that begins with `@name` and a newline has this id; one that begins with `#file name`
-/// writes a file into the folder that `$FOLDER` stands for.
+/// A notebook: its title and its cells.
+///
+/// If a cell begins with `@name` and a newline, it has this id. A cell that begins with
+/// `#file name` writes a file to the folder that replaces `$FOLDER`.
 pub type Notebook<'a> = (&'a str, &'a [(&'a str, Then)]);
 
-/// What no user should see.
+/// Internal names that must not be visible to the user.
 const INTERNAL: [&str; 7] = [
     "__azk",
     "cell_runtime",
@@ -42,16 +44,16 @@ const INTERNAL: [&str; 7] = [
     "cell_",
 ];
 
-/// How fast cells follow each other.
+/// The pace of the cells.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
-    /// As in `Run All`.
+    /// Without a pause, as in `Run All`.
     AtOnce,
-    /// When the evaluator has finished what it does between cells.
+    /// After the evaluator has finished its idle work.
     Settled,
 }
 
-/// Runs the notebooks at both paces, side by side.
+/// Runs the notebooks at both paces in parallel.
 pub fn run(engine: Engine, cache: &Path, notebooks: &[Notebook<'_>]) {
     let run_at = |pace| run_at(pace, engine, cache, notebooks);
     let wrong = std::thread::scope(|scope| {
@@ -90,18 +92,18 @@ fn run_at(pace: Pace, engine: Engine, cache: &Path, notebooks: &[Notebook<'_>]) 
     wrong
 }
 
-/// Forgets everything.
+/// Clears the session.
 pub fn clear(evaluator: &mut dyn Evaluator) {
     execute(evaluator, ":clear").1.expect("it is cleared");
 }
 
-/// What a cell showed, and its value or its error as text.
+/// Runs a cell; returns its output, and its value or error as text.
 pub fn execute(evaluator: &mut dyn Evaluator, code: &str) -> (String, Result<String, String>) {
     let (seen, outcome) = execute_as(evaluator, code, None);
     (seen.concat(), outcome)
 }
 
-/// The same of a cell that the front end counts so; what it showed is an entry for each stream and display.
+/// Runs a cell with this execution count. The output has one entry for each stream and display.
 fn execute_as(
     evaluator: &mut dyn Evaluator,
     code: &str,

@@ -1,4 +1,4 @@
-//! What cells write: whole, in order, and apart from the evaluator's own talk.
+//! Checks of the output of cells: complete, in order, and without the evaluator's own messages.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -54,7 +54,7 @@ fn streams_keep_their_order(evaluator: &mut dyn Evaluator) {
         if i == 0 {
             expected.push(format!("out:line {i}\n"));
         } else {
-            // The part of the round before was followed by the number on the other stream.
+            // Text of the previous iteration is followed by its number on the other stream.
             expected.push(format!("out:{before}"));
             expected.push(format!("err:{}", i - 1));
             expected.push(format!("out:line {i}\n"));
@@ -196,7 +196,7 @@ fn threads_write_too(evaluator: &mut dyn Evaluator) {
     assert_eq!(recorder.text("err"), "err\n".repeat(400));
 }
 
-/// Passes on what comes between cells.
+/// Forwards events that arrive between cells.
 #[derive(Debug)]
 struct Late(mpsc::Sender<(Option<u32>, String)>);
 
@@ -219,7 +219,8 @@ fn threads_write_below_their_cell_when_none_runs(engine: Engine, cache: &Path) {
         evaluator.name_cell(CellName { id: None, count });
         ok(evaluator, code).0
     };
-    // A thread, one that it starts in turn, and a text without the end of its line.
+    // The first cell starts a thread, which starts another thread that prints text without a
+    // newline.
     let first = format!(
         "std::thread::spawn(|| {{ while !std::path::Path::new(\"{0}\").exists() {{ std::thread::yield_now(); }} println!(\"one\"); std::thread::spawn(|| print!(\"part\")).join() }});",
         go("one")

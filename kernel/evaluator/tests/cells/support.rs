@@ -1,4 +1,4 @@
-//! Running checks, and what they need.
+//! The test runner, and helper functions for checks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,16 +10,17 @@ use azureml_kernel_evaluator::{
 };
 use azureml_kernel_helpers::Helpers;
 
-/// A check with the evaluator that all share.
+/// A check that uses the shared evaluator.
 pub type Check = (&'static str, fn(&mut dyn Evaluator));
 
-/// A check that starts evaluators of its own, with a cache of its own.
+/// A check that starts separate evaluators, with a separate cache.
 pub type OwnCheck = (&'static str, fn(Engine, &Path));
 
-/// The engines, each of which has to pass every check.
+/// The engines; each must pass every check.
 const ENGINES: [(Engine, &str); 2] = [(Engine::Rustc, "rustc"), (Engine::Evcxr, "evcxr")];
 
-/// Runs the checks whose names hold the first argument, all without one; `of_rustc` are about what only that engine does.
+/// Runs the checks whose names contain the first argument; without an argument, runs all. The
+/// checks of `of_rustc` apply only to that engine.
 pub fn run(checks: &[Check], own: &[OwnCheck], of_rustc: &[OwnCheck]) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -79,7 +80,7 @@ pub fn run(checks: &[Check], own: &[OwnCheck], of_rustc: &[OwnCheck]) {
             }
         }
     }
-    // In the words of Rust's own harness, which whoever adds up results reads.
+    // Same format as Rust's test harness, so that tools can add up the results.
     println!(
         "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
         if failed.is_empty() { "ok" } else { "FAILED" },
@@ -92,12 +93,12 @@ pub fn run(checks: &[Check], own: &[OwnCheck], of_rustc: &[OwnCheck]) {
     }
 }
 
-/// An evaluator with this cache.
+/// Starts an evaluator with this cache.
 pub fn start(engine: Engine, cache: &Path) -> Box<dyn Evaluator> {
     start_with(engine, cache, None)
 }
 
-/// An evaluator with this cache and these helper crates.
+/// Starts an evaluator with this cache and these helper crates.
 pub fn start_with(engine: Engine, cache: &Path, helpers: Option<&Helpers>) -> Box<dyn Evaluator> {
     let mut options = Options::default();
     options.engine = engine;
@@ -106,7 +107,7 @@ pub fn start_with(engine: Engine, cache: &Path, helpers: Option<&Helpers>) -> Bo
     azureml_kernel_evaluator::start(options).expect("the evaluator starts")
 }
 
-/// What a cell showed, in order; asked for input, it gives the next answer.
+/// Records the events of a cell in order; replies to input requests with the next answer.
 #[derive(Debug, Default)]
 pub struct Recorder {
     seen: Mutex<Vec<String>>,
@@ -115,7 +116,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder that can answer.
+    /// A recorder that replies with these lines.
     pub fn answering(lines: &[&str]) -> Self {
         Self::giving(
             lines
@@ -124,7 +125,7 @@ impl Recorder {
         )
     }
 
-    /// A recorder that gives these answers.
+    /// A recorder that replies with these answers.
     pub fn giving(answers: impl DoubleEndedIterator<Item = InputAnswer>) -> Self {
         Self {
             answers: Mutex::new(answers.rev().collect()),
@@ -132,7 +133,8 @@ impl Recorder {
         }
     }
 
-    /// What was shown: text joined as long as it goes to one stream, everything else an entry each.
+    /// Returns the events. Consecutive text of one stream is one entry; every other event is one
+    /// entry.
     pub fn seen(&self) -> Vec<String> {
         self.seen
             .lock()
@@ -140,7 +142,7 @@ impl Recorder {
             .clone()
     }
 
-    /// Only the text of one stream, `out` or `err`.
+    /// Returns the text of one stream, `out` or `err`.
     pub fn text(&self, stream: &str) -> String {
         let prefix = format!("{stream}:");
         self.seen()
@@ -149,7 +151,7 @@ impl Recorder {
             .collect()
     }
 
-    /// Waits until the text was shown.
+    /// Waits until the text has been shown.
     pub fn wait_for(&self, text: &str) {
         let seen = self
             .seen
@@ -200,7 +202,8 @@ impl Events for Recorder {
                     "input",
                     &format!("{prompt}{}", if password { " (hidden)" } else { "" }),
                 );
-                // Without an answer the reply is dropped, as by a front end that has no input.
+                // Without an answer the sender is dropped, as by a front end that does not support
+                // input.
                 if let Some(answer) = self
                     .answers
                     .lock()
@@ -216,7 +219,7 @@ impl Events for Recorder {
     }
 }
 
-/// Runs a cell and presses stop, so often, when it has printed `ready`.
+/// Runs a cell and interrupts it `presses` times after it has printed `ready`.
 pub fn stop_when_ready(
     evaluator: &mut dyn Evaluator,
     code: &str,
@@ -235,7 +238,7 @@ pub fn stop_when_ready(
     })
 }
 
-/// Runs a cell that must succeed; what it showed, and its value as text.
+/// Runs a cell that must succeed; returns its events, and its value as text.
 pub fn ok(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<String>) {
     let (seen, value) = ok_bundle(evaluator, code);
     let text = value.map(|value| {
@@ -247,7 +250,7 @@ pub fn ok(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<Str
     (seen, text)
 }
 
-/// The same with the value in all its forms.
+/// Runs a cell that must succeed; returns its events, and its value in all representations.
 pub fn ok_bundle(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Option<MimeBundle>) {
     let recorder = Recorder::default();
     match evaluator.execute(code, &recorder) {
@@ -260,14 +263,14 @@ pub fn ok_bundle(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, Opt
     }
 }
 
-/// The value of a cell that shows nothing else.
+/// Returns the value of a cell that must produce no events.
 pub fn value(evaluator: &mut dyn Evaluator, code: &str) -> String {
     let (seen, value) = ok(evaluator, code);
     assert_eq!(seen, [""; 0], "`{code}` showed something");
     value.unwrap_or_default()
 }
 
-/// Runs a cell that must fail; what it showed, and the error.
+/// Runs a cell that must fail; returns its events and the error.
 pub fn error(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, CellError) {
     let recorder = Recorder::default();
     match evaluator.execute(code, &recorder) {
@@ -276,7 +279,7 @@ pub fn error(evaluator: &mut dyn Evaluator, code: &str) -> (Vec<String>, CellErr
     }
 }
 
-/// The traceback without colours.
+/// Returns the traceback without colours.
 pub fn plain(error: &CellError) -> String {
     let mut text = String::new();
     let mut rest = error.traceback.join("\n");
@@ -290,7 +293,7 @@ pub fn plain(error: &CellError) -> String {
     text + &rest
 }
 
-/// Writes a file and the folders above it.
+/// Writes a file; creates its parent folders.
 pub fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is ours");

@@ -1,4 +1,4 @@
-//! What cells show as values, and what lives on between cells.
+//! Checks of displayed values, and of variables that persist between cells.
 
 use azureml_kernel_evaluator::Evaluator;
 use serde_json::json;
@@ -113,7 +113,8 @@ fn every_block_of_a_cell_survives(evaluator: &mut dyn Evaluator) {
 }
 
 fn live_display_comes_in_order(evaluator: &mut dyn Evaluator) {
-    // What the crate `notebook` does, and what a program sees that the cell has started.
+    // The cell acts like the crate `notebook`, and checks that a program it starts does not inherit
+    // the descriptor.
     let code = r##"
         use std::io::Write;
         use std::os::fd::FromRawFd;
@@ -181,7 +182,7 @@ fn a_type_that_is_defined_again_loses_its_variables_only(evaluator: &mut dyn Eva
         evaluator,
         "struct Twice { a: i32, b: i32 } println!(\"defined\");",
     );
-    // Behind that our own engine says what has changed.
+    // After this text, the kernel's own engine adds the list of changes.
     assert!(
         seen[0].starts_with("err:The type of the variable twice was redefined, so was lost."),
         "{seen:?}"
@@ -230,7 +231,7 @@ fn a_local_crate_is_a_dependency(evaluator: &mut dyn Evaluator) {
         "pub struct Near(pub i32);\npub fn answer() -> Near { Near(42) }\n",
     );
     let path = folder.path().display();
-    // What cargo says while it builds may be shown.
+    // The build output of cargo may be shown.
     ok(
         evaluator,
         &format!(":dep near-by = {{ path = \"{path}\" }}\nlet near = near_by::answer();"),
@@ -242,7 +243,7 @@ fn a_local_crate_is_a_dependency(evaluator: &mut dyn Evaluator) {
         .find(|variable| variable.name == "near")
         .expect("it lives on");
     assert_eq!(near.type_name, "near_by::Near");
-    // Its folder is gone with the end of this check, so it must not stay a dependency.
+    // The crate's folder is deleted at the end of this check, so the dependency must be removed.
     value(evaluator, ":clear");
 }
 
