@@ -1,4 +1,4 @@
-//! Cells that build on earlier ones, as the kernel's own evaluator compiles them.
+//! Checks of cells that build on earlier ones, compiled by the kernel's own evaluator.
 
 use std::path::Path;
 
@@ -74,7 +74,7 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
 ];
 
-/// Waits until the items of earlier cells come from their library.
+/// Waits until the items of earlier cells are in a compiled library.
 fn settle(evaluator: &mut dyn Evaluator) {
     evaluator.warm_up();
 }
@@ -105,7 +105,7 @@ fn later_cells_add_to_earlier_items(engine: Engine, cache: &Path) {
         value(evaluator, "p.clone() + p.clone()"),
         "Point { x: 6.0, y: 8.0 }"
     );
-    // Run again, as a person does who has changed a line.
+    // The cell runs again with a changed line.
     value(
         evaluator,
         "impl Point { fn norm(&self) -> f64 { self.x.abs().max(self.y.abs()) } }",
@@ -151,7 +151,7 @@ fn items_from_the_library_are_as_open_as_their_own(engine: Engine, cache: &Path)
         "(3, \"n\", \"0\")"
     );
     assert_eq!(value(evaluator, "(pair.1, row)"), "(2, [7, 7, 7])");
-    // What a module hides stays hidden.
+    // Private items of a module stay private.
     let (_, hidden) = error(evaluator, "deep::Inner::new().hidden");
     assert!(plain(&hidden).contains("E0616"), "{}", plain(&hidden));
 }
@@ -185,7 +185,7 @@ let boxed: Box<dyn Fn()> = Box::new(|| ());"#,
     assert_eq!(values["text"], "\"한 \\\"quoted\\\" \\\\글\\n\"");
     assert_eq!(values["many"], "[7, 7, 7, 7, 7, 7, 7…");
     assert_eq!(values.len(), 2, "{values:?}");
-    // They are where they were.
+    // The variables are still in their storage.
     assert_eq!(value(evaluator, "many.len() + text.len()"), "1000018");
     assert!(evaluator.values(&["unknown"], 20).is_empty());
 }
@@ -203,7 +203,8 @@ fn completion_inspect_answer_while_a_cell_runs(engine: Engine, cache: &Path) {
             let found = analyst.complete(code, code.chars().count());
             let described = analyst.inspect("Vec::<u8>::new()", 11);
             let variables = analyst.variables();
-            // First the cell's end, for which this thread's panic would wait.
+            // The cell is interrupted first, because a panic of this thread waits for the end of
+            // the cell.
             interrupter();
             assert!(
                 found
@@ -302,7 +303,7 @@ fn macros_and_imports_reach_later_cells(engine: Engine, cache: &Path) {
         ),
         "0"
     );
-    // The earlier variable keeps its own type.
+    // The earlier variable keeps its type.
     assert_eq!(value(evaluator, "m.len()"), "1");
 }
 
@@ -337,7 +338,7 @@ fn what_borrows_ends_with_its_cell(engine: Engine, cache: &Path) {
             "{seen:?}"
         );
         assert!(seen[0].contains("hint: "), "{seen:?}");
-        // What does not borrow is kept.
+        // Values that do not borrow are kept.
         let (_, gone) = error(evaluator, name);
         assert!(
             plain(&gone).contains("ends with its cell"),
@@ -393,7 +394,7 @@ fn futures_are_awaited(engine: Engine, cache: &Path) {
     );
 }
 
-/// Its runtime wants to be mutable.
+/// The runtime of this version requires mutable access.
 fn futures_are_awaited_by_an_older_tokio(engine: Engine, cache: &Path) {
     let mut evaluator = start(engine, cache);
     let evaluator = &mut *evaluator;
@@ -417,7 +418,7 @@ fn a_crate_with_macros_is_a_dependency_of_every_kernel(engine: Engine, cache: &P
     settle(&mut *first);
     assert_eq!(value(&mut *first, "row.n"), "1");
     let mut second = start(engine, cache);
-    // Nothing is built again: cargo, which would say so, is not even called.
+    // Nothing is built again: cargo is not called, and it would print output.
     let (seen, _) = ok(&mut *second, code);
     assert_eq!(seen, [""; 0]);
     let (_, no_crate) = error(&mut *second, ":dep no-such-crate-at-all-x = \"1\"");
@@ -451,7 +452,7 @@ fn a_crash_keeps_items(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "six()"), "6");
 }
 
-/// A local crate with a build script, and a cell that uses it.
+/// Creates a local crate with a build script; returns a cell that uses it.
 pub fn local_crate(folder: &Path) -> String {
     let write = |name: &str, text: &str| write(folder, name, text);
     write(
@@ -539,7 +540,7 @@ fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
             "pub use common::word;",
         );
     }
-    // A shared library of C, which the loader has to find where the build script has put it.
+    // A shared C library; the loader must find it in the output folder of the build script.
     write("in-c/Cargo.toml", &package("in-c", "1.0.0", ""));
     write("in-c/seven.c", "int seven(void) { return 7; }");
     write(
@@ -556,7 +557,7 @@ fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
         "in-c/src/lib.rs",
         "unsafe extern \"C\" { safe fn seven() -> i32; }\npub fn call() -> i32 { seven() }",
     );
-    // A static one, which a function calls that is inlined into the cell.
+    // A static C library; a function that calls it is inlined into the cell.
     write("static-c/Cargo.toml", &package("static-c", "1.0.0", ""));
     write("static-c/eight.c", "int eight(void) { return 8; }");
     write(
@@ -585,7 +586,7 @@ fn c_code_and_two_versions_of_a_crate(engine: Engine, _: &Path) {
         &format!("{lines}(user1::word(), user2::word(), in_c::call(), static_c::call('x'))"),
     );
     assert_eq!(shown.as_deref(), Some("(\"one\", \"two\", 7, 8)"));
-    // The set stands for itself.
+    // The compiled set does not depend on its build folder.
     std::fs::remove_dir_all(cache.path().join("dependencies/target")).expect("the folder is ours");
     let mut second = start(engine, cache.path());
     let (_, shown) = ok(&mut *second, &(lines + "in_c::call()"));

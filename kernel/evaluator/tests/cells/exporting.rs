@@ -1,4 +1,4 @@
-//! `:export`: a package that cargo builds, and that does what the cells did.
+//! Checks of `:export`: cargo builds the exported package, and it behaves like the cells.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
 ];
 
-/// Lets cargo work on a package, without a network; what it printed.
+/// Runs cargo on a package, without network access; returns its output.
 fn cargo(command: &str, folder: &Path) -> String {
     let output = Command::new("cargo")
         .args([command, "--offline", "--manifest-path"])
@@ -41,7 +41,7 @@ fn cargo(command: &str, folder: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Exports to a folder that must be right as it is; the program.
+/// Exports to a folder, which must succeed without warnings; returns the program.
 fn export(evaluator: &mut dyn Evaluator, folder: &Path) -> String {
     let (_, answer) = ok(evaluator, &format!(":export {}", folder.display()));
     let answer = answer.expect("it answers");
@@ -111,7 +111,7 @@ fn an_export_does_what_the_cells_did(engine: Engine, cache: &Path) {
     let tested = cargo("test", &folder);
     assert!(tested.contains("2 passed; 0 failed"), "{tested}");
 
-    // A cell that runs again stands once, where it stood.
+    // A cell that runs again appears once, at its original position.
     evaluator.name_cell(CellName {
         id: Some("d".to_owned()),
         count: Some(20),
@@ -124,7 +124,7 @@ fn an_export_does_what_the_cells_did(engine: Engine, cache: &Path) {
     assert!(!program.contains("점 { 값: 7 }"), "{program}");
     assert!(cargo("run", &folder).starts_with("{\"나\": 1600, \"다\": 3}\n"));
 
-    // What `:dep` has brought is completed.
+    // Crates that `:dep` has added are completed.
     let found = evaluator.complete("use made_h", 10);
     let texts: Vec<_> = found.matches.iter().map(|one| one.text.as_str()).collect();
     assert!(
@@ -144,7 +144,8 @@ fn an_export_takes_helper_crates_with_it(engine: Engine, cache: &Path) {
     let bundle = "notebook::MimeBundle::new().text(\"글\").html(\"<b>글</b>\")";
     ok_bundle(evaluator, &format!("notebook::display(&{bundle});"));
     ok_bundle(evaluator, bundle);
-    // A value that neither `Debug` nor the crate shows, and an error that is no standard one.
+    // A type that implements neither `Debug` nor the crate's traits, and an error type that does
+    // not implement `std::error::Error`.
     value(
         evaluator,
         "struct Own;\nimpl Own { fn evcxr_display(&self) { println!(\"EVCXR_BEGIN_CONTENT text/plain\\n제 것\\nEVCXR_END_CONTENT\"); } }",
@@ -196,7 +197,7 @@ fn an_export_writes_over_nothing_else(engine: Engine, cache: &Path) {
 
     let folder = root.join("new");
     export(evaluator, &folder);
-    // What is beside the package's own files stays, and so does what the reader has changed.
+    // Other files in the package are kept, and so are files that the user has changed.
     write(&folder, "src/more.rs", "mine");
     value(evaluator, "answer + 1");
     assert!(export(evaluator, &folder).contains("answer + 1"));
@@ -212,7 +213,7 @@ fn an_export_writes_over_nothing_else(engine: Engine, cache: &Path) {
     assert_eq!(kept, "fn main() { /* mine */ }");
     assert_eq!(entries(), 3);
 
-    // A program that the order of the cells has broken is written, and it is said.
+    // The order of the cells makes this program invalid. It is still written, with a warning.
     for (id, code) in [
         ("one", "let one = 1;"),
         ("two", "let two = one;"),

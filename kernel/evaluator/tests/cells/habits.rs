@@ -1,4 +1,5 @@
-//! Habits from other notebooks: commands, magics, the shell, and what belongs to the notebook's folder.
+//! Checks of features known from other kernels: commands, magics, the shell, and files of the
+//! notebook's folder.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Helper crates: there in each cell, without `:dep` and without a compile.
+//! Checks of helper crates, which every cell can use without `:dep` and without compiling them.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,8 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
 ];
 
-/// Two crates: one that cells name, and one that it needs; the first also needs a foreign crate.
+/// Creates two crates: one for cells, and a dependency of it. The first also depends on an external
+/// crate.
 fn crates(root: &Path) -> PathBuf {
     let write = |name: &str, text: &str| write(root, name, text);
     write(
@@ -95,7 +96,7 @@ fn helper_crates_are_there_and_share_their_statics(engine: Engine, cache: &Path)
     let toolchain = Toolchain::find().expect("Rust is installed");
     let helpers = build_in(&cache.join("helpers"), &toolchain, &[surface], &|_| {})
         .expect("the crates compile");
-    // The library stands for itself: its sources may go.
+    // The compiled library does not need its sources.
     drop(root);
 
     let mut evaluator = start_with(engine, cache, Some(&helpers));

@@ -1,4 +1,5 @@
-//! Imports from crates, which cells that do not need them are compiled without: what a cell means must not change by that.
+//! Checks of imports from crates. Cells that do not need them are compiled without them, which must
+//! not change the meaning of a cell.
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
 ];
 
-/// A crate with much in its prelude, and a crate of macros that it passes on.
+/// Creates a crate with a large prelude, and a crate of macros that it re-exports.
 fn crates(root: &Path) -> String {
     write(
         root,
@@ -83,7 +84,7 @@ fn loaded(evaluator: &mut dyn Evaluator) -> bool {
     value(evaluator, code) == "true"
 }
 
-/// An evaluator with these crates and imports, that knows what they bring.
+/// Starts an evaluator with these crates and imports, and waits until it has analysed them.
 fn importing(engine: Engine, cache: &Path, root: &Path, imports: &str) -> Box<dyn Evaluator> {
     let mut evaluator = start(engine, cache);
     let line = crates(root);
@@ -107,7 +108,7 @@ fn imports_are_left_out_where_nothing_needs_them(engine: Engine, cache: &Path) {
     assert!(!loaded(evaluator));
     assert_eq!(value(evaluator, "let thing = Thing; \"a\".loud()"), "\"A\"");
     assert!(loaded(evaluator));
-    // Its name is nowhere in the cell, but its type is.
+    // The name of the type is not in the cell, but the variable has this type.
     assert_eq!(value(evaluator, "thing"), "Thing");
     let (_, wrong) = error(evaluator, "let number: i32 = \"text\";");
     assert!(
@@ -133,7 +134,7 @@ fn what_a_glob_shadows_stays_shadowed(engine: Engine, cache: &Path) {
     evaluator.warm_up();
     assert_eq!(value(evaluator, "dropped()"), "\"kept\"");
     assert_eq!(value(evaluator, "end!(1)"), "\"kept\"");
-    // What the session defines comes before what a glob brings.
+    // Definitions of the session take precedence over glob imports.
     value(evaluator, "fn drop(_: i32) -> &'static str { \"mine\" }");
     evaluator.warm_up();
     assert_eq!(value(evaluator, "drop(1)"), "\"mine\"");

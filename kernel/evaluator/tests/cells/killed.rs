@@ -1,4 +1,4 @@
-//! The kernel is killed: nothing of it stays.
+//! Checks that a killed kernel leaves nothing behind.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ pub const CHECKS: &[OwnCheck] = &[(
     a_killed_kernel_leaves_nothing_behind,
 )];
 
-/// Set in the process that plays the kernel which is killed: its cache.
+/// The cache; set in the process that acts as the killed kernel.
 const VICTIM: &str = "CELLS_VICTIM_CACHE";
 
-/// And its engine, unless that is the default.
+/// The engine of that process, unless it is the default.
 const VICTIM_ENGINE: &str = "AZUREML_KERNEL_ENGINE";
 
-/// Prints what a cell writes to where the check reads it.
+/// Prints the standard output of a cell, for the check to read.
 struct Printer;
 
 impl Events for Printer {
@@ -31,7 +31,7 @@ impl Events for Printer {
     }
 }
 
-/// Plays the kernel that is killed, when the environment says so.
+/// Acts as the kernel that is killed, if the environment variable is set.
 pub fn play_victim() {
     if let Some(cache) = std::env::var_os(VICTIM) {
         let mut evaluator = start(Engine::from_environment(), Path::new(&cache));
@@ -46,20 +46,21 @@ fn a_killed_kernel_leaves_nothing_behind(engine: Engine, cache: &Path) {
     kill_one(engine, cache, temporary.path());
     let left = folders(temporary.path());
     assert_eq!(left.len(), 1, "{left:?}");
-    // The next kernel tidies up, and is killed in turn.
+    // The next kernel removes the folder, and is killed as well.
     kill_one(engine, cache, temporary.path());
     let new = folders(temporary.path());
     assert_eq!(new.len(), 1, "{new:?}");
     assert_ne!(new, left);
 }
 
-/// What lies in a folder.
+/// Lists the entries of a folder.
 fn folders(parent: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).expect("it is there");
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// Starts a kernel with these temporary files, kills it while a cell runs, and waits until the cell has gone too.
+/// Starts a kernel with this temporary folder, kills it while a cell runs, and waits until the cell
+/// process has ended.
 fn kill_one(engine: Engine, cache: &Path, temporary: &Path) {
     let program = std::env::current_exe().expect("this program has a path");
     let mut victim = Command::new(program)
@@ -85,7 +86,8 @@ fn kill_one(engine: Engine, cache: &Path, temporary: &Path) {
     assert!(cell.exists());
     victim.kill().expect("it runs");
     victim.wait().expect("it was killed");
-    // In a container nobody may collect it, but it must not run any more.
+    // In a container without an init process, the process may stay a zombie. It must not run any
+    // more.
     let runs = || {
         std::fs::read_to_string(cell.join("status"))
             .is_ok_and(|status| !status.contains("State:\tZ"))

@@ -1,4 +1,4 @@
-//! What a program means, a notebook means: tables of short notebooks, by kind.
+//! Checks that a notebook has the meaning of the same program: tables of short notebooks, by topic.
 
 use std::path::Path;
 
@@ -185,7 +185,8 @@ fn memory_a_variable_stays_when_nothing_below_its_type_changes(engine: Engine, c
 
 fn memory_a_redefined_type_is_another_type(engine: Engine, cache: &Path) {
     let evaluator = &mut *start(engine, cache);
-    // What makes a value, how it is found behind `dyn Any`, an edit below it, and its undoing.
+    // Each entry: a cell that creates a value, an expression that tests its type behind `dyn Any`,
+    // an edit of a type or constant below it, and the reverted edit.
     for (title, before, is, edited, undone) in [
         (
             "a structure",
@@ -353,7 +354,7 @@ fn names_of_generated_code_are_free(engine: Engine, cache: &Path) {
         fine(evaluator, &format!("let {name} = {name} || true;"), "");
         fine(evaluator, &format!("({name}, other)"), "(true, 5)");
         clear(evaluator);
-        // Generated code itself names the standard library.
+        // Generated code itself refers to these crates.
         if !["std", "core", "tokio"].contains(&name) {
             fine(
                 evaluator,
@@ -822,7 +823,7 @@ fn items_come_from_macros(engine: Engine, cache: &Path) {
     );
 }
 
-/// A crate whose macros define items, and of which a module hides a name of the prelude.
+/// A crate whose macros define items, and one of whose modules shadows a name of the prelude.
 const MAKER: &str = "
 #[derive(Debug)] pub struct Run(pub u8);
 pub mod prelude { pub struct Vec<T>(pub T); pub fn of_prelude() {} }
@@ -862,7 +863,7 @@ fn items_come_from_macros_of_crates(engine: Engine, cache: &Path) {
                     "maker::say!(van.0);\ntotal += maker::twice!(2);",
                     Shows("3\n"),
                 ),
-                // What is of the crate alone is not the macros'.
+                // Types of the crate itself are not affected by edits of its macro calls.
                 ("(run, bus, total)", Is("(Run(5), Bus(Car(0)), 4)")),
                 (
                     "@one\nmaker::kind!(Cab, u8);\nlet cab: Box<dyn std::any::Any> = Box::new(Cab(1));\nlet run = maker::Run(6);",
@@ -962,7 +963,7 @@ fn statics_of_macros_keep_their_values(engine: Engine, cache: &Path) {
             ),
             ("next()", "2"),
             ("std::thread::spawn(|| HITS.get()).join().unwrap()", "0"),
-            // Its own cell again.
+            // The same cell again with another value defines a new static.
             (
                 "thread_local! { static HITS: Cell<u32> = Cell::new(9); }",
                 "",

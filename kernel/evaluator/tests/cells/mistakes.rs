@@ -1,4 +1,4 @@
-//! Mistakes of learners: the error names them, and the notebook goes on.
+//! Checks of typical mistakes of learners: the error names the mistake, and the notebook continues.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! What lies outside of the cells: files of the notebook's folder, local crates, crates of others.
+//! Checks of resources outside the cells: files of the notebook's folder, local crates, other
+//! crates.
 
 use std::path::Path;
 

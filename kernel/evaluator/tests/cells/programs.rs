@@ -1,4 +1,4 @@
-//! What a program does, its parts do as cells.
+//! Checks that parts of a program behave as cells as they do in the program.
 
 use std::path::Path;
 

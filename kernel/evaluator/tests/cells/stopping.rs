@@ -1,4 +1,4 @@
-//! The stop button.
+//! Checks of interrupts.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub const CHECKS: &[Check] = &[
     ),
 ];
 
-/// Runs a cell and presses the button when it has shown `ready`.
+/// Runs a cell and interrupts it after it has printed `ready`.
 fn stopped(evaluator: &mut dyn Evaluator, code: &str) -> Outcome {
     stop_when_ready(evaluator, code, 1, &Recorder::default())
 }
@@ -69,7 +69,8 @@ fn a_program_that_the_cell_started_is_stopped(evaluator: &mut dyn Evaluator) {
     assert_eq!(value(evaluator, "kept_beside_a_program"), "6");
 }
 
-/// Stops a cell that uses a variable of an earlier one, and checks that the variable has come back and nothing else is told.
+/// Interrupts a cell that uses an earlier variable. Checks that the variable is kept and that the
+/// error contains nothing else.
 fn stays(evaluator: &mut dyn Evaluator, code: &str) {
     value(evaluator, "let stays = vec![String::from(\"stays\")];");
     let begin = Instant::now();
@@ -93,7 +94,7 @@ fn stays(evaluator: &mut dyn Evaluator, code: &str) {
     );
 }
 
-/// More than any of the cells here takes to compile, on a busy machine.
+/// Upper bound of the compile time of a cell on a busy machine.
 const COMPILING: Duration = Duration::from_secs(30);
 
 fn interrupt_keeps_variables_in_a_sleep(evaluator: &mut dyn Evaluator) {
@@ -101,7 +102,7 @@ fn interrupt_keeps_variables_in_a_sleep(evaluator: &mut dyn Evaluator) {
         evaluator,
         "std::thread::sleep(std::time::Duration::from_secs(1000));",
     );
-    // One that has begun to wait for nothing in particular again.
+    // The cell repeatedly starts a new short sleep.
     stays(
         evaluator,
         "loop { std::thread::sleep(std::time::Duration::from_micros(10)); }",
@@ -163,7 +164,7 @@ fn a_compile_is_stopped(evaluator: &mut dyn Evaluator) {
         "[package]\nname = \"endless\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
     );
     write("src/lib.rs", "");
-    // A build that never ends, and says that it has begun.
+    // The build script creates a file and never ends.
     write(
         "build.rs",
         &format!(
@@ -183,7 +184,7 @@ fn a_compile_is_stopped(evaluator: &mut dyn Evaluator) {
             while !started.exists() && begin.elapsed() < Duration::from_mins(1) {
                 std::thread::yield_now();
             }
-            // Also when it did not start: the cell ends then, and the check fails.
+            // Interrupts even if the build did not start: the cell then ends, and the check fails.
             interrupt();
             assert!(started.exists(), "the build did not start");
         });

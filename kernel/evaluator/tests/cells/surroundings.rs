@@ -1,6 +1,7 @@
-//! What changes around kernels: the disk is full, the toolchain is another one.
+//! Checks of changes in the environment: a full disk, another toolchain.
 //!
-//! Such a kernel is a process of its own, since limits and search paths hold for whole processes.
+//! Each kernel runs in a separate process, because resource limits and search paths apply to whole
+//! processes.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -28,16 +29,16 @@ pub const CHECKS: &[OwnCheck] = &[
     ),
 ];
 
-/// Set in the process that plays a kernel: its cache.
+/// The cache; set in the process that acts as the kernel.
 const CACHE: &str = "CELLS_KERNEL_CACHE";
 
-/// And its cells.
+/// The cells; set in the process that acts as the kernel.
 const CELLS: &str = "CELLS_KERNEL_CELLS";
 
-/// Between two cells.
+/// Separator between cells.
 const NEXT: &str = "\n// next cell\n";
 
-/// Plays a kernel that runs some cells, when the environment says so, and prints what they show.
+/// Acts as a kernel that runs cells and prints their output, if the environment variables are set.
 pub fn play_kernel() {
     if let (Some(cache), Ok(cells)) = (std::env::var_os(CACHE), std::env::var(CELLS)) {
         let mut evaluator = start(Engine::Rustc, Path::new(&cache));
@@ -56,7 +57,7 @@ pub fn play_kernel() {
     }
 }
 
-/// What a kernel of its own shows when it runs these cells. The shell sets up what surrounds it.
+/// Runs cells in a separate kernel process and returns their output. `shell` prepares the process.
 fn kernel(shell: &str, path: Option<&Path>, cache: &Path, cells: &[&str]) -> String {
     let mut command = Command::new("/bin/sh");
     command
@@ -80,12 +81,12 @@ fn kernel(shell: &str, path: Option<&Path>, cache: &Path, cells: &[&str]) -> Str
     String::from_utf8(output.stdout).expect("cells show text")
 }
 
-/// No file may be larger than what a cell needs: what is written beyond that fails as it does on a full disk.
+/// Limits the size of files. A larger write fails as on a full disk.
 fn a_full_disk_is_explained_and_leaves_nothing_half_written(_: Engine, _: &Path) {
     let cache = tempfile::tempdir().expect("a temporary folder");
     let package = tempfile::tempdir().expect("a temporary folder");
     let code = local_crate(package.path());
-    // The runtime of all cells fits.
+    // Builds the cell runtime library first, without the limit.
     kernel("", None, cache.path(), &["1 + 1"]);
     let full = "trap '' XFSZ; ulimit -f 160;";
     let said = kernel(full, None, cache.path(), &[&code, "6 * 7"]);
@@ -98,7 +99,7 @@ fn a_full_disk_is_explained_and_leaves_nothing_half_written(_: Engine, _: &Path)
     assert!(said.ends_with("\"\\\"42\\\"\"\n"), "{said}");
 }
 
-/// A toolchain whose compiler is this script; `$RUSTC` is the real one.
+/// Creates a toolchain whose compiler is this script; `$RUSTC` is the real one.
 fn tools(script: &str) -> tempfile::TempDir {
     let tools = tempfile::tempdir().expect("a temporary folder");
     let toolchain = Toolchain::find().expect("Rust is installed");
@@ -136,7 +137,7 @@ fn another_toolchain_builds_its_own_libraries(_: Engine, _: &Path) {
     assert!(said.contains(built) && said.ends_with("\"42\"\n"), "{said}");
     assert_eq!(count("cell-runtime"), 2);
     assert_eq!(count("dependencies/packages"), 2);
-    // Both can be used again.
+    // Both toolchains can be used again.
     for path in [None, updated] {
         let said = kernel("", path, cache.path(), &[&code]);
         assert_eq!(said, "\n\"\\\"42\\\"\"\n");
