@@ -1,8 +1,10 @@
-//! Folders as open handles: what is opened by way of one stays below it, and no link is followed.
+//! Folders as open handles. Paths are resolved below the handle, and symbolic links are not
+//! followed.
 //!
-//! A name that was checked ([`crate::name`]) cannot lead up, but a link that a job has planted can lead anywhere, and folders
-//! are moved while they are read. So the kernel resolves each path, by `openat2` with `RESOLVE_BENEATH` and
-//! `RESOLVE_NO_SYMLINKS`; where a kernel or a sandbox does not have that call, each part is opened by itself with `O_NOFOLLOW`.
+//! A validated name ([`crate::name`]) cannot lead up, but a job may have created a link to
+//! anywhere, and folders may be moved while they are read. The kernel therefore resolves each path,
+//! by `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`. If a kernel or a sandbox does not
+//! support that call, each segment is opened separately with `O_NOFOLLOW`.
 
 use crate::name::{Fixed, Relative};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -15,27 +17,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A folder that is held open. It stays the same folder when it is renamed.
+/// An open folder. It stays the same folder when it is renamed.
 #[derive(Debug, Clone)]
 pub struct Dir {
     fd: Arc<OwnedFd>,
 }
 
-/// What a folder holds.
+/// An entry of a folder.
 #[derive(Debug, Clone)]
 pub struct Entry {
     name: CString,
-    /// What it is, links not followed.
+    /// The type of the entry; links are not followed.
     pub kind: FileType,
 }
 
 impl Entry {
-    /// Its name, when it is text.
+    /// The name, if it is valid UTF-8.
     pub fn name(&self) -> Option<&str> {
         self.name.to_str().ok()
     }
 
-    /// Its name as a message shows it.
+    /// The name for use in messages.
     pub fn shown(&self) -> String {
         self.name.to_string_lossy().into_owned()
     }
@@ -45,13 +47,14 @@ impl Entry {
     }
 }
 
-/// How a folder is opened.
+/// The flags for opening a folder.
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// How a file is opened to be read: a FIFO must not block, a terminal must not become ours.
+/// The flags for opening a file to read: a FIFO must not block, and a terminal must not become the
+/// controlling terminal.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -59,20 +62,20 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 impl Dir {
-    /// The folder at a path of the program's own; links on the way to it are followed.
+    /// Opens the folder at a trusted path; links in the path are followed.
     pub fn at(path: &Path) -> io::Result<Self> {
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         Ok(Self { fd: Arc::new(fd) })
     }
 
-    /// A folder below it.
+    /// Opens a folder below this one.
     pub fn dir(&self, path: &impl Relative) -> io::Result<Self> {
         self.open(path.as_str(), FOLDER)
             .map(|fd| Self { fd: Arc::new(fd) })
     }
 
-    /// A folder below it, made with those on the way when it does not exist.
+    /// Opens a folder below this one; creates it and its parents if necessary.
     pub fn make(&self, path: &impl Relative) -> io::Result<Self> {
         let mut here = self.clone();
         for part in path.as_str().split('/') {
@@ -86,7 +89,7 @@ impl Dir {
         Ok(here)
     }
 
-    /// A folder right below it that must not be there before.
+    /// Creates a folder below this one; fails if the name exists.
     pub fn make_new(&self, name: &impl Relative) -> io::Result<Self> {
         let (folder, last) = self.parent(name)?;
         rustix::fs::mkdirat(&folder, last, Mode::from_raw_mode(0o777))?;
@@ -94,14 +97,15 @@ impl Dir {
         Ok(Self { fd: Arc::new(fd) })
     }
 
-    /// What is known of a regular file, without reading it; `None` for anything else.
+    /// The metadata of a regular file, without opening it for reading; `None` for any other type.
     pub fn metadata(&self, path: &impl Relative) -> io::Result<Option<Metadata>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let metadata = File::from(self.open(path.as_str(), flags)?).metadata()?;
         Ok(metadata.is_file().then_some(metadata))
     }
 
-    /// A regular file below it, to be read. Anything else, a link above all, is not found.
+    /// Opens a regular file for reading. Any other type, including a link, is reported as not
+    /// found.
     pub fn file(&self, path: &impl Relative) -> io::Result<File> {
         let file = File::from(self.open(path.as_str(), FILE)?);
         if file.metadata()?.is_file() {
@@ -111,12 +115,12 @@ impl Dir {
         }
     }
 
-    /// Writes a file that must not be there before.
+    /// Writes a new file; fails if the name exists.
     pub fn write_new(&self, path: &impl Relative, content: &[u8]) -> io::Result<()> {
         self.create(path)?.write_all(content)
     }
 
-    /// A file that must not be there before, to be written.
+    /// Creates a file for writing; fails if the name exists.
     pub fn create(&self, path: &impl Relative) -> io::Result<File> {
         let (folder, last) = self.parent(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -124,7 +128,7 @@ impl Dir {
         Ok(rustix::fs::openat(&folder, last, flags, mode)?.into())
     }
 
-    /// A regular file, to be added to; made when it is not there.
+    /// Opens a regular file for appending; creates it if necessary.
     pub fn append(&self, path: &impl Relative) -> io::Result<File> {
         let (folder, last) = self.parent(path)?;
         let flags = OFlags::WRONLY
@@ -142,13 +146,13 @@ impl Dir {
         }
     }
 
-    /// A folder that is held without the right to read it, to be read.
+    /// Opens a folder for reading, from a handle that was opened with `O_PATH`.
     pub(crate) fn reopen(folder: &OwnedFd) -> io::Result<Self> {
         let fd = rustix::fs::openat(folder, ".", FOLDER, Mode::empty())?;
         Ok(Self { fd: Arc::new(fd) })
     }
 
-    /// What lies there; a link is a link.
+    /// The status of an entry; links are not followed.
     pub fn stat(&self, path: &impl Relative) -> io::Result<Stat> {
         let (folder, last) = self.parent(path)?;
         Ok(rustix::fs::statat(
@@ -158,7 +162,7 @@ impl Dir {
         )?)
     }
 
-    /// Moves the file at `from`, a path of the program's own, to `to`.
+    /// Moves the file at `from`, a trusted path, to `to`.
     pub fn rename_into(&self, from: &Path, to: &impl Relative) -> io::Result<()> {
         let (folder, last) = self.parent(to)?;
         Ok(rustix::fs::renameat(CWD, from, &folder, last)?)
@@ -176,7 +180,7 @@ impl Dir {
         Ok(rustix::fs::unlinkat(&folder, last, AtFlags::REMOVEDIR)?)
     }
 
-    /// What it holds, in no order.
+    /// The entries, in no particular order.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd)? {
@@ -186,7 +190,7 @@ impl Dir {
             }
             let mut kind = entry.file_type();
             if kind == FileType::Unknown {
-                // Some file systems do not tell.
+                // Some file systems do not return the type.
                 match rustix::fs::statat(&self.fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => kind = FileType::from_raw_mode(stat.st_mode),
                     Err(Errno::NOENT) => continue,
@@ -201,7 +205,7 @@ impl Dir {
         Ok(entries)
     }
 
-    /// The folder that holds the last part of a path, and that part.
+    /// Opens the parent folder of a path; also returns the last segment.
     pub(crate) fn parent<'a>(&self, path: &'a impl Relative) -> io::Result<(Self, &'a str)> {
         match path.as_str().rsplit_once('/') {
             None => Ok((self.clone(), path.as_str())),
@@ -212,7 +216,7 @@ impl Dir {
         }
     }
 
-    /// Opens a path that has been checked.
+    /// Opens a validated path.
     fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         static MISSING: AtomicBool = AtomicBool::new(false);
         if !MISSING.load(Ordering::Relaxed) {
@@ -221,7 +225,8 @@ impl Dir {
             match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Ok(fd) => return Ok(fd),
                 Err(Errno::NOSYS) => MISSING.store(true, Ordering::Relaxed),
-                // A sandbox refuses the call, or something was renamed meanwhile: the other way tells.
+                // A sandbox denies the call, or a concurrent rename interfered: falls back to the
+                // other method.
                 Err(Errno::PERM | Errno::AGAIN) => {}
                 Err(error) => return Err(absent_when_a_link(error)),
             }
@@ -236,7 +241,7 @@ impl AsFd for Dir {
     }
 }
 
-/// Opens each part of a path by itself.
+/// Opens each segment of a path separately.
 fn open_by_parts(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let (folders, last) = match path.rsplit_once('/') {
         Some((folders, last)) => (Some(folders), last),
@@ -250,16 +255,16 @@ fn open_by_parts(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Owne
     open_part(here.as_ref().map_or(root, AsFd::as_fd), last, flags)
 }
 
-/// Opens one part of a path; `flags` follow no link.
+/// Opens one segment of a path; `flags` must not follow links.
 fn open_part(at: BorrowedFd<'_>, part: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    // The type of the path's name has seen to it; this is where it would matter.
+    // Defense in depth: the type of the path guarantees this already.
     if matches!(part, "" | "." | "..") || part.contains('/') {
         return Err(Errno::INVAL);
     }
     rustix::fs::openat(at, part, flags, Mode::empty())
 }
 
-/// A link is not there, for those who do not follow it.
+/// Maps the error for a link to "not found".
 fn absent_when_a_link(error: Errno) -> io::Error {
     match error {
         Errno::LOOP | Errno::XDEV => Errno::NOENT.into(),
@@ -267,7 +272,7 @@ fn absent_when_a_link(error: Errno) -> io::Error {
     }
 }
 
-/// Whether an error says that there is nothing of that name.
+/// Whether an error means that the path does not exist.
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -275,19 +280,19 @@ pub fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Names of folders that the program makes.
+/// Names of folders that the workspace creates.
 pub mod part {
     use super::Fixed;
 
     /// The outputs of a run.
     pub const OUTPUTS: Fixed = Fixed::new("outputs");
-    /// The logs that a job's program writes.
+    /// The logs that a job's script writes.
     pub const LOGS: Fixed = Fixed::new("logs");
     /// The logs of a job's processes.
     pub const USER_LOGS: Fixed = Fixed::new("user_logs");
-    /// The outputs of a job that have names.
+    /// The named outputs of a job.
     pub const NAMED_OUTPUTS: Fixed = Fixed::new("named-outputs");
-    /// What is brought to a job.
+    /// The inputs of a job.
     pub const INPUTS: Fixed = Fixed::new("inputs");
     /// A job's working directory.
     pub const WORK: Fixed = Fixed::new("wd");

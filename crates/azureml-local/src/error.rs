@@ -1,76 +1,76 @@
-//! Errors by meaning. How one is written for the client depends on the service that it speaks to
+//! Errors by meaning. The format of an error response depends on the requested service
 //! ([`crate::server::render`]).
 
 use crate::remove::RemoveError;
 use std::io;
 
-/// What a request can fail with.
+/// The errors of a request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such thing.
+    /// The resource does not exist.
     #[error("{message}")]
     NotFound {
-        /// The service's word for it.
+        /// The error code of the service.
         code: &'static str,
-        /// What is not there.
+        /// The message.
         message: String,
     },
-    /// The request makes no sense.
+    /// The request is invalid.
     #[error("{message}")]
     Invalid {
-        /// The service's word for it.
+        /// The error code of the service.
         code: &'static str,
-        /// What is wrong with it.
+        /// The message.
         message: String,
     },
-    /// The request makes sense, but not now.
+    /// The request conflicts with the current state.
     #[error("{message}")]
     Conflict {
-        /// The service's word for it.
+        /// The error code of the service.
         code: &'static str,
-        /// What it is at odds with.
+        /// The message.
         message: String,
     },
-    /// A condition of the request does not hold.
+    /// A precondition of the request does not hold.
     #[error("the condition of the request does not hold")]
     Precondition,
-    /// The range that was asked for lies behind the end of `length` bytes.
+    /// The requested range is behind the end of `length` bytes.
     #[error("the range lies behind the end")]
     Range {
-        /// Size of the content.
+        /// The size of the content.
         length: u64,
     },
-    /// No credential, or a wrong one.
+    /// The credential is missing or invalid.
     #[error("{0}")]
     Unauthenticated(String),
-    /// A credential that does not open this.
+    /// The credential does not grant this access.
     #[error("{0}")]
     Denied(String),
-    /// No such verb here, but these.
+    /// The method is not supported; contains the supported ones.
     #[error("this address does not answer to that method, but to: {0}")]
     Method(String),
-    /// More than the server takes.
+    /// The request exceeds a limit.
     #[error("{0}")]
     TooLarge(String),
-    /// What all of it rests on is no longer there; trying again does not help.
+    /// The workspace itself no longer exists; a retry does not help.
     #[error("{0}")]
     Gone(String),
     /// The disk is full.
     #[error("{0}")]
     DiskFull(String),
-    /// The store is busy; trying again helps.
+    /// The store is busy; a retry may succeed.
     #[error("{0}")]
     Busy(String),
-    /// Something that is not the client's fault.
+    /// An error that the client did not cause.
     #[error("{0}")]
     Internal(String),
 }
 
-/// What can fail with an [`Error`].
+/// The result of an operation that can fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A resource that is not there.
+    /// The error for a resource that does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::NotFound {
             code: "UserError",
@@ -78,7 +78,7 @@ impl Error {
         }
     }
 
-    /// A request that makes no sense.
+    /// The error for an invalid request.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid {
             code: "UserError",
@@ -86,7 +86,7 @@ impl Error {
         }
     }
 
-    /// A request that makes no sense now.
+    /// The error for a request that conflicts with the current state.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict {
             code: "UserError",
@@ -113,7 +113,7 @@ impl Error {
         }
     }
 
-    /// The service's word for it.
+    /// The error code of the service.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { code, .. }
@@ -133,7 +133,7 @@ impl Error {
     }
 }
 
-/// What to say when the disk is full: what it hit, and the way out.
+/// The message for a full disk: the operation that failed, and a hint.
 pub fn disk_full(what: &str) -> String {
     format!(
         "{what}: no space is left on the disk of the local workspace\n\
@@ -141,7 +141,7 @@ pub fn disk_full(what: &str) -> String {
     )
 }
 
-/// Whether an error says that there is no room for what was to be written.
+/// Whether the error means that the disk or a quota is full.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -175,7 +175,7 @@ impl From<rusqlite::Error> for Error {
         use rusqlite::ErrorCode;
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull(disk_full("the record could not be saved")),
-            // A write beyond a size limit or a quota comes as an I/O error.
+            // A write beyond a size limit or a quota is reported as an I/O error.
             Some(ErrorCode::SystemIoFailure) => Self::DiskFull(format!(
                 "the record could not be saved ({error})\n\
                  hint: see that the disk of the local workspace has space and can be written to"

@@ -1,53 +1,53 @@
-//! The machine under the local workspace, as far as computes tell about it.
+//! The hardware of this machine that computes report.
 
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell};
 
-/// How long the GPUs may take to answer.
+/// The timeout of `nvidia-smi`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For how long what the GPUs do is as it was.
+/// The maximum age of cached GPU usage.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// What is asked of each GPU.
+/// The properties that are queried for each GPU.
 const QUERY: &str = "--query-gpu=name,utilization.gpu,memory.used,memory.total";
 
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Machine {
     gpus: OnceCell<Vec<String>>,
-    /// What the GPUs did when they were last asked.
+    /// The cached GPU usage and its time.
     uses: Mutex<Option<(Instant, Vec<GpuUse>)>>,
 }
 
-/// What a GPU does; what its driver does not tell is absent.
+/// The usage of a GPU; values that the driver does not report are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuUse {
-    /// Its name.
+    /// The name of the GPU.
     pub name: String,
-    /// The part of the time in which it is busy, in percent.
+    /// The utilization in percent.
     pub busy: Option<u64>,
-    /// Its memory that is in use, in bytes.
+    /// The memory in use, in bytes.
     pub used: Option<u64>,
-    /// Its memory, in bytes.
+    /// The total memory, in bytes.
     pub memory: Option<u64>,
 }
 
 impl Machine {
-    /// The GPUs, as `nvidia-smi` names them; asked once.
+    /// The names of the GPUs as reported by `nvidia-smi`, queried once.
     pub async fn gpus(&self) -> &[String] {
         self.gpus
             .get_or_init(|| async { ask(&["-L"]).await.lines().filter_map(gpu).collect() })
             .await
     }
 
-    /// What the GPUs do right now, or did a moment ago.
+    /// The current usage of the GPUs, at most [`FRESH`] old.
     pub async fn gpu_uses(&self) -> Vec<GpuUse> {
         if self.gpus().await.is_empty() {
             return Vec::new();
         }
-        // Whoever else wants to know waits for the same answer.
+        // Concurrent callers wait here and share one result.
         let mut known = self.uses.lock().await;
         if let Some((when, uses)) = &*known
             && when.elapsed() < FRESH
@@ -60,13 +60,14 @@ impl Machine {
         uses
     }
 
-    /// Cores that a job can use.
+    /// The number of cores that a job can use.
     pub fn cores() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 }
 
-/// What `nvidia-smi` says; nothing where it is not there or does not answer, as with a driver that is stuck.
+/// The output of `nvidia-smi`; empty if it is missing, fails or times out, for example because a
+/// driver hangs.
 async fn ask(arguments: &[&str]) -> String {
     let mut command = Command::new("nvidia-smi");
     command.args(arguments).kill_on_drop(true);
@@ -83,7 +84,8 @@ fn gpu(line: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// `NVIDIA H200, 34, 1024, 143771`: percent and MiB; `[N/A]` where the driver does not know.
+/// `NVIDIA H200, 34, 1024, 143771`: percent and MiB; `[N/A]` for values that the driver does not
+/// report.
 fn gpu_use(line: &str) -> Option<GpuUse> {
     let mut fields = line.rsplitn(4, ", ");
     let mut number = || fields.next().map(|field| field.trim().parse::<u64>().ok());

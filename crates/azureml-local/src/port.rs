@@ -1,9 +1,10 @@
-//! The port on loopback: who may listen there, and who keeps others from it.
+//! The TCP port on loopback, and its protection from other users.
 //!
-//! Programs that know nothing but a URL and a token (MLflow's and Azure's own clients in jobs) send the token to whoever listens on the
-//! port. So the port of a job stays the user's own for as long as the job runs: its guardian holds a socket that is bound there and
-//! never listens, which lets nobody in but sockets of the same user (`SO_REUSEPORT`). Meanwhile connections are refused when the
-//! server is away, and the next server takes the port again.
+//! Clients that have only a URL and a token, such as those of MLflow and Azure in jobs, send the
+//! token to any listener on the port. The port must therefore belong to the user for as long as a
+//! job runs. The job's guardian holds a socket that is bound to the port and never listens. It lets
+//! only sockets of the same user bind to the port (`SO_REUSEPORT`). While the server is down,
+//! connections are refused. The next server listens on the same port again.
 
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
@@ -13,21 +14,23 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Connections that wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How long a listener on this machine takes to accept.
+/// The timeout for a connection to a local listener.
 const CONNECT: Duration = Duration::from_millis(500);
 
-/// Keeps other users from a port for as long as the result lives. It may be listened on meanwhile by this user.
+/// Reserves a port for this user until the result is dropped. This user can still listen on it.
 pub fn reserve(port: u16) -> io::Result<OwnedFd> {
     let socket = shared()?;
-    // Without `SO_REUSEADDR`: with it, anybody else who sets it could bind there while nobody listens.
+    // `SO_REUSEADDR` is not set: with it, another user's socket that sets it could bind while no
+    // server listens.
     bind(&socket, &address(port))?;
     Ok(socket)
 }
 
-/// Listens where the one before did, so that jobs that still run find their tracking server; else anywhere.
+/// Listens on the port of the previous server, so that running jobs reach their tracking server; on
+/// any free port if that fails.
 pub fn listen(previous: Option<u16>) -> io::Result<TcpListener> {
     let again = previous.filter(|port| !is_answered(*port)).map(listen_on);
     match again {
@@ -38,7 +41,7 @@ pub fn listen(previous: Option<u16>) -> io::Result<TcpListener> {
 
 fn listen_on(port: u16) -> io::Result<TcpListener> {
     let socket = shared()?;
-    // Connections of the server before may not have been forgotten yet.
+    // Connections of the previous server may still be in TIME_WAIT.
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address(port))?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -47,7 +50,7 @@ fn listen_on(port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// A socket that shares its port with others of this user.
+/// A socket that shares its port with other sockets of this user.
 fn shared() -> io::Result<OwnedFd> {
     let socket = socket_with(
         AddressFamily::INET,
@@ -59,7 +62,8 @@ fn shared() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether somebody listens there: another local workspace of this user would share its connections with us.
+/// Whether a server listens on the port. Another local workspace of this user would share its
+/// connections with this one.
 fn is_answered(port: u16) -> bool {
     TcpStream::connect_timeout(&address(port), CONNECT).is_ok()
 }
@@ -77,7 +81,7 @@ mod tests {
         let first = listen(None).unwrap();
         let port = first.local_addr().unwrap().port();
         let reserved = reserve(port).unwrap();
-        // Another local workspace that remembers the same port does not share it.
+        // Another local workspace with the same stored port does not share it.
         let other = listen(Some(port)).unwrap();
         assert_ne!(other.local_addr().unwrap().port(), port);
         drop(first);

@@ -1,8 +1,10 @@
-//! Removing folders with all that is in them: only what this workspace has made, and never by way of a link.
+//! Recursive removal of folders, limited to those that this workspace has created. Links are never
+//! followed.
 //!
-//! A folder that is removed so carries a mark, a file that was written when it was made and that names the workspace. It is
-//! emptied through its open handle: a link is removed as a link, another disk's mount is left alone, and however deep a job
-//! has nested its folders, no more than three are open at a time: each is moved up to the top before its turn comes.
+//! A removable folder contains a mark: a file that is written at its creation, with the id of the
+//! workspace. The folder is emptied through its open handle. A link is removed as a link, and the
+//! mount of another disk is left alone. At most three folders are open at a time, regardless of the
+//! nesting depth, because each subfolder is moved to the top level before it is emptied.
 
 use crate::dir::{Dir, Entry, is_absent};
 use crate::name::{Fixed, Relative};
@@ -12,40 +14,40 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::{io, mem};
 
-/// The mark. No blob has this name.
+/// The name of the mark. No blob can have this name.
 pub const MARK: Fixed = Fixed::hidden(".azureml-local.mark");
 
-/// Why a folder is not removed.
+/// The reasons why a folder is not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    /// It has no mark, or that of another workspace.
+    /// The folder has no mark, or the mark of another workspace.
     #[error(
         "{0} was not made by this local workspace, so it is left alone\nhint: move it away yourself"
     )]
     NotOurs(String),
-    /// Something in it cannot be removed.
+    /// An entry cannot be removed.
     #[error("{folder} could not be removed: {source}")]
     Io {
-        /// Which folder.
+        /// The name of the folder.
         folder: String,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
-/// Makes a marked folder where nothing is.
+/// Creates a marked folder; fails if the name exists.
 pub fn make(parent: &Dir, name: &impl Relative, owner: &str) -> io::Result<Dir> {
     let folder = parent.make_new(name)?;
     mark(&folder, owner)?;
     Ok(folder)
 }
 
-/// Puts the mark of a workspace into a folder that it has made.
+/// Writes the mark of a workspace into a folder that the workspace has created.
 pub fn mark(folder: &Dir, owner: &str) -> io::Result<()> {
     folder.write_new(&MARK, owner.as_bytes())
 }
 
-/// Whether a folder carries the mark of a workspace.
+/// Whether a folder contains the mark of a workspace.
 pub fn is_marked(folder: &Dir, owner: &str) -> bool {
     use std::io::Read;
     let mut text = String::new();
@@ -57,7 +59,7 @@ pub fn is_marked(folder: &Dir, owner: &str) -> bool {
         && text == owner
 }
 
-/// Removes a marked folder; one that is not there is removed already.
+/// Removes a marked folder; succeeds if it does not exist.
 pub fn marked(parent: &Dir, name: &impl Relative, owner: &str) -> Result<(), RemoveError> {
     match parent.dir(name) {
         Ok(folder) if is_marked(&folder, owner) => tree(parent, name),
@@ -66,12 +68,13 @@ pub fn marked(parent: &Dir, name: &impl Relative, owner: &str) -> Result<(), Rem
     }
 }
 
-/// Whether nothing has that name, not even a link.
+/// Whether the name does not exist, not even as a link.
 fn is_gone(parent: &Dir, name: &impl Relative) -> bool {
     parent.stat(name).is_err_and(|error| is_absent(&error))
 }
 
-/// Removes a folder, or whatever has its name, below one that carries the mark or that the store knows as its own.
+/// Removes a folder or a file. The caller must ensure that it is below a marked folder, or that the
+/// store lists it as the workspace's own.
 pub fn tree(parent: &Dir, name: &impl Relative) -> Result<(), RemoveError> {
     remove(parent, name).map_err(|source| RemoveError::Io {
         folder: name.as_str().to_owned(),
@@ -91,7 +94,7 @@ fn remove(parent: &Dir, name: &impl Relative) -> io::Result<()> {
     let last = CString::new(name.as_str()).map_err(io::Error::other)?;
     let folder = open(parent, &last)?;
     empty(&folder)?;
-    // The mark goes last: what is half removed is still ours.
+    // The mark is removed last, so that a removal can be continued after an interruption.
     match folder.unlink(&MARK) {
         Err(error) if !is_absent(&error) => return Err(error),
         _ => {}
@@ -99,7 +102,8 @@ fn remove(parent: &Dir, name: &impl Relative) -> io::Result<()> {
     parent.rmdir(name)
 }
 
-/// Removes all that is in a folder but its mark. Goes on after what cannot be removed, and gives the first reason.
+/// Removes everything in a folder except the mark. Continues after errors, and returns the first
+/// one.
 fn empty(top: &Dir) -> io::Result<()> {
     let mut emptied = Emptied {
         top,
@@ -119,11 +123,11 @@ fn empty(top: &Dir) -> io::Result<()> {
     emptied.failed.map_or(Ok(()), Err)
 }
 
-/// A folder that is being emptied; the folders in it are on their way up to it.
+/// The state of a removal: subfolders are moved up to the top folder.
 struct Emptied<'a> {
     top: &'a Dir,
     lifted: u64,
-    /// Whether anything was done: what could not be done before may be possible now.
+    /// Whether the last pass removed anything: an earlier failure may then succeed.
     progress: bool,
     failed: Option<io::Error>,
 }
@@ -138,7 +142,7 @@ impl Emptied<'_> {
         }
     }
 
-    /// Removes what is in the top folder; the folders in a folder become folders of the top one.
+    /// Removes an entry of the top folder; the subfolders of a folder are moved to the top folder.
     fn remove(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind != FileType::Directory {
             return Ok(rustix::fs::unlinkat(
@@ -164,7 +168,7 @@ impl Emptied<'_> {
     }
 
     fn lift(&mut self, from: &Dir, name: &CStr) -> io::Result<()> {
-        // A folder that may not be written to cannot be moved.
+        // `open` makes the folder writable, because a read-only folder cannot be moved.
         open(from, name)?;
         loop {
             self.lifted += 1;
@@ -178,7 +182,8 @@ impl Emptied<'_> {
     }
 }
 
-/// Opens a folder on the same disk and makes it one that its owner may empty: a job may have closed it.
+/// Opens a folder on the same mount and gives its owner all permissions, which a job may have
+/// removed.
 fn open(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = rustix::fs::openat(parent, name, flags, Mode::empty())?;
@@ -187,17 +192,17 @@ fn open(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     }
     let stat = rustix::fs::fstat(&found)?;
     if stat.st_mode & 0o700 != 0o700 {
-        // By its handle: the name may have become a link meanwhile.
+        // By handle, because the name may be a link by now.
         let handle = format!("/proc/self/fd/{}", found.as_raw_fd());
         rustix::fs::chmod(handle, Mode::RWXU)?;
     }
     Dir::reopen(&found)
 }
 
-/// The mount that a folder is in, and the disk: something mounted into a folder is not the folder's.
+/// The device and the mount of a folder: a mount inside a folder is not part of the folder.
 fn mount_of(folder: impl AsFd) -> io::Result<(u64, u64)> {
     let disk = rustix::fs::fstat(&folder)?.st_dev;
-    // Linux before 5.8 knows no mounts by number; a sandbox may not know the call.
+    // Linux before 5.8 has no mount ids, and a sandbox may not support the call.
     let mount = rustix::fs::statx(&folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
         .ok()
         .filter(|found| found.stx_mask & StatxFlags::MNT_ID.bits() != 0)
@@ -225,7 +230,7 @@ mod tests {
         folder
     }
 
-    /// A folder with something in it that must stay.
+    /// A folder with a file that must not be removed.
     fn victim() -> tempfile::TempDir {
         let victim = tempfile::tempdir().unwrap();
         fs::create_dir(victim.path().join("data")).unwrap();
@@ -256,7 +261,7 @@ mod tests {
         let (root, victim) = (tempfile::tempdir().unwrap(), victim());
         let parent = Dir::at(root.path()).unwrap();
         symlink(victim.path(), root.path().join("job")).unwrap();
-        // Even a mark in what the link leads to makes it none of ours.
+        // A mark in the target of a link does not make the link removable.
         mark(&Dir::at(victim.path()).unwrap(), OWNER).unwrap();
         assert!(marked(&parent, &name("job"), OWNER).is_err());
         make(root.path(), "ours/deep");
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn removal_needs_no_stack_for_deep_folders_and_opens_closed_ones() {
-        // Some disks take milliseconds for each folder that goes.
+        // Some disks take milliseconds to remove a folder.
         let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let root = root.unwrap();
         let parent = Dir::at(root.path()).unwrap();

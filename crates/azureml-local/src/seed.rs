@@ -1,4 +1,4 @@
-//! What a new local workspace has from the start: computes and environments like the workshop's.
+//! The initial content of a local workspace: computes and environments like those of the workshop.
 
 use crate::error::Result;
 use crate::store::asset::{self, Kind};
@@ -6,7 +6,7 @@ use crate::store::{compute, experiment};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// Puts in place what is missing; what somebody changed stays.
+/// Creates the resources that are missing; existing ones are not changed.
 pub fn seed(store: &Connection) -> Result<()> {
     experiment::seed(store)?;
     for (name, body) in computes() {
@@ -43,7 +43,8 @@ fn cluster(size: &str, most: u32) -> Value {
 
 fn computes() -> [(&'static str, Value); 3] {
     [
-        // The size says what the workshop uses; the description, what this machine has.
+        // The size is that of the workshop's computes; the description reports this machine's
+        // hardware.
         ("cc-aml-gpu", cluster("STANDARD_NC6S_V3", 1)),
         ("cpu-cluster", cluster("STANDARD_DS3_V2", 2)),
         (

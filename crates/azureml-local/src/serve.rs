@@ -1,4 +1,4 @@
-//! The server's life: take the home folder, answer, end when nobody needs it.
+//! The lifecycle of the server: acquire the home folder, serve, and end when idle.
 
 use crate::app::{Activity, App, Shared};
 use crate::error::Error;
@@ -24,47 +24,47 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-/// Why a local workspace cannot serve.
+/// The reasons why a local workspace cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Its folder cannot be used.
+    /// The home folder cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// Its store cannot be used.
+    /// The store cannot be used.
     #[error("{0}")]
     Store(#[from] Error),
-    /// It cannot listen.
+    /// The server cannot listen on its port.
     #[error("the local workspace cannot listen on loopback: {0}\nhint: see that 127.0.0.1 is up")]
     Listen(io::Error),
-    /// It cannot listen on its socket.
+    /// The server cannot listen on its Unix socket.
     #[error(
         "the local workspace cannot make the Unix socket {}: {source}\n\
          hint: set AZUREML_LOCAL_HOME to a folder on a local disk", path.display()
     )]
     Socket {
-        /// Which socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Anything else that the system refuses.
+    /// Any other system error.
     #[error("the local workspace cannot run: {0}")]
     System(#[from] io::Error),
 }
 
-/// How a local workspace serves.
+/// The options of a server.
 #[derive(Debug)]
 pub struct Options {
-    /// Its folder.
+    /// The home folder.
     pub home: Home,
-    /// How long it stays without requests and without jobs; for ever when absent.
+    /// The time without requests and jobs after which the server ends; `None` disables the timeout.
     pub idle_timeout: Option<Duration>,
 }
 
-/// Logs larger than this begin anew.
+/// The size in bytes above which the log is rotated at start.
 const LOG_LIMIT: u64 = 10 << 20;
 
-/// Serves until nobody needs it or somebody ends it.
+/// Serves until the idle timeout or a termination signal.
 pub async fn serve(options: Options) -> Result<(), ServeError> {
     let home = options.home;
     let hold = home.take()?;
@@ -75,8 +75,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
             "jobs is a link: its folder is used, and what is not of this workspace stays there"
         );
     }
-    // A file that grows beyond what the user may write is an error of that write, not the end of the server.
-    // (A handler is not inherited by the programs that jobs run; an ignored signal would be.)
+    // With a handler for `SIGXFSZ`, a write beyond the file size limit fails with an error and does
+    // not kill the server. (Unlike an ignored signal, a handler is not inherited by the programs of
+    // jobs.)
     let _file_size = signal(SignalKind::from_raw(25))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -115,7 +116,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         let app = Arc::clone(&app);
         move || {
             let tidied = crate::blob::tidy(&app.home, |container| {
-                // What cannot be asked stays.
+                // A container is kept if the query fails.
                 app.store
                     .transaction(|store| asset::names_container(store, container))
                     .unwrap_or(true)
@@ -143,7 +144,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     };
     home.publish(&server)?;
     tracing::info!(url = app.url(), "serving");
-    // Nobody need listen, and a log without space must not end the server.
+    // The output is optional: a closed or full stdout must not end the server.
     let _ = writeln!(
         io::stdout(),
         "the local workspace answers at {}, its files are in {}",
@@ -166,12 +167,13 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     }
     app.hold.withdraw(&server);
     end.notify_waiters();
-    // Requests that are being answered get a moment to end.
+    // Requests in progress get some time to finish.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     Ok(())
 }
 
-/// Listens on the Unix socket; one that a killed predecessor left there belongs to nobody, because this process holds the home.
+/// Listens on the Unix socket. An existing socket belongs to a killed server, because this process
+/// holds the home folder.
 fn listen_at(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -182,7 +184,7 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Ends when nobody has asked for anything, and no job was there, for long enough.
+/// Returns when no requests were received and no jobs existed for the timeout.
 async fn idle(app: &Shared, timeout: Option<Duration>) {
     let Some(timeout) = timeout else {
         return std::future::pending().await;
@@ -208,7 +210,7 @@ fn start_log(home: &Home) -> io::Result<()> {
         .open(&path)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env(local::env::LOG)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // Only the tests of this crate start more than one in a process.
+    // Fails only if a process starts a second server, as the tests of this crate do.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

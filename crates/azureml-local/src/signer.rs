@@ -1,26 +1,26 @@
-//! Signatures: shared access signatures of the blob store, passes of the pages, and the tokens of runs
-//! ([`crate::run_token`]).
+//! Signatures: shared access signatures of the blob store, passes of the pages, and the tokens of
+//! runs ([`crate::run_token`]).
 //!
-//! All come from one key in the home folder, so that they outlive a server that was killed.
+//! All use one key in the home folder, so that they stay valid after a restart.
 
 use crate::run_token::RunToken;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// Signs and checks. Has no `Debug`: it holds the key.
+/// Signs and verifies. It has no `Debug` implementation because it contains the key.
 pub struct Signer {
     key: [u8; 32],
 }
 
-/// What a signature opens.
+/// The permissions of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reading.
+    /// Read.
     Read,
-    /// Reading and listing.
+    /// Read and list.
     Browse,
-    /// Reading, writing and listing.
+    /// Read, write, delete and list.
     All,
 }
 
@@ -34,42 +34,43 @@ impl Access {
     }
 }
 
-/// The query members of a signed URL. Has no `Debug`: one of them is the signature.
+/// The query parameters of a signed URL. It has no `Debug` implementation because it contains the
+/// signature.
 #[derive(Default, serde::Deserialize)]
 pub struct SignedQuery {
     /// `c` for a container, `b` for one blob.
     sr: Option<String>,
-    /// The letters of what is allowed.
+    /// The letters of the permissions.
     sp: Option<String>,
-    /// When it expires.
+    /// The time of expiry.
     se: Option<String>,
     /// The signature.
     sig: Option<String>,
 }
 
-/// How long a signature lasts: longer than a notebook is open in a day.
+/// The lifetime of a signature: long enough for a notebook that is open all day.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// How long a run token lasts: longer than runs do. It ends with its run in any case.
+/// The lifetime of a run token: longer than any run. The token becomes invalid when its run ends.
 const RUN_LIFETIME: TimeDelta = TimeDelta::days(366);
 
 impl Signer {
-    /// Signs with `key`.
+    /// A signer with this key.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
 
-    /// The query of a URL that opens a container, or one blob of it.
+    /// The SAS query of a URL for a container, or for one blob of it.
     pub fn sas(&self, container: &str, blob: Option<&str>, access: Access) -> String {
         let expiry = (Utc::now() + LIFETIME).to_rfc3339_opts(SecondsFormat::Secs, true);
         let resource = if blob.is_some() { "b" } else { "c" };
         let permissions = access.letters();
         let signature = self.sign(&scope(resource, permissions, &expiry, container, blob));
-        // A colon needs no encoding in a query.
+        // A colon needs no percent-encoding in a query.
         format!("sv=2024-11-04&spr=http&se={expiry}&sr={resource}&sp={permissions}&sig={signature}")
     }
 
-    /// Whether a signed URL opens `blob` of `container` for what `letter` stands for.
+    /// Whether a signed URL grants one of the permissions `letters` on `blob` of `container`.
     pub fn opens(
         &self,
         query: &SignedQuery,
@@ -93,30 +94,32 @@ impl Signer {
             && DateTime::parse_from_rfc3339(expiry).is_ok_and(|expiry| expiry > Utc::now())
     }
 
-    /// The token that a run's processes get: it opens this run's metrics and artifacts, nothing else.
+    /// The token for the processes of a run. It grants access to the metrics and artifacts of this
+    /// run only.
     pub fn run_token(&self, run: &str) -> RunToken {
         let now = Utc::now();
         RunToken::sign(&self.run_key(), run, now, now + RUN_LIFETIME)
     }
 
-    /// The run that a token opens.
+    /// The run of a valid token.
     pub fn run_of(&self, token: &str) -> Option<String> {
         RunToken::verify(&self.run_key(), token, Utc::now())
     }
 
-    /// The key of run tokens alone: their text is not of a form that only this program signs.
+    /// A separate key for run tokens, because their text does not have a form that only this
+    /// program signs.
     fn run_key(&self) -> [u8; 32] {
         hmac(&self.key, "run token")
     }
 
-    /// What opens the pages for whoever holds it, until `expiry` (seconds since 1970); `kind` keeps tickets and cookies apart,
-    /// and those of different servers.
+    /// A pass to the pages, valid until `expiry` (seconds since 1970). `kind` separates tickets
+    /// from cookies, and the passes of different servers.
     pub fn page_pass(&self, kind: &str, expiry: i64, nonce: &str) -> String {
         let signature = self.sign(&format!("page\n{kind}\n{expiry}\n{nonce}"));
         format!("{expiry}.{nonce}.{signature}")
     }
 
-    /// The expiry and the nonce of a pass of this kind that is still good.
+    /// The expiry and the nonce of a valid pass of this kind.
     pub fn page_pass_of<'a>(&self, kind: &str, pass: &'a str, now: i64) -> Option<(i64, &'a str)> {
         let (expiry, rest) = pass.split_once('.')?;
         let (nonce, signature) = rest.split_once('.')?;
@@ -126,7 +129,7 @@ impl Signer {
             .then_some((expiry, nonce))
     }
 
-    /// HMAC-SHA256 as hexadecimal digits.
+    /// HMAC-SHA256 in hexadecimal.
     fn sign(&self, text: &str) -> String {
         hex(&hmac(&self.key, text))
     }
@@ -162,7 +165,7 @@ fn scope(
     )
 }
 
-/// Bytes as hexadecimal digits.
+/// Encodes bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -171,7 +174,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Compares secrets without telling by the time it takes where they differ.
+/// Compares secrets in constant time.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
@@ -213,7 +216,7 @@ mod tests {
     fn hmac_is_the_one_of_rfc_4231() {
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
-        // A shorter key is padded with zeros, so this is test case 2.
+        // A shorter key is padded with zeros, so this is test case 2 of RFC 4231.
         assert_eq!(
             Signer::new(key).sign("what do ya want for nothing?"),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
