@@ -1,7 +1,7 @@
-//! Contents of blobs: files under `blobs/{container}/`, one for each blob, at the blob's own name.
+//! Blob contents: one file for each blob, at `blobs/{container}/{name}`.
 //!
-//! A blob appears whole or not at all: it is written beside, then renamed into its place. The disk has it before an upload is
-//! marked as completed, or a version relies on it.
+//! Blobs are published atomically: the content is written to a temporary file, which is then
+//! renamed. It is durable before an upload is marked as complete or a version relies on it.
 
 use crate::dir::{Dir, is_absent};
 use crate::durable;
@@ -20,32 +20,32 @@ use std::time::{Duration, SystemTime};
 /// The container of the default datastore.
 pub const DEFAULT_CONTAINER: &str = "azureml-blobstore";
 
-/// A blob that was found.
+/// A blob with its metadata.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Its name, or its path in the folder that was listed.
+    /// The name of the blob, or its path in the listed folder.
     pub name: String,
-    /// Its size.
+    /// The size in bytes.
     pub length: u64,
-    /// When it was last written.
+    /// The time of the last write.
     pub modified: SystemTime,
     inode: u64,
-    /// Where it lies.
+    /// The folder from which `path` is opened.
     dir: Dir,
     path: BlobName,
 }
 
-/// A blob that is held open: whatever takes its name meanwhile, this content stays whole.
+/// An open blob. Its content stays the same even if the blob is replaced.
 #[derive(Debug)]
 pub struct Opened {
-    /// Its content.
+    /// The open file.
     pub file: File,
-    /// What is known of this very content.
+    /// The metadata of the open content.
     pub found: Found,
 }
 
 impl Opened {
-    /// Opens `path` in a folder.
+    /// Opens the file at `path` in a folder.
     pub fn at(dir: &Dir, path: BlobName, name: String) -> io::Result<Self> {
         let file = dir.file(&path)?;
         let found = Found::new(name, dir.clone(), path, &file.metadata()?);
@@ -65,13 +65,13 @@ impl Found {
         }
     }
 
-    /// Opens what has its name now, which may be another content than the one that was found.
+    /// Opens the current content of the blob, which may be newer than this metadata.
     pub fn open(&self) -> Result<Opened> {
         Opened::at(&self.dir, self.path.clone(), self.name.clone())
             .map_err(|error| missing_or(error, &self.name))
     }
 
-    /// Marks it as written at a time, when what it has beside its content changes.
+    /// Sets the modification time, because a change of properties or metadata changes the `ETag`.
     pub fn touch(&self, modified: SystemTime) -> Result<Self> {
         let Opened { file, found } = self.open()?;
         file.set_modified(modified)?;
@@ -79,7 +79,7 @@ impl Found {
         Ok(Self::new(found.name, found.dir, found.path, &metadata))
     }
 
-    /// As it will be once it is marked so.
+    /// The metadata as it will be after [`Found::touch`].
     #[must_use]
     pub fn touched(&self, modified: SystemTime) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Found {
         }
     }
 
-    /// Changes whenever the content does: each content is another file.
+    /// The `ETag`. It changes with the content, because each new content is another file.
     pub fn etag(&self) -> String {
         etag(self.modified, self.inode, self.length)
     }
@@ -101,7 +101,7 @@ fn etag(modified: SystemTime, inode: u64, length: u64) -> String {
     format!("\"0x{nanoseconds:X}{inode:X}{length:X}\"")
 }
 
-/// The `ETag` that a finished file will have in a blob's place.
+/// The `ETag` that a temporary file will have as a blob.
 pub fn etag_of(temporary: &Path) -> Result<String> {
     let metadata = fs::symlink_metadata(temporary)?;
     let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -116,7 +116,7 @@ pub fn decode(path: &str) -> Option<String> {
         if byte == b'%' {
             let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
             let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-            // Two hexadecimal digits make a byte.
+            // Two hexadecimal digits fit into a byte.
             bytes.push((high * 16 + low) as u8);
         } else {
             bytes.push(byte);
@@ -125,7 +125,7 @@ pub fn decode(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The folder of a container that is there.
+/// Opens the folder of a container.
 pub fn container(home: &Home, name: &ContainerName) -> Result<Dir> {
     let opened = Dir::at(&home.blobs()).and_then(|blobs| blobs.dir(name));
     opened.map_err(|error| {
@@ -140,7 +140,7 @@ pub fn container(home: &Home, name: &ContainerName) -> Result<Dir> {
     })
 }
 
-/// Makes a container; whether it is new.
+/// Creates a container; returns whether it is new.
 pub fn create_container(home: &Home, name: &ContainerName) -> Result<bool> {
     match remove::make(&Dir::at(&home.blobs())?, name, home.owner()) {
         Ok(_) => Ok(true),
@@ -156,12 +156,12 @@ pub fn open(home: &Home, container_name: &ContainerName, name: &BlobName) -> Res
         .map_err(|error| missing_or(error, name.as_str()))
 }
 
-/// A blob that is there.
+/// The metadata of a blob.
 pub fn find(home: &Home, container_name: &ContainerName, name: &BlobName) -> Result<Found> {
     open(home, container_name, name).map(|opened| opened.found)
 }
 
-/// That there is no blob of a name.
+/// The error for a blob that does not exist.
 pub fn missing(name: &str) -> Error {
     Error::NotFound {
         code: "BlobNotFound",
@@ -169,7 +169,7 @@ pub fn missing(name: &str) -> Error {
     }
 }
 
-/// Whether an error says that this user may not look.
+/// Whether the error means that this user lacks the permission.
 fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
@@ -182,11 +182,11 @@ fn missing_or(error: io::Error, name: &str) -> Error {
     }
 }
 
-/// The blobs of a container whose names begin with `prefix`, by name.
+/// The blobs of a container whose names start with `prefix`, sorted by name.
 pub fn list(home: &Home, container_name: &ContainerName, prefix: &str) -> Result<Vec<Found>> {
     let folder = container(home, container_name)?;
     let mut found = Vec::new();
-    // Only the folder that the prefix names needs to be walked.
+    // Only the folder in the prefix needs to be walked.
     match prefix.rsplit_once('/') {
         None => walk(&folder, None, &mut found)?,
         Some((start, _)) => {
@@ -204,8 +204,9 @@ pub fn list(home: &Home, container_name: &ContainerName, prefix: &str) -> Result
     Ok(found)
 }
 
-/// Collects the regular files below a folder, whose names begin with `prefix`. Links are not followed. Left out are a folder
-/// that cannot be read, and names that no blob can have; the length of a blob's name bounds the depth.
+/// Collects the regular files below a folder; `prefix` is prepended to their names. Links are not
+/// followed. Unreadable folders and names that are not valid for a blob are skipped. The maximum
+/// length of a blob name limits the depth.
 pub fn walk(folder: &Dir, prefix: Option<&BlobName>, found: &mut Vec<Found>) -> Result<()> {
     let mut waiting: Vec<Option<BlobName>> = vec![None];
     while let Some(path) = waiting.pop() {
@@ -215,12 +216,12 @@ pub fn walk(folder: &Dir, prefix: Option<&BlobName>, found: &mut Vec<Found>) -> 
         };
         let here = match opened {
             Ok(here) => here,
-            // It may have gone meanwhile.
+            // The folder may have been removed meanwhile.
             Err(error) if is_absent(&error) || is_closed(&error) => continue,
             Err(error) => return Err(error.into()),
         };
         for entry in here.entries()? {
-            // A name that is no text was not made through the blob service.
+            // The blob service creates only names that are valid UTF-8.
             let Some(path) = entry
                 .name()
                 .and_then(|name| BlobName::within(path.as_ref(), name))
@@ -246,7 +247,7 @@ pub fn walk(folder: &Dir, prefix: Option<&BlobName>, found: &mut Vec<Found>) -> 
     Ok(())
 }
 
-/// Puts a finished file in a blob's place. [`Home::settle`] brings it to the disk.
+/// Publishes a temporary file as a blob. [`Home::settle`] makes it durable.
 pub fn publish(
     home: &Home,
     temporary: &Path,
@@ -254,13 +255,14 @@ pub fn publish(
     name: &BlobName,
 ) -> Result<Found> {
     let container = container(home, container_name)?;
-    // This very content: another upload may take its place before it is looked at.
+    // Reads the metadata before the rename, because another upload may replace the blob right after
+    // it.
     let metadata = fs::symlink_metadata(temporary)?;
     let root = home.blobs().join(container_name.as_str());
     let place = || durable::publish(temporary, &container, &root, name);
     let file = place()
         .or_else(|error| match error.kind() {
-            // The last blob of the folder was deleted meanwhile, and the folder with it.
+            // A concurrent deletion of the last blob in the folder has removed the folder, too.
             io::ErrorKind::NotFound => place(),
             _ => Err(error),
         })
@@ -274,7 +276,7 @@ pub fn publish(
     ))
 }
 
-/// A file where a folder is needed, or the other way round.
+/// The error for a file in the place of a folder, or the reverse.
 fn in_the_way(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists
@@ -289,10 +291,10 @@ fn in_the_way(error: io::Error) -> Error {
     }
 }
 
-/// Removes a blob, and the folders that only it was in.
+/// Removes a blob, and the folders that become empty.
 pub fn delete(home: &Home, container_name: &ContainerName, name: &BlobName) -> Result<()> {
     let container = container(home, container_name)?;
-    // A folder is no blob.
+    // Fails for a folder, which is not a blob.
     Opened::at(&container, name.clone(), name.to_string())
         .and_then(|_| container.unlink(name))
         .map_err(|error| missing_or(error, name.as_str()))?;
@@ -306,15 +308,16 @@ pub fn delete(home: &Home, container_name: &ContainerName, name: &BlobName) -> R
     Ok(())
 }
 
-/// A path for a file that is being written.
+/// A unique path for a temporary file.
 pub fn temporary(home: &Home) -> PathBuf {
     home.temporary().join(uuid::Uuid::new_v4().to_string())
 }
 
-/// How long an upload that nothing came of is kept.
+/// The retention time of uploads that are never used.
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
-/// Removes what was uploaded long ago and never registered; `mentioned` says whether anything names a container.
+/// Removes old uploads that are not registered; `mentioned` returns whether a record refers to a
+/// container.
 pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) -> io::Result<()> {
     let is_old = |folder: &Dir| {
         let age = File::from(folder.as_fd().try_clone_to_owned()?)
@@ -331,7 +334,8 @@ pub fn tidy(home: &Home, mentioned: impl Fn(&str) -> bool) -> io::Result<()> {
             };
             let old = root.dir(&name).and_then(|folder| is_old(&folder));
             if old.unwrap_or(false) && goes(name.as_str()) {
-                // When it cannot be removed now, it is at another start; what has no mark never is.
+                // After a failure, the next start tries again. Folders without a mark are never
+                // removed.
                 let _ = remove::marked(&root, &name, home.owner());
             }
         }

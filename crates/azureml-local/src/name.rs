@@ -1,26 +1,28 @@
-//! Names that may become paths.
+//! Validated names that may become paths.
 //!
-//! A name from outside becomes part of a path only as one of these types, and they are made by validation alone. No function
-//! that yields a path takes a `&str`; [`crate::dir::Dir`] opens nothing else.
+//! An external name becomes part of a path only as one of these types, which are created by
+//! validation only. No function that returns a path takes a `&str`, and [`crate::dir::Dir`] opens
+//! only these types.
 
 use crate::error::{Error, Result};
 use crate::remove::MARK;
 use std::fmt;
 
 mod sealed {
-    /// Implemented in this module alone.
+    /// Implemented in this module only, so that no other type can be a [`super::Relative`] path.
     pub trait Sealed {}
 }
 
-/// A relative path that only leads down: no `..`, no `.`, nothing empty, nothing absolute.
+/// A relative path that cannot lead up: it contains no `..`, `.` or empty segments and is not
+/// absolute.
 pub trait Relative: sealed::Sealed {
-    /// The path, its parts separated by `/`.
+    /// The path; its segments are separated by `/`.
     fn as_str(&self) -> &str;
 }
 
-/// The length limit of one part of a path on Linux's file systems, in bytes.
+/// The maximum length of a path segment on Linux file systems, in bytes.
 const PART_LIMIT: usize = 255;
-/// The length limit of a blob's name, in bytes.
+/// The maximum length of a blob's name, in bytes.
 const BLOB_LIMIT: usize = 1024;
 
 fn is_part(part: &str) -> bool {
@@ -59,15 +61,15 @@ macro_rules! checked {
 }
 
 checked! {
-    /// The name of a run: one part of a path.
+    /// The name of a run: a single path segment.
     RunName
 }
 checked! {
-    /// The name of an input or an output of a job: one part of a path.
+    /// The name of a job's input or output: a single path segment.
     PortName
 }
 checked! {
-    /// The name of a container of the blob store: one part of a path.
+    /// The name of a container of the blob store: a single path segment.
     ContainerName
 }
 checked! {
@@ -75,27 +77,27 @@ checked! {
     BlobName
 }
 
-/// A path that the source code spells out.
+/// A path that is a constant in the source code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fixed(&'static str);
 
 impl Fixed {
-    /// The path itself.
+    /// The path.
     pub const fn as_str(self) -> &'static str {
         self.0
     }
 
-    /// A path of the program's own.
+    /// A constant path of a single segment.
     ///
     /// # Panics
     ///
-    /// In a constant, where it does not compile: the path must be one part.
+    /// Panics if the path is not a valid segment; in a constant, this is a compile error.
     pub const fn new(part: &'static str) -> Self {
         assert!(part.as_bytes()[0] != b'.');
         Self::hidden(part)
     }
 
-    /// As [`Fixed::new`], of a name that begins with a dot.
+    /// Like [`Fixed::new`], for a name that starts with a dot.
     pub const fn hidden(part: &'static str) -> Self {
         let bytes = part.as_bytes();
         assert!(!bytes.is_empty() && bytes[bytes.len() - 1] != b'.');
@@ -117,10 +119,11 @@ impl Relative for Fixed {
 }
 
 impl RunName {
-    /// The length limit of a run's name, in bytes: `dcid.` comes before it, the suffix of a trial after it.
+    /// The maximum length of a run's name, in bytes. It leaves room for the prefix `dcid.` and the
+    /// suffix of a trial.
     const LIMIT: usize = 240;
 
-    /// The run of that name; whether it exists is not checked.
+    /// Validates the name of a run, which need not exist.
     pub fn parse(name: &str) -> Result<Self> {
         let fine = name.len() <= Self::LIMIT
             && name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -144,7 +147,7 @@ impl RunName {
 }
 
 impl PortName {
-    /// An input or output of that name.
+    /// Validates the name of an input or output.
     pub fn parse(name: &str) -> Result<Self> {
         if is_part(name) {
             Ok(Self(name.to_owned()))
@@ -163,7 +166,7 @@ impl PortName {
 }
 
 impl ContainerName {
-    /// A container of that name; whether it exists is not checked.
+    /// Validates the name of a container, which need not exist.
     pub fn parse(name: &str) -> Result<Self> {
         if is_part(name) {
             Ok(Self(name.to_owned()))
@@ -180,14 +183,14 @@ impl ContainerName {
         Self(crate::blob::DEFAULT_CONTAINER.to_owned())
     }
 
-    /// A container that nobody has named before.
+    /// A new, unique container name.
     pub fn unique() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
     }
 }
 
 impl BlobName {
-    /// A blob of that name; whether it exists is not checked.
+    /// Validates the name of a blob, which need not exist.
     pub fn parse(name: &str) -> Result<Self> {
         Self::of(name).ok_or_else(|| Error::Invalid {
             code: "InvalidResourceName",
@@ -199,37 +202,38 @@ impl BlobName {
         })
     }
 
-    /// A blob of that name, if it can be one.
+    /// Validates the name of a blob; returns `None` if it is invalid.
     pub fn of(name: &str) -> Option<Self> {
         (name.len() <= BLOB_LIMIT && name.split('/').all(is_part)).then(|| Self(name.to_owned()))
     }
 
-    /// The blob of that name in this folder, if it can be one.
+    /// The blob of that name in this folder; `None` if the result is invalid.
     pub fn join(&self, name: &str) -> Option<Self> {
         Self::of(&format!("{self}/{name}"))
     }
 
-    /// A blob that nobody has named before.
+    /// A new, unique blob name.
     pub fn unique() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
     }
 
-    /// The blob at a path that was checked, in this folder. It may be longer than a blob's name may be.
+    /// The blob at a validated path in this folder. The result may exceed the length limit of a
+    /// blob's name.
     #[must_use]
     pub fn with(&self, path: &Self) -> Self {
         Self(format!("{self}/{path}"))
     }
 
-    /// The folder and the last part; no folder when there is one part alone.
+    /// Splits into the folder and the last segment; the folder is `None` for a single segment.
     pub fn split(&self) -> (Option<Self>, Self) {
-        // Parts of a checked path are checked paths.
+        // The parts of a validated path are valid.
         match self.0.rsplit_once('/') {
             Some((folder, last)) => (Some(Self(folder.to_owned())), Self(last.to_owned())),
             None => (None, self.clone()),
         }
     }
 
-    /// The blob of the same name below `folder`, which has no folder where it is `None`.
+    /// The blob of that name in `folder`, or at the top level if `folder` is `None`.
     pub fn within(folder: Option<&Self>, name: &str) -> Option<Self> {
         match folder {
             Some(folder) => folder.join(name),
@@ -244,7 +248,7 @@ impl From<Fixed> for BlobName {
     }
 }
 
-/// A name as a message shows it: what somebody sent may be megabytes.
+/// Shortens a name for use in a message, because a client may send megabytes.
 fn shortened(name: &str) -> String {
     let mut shown: String = name.chars().take(128).collect();
     if shown.len() < name.len() {
@@ -257,7 +261,7 @@ fn shortened(name: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Spellings of a way out, or of no name at all.
+    /// Names that lead out of a folder, or that are not valid names.
     const TRAVERSALS: [&str; 16] = [
         "",
         ".",

@@ -1,5 +1,7 @@
-//! The token of a run: a JSON Web Token (RFC 7519) signed by HMAC-SHA256, because Azure ML's Python packages read the
-//! claims of theirs.
+//! The token of a run: a JSON Web Token (RFC 7519) signed with HMAC-SHA256.
+//!
+//! Azure ML's Python packages parse the claims of their token, so an opaque token is not
+//! sufficient.
 
 use crate::signer::{equal, hmac};
 use azureml_wire::local::scope;
@@ -8,29 +10,29 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The header of every token; any other algorithm is refused.
+/// The header of every token; other algorithms are rejected.
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
-/// The token of a run. Has no `Debug`: it is a secret.
+/// The token of a run. It has no `Debug` implementation because it contains a secret.
 pub struct RunToken {
-    /// The token.
+    /// The encoded token.
     pub text: String,
-    /// When it expires.
+    /// The time of expiry.
     pub expiry: DateTime<Utc>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
-    /// The run.
+    /// The id of the run.
     #[serde(rename = "runId")]
     run: String,
-    /// The run again, in the name that the standard has for it.
+    /// The id of the run, as the standard claim.
     sub: String,
-    /// The workspace's scope.
+    /// The ARM id of the workspace.
     scope: String,
-    /// When it was signed, in seconds since 1970.
+    /// The time of issue, in seconds since 1970.
     iat: i64,
-    /// When it expires, in seconds since 1970.
+    /// The time of expiry, in seconds since 1970.
     exp: i64,
 }
 
@@ -44,7 +46,7 @@ impl RunToken {
             iat: now.timestamp(),
             exp: expiry.timestamp(),
         };
-        // Text and numbers always have a JSON form.
+        // Serialization of text and numbers cannot fail.
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
         let signed = format!("{}.{}", BASE64.encode(HEADER), BASE64.encode(claims));
         let signature = BASE64.encode(hmac(key, &signed));
@@ -54,7 +56,7 @@ impl RunToken {
         }
     }
 
-    /// The run that a token opens.
+    /// Verifies a token; returns its run.
     pub fn verify(key: &[u8; 32], token: &str, now: DateTime<Utc>) -> Option<String> {
         let (signed, signature) = token.rsplit_once('.')?;
         let expected = BASE64.encode(hmac(key, signed));

@@ -141,7 +141,8 @@ fn step(app: &App, uri: &str) -> Result<Step, Failure> {
 /// A registered asset: the possible kinds, the name, and the version (`None` for the newest).
 type Registered = (&'static [Kind], String, Option<String>);
 
-/// `azureml:name:version`, `azureml:name@latest`, `azureml:name` or an ARM id of a model or of data.
+/// Parses `azureml:name:version`, `azureml:name@latest`, `azureml:name` or the ARM id of a model or
+/// of data.
 fn registered(uri: &str) -> Option<Registered> {
     let by_id = [
         ("/models/", &[Kind::Model] as &[Kind]),

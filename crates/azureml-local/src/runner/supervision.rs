@@ -150,7 +150,7 @@ struct Watch {
     decided: Option<Ended>,
     timeout: Option<Instant>,
     grace: Duration,
-    /// The time of the kill, after the processes were asked to end.
+    /// The time of the kill, if the processes have not ended after the termination signal.
     kill_at: Option<Instant>,
     timed_out: bool,
     canceled: bool,

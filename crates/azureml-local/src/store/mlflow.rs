@@ -1,4 +1,4 @@
-//! Runs, metrics, parameters and tags.
+//! MLflow data: runs, metrics, parameters and tags.
 
 use super::{owner, series};
 use crate::error::{Error, Result};
@@ -6,19 +6,19 @@ use azureml_wire::mlflow::{Metric, Param, RunTag};
 use azureml_wire::sweep::Goal;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The tag of a run that names the run it belongs to.
+/// The tag with the id of a run's parent.
 pub const PARENT: &str = "mlflow.parentRunId";
 
 /// A run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Its place in the order of creation.
+    /// The sequence number, in the order of creation.
     pub seq: i64,
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The experiment's id.
     pub experiment: i64,
-    /// The name that people see.
+    /// The display name.
     pub name: String,
     /// `RUNNING`, `SCHEDULED`, `FINISHED`, `FAILED`, `KILLED`.
     pub status: String,
@@ -28,16 +28,16 @@ pub struct Run {
     pub end_time: Option<i64>,
     /// `active` or `deleted`.
     pub lifecycle: String,
-    /// Whether it is a job: its status is the job's then.
+    /// Whether the run is a job. Its status is then that of the job.
     pub is_job: bool,
-    /// Who made it.
+    /// The user who created the run.
     pub user: String,
-    /// Where its artifacts lie.
+    /// The location of its artifacts.
     pub artifact_uri: String,
 }
 
 impl Run {
-    /// Refuses what may not be done with a deleted run.
+    /// Returns an error if the run is deleted.
     pub fn check_active(&self) -> Result<()> {
         if self.lifecycle == "active" {
             return Ok(());
@@ -53,40 +53,40 @@ impl Run {
     }
 }
 
-/// The folders of runs in MLflow's artifact service, up to the run's id.
+/// The path of a run's artifacts in MLflow's artifact service, up to the run's id.
 pub const ARTIFACTS: &str = "ExperimentRun/dcid.";
 
-/// Where MLflow's artifact service has what lies at a path.
+/// The URI of a path in MLflow's artifact service.
 pub fn artifact_uri(path: &str) -> String {
     format!("mlflow-artifacts:/{path}")
 }
 
-/// A run to be kept.
+/// A run to insert.
 #[derive(Debug)]
 pub struct NewRun<'a> {
-    /// Its id.
+    /// The id.
     pub id: &'a str,
     /// The experiment's id.
     pub experiment: i64,
-    /// The name that people see.
+    /// The display name.
     pub name: &'a str,
-    /// Its status.
+    /// The status.
     pub status: &'a str,
     /// Milliseconds since 1970.
     pub start_time: Option<i64>,
-    /// Who makes it; the owner of the local workspace when nobody is named.
+    /// The user who creates the run; the owner of the local workspace by default.
     pub user: Option<&'a str>,
-    /// Where its artifacts lie, when that is not in the local workspace.
+    /// The location of its artifacts, if that is outside the local workspace.
     pub artifact_uri: Option<&'a str>,
 }
 
-/// What [`run`] reads.
+/// The query whose rows [`run`] reads.
 pub const RUN: &str =
     "SELECT run.seq, run.id, run.experiment, run.name, run.status, run.start_time, run.end_time,
     run.lifecycle, EXISTS (SELECT 1 FROM job WHERE job.name = run.id), run.user, run.artifact_uri
   FROM run";
 
-/// A run in a row.
+/// Reads a run from a row.
 pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let id: String = row.get(1)?;
     let artifact_uri: Option<String> = row.get(10)?;
@@ -106,7 +106,7 @@ pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-/// Keeps a run.
+/// Inserts a run.
 pub fn insert_run(store: &Connection, new: &NewRun<'_>) -> Result<()> {
     store.execute(
         "INSERT INTO run (id, experiment, name, status, start_time, user, artifact_uri)
@@ -124,14 +124,15 @@ pub fn insert_run(store: &Connection, new: &NewRun<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One run.
+/// Returns one run.
 pub fn get_run(store: &Connection, id: &str) -> Result<Option<Run>> {
     Ok(store
         .query_row(&format!("{RUN} WHERE id = ?1"), params![id], run)
         .optional()?)
 }
 
-/// The runs that belong to a run and came after the place `after`, in the order of creation, at most `limit`.
+/// The child runs of a run with a sequence number above `after`, in the order of creation, at most
+/// `limit`.
 pub fn children(store: &Connection, parent: &str, after: i64, limit: usize) -> Result<Vec<Run>> {
     let mut statement = store.prepare_cached(&format!(
         "{RUN} WHERE seq > ?3 AND lifecycle = 'active'
@@ -142,7 +143,7 @@ pub fn children(store: &Connection, parent: &str, after: i64, limit: usize) -> R
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Changes what MLflow may change of a run.
+/// Stores the fields of a run that MLflow may change.
 pub fn update_run(store: &Connection, run: &Run) -> Result<()> {
     store.execute(
         "UPDATE run SET name = ?2, status = ?3, end_time = ?4, lifecycle = ?5 WHERE id = ?1",
@@ -151,7 +152,7 @@ pub fn update_run(store: &Connection, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Keeps values of metrics; an exact repetition, as of a request whose answer was lost, is the same value.
+/// Stores values of metrics. Idempotent: an exact repetition, as in a retried request, is ignored.
 pub fn log_metrics(store: &Connection, run: &str, metrics: &[Metric]) -> Result<()> {
     let mut insert = store.prepare_cached(
         "INSERT INTO metric (run, key, value, timestamp, step) SELECT ?1, ?2, ?3, ?4, ?5
@@ -189,7 +190,8 @@ pub fn latest_metrics(store: &Connection, run: &str) -> Result<Vec<Metric>> {
     Ok(series.into_iter().map(|series| series.last).collect())
 }
 
-/// Values of one metric in the order of logging, from the one after `after`; each with its place in that order.
+/// The values of one metric in the order of logging, starting after the position `after`; each with
+/// its position.
 pub fn metric_history(
     store: &Connection,
     run: &str,
@@ -207,14 +209,14 @@ pub fn metric_history(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many values a run has logged of a metric.
+/// The number of values of a metric that a run has logged.
 pub fn count(store: &Connection, run: &str, key: &str) -> Result<i64> {
     Ok(store
         .prepare_cached("SELECT count(*) FROM metric WHERE run = ?1 AND key = ?2")?
         .query_row(params![run, key], |row| row.get(0))?)
 }
 
-/// The best value that a run has logged of a metric; what is no number is never the best.
+/// The best value of a metric that a run has logged; non-finite values are ignored.
 pub fn best(store: &Connection, run: &str, key: &str, goal: Goal) -> Result<Option<f64>> {
     let best = match goal {
         Goal::Minimize => "min",
@@ -227,7 +229,7 @@ pub fn best(store: &Connection, run: &str, key: &str, goal: Goal) -> Result<Opti
         .query_row(params![run, key], |row| row.get(0))?)
 }
 
-/// Keeps a parameter; a parameter never changes.
+/// Stores a parameter, which is immutable.
 pub fn log_param(store: &Connection, run: &str, key: &str, value: &str) -> Result<()> {
     let old: Option<String> = store
         .query_row(
@@ -278,7 +280,7 @@ pub fn set_tag(store: &Connection, run: &str, key: &str, value: &str) -> Result<
     Ok(())
 }
 
-/// Removes a tag; whether it was there.
+/// Removes a tag; returns whether it existed.
 pub fn delete_tag(store: &Connection, run: &str, key: &str) -> Result<bool> {
     Ok(store.execute(
         "DELETE FROM tag WHERE run = ?1 AND key = ?2",
@@ -294,7 +296,7 @@ pub fn tags(store: &Connection, run: &str) -> Result<Vec<RunTag>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A tag in a row.
+/// Reads a tag from a row.
 pub fn tag(row: &Row<'_>) -> rusqlite::Result<RunTag> {
     Ok(RunTag {
         key: row.get(0)?,

@@ -295,7 +295,7 @@ pub async fn answer(l: Language, asked: Asked, shown: Shown) -> Result<Response>
     })
 }
 
-/// A download. Whatever its content is, no browser renders it as a page of this origin.
+/// A download response. The browser must not render the content as a page of this origin.
 fn download(path: &str, file: File) -> Response {
     let name = path.rsplit('/').next().unwrap_or(path);
     let file = tokio::fs::File::from_std(file);
