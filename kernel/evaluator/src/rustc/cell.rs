@@ -1,4 +1,4 @@
-//! A cell taken apart: commands, items, statements, and what it defines.
+//! Parses a cell into commands, items and statements, and finds its definitions.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -24,70 +24,72 @@ const DEFINING: [&str; 5] = [
     "lazy_static::lazy_static",
 ];
 
-/// What goes before the code so that it can be parsed as statements.
+/// The text before the code, so that it parses as the statements of a function.
 const PRELUDE: &str = "fn cell() {\n";
 
-/// A cell's parts, as ranges of bytes of its code.
+/// The parts of a cell, as byte ranges of its code.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cell {
-    /// The lines before the Rust code that speak to the evaluator (`:dep …`) or to the shell (`!ls`).
+    /// The lines before the Rust code: commands of the evaluator (`:dep …`) and of the shell
+    /// (`!ls`).
     pub(super) commands: Vec<Command>,
-    /// Where the Rust code is.
+    /// The range of the Rust code.
     pub(super) rust: Range<usize>,
     /// Attributes of the whole crate (`#![feature(…)]`).
     pub(super) attributes: Vec<Range<usize>>,
     pub(super) items: Vec<Item>,
-    /// The statements in their order, without the last expression.
+    /// The statements in order, without the last expression.
     pub(super) statements: Vec<Range<usize>>,
     /// The last expression.
     pub(super) tail: Option<Range<usize>>,
-    /// The variables that the statements define; of several with one name the last.
+    /// The variables that the statements define. Of several with the same name, only the last.
     pub(super) locals: Vec<Local>,
-    /// Whether the statements wait for futures.
+    /// Whether the statements await futures.
     pub(super) awaits: bool,
-    /// Whether there is a `?` among the statements.
+    /// Whether the statements contain a `?`.
     pub(super) fails: bool,
-    /// The `?` by which the cell itself can be left: not a closure or an `async` part in it.
+    /// The positions of each `?` that can return from the cell itself, not from a closure or an
+    /// `async` block.
     questions: Vec<usize>,
-    /// Whether the code could not be taken apart: the compiler will say why.
+    /// Whether the code cannot be parsed. The compiler reports the reason.
     pub(super) broken: bool,
-    /// What is not closed, or closed too often.
+    /// The first unbalanced delimiter or unterminated token.
     pub(super) unbalanced: Option<Unbalanced>,
-    /// The names that the statements look up outside of the cell.
+    /// The free names of the statements.
     pub(super) uses: BTreeSet<String>,
-    /// The calls of macros among the statements, with the macros' names: they may define items.
+    /// The macro calls among the statements, with the names of the macros. They may define items.
     macro_calls: Vec<(String, Item)>,
-    /// What `impl`s inside of statements give to types.
+    /// The `impl`s inside statements, on which types may depend.
     pub(super) inner: Vec<Node>,
-    /// What the compiler is to see otherwise.
+    /// The edits of the code before it is compiled.
     pub(super) edits: Vec<Edit>,
 }
 
-/// A variable.
+/// A variable that a cell defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Local {
     pub(super) name: String,
     pub(super) mutable: bool,
-    /// Its name in the pattern.
+    /// The range of the name in the pattern.
     pub(super) place: Range<usize>,
-    /// Whether it may be the name of a constant, to which the value is compared.
+    /// Whether the name may be that of a constant, which the pattern compares with the value.
     pub(super) may_be_constant: bool,
-    /// Where the value is whose whole is the variable.
+    /// The range of the initializer, if the pattern is a single name.
     pub(super) value: Option<Range<usize>>,
 }
 
-/// A definition.
+/// An item of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
     pub(super) what: What,
     pub(super) range: Range<usize>,
-    /// What it takes to be seen from another crate: `pub ` at each of these places of the code.
+    /// The byte offsets at which `pub ` must be inserted to make the item visible to other crates.
     pub(super) private: Vec<usize>,
-    /// What the call of a crate's macro stands for.
+    /// The expansion of the item, if it is a macro call of a crate.
     pub(super) expansion: Option<String>,
 }
 
-/// What an item defines, by which a later one takes its place.
+/// The kind and name of an item. A later item with the same kind and name replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// `use`, split into single imports.
@@ -96,40 +98,41 @@ pub(super) enum What {
     ExternCrate(String),
     /// `macro_rules!`.
     Macro(String),
-    /// Something in the namespace of types.
+    /// An item in the type namespace.
     Type(String),
-    /// Something in the namespace of values.
+    /// An item in the value namespace.
     Value(String),
-    /// `impl`: everything before its body, without white space, and the names of what stands in its body.
+    /// `impl`: the header without white space, and the names of the members.
     Impl {
         header: String,
         members: Vec<String>,
     },
-    /// Anything else.
+    /// Any other item.
     Other,
 }
 
 /// A single import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Import {
-    /// The name that it brings; `None` for all of a module, and for `_`.
+    /// The imported name, or `None` for a glob import and for `_`.
     pub(super) name: Option<String>,
-    /// As a declaration of its own.
+    /// The import as a separate declaration.
     pub(super) code: String,
 }
 
 impl Cell {
-    /// Takes a cell apart, of a notebook without values.
+    /// Parses a cell without knowledge of the notebook's values.
     pub(super) fn parse(code: &str) -> Self {
         Self::parse_among(code, &|_| false)
     }
 
-    /// Takes code apart that has no commands at its top.
+    /// Parses code that has no commands at its top.
     pub(super) fn parse_rust(code: &str) -> Self {
         Self::parse_among(code, &|_| true)
     }
 
-    /// Takes a cell apart. What `known` calls a value is no program of the shell behind a `!`.
+    /// Parses a cell. A `!` before a name for which `known` is true is a negation, not a shell
+    /// command.
     pub(super) fn parse_among(code: &str, known: Known<'_>) -> Self {
         if nesting::is_too_deep(code) {
             return Self {
@@ -155,7 +158,7 @@ impl Cell {
         let wrapped = format!("{PRELUDE}{rust}\n}}");
         let parsed = SourceFile::parse(&wrapped, Edition::Edition2024);
         let function = parsed.tree().syntax().children().find_map(ast::Fn::cast);
-        // A cell that ends the function around it goes on outside of it.
+        // If the code closes the function around it, the rest is outside of that function.
         let is_whole = function
             .as_ref()
             .is_some_and(|it| usize::from(it.syntax().text_range().end()) == wrapped.len());
@@ -224,7 +227,7 @@ impl Cell {
         }
     }
 
-    /// Takes those names in patterns out of the variables that are known to be constants.
+    /// Removes the names in patterns that are known constants from the variables.
     pub(super) fn without_constants(mut self, is_known: impl Fn(&str) -> bool) -> Self {
         self.locals.retain(|local| {
             !local.may_be_constant || local.name != "None" && !is_known(&local.name)
@@ -232,7 +235,7 @@ impl Cell {
         self
     }
 
-    /// Adds the variables that calls of the notebook's own macros bind.
+    /// Adds the variables that calls of the notebook's macros bind.
     pub(super) fn with_variables_of_macros(
         mut self,
         code: &str,
@@ -264,8 +267,8 @@ impl Cell {
         self
     }
 
-    /// Makes items of those calls of macros that define some: of macros that are known for it, of cells' own whose text shows it, and
-    /// of others whose expansion shows it.
+    /// Converts macro calls that define items to items: calls of known macros, of macros of the
+    /// notebook whose rules contain items, and of other macros whose expansions contain items.
     pub(super) fn with_items_of_macros(
         mut self,
         text_of: impl Fn(&str) -> Option<String>,
@@ -291,7 +294,8 @@ impl Cell {
         self
     }
 
-    /// Lets macros that the cell defines twice hold from where they stand on, as in a program.
+    /// Keeps macros that the cell defines twice among the statements, so that each definition
+    /// applies from its position on, as in a program.
     pub(super) fn with_macros_in_order(mut self) -> Self {
         let is_macro = |item: &&Item| matches!(item.what, What::Macro(_));
         let macros: Vec<&Item> = self.items.iter().filter(is_macro).collect();
@@ -305,13 +309,13 @@ impl Cell {
         self
     }
 
-    /// Whether a byte is a `?` by which the cell itself can be left.
+    /// Returns whether the `?` at a byte offset can return from the cell itself.
     pub(super) fn is_own_question(&self, place: usize) -> bool {
         self.questions.contains(&place)
     }
 
-    /// The variables that may have been made in a cell that has ended early, by `?` or by a panic: before its last statement began, or
-    /// the last one with a `?`.
+    /// Returns the variables that may exist when a cell ends early by `?` or by a panic: those
+    /// defined before the last statement, or before the last one with a `?`.
     pub(super) fn locals_before_end(&self, by_question: bool) -> impl Iterator<Item = &Local> {
         let ends = |part: &&Range<usize>| {
             !by_question || self.questions.iter().any(|place| part.contains(place))
@@ -323,13 +327,13 @@ impl Cell {
             .filter(move |local| local.place.start < end)
     }
 
-    /// Whether it is a program that nothing runs: a `main` without statements.
+    /// Returns whether the cell only defines items, including `main`, which nothing calls.
     pub(super) fn is_program(&self) -> bool {
         let is_main = |item: &Item| item.what == What::Value("main".to_owned());
         self.statements.is_empty() && self.tail.is_none() && self.items.iter().any(is_main)
     }
 
-    /// Whether there is nothing to compile.
+    /// Returns whether there is nothing to compile.
     pub(super) fn is_empty(&self) -> bool {
         !self.broken
             && self.attributes.is_empty()
@@ -339,11 +343,11 @@ impl Cell {
     }
 }
 
-/// From places in the parsed text to places in the cell.
+/// Converts positions in the parsed text to positions in the cell.
 #[derive(Clone, Copy)]
 struct Offset {
     by: isize,
-    /// Where the cell ends. A text without its closing quote takes in what was put behind the cell.
+    /// The end of the cell. An unterminated string extends into the text after the cell.
     end: usize,
 }
 
@@ -479,7 +483,8 @@ fn single_imports(tree: &ast::UseTree, prefix: &str, attributes: &str, found: &m
     });
 }
 
-/// The places at which an item lacks `pub` to be used from another crate as freely as from its own.
+/// Returns the byte offsets at which `pub` is missing, so that other crates can use the item like
+/// its own crate.
 fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
     let mut places = Vec::new();
     let mut open = |node: &SyntaxNode| {
@@ -533,13 +538,13 @@ fn private(item: &ast::Item, back: Offset) -> Vec<usize> {
     places
 }
 
-/// The same for an item that is a text of its own.
+/// Returns the same for an item that is parsed as a separate text.
 pub(super) fn unopened(item: &ast::Item) -> Vec<usize> {
     let end = usize::from(item.syntax().text_range().end());
     private(item, Offset { by: 0, end })
 }
 
-/// A statement that calls a macro by a single name, as an item.
+/// Converts a statement that is a macro call to an item, with the name of the macro.
 fn macro_call(node: &SyntaxNode, back: Offset) -> Option<(String, Item)> {
     let statement = ast::ExprStmt::cast(node.clone()).and_then(|statement| statement.expr());
     let call = match statement.or_else(|| ast::Expr::cast(node.clone()))? {
@@ -568,7 +573,7 @@ fn macro_call(node: &SyntaxNode, back: Offset) -> Option<(String, Item)> {
     Some((name, item))
 }
 
-/// Whether a macro's rules stand for items.
+/// Returns whether a rule of a macro expands to items.
 fn defines_items(text: &str) -> bool {
     let lexed = LexedStr::new(Edition::Edition2024, text);
     let tokens: Vec<(SyntaxKind, &str)> = (0..lexed.len())
@@ -581,7 +586,7 @@ fn defines_items(text: &str) -> bool {
     rules.any(|at| begins_item(tokens.get(at + 3..).unwrap_or_default()))
 }
 
-/// Whether these tokens begin with an item.
+/// Returns whether an item begins with these tokens.
 fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
     let Some((kind, text)) = tokens.first() else {
         return false;
@@ -593,7 +598,8 @@ fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
         "const" => next != "{",
         "unsafe" | "async" => matches!(next, "impl" | "fn" | "trait" | "extern"),
         "macro_rules" | "thread_local" | "lazy_static" => next == "!",
-        // A visibility, and attributes.
+        // A repetition before the item is a list of attributes; a single fragment may be a
+        // visibility.
         "$" if *kind == SyntaxKind::DOLLAR && next == "(" => {
             let end = tokens.iter().position(|token| token.1 == "*");
             tokens.get(2).is_some_and(|it| it.1 == "#")
@@ -608,7 +614,7 @@ fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
     }
 }
 
-/// A name as the compiler compares names: `e` with an accent that stands behind it is `é`.
+/// Normalises a name like the compiler (NFC): `e` with a combining accent becomes `é`.
 pub(super) fn composed(name: &str) -> String {
     if name.is_ascii() {
         name.to_owned()
@@ -618,7 +624,7 @@ pub(super) fn composed(name: &str) -> String {
     }
 }
 
-/// The variables that a `let` binds.
+/// Returns the variables that a `let` binds.
 fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local> {
     // A constant as the whole pattern would be refutable.
     let is_whole = matches!(pattern, ast::Pat::IdentPat(_)) && binding.let_else().is_none();
@@ -648,7 +654,7 @@ fn locals(binding: &ast::LetStmt, pattern: &ast::Pat, back: Offset) -> Vec<Local
         .collect()
 }
 
-/// Where there is a `?` outside of closures and `async` parts.
+/// Returns the positions of each `?` outside of closures and `async` blocks.
 fn own_questions(node: &SyntaxNode) -> impl Iterator<Item = usize> {
     let tokens = node
         .descendants_with_tokens()
@@ -676,7 +682,7 @@ fn own_questions(node: &SyntaxNode) -> impl Iterator<Item = usize> {
     own.into_iter()
 }
 
-/// Whether code waits for a future outside of an `async` part of its own.
+/// Returns whether code awaits a future outside of nested `async` blocks.
 fn awaits(node: &SyntaxNode) -> bool {
     node.descendants_with_tokens()
         .filter_map(ra_ap_syntax::SyntaxElement::into_token)
@@ -694,7 +700,7 @@ fn awaits(node: &SyntaxNode) -> bool {
                     SyntaxKind::BLOCK_EXPR | SyntaxKind::CLOSURE_EXPR | SyntaxKind::FN => {
                         is_async(SyntaxKind::ASYNC_KW)
                     }
-                    // In a macro there are only tokens to go by.
+                    // Macro arguments are not parsed, so only their tokens are available.
                     SyntaxKind::TOKEN_TREE => is_async(SyntaxKind::ASYNC_KW),
                     _ => false,
                 }
@@ -702,7 +708,7 @@ fn awaits(node: &SyntaxNode) -> bool {
         })
 }
 
-/// Whether a text holds a name as a word.
+/// Returns whether a text contains a name as a whole word.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     text.match_indices(name).any(|(start, _)| {

@@ -1,4 +1,4 @@
-//! How a cell is put into a crate, and what is changed about that when the compiler refuses it.
+//! Generates the crate of a cell, and adapts it to the compiler's errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,35 +9,37 @@ use super::source::{Edit, Origin, Source};
 use super::statics::Static;
 use super::types::VariableType;
 
-/// The crate of cells that hold the items of earlier cells themselves, and of the library that holds them for the others. One
-/// name, so that a type is the same type in all of them.
+/// The name of the crate of cells that include the items of earlier cells, and of the library of
+/// items. Both have the same name, so that types have the same identity in both.
 pub(super) const WITH_ITEMS: &str = "session";
 
-/// The crate of cells that link to the library.
+/// The name of the crate of cells that link to the library.
 pub(super) const WITHOUT_ITEMS: &str = "cell";
 
-/// What begins all names in generated code that code of the user could mean. See [`Plan::new`] for a user who writes it.
+/// The prefix of names in generated code, which must not collide with names of the user. See
+/// [`Plan::new`] for user code that contains it.
 pub(super) const RESERVED: &str = "__azk_";
 
-/// How cells call the library of items, whatever crates and modules of the user are called.
+/// The name of the library of items in cells. It does not collide with the user's crates and
+/// modules.
 pub(super) const ITEMS: &str = "__azk_items";
 
-/// How cells call the runtime.
+/// The name of the runtime in cells.
 pub(super) const RUNTIME: &str = "__azk_runtime";
 
-/// The threads for futures.
+/// An expression for the handle of the shared asynchronous runtime.
 const THREADS: &str = "::__azk_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle()";
 
-/// What stands in front of a value.
+/// The text before a value.
 pub(super) const OPENS_VALUE: &str = "(\n";
 
-/// What is not worth a word in a notebook.
+/// Lints that are not useful in a notebook.
 const QUIET: &str = "#![allow(unused, dead_code, private_interfaces, private_bounds, redundant_imports, \
                      macro_expanded_macro_exports_accessed_by_absolute_paths, non_local_definitions, \
                      static_mut_refs, unsafe_op_in_unsafe_fn, non_snake_case, \
                      improper_ctypes, clashing_extern_declarations)]\n#![warn(unused_must_use)]\n";
 
-/// How the value of the last expression is shown.
+/// The format of the last expression's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Format {
     /// `{:?}`
@@ -49,15 +51,15 @@ pub(super) enum Format {
     Display,
 }
 
-/// How values are shown.
+/// Settings for showing values.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Show {
     pub(super) format: Format,
     pub(super) types: bool,
 }
 
-/// A way to put a cell into a crate.
-// Each is a change of its own, and they come together in all combinations.
+/// The way in which a cell is compiled into a crate.
+// Each flag is independent, and they occur in all combinations.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
@@ -65,48 +67,50 @@ pub(super) struct Plan {
     pub(super) from_library: bool,
     /// The variables of earlier cells that the cell may use.
     taken: BTreeMap<String, Variable>,
-    /// Those of them that the cell moves away.
+    /// The used variables that the cell moves.
     moved: BTreeSet<String>,
-    /// The new variables that do not live on.
+    /// The new variables that are not stored.
     gone: BTreeMap<String, Gone>,
-    /// The new variables that are functions, with the pointers as which they live on.
+    /// The new variables that are functions, with the function pointer types as which they are
+    /// stored.
     pointers: BTreeMap<String, String>,
-    /// The variables of earlier cells whose types cannot be written.
+    /// The variables of earlier cells whose types the cell cannot name.
     pub(super) unwritable: BTreeSet<String>,
-    /// The function that runs the cell.
+    /// The name of the function that runs the cell.
     function: String,
     pub(super) awaits: bool,
-    /// Whether the cell is to find the threads for futures, so that it can start some without waiting for any.
+    /// Whether the cell enters the asynchronous runtime, so that it can spawn tasks without
+    /// awaiting.
     pub(super) enters: bool,
-    /// Whether the value is shown by plain `Debug`, for the sake of the compiler's words.
+    /// Whether the value is shown with plain `Debug`, for clearer compiler errors.
     plain_value: bool,
-    /// Whether the statements stand in the function itself, for the sake of the compiler's words.
+    /// Whether the statements are directly in the function, for clearer compiler errors.
     pub(super) explain: bool,
-    /// The `?` of the cell that meet an `Option`, as bytes of it.
+    /// The byte offsets of each `?` of the cell that is applied to an `Option`.
     options: BTreeSet<usize>,
 }
 
-/// Why a new variable does not live on.
+/// Reasons why a new variable is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gone {
-    /// The cell moves it away itself.
+    /// The cell itself moves it.
     Moved,
-    /// It borrows from what the cell owns. It is dropped before that is kept.
+    /// It borrows from a local value of the cell. It is dropped before that value is stored.
     Borrows,
-    /// The same, where it cannot be dropped: the cell may have moved it away.
+    /// Like [`Gone::Borrows`], but it cannot be dropped, because the cell may have moved it.
     BorrowsAndMoves,
     /// It is a closure.
     Closure,
-    /// No other cell could write its type.
+    /// Another cell cannot name its type.
     Unnamed,
 }
 
-/// What the compiler's errors call for.
+/// The reaction to the compiler's errors.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The plan is another one now: try again.
+    /// The plan has changed: compile again.
     Again,
-    /// Nothing: the errors are the user's.
+    /// The plan has not changed: report the errors to the user.
     None,
 }
 
@@ -141,12 +145,12 @@ impl Plan {
         }
     }
 
-    /// The function that runs the cell.
+    /// Returns the name of the function that runs the cell.
     pub(super) fn function(&self) -> &str {
         &self.function
     }
 
-    /// The crate's name.
+    /// Returns the name of the crate.
     pub(super) fn crate_name(&self) -> &'static str {
         if self.from_library {
             WITHOUT_ITEMS
@@ -155,24 +159,25 @@ impl Plan {
         }
     }
 
-    /// Whether the cell uses variables of earlier cells.
+    /// Returns whether the cell uses variables of earlier cells.
     pub(super) fn takes(&self) -> bool {
         !self.taken.is_empty()
     }
 
-    /// The types of these variables.
+    /// Returns the types of the used variables.
     pub(super) fn types(&self) -> impl Iterator<Item = &str> {
         self.taken
             .values()
             .map(|variable| variable.type_name.as_str())
     }
 
-    /// The variables of earlier cells that do not come back.
+    /// Returns the variables of earlier cells that the cell moves.
     pub(super) fn moved(&self) -> impl Iterator<Item = &String> {
         self.moved.iter()
     }
 
-    /// The variables of earlier cells that the cell may use; or only those that it may change or move away.
+    /// Returns the variables of earlier cells that the cell may use, or only those that it may
+    /// change or move.
     pub(super) fn uses(&self, changes: bool) -> BTreeSet<String> {
         self.taken
             .iter()
@@ -181,12 +186,12 @@ impl Plan {
             .collect()
     }
 
-    /// Whether a new variable lives on.
+    /// Returns whether a new variable is stored.
     pub(super) fn stores(&self, name: &str) -> bool {
         !self.gone.contains_key(name)
     }
 
-    /// Changes the plan after what the compiler has said.
+    /// Adapts the plan to the compiler's errors.
     pub(super) fn change(
         &mut self,
         messages: &[Message],
@@ -204,7 +209,7 @@ impl Plan {
                 self.awaits = true;
                 again = true;
             }
-            // A use that the syntax did not show.
+            // The syntax did not show that the cell uses this variable.
             if let Some(name) = message.unknown_value()
                 && let Some(variable) = session.variables.get(name)
                 && !self.taken.contains_key(name)
@@ -235,12 +240,13 @@ impl Plan {
                         let before = self.gone.insert(name.clone(), Gone::BorrowsAndMoves);
                         again |= before == Some(Gone::Borrows);
                     }
-                    // In a crate with the items more may be seen.
+                    // A crate that includes the items may access private types, so it is tried
+                    // before.
                     Origin::Take(name) if !self.from_library && is_about_names(code) => {
                         again |= self.taken.remove(name).is_some();
                         self.unwritable.insert(name.clone());
                     }
-                    // A `tokio` without them.
+                    // The crate `tokio` lacks the feature for runtimes.
                     Origin::Enter if self.enters => {
                         self.enters = false;
                         again = true;
@@ -271,7 +277,8 @@ impl Plan {
             again = !borrowed.is_subset(&self.moved);
             self.moved.extend(borrowed);
         }
-        // What is borrowed cannot be kept before what borrows is gone.
+        // A value cannot be stored while a variable that borrows from it exists, so errors about
+        // lifetimes are resolved first.
         let first = borrowers.iter().any(|(outlives, _)| *outlives);
         for (_, name) in borrowers
             .into_iter()
@@ -283,14 +290,14 @@ impl Plan {
         if again { Change::Again } else { Change::None }
     }
 
-    /// Lets variables end with the cell whose types have no names; whether there are such.
+    /// Excludes variables whose types have no names from storage. Returns whether the plan changed.
     pub(super) fn end_unnamed(&mut self, types: &BTreeMap<String, VariableType>) -> bool {
         let before = (self.gone.len(), self.pointers.len());
         for (name, type_name) in types {
             let VariableType::Unnamed(type_name) = type_name else {
                 continue;
             };
-            // `fn(i32) -> i32 {name}`.
+            // For example `fn(i32) -> i32 {name}`.
             let pointer = type_name.split_once(" {").map(|(pointer, _)| pointer);
             match pointer {
                 Some(pointer) if is_pointer(pointer) && !self.pointers.contains_key(name) => {
@@ -307,7 +314,7 @@ impl Plan {
         before != (self.gone.len(), self.pointers.len())
     }
 
-    /// What there is to say about a variable that ends with its cell.
+    /// Returns the message about a variable that is not stored.
     pub(super) fn words_of_end(&self, local: &Local) -> Option<String> {
         let name = &local.name;
         Some(match self.gone.get(name)? {
@@ -324,7 +331,7 @@ impl Plan {
         })
     }
 
-    /// The crate's source.
+    /// Returns the source of the crate.
     pub(super) fn source(
         &self,
         number: u64,
@@ -404,16 +411,17 @@ impl Plan {
         source.generated("::std::ptr::null_mut()\n}\n");
     }
 
-    /// What the compiler is to see otherwise than it is written.
+    /// Returns the edits of the cell's code.
     fn edits(&self, cell: &Cell) -> Vec<Edit> {
         let mut edits = cell.edits.clone();
-        // The compiler lets `?` leave a cell with an error only.
+        // The closure around the statements returns a `Result`, so `?` on an `Option` needs a
+        // conversion.
         let error = format!(".ok_or(::{RUNTIME}::NONE)");
         edits.extend(self.options.iter().map(|at| (*at, *at, error.clone())));
         edits
     }
 
-    /// What takes the variables, up to the cell's own statements. It binds no name but theirs.
+    /// Writes the code before the statements, which takes the variables. It binds no other names.
     fn head(&self, source: &mut Source, result: &str, show: Show) {
         source.generated(&format!(
             "#[unsafe(no_mangle)] pub extern \"C\" fn {}(_: *mut ::std::ffi::c_void) -> *mut ::std::ffi::c_void {{\n",
@@ -455,7 +463,8 @@ impl Plan {
         }
     }
 
-    /// Without the closure around them the compiler's words are about the user's statements.
+    /// Writes the head of a function without a closure around the statements, for clearer compiler
+    /// errors.
     fn head_of_explanation(&self, source: &mut Source, result: &str) {
         let asynchronous = if self.awaits { "async " } else { "" };
         source.generated(&format!("pub {asynchronous}fn {}(", self.function));
@@ -498,7 +507,7 @@ impl Plan {
     }
 }
 
-/// The library's source.
+/// Returns the source of the library of items.
 pub(super) fn library(number: u64, session: &Session, umbrellas: &[String]) -> Source {
     let mut source = Source::default();
     preamble(&mut source, session, umbrellas);
@@ -515,7 +524,8 @@ pub(super) fn library(number: u64, session: &Session, umbrellas: &[String]) -> S
     source
 }
 
-/// A crate of attributes, imports and items; the cell's own imports as they stand in it.
+/// Returns the source of a crate with attributes, imports and items. The cell's imports keep their
+/// original text, so that errors refer to it.
 pub(super) fn definitions(
     number: u64,
     code: &str,
@@ -533,7 +543,8 @@ pub(super) fn definitions(
             .iter()
             .any(|(_, import)| import.code.ends_with("*;"));
         if globs {
-            // Of two things that all of a module brings none comes first; what the session defines does.
+            // Names from two glob imports are ambiguous. An explicit import of the session's items
+            // takes precedence.
             let names: BTreeSet<&str> = session
                 .items
                 .iter()
@@ -544,7 +555,7 @@ pub(super) fn definitions(
             }
         }
     } else {
-        // A macro is known only after its definition.
+        // Macros must be defined before their first use.
         for (index, item) in session.items.iter().enumerate() {
             if is_first_macro(&session.items, index) {
                 definition(&mut source, session, item, number);
@@ -571,13 +582,14 @@ pub(super) fn definitions(
     source
 }
 
-/// Whether an item is a macro, and the first of its name: what a cell defines again holds from there on.
+/// Returns whether an item is the first definition of a macro. A redefinition by a cell applies
+/// from its position on.
 fn is_first_macro(items: &[Definition], index: usize) -> bool {
     let what = &items[index].what;
     matches!(what, What::Macro(_)) && items[..index].iter().all(|item| item.what != *what)
 }
 
-/// Whether none of its name follows: other crates see one.
+/// Returns whether an item is the last definition of its name, the only one that other crates see.
 fn is_newest_macro(items: &[Definition], index: usize) -> bool {
     let what = &items[index].what;
     items[index + 1..].iter().all(|item| item.what != *what)
@@ -593,8 +605,9 @@ fn preamble(source: &mut Source, session: &Session, umbrellas: &[String]) {
     }
 }
 
-/// An item as another crate must see it, also in its own crate: what is visible is part of a type's identity. Its statics are
-/// exported where they have no home yet, and else declared as foreign.
+/// Writes an item with the visibility that other crates need. The item's own crate uses the same
+/// visibility, because it is part of a type's identity. Statics without a home are exported, others
+/// are declared as foreign.
 fn definition(source: &mut Source, session: &Session, item: &Definition, number: u64) {
     let home = item.home.as_ref().map_or(number, |home| home.cell);
     let symbol = |it: &Static| {
@@ -615,7 +628,7 @@ fn definition(source: &mut Source, session: &Session, item: &Definition, number:
             .iter()
             .any(|(start, end, _)| (*start..*end).contains(&place))
     };
-    // A module of a version begins before what stands in it.
+    // The module of a version begins before its contents.
     let versions: Vec<_> = session
         .versions
         .edits(&item.typed)
@@ -635,7 +648,7 @@ fn definition(source: &mut Source, session: &Session, item: &Definition, number:
     let places = places.filter(|(place, _, _)| !is_replaced(*place, &edits));
     let places: Vec<_> = places.cloned().collect();
     edits.extend(places);
-    // An attribute stands before the visibility.
+    // The sort is stable: an attribute is inserted before a visibility at the same offset.
     edits.sort_by_key(|(start, _, _)| *start);
     let mut start = 0;
     for (from, to, text) in
@@ -654,7 +667,7 @@ fn definition(source: &mut Source, session: &Session, item: &Definition, number:
     source.generated("\n");
 }
 
-/// A cell that could not be taken apart, so that the compiler says why.
+/// Returns the source of a cell that cannot be parsed, for the compiler's syntax errors.
 pub(super) fn whole(number: u64, code: &str, cell: &Cell) -> Source {
     let mut source = Source::default();
     source
@@ -665,7 +678,8 @@ pub(super) fn whole(number: u64, code: &str, cell: &Cell) -> Source {
     source
 }
 
-/// The variables that the statements bind in which these places are: a type that is written there may ask for more than is meant.
+/// Returns the variables that are bound by the statements at these places. A type annotation there
+/// may require a longer lifetime than necessary.
 fn bound_at(cell: &Cell, places: &[Blame]) -> BTreeSet<String> {
     let is_there = |statement: &&std::ops::Range<usize>| {
         places
@@ -680,7 +694,7 @@ fn bound_at(cell: &Cell, places: &[Blame]) -> BTreeSet<String> {
     locals.map(|local| local.name.clone()).collect()
 }
 
-/// Errors about what a name means, or whether it may be used.
+/// Returns whether an error is about name resolution or visibility.
 fn is_about_names(code: &str) -> bool {
     matches!(
         code,
@@ -699,7 +713,7 @@ fn is_about_names(code: &str) -> bool {
     )
 }
 
-/// Whether it is an error about a value that does not live as long as it is asked to.
+/// Returns whether an error is about a value that does not live long enough.
 fn outlives(code: &str) -> bool {
     matches!(
         code,
@@ -707,14 +721,14 @@ fn outlives(code: &str) -> bool {
     )
 }
 
-/// Whether a type is a pointer to a function.
+/// Returns whether a type is a function pointer.
 fn is_pointer(type_name: &str) -> bool {
     ["fn(", "unsafe fn(", "extern ", "for<"]
         .iter()
         .any(|start| type_name.starts_with(start))
 }
 
-/// Errors about values that must live longer than what they borrow from.
+/// Returns whether an error is about borrowing or lifetimes.
 fn is_about_borrowing(code: &str) -> bool {
     matches!(
         code,
