@@ -1,9 +1,12 @@
-//! Cells by `rustc` itself: a crate a cell, without cargo, and earlier items as a library.
+//! Runs cells with `rustc` directly: one crate per cell, without cargo, and earlier items in a
+//! library.
 //!
-//! A cell's statements become one function of one small crate. Variables live in the [runtime](crate::child) that all cells link to; the
-//! function takes those that the cell names and gives them back. Their types are read from what the compiler writes down beside the
-//! library, so nothing has to infer them before. Items are put into the crate of the cell that defines them, and compiled into a library
-//! while the reader reads, to which the cells after it link: the compiler sees them again only when they change.
+//! The statements of a cell become one function in a small crate. Variables are stored in the
+//! [runtime](crate::child), which all cells link to. The function takes the variables that the cell
+//! uses and stores them again at its end. The types of new variables are read from the compiler's
+//! MIR output, so no separate type inference is needed. Items are compiled in the crate of the cell
+//! that defines them, and in the background into a library to which later cells link. The compiler
+//! compiles them again only when they change.
 
 mod advice;
 mod analysis;
@@ -80,27 +83,28 @@ use session::{Blame, Lost, Outside, Session};
 use source::{Cells, Source, line_and_column};
 use types::{Paths, VariableType, stored_types};
 
-/// How often a cell is compiled in another way before the compiler's errors are the user's.
+/// The maximum number of compilations of a cell before its errors are reported.
 const MOST_TRIES: usize = 16;
 
-/// What the runtime says of a cell that `return` has left.
+/// The runtime's error text for a cell that ended with `return`.
 const LEFT: &str = "\u{1d}";
 
-/// Before the names of variables that are not what a cell takes them for.
+/// The prefix of the runtime's list of variables whose types do not match.
 const LOST: &str = "\u{1c}";
 
-/// Errors about two things of one name.
+/// Error codes for two definitions with the same name.
 const COLLISIONS: [&str; 5] = ["E0252", "E0254", "E0255", "E0260", "E0428"];
 
-/// Of so many cells the sources are kept, to say where a function of theirs panics.
+/// The number of sources that are kept to locate panics in functions of earlier cells.
 const SOURCES_KEPT: usize = 400;
 
-/// The crate as which the compiler looks over what is exported.
+/// The crate name for checking an exported program.
 const EXPORTED: &str = "exported";
 
-/// Compiles cells by `rustc` and runs them.
+/// Compiles cells with `rustc` and runs them.
 pub struct RustcEvaluator {
-    // Dropped in this order: the process ends, the pump reads its last words, the folder goes.
+    // Fields are dropped in this order: the process ends, the pump reads its remaining output, and
+    // the folder is removed.
     process: Option<Process>,
     analyst: Arc<Analyst>,
     pump: Pump,
@@ -113,32 +117,34 @@ pub struct RustcEvaluator {
     imports: Imports,
     dependencies: Dependencies,
     helpers: Result<Helpers, HelpersError>,
-    /// The runtime and the helper crates; behind them in [`Compiler::libraries`] are the notebook's dependencies.
+    /// The runtime and the helper crates. In [`Compiler::libraries`], the notebook's dependencies
+    /// follow them.
     own_libraries: Vec<Library>,
-    /// What the local crates were built from.
+    /// The sources from which the local crates were built, see [`Dependencies::local_sources`].
     built_sources: Vec<(String, String)>,
     show: Show,
     timing: bool,
-    /// The code of the last error of the compiler.
+    /// The code of the last compiler error.
     last_error: Option<String>,
-    /// Macros of crates that were found to stand for values.
+    /// Macros of crates that are known to expand to values.
     values: BTreeSet<String>,
-    /// Whether imports of all of a module hide names of the prelude.
+    /// Whether glob imports shadow names of the prelude, by import.
     hiding: BTreeMap<String, bool>,
-    /// Why the running cell cannot use variables that it makes another type of.
+    /// The variables that the running cell cannot use because it changes their types, with the
+    /// reason.
     losing: BTreeMap<String, String>,
-    /// Counts cells; names their crates' files and functions.
+    /// The number of the last cell. It is part of the names of the cell's files and function.
     number: u64,
-    /// The sources of the newest cells and libraries, by the names of their files.
+    /// The sources of the newest cells and libraries, by file name.
     sources: VecDeque<(String, Arc<Source>)>,
     cells: Cells,
     history: History,
-    /// What the next cell is called.
+    /// The front end's name of the next cell.
     next: CellName,
     _folder: Folder,
 }
 
-/// A cell that was compiled and can be run.
+/// A compiled cell that can be run.
 struct Runnable {
     library: PathBuf,
     plan: Plan,
@@ -227,7 +233,7 @@ impl RustcEvaluator {
         }
         let cell = Cell::parse_among(code, &|name| self.session.is_value(name));
         let mut answered = MimeBundle::new();
-        // Many lines of `:dep` are one set of crates, built once.
+        // Several `:dep` lines are one set of crates, which is built once.
         let mut wanted = self.dependencies.clone();
         for command in &cell.commands {
             if command.name == ":replay" {
@@ -285,7 +291,7 @@ impl RustcEvaluator {
         outcome
     }
 
-    /// Gives a cell its number, and has ready what it needs to be compiled.
+    /// Assigns a number to a cell and prepares its dependencies.
     fn begin(&mut self, code: &str, cell: &Cell) -> Result<u64, CellError> {
         self.number += 1;
         self.losing.clear();
@@ -303,7 +309,7 @@ impl RustcEvaluator {
         Ok(number)
     }
 
-    /// Builds the local crates again whose files have changed, for a cell that uses one of them.
+    /// Rebuilds the local crates if their files changed and the cell uses one of them.
     fn rebuild_edited(&mut self, code: &str) -> Result<(), CellError> {
         let sources = self.dependencies.local_sources();
         let uses = |(name, _): &(String, String)| self.session.reaches(code, name);
@@ -348,7 +354,8 @@ impl RustcEvaluator {
         outcome
     }
 
-    /// A cell with what the syntax alone does not show: which names in patterns are constants, and which macros define items.
+    /// Completes the parsed cell with information that needs the session: names in patterns that
+    /// are constants, and macro calls that define items or variables.
     fn settled(&mut self, code: &str, cell: &Cell) -> Cell {
         let text_of = |name: &str| {
             let is_macro = |what: &cell::What| *what == cell::What::Macro(name.to_owned());
@@ -382,14 +389,15 @@ impl RustcEvaluator {
             .with_macros_in_order();
         self.values.extend(values);
         let folder = std::env::current_dir().unwrap_or_default();
-        // The cell that runs next has this number.
+        // The next cell has this number.
         let label = self.history.label_of_next(self.number + 1);
         let is_own = |name: &str| text_of(name).is_some();
         settled.edits = places::edits(code, cell.rust.start, label, &folder, &is_own);
         settled
     }
 
-    /// Adds what a cell defines to the session, and compiles it: to a library when it runs.
+    /// Adds the definitions of a cell to a copy of the session, and compiles the cell. The result
+    /// is [`Runnable`] if the cell has statements.
     fn defined(
         &mut self,
         number: u64,
@@ -429,7 +437,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// An import of all of a module that comes or goes, by which names of the prelude get another meaning.
+    /// Returns a glob import that was added or removed and that shadows names of the prelude.
     fn changed_glob(&mut self, session: &Session) -> Option<String> {
         if self.session.items.is_empty() && self.session.variables.is_empty() {
             return None;
@@ -452,7 +460,7 @@ impl RustcEvaluator {
         hides
     }
 
-    /// Says which variables are lost, and why.
+    /// Reports the lost variables with the reason.
     fn say_lost(&self, lost: &[Lost]) {
         for Lost { name, changes } in lost {
             let changed: Vec<String> = changes.iter().map(|label| format!("`{label}`")).collect();
@@ -463,7 +471,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// Lets the session know what its types depend on beside the cells.
+    /// Updates the session's dependencies outside the cells.
     fn surround(&mut self) {
         let mut nodes: Vec<Node> = self
             .dependencies
@@ -490,7 +498,7 @@ impl RustcEvaluator {
         self.say_lost(&lost);
     }
 
-    /// Lets threads do what makes the next cells faster.
+    /// Starts background compilations for the next cells.
     fn prepare(&mut self) {
         self.compiler.epoch = self.session.epoch;
         self.imports
@@ -504,7 +512,8 @@ impl RustcEvaluator {
         );
     }
 
-    /// The session without the imports from crates, when neither the code, nor a variable, nor an item that goes into the crate needs them.
+    /// Returns the session without its imports from crates, if neither the code, nor a variable,
+    /// nor an item in the crate needs them.
     fn without_imports(
         &self,
         session: &Session,
@@ -515,7 +524,8 @@ impl RustcEvaluator {
         let items = session
             .items
             .iter()
-            // What a macro stands for is looked up where it is called.
+            // The names in an expansion are resolved in the crate of the call, so macros matter
+            // even in a library.
             .filter(|item| !from_library || matches!(item.what, cell::What::Macro(_)))
             .map(|item| item.text.as_str());
         let texts = items.chain(code).chain(plan.types());
@@ -527,7 +537,7 @@ impl RustcEvaluator {
             .flatten()
     }
 
-    /// Runs the tests of the cell and of earlier ones, those whose names hold `filter`.
+    /// Runs the tests of the cell and of earlier cells whose paths contain `filter`.
     fn test(&mut self, code: &str, cell: &Cell, filter: &str) -> Outcome {
         let number = match self.begin(code, cell) {
             Ok(number) => number,
@@ -563,7 +573,7 @@ impl RustcEvaluator {
         self.run(number, &code, &cell, session, &runnable, MimeBundle::new())
     }
 
-    /// What comes of a report of tests.
+    /// Converts a test report to the result of the cell.
     fn verdicts(&self, report: &str, number: u64, code: &str) -> Outcome {
         let mut verdicts = testing::read(report);
         for verdict in &mut verdicts {
@@ -599,7 +609,7 @@ impl RustcEvaluator {
         Outcome::Error(report::message("TestsFailed", &words))
     }
 
-    /// The compiler's words about code that could not be taken apart; `None` when it has none.
+    /// Returns the compiler's errors about code that cannot be parsed, or `None` if it has none.
     fn broken(&mut self, number: u64, code: &str, cell: &Cell) -> Option<CellError> {
         if let Some(found) = &cell.unbalanced {
             return Some(unbalanced(code, found));
@@ -613,13 +623,13 @@ impl RustcEvaluator {
         let syntax: Vec<_> = compiled
             .messages
             .iter()
-            // Names of earlier cells are unknown here; errors about syntax have no code.
+            // Names of earlier cells are not defined here. Syntax errors have no code.
             .filter(|message| message.is_error() && message.code().is_empty())
             .collect();
         (!syntax.is_empty()).then(|| self.errors(&syntax, &source, &file, number, code))
     }
 
-    /// Checks a cell of items and imports.
+    /// Checks a cell of items and imports without statements.
     fn check_items(
         &mut self,
         number: u64,
@@ -655,7 +665,7 @@ impl RustcEvaluator {
                 .chain([&homes]);
             let file = self.write(&format!("cell_{number}"), &source)?;
             let statics = self.compiler.folder().join(format!("cell_{number}.so"));
-            // Statics need a library to live in.
+            // Statics must be defined in a compiled library.
             let output = if session.has_new_statics() {
                 Output::Cell {
                     library: &statics,
@@ -687,7 +697,8 @@ impl RustcEvaluator {
         Ok(())
     }
 
-    /// What a crate is made with: the session, and the crates that must be named, none when imports are left out.
+    /// Returns the session and the bundle crates with which a crate is compiled. Without imports,
+    /// no bundle crate is needed.
     fn around<'a>(
         &self,
         session: &'a Session,
@@ -699,7 +710,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// The first way to put a cell into a crate.
+    /// Returns the initial plan for a cell.
     fn plan(
         &self,
         number: u64,
@@ -800,7 +811,8 @@ impl RustcEvaluator {
                 continue;
             }
             if finished.take().is_some() {
-                // What another crate may not see may still be right.
+                // A private item may be inaccessible from another crate and still be used
+                // correctly.
                 plan = self.plan(number, code, cell, session, false);
                 continue;
             }
@@ -810,7 +822,7 @@ impl RustcEvaluator {
             self.forget(&plan.unwritable, session);
             let errors = compiled.errors();
             if plan.takes() {
-                // Without the closure around them the words of the compiler are about the user's code.
+                // Without the closure around the statements, the errors refer to the user's code.
                 let mut explained = plan.clone();
                 explained.explain = true;
                 let source = explained.source(number, code, cell, session, &umbrellas, self.show);
@@ -838,7 +850,7 @@ impl RustcEvaluator {
         ))
     }
 
-    /// Runs a compiled cell, and takes over what it leaves.
+    /// Runs a compiled cell, and stores its definitions and variables in the session.
     fn run(
         &mut self,
         number: u64,
@@ -888,7 +900,7 @@ impl RustcEvaluator {
             }
             let mut error = process_died(&how, load_error.as_deref(), &before, true);
             if let Some(panic) = end.panic.as_ref().filter(|_| how.contains("SIGABRT")) {
-                // A panic while it panicked, or one that must not leave a function.
+                // A panic during a panic, or a panic in a function that must not unwind.
                 let panicked = report::panic(panic, self.place(panic, number, code));
                 error.traceback.extend(panicked.traceback);
             }
@@ -942,13 +954,13 @@ impl RustcEvaluator {
         Outcome::Ok(self.pump.value(answered, end.value))
     }
 
-    /// Takes over the variables that a cell has made; gives their names.
+    /// Adds the variables of a cell to the session. Returns their names.
     fn take_over(&mut self, number: u64, cell: &Cell, runnable: &Runnable) -> BTreeSet<String> {
         let mut makes = BTreeSet::new();
         for local in &cell.locals {
             let name = &local.name;
             if let Some(words) = runnable.plan.words_of_end(local) {
-                // It hides an earlier one of its name.
+                // The new variable shadows an earlier one with its name.
                 self.session.variables.remove(name);
                 self.session.ended.insert(name.clone(), words.clone());
                 self.pump.show(Event::Stderr(words + "\n"));
@@ -958,7 +970,7 @@ impl RustcEvaluator {
                 self.session.variables.remove(name);
                 continue;
             }
-            // A type without a name was seen before.
+            // Variables of unnameable types were excluded during compilation.
             let Some(VariableType::Named(type_name)) = runnable.types.get(name) else {
                 tracing::warn!(name, number, "the type of a variable was not written down");
                 self.session.variables.remove(name);
@@ -975,7 +987,7 @@ impl RustcEvaluator {
         makes
     }
 
-    /// Says which variables are not kept of a cell that has not come to its end.
+    /// Reports the variables that are not stored because the cell ended early.
     fn say_unkept<'a>(&self, why: &str, locals: impl Iterator<Item = &'a Local>) {
         let names: Vec<&String> = locals.map(|local| &local.name).collect();
         if !names.is_empty() {
@@ -986,7 +998,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// Takes out variables whose types no cell can write.
+    /// Removes variables whose types a cell cannot name.
     fn forget(&mut self, names: &BTreeSet<String>, session: &mut Session) {
         for name in names {
             for session in [&mut self.session, &mut *session] {
@@ -999,7 +1011,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// Takes out variables that are not what a cell takes them for.
+    /// Removes variables whose stored types differ from those that the cell expects.
     fn lose(&mut self, names: &[String]) -> CellError {
         for name in names {
             self.session.variables.remove(name);
@@ -1018,7 +1030,7 @@ impl RustcEvaluator {
         )
     }
 
-    /// Remembers a cell that has come to its end.
+    /// Adds a finished cell to the history.
     fn ran(&mut self, code: &str, cell: &Cell, ran: Ran) {
         self.history.add(Ran {
             number: self.number,
@@ -1028,7 +1040,8 @@ impl RustcEvaluator {
         });
     }
 
-    /// Runs the cells again that made the variables that are lost; says which are there again.
+    /// Runs the cells again that defined the lost variables. Returns a message about the restored
+    /// variables.
     fn replay(&mut self) -> Result<String, CellError> {
         let cells = self.history.replay();
         if cells.is_empty() {
@@ -1052,7 +1065,7 @@ impl RustcEvaluator {
         Ok(words)
     }
 
-    /// Runs cells again; says how many.
+    /// Runs cells again. Returns the number of cells.
     fn run_again(&mut self, cells: Vec<Ran>) -> Result<usize, CellError> {
         let count = cells.len();
         for (index, ran) in cells.into_iter().enumerate() {
@@ -1072,13 +1085,13 @@ impl RustcEvaluator {
         Ok(count)
     }
 
-    /// The process has gone, and with it the variables.
+    /// Records all variables as lost, because their process ended.
     fn lose_variables(&mut self) {
         let variables = std::mem::take(&mut self.session.variables);
         self.history.lose(variables.into_keys());
     }
 
-    /// Where a panic has happened, when that is in a cell.
+    /// Returns the location of a panic, if it is in a cell.
     fn place(&self, panic: &Panic, number: u64, code: &str) -> Option<Place> {
         let mut parts = panic.place.rsplitn(3, ':');
         let column: usize = parts.next()?.parse().ok()?;
@@ -1086,7 +1099,7 @@ impl RustcEvaluator {
         let file = parts.next()?;
         let (_, source) = self.sources.iter().find(|(name, _)| name == file)?;
         let mut place = source.place(line, column)?;
-        // A value begins where the brackets around it do.
+        // The location of a value is the parenthesis before it.
         if source.text[place..].starts_with(plan::OPENS_VALUE) {
             place += plan::OPENS_VALUE.len();
         }
@@ -1105,7 +1118,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// Writes a source into the folder; gives the file's name.
+    /// Writes a source into the folder. Returns the name of the file.
     fn write(&self, name: &str, source: &Source) -> Result<String, CellError> {
         let file = format!("{name}.rs");
         let path = self.compiler.folder().join(&file);
@@ -1138,7 +1151,8 @@ impl RustcEvaluator {
             })
     }
 
-    /// The compiler's errors in the lines of the cell; those that are about nothing in it only when there are no others.
+    /// Converts the compiler's errors to the coordinates of the cell. Errors outside the cell are
+    /// omitted unless there are no others.
     fn errors(
         &mut self,
         messages: &[&Message],
@@ -1219,7 +1233,7 @@ impl RustcEvaluator {
         error
     }
 
-    /// Why an item does not see a name that stands in it: it is a variable.
+    /// Returns the reason why an item cannot use a name: it is a variable.
     fn hidden(&self, name: &str, place: (usize, usize), code: &str) -> Option<String> {
         let cell = Cell::parse(code);
         let is_variable = self.session.variables.contains_key(name)
@@ -1235,7 +1249,7 @@ impl RustcEvaluator {
         })
     }
 
-    /// An error, or the word that the cell was stopped.
+    /// Returns the error, or the error of an interrupted cell.
     fn failed(&self, error: CellError) -> Outcome {
         Outcome::Error(if self.pump.shared.lock().interrupted {
             stopped()
@@ -1255,7 +1269,7 @@ impl RustcEvaluator {
         }
     }
 
-    /// The crates that must be named for their libraries to be linked.
+    /// Returns the bundle crates, which must be named so that their libraries are linked.
     fn umbrellas(&self) -> Vec<String> {
         self.compiler
             .libraries
@@ -1264,7 +1278,7 @@ impl RustcEvaluator {
             .collect()
     }
 
-    /// Adds a crate, as `:dep` does.
+    /// Adds a dependency like `:dep`.
     fn add_dependency(&mut self, arguments: &str) -> Result<(), String> {
         let mut dependencies = self.dependencies.clone();
         dependencies
@@ -1290,7 +1304,7 @@ impl RustcEvaluator {
         Ok(())
     }
 
-    /// Builds again what was deleted from the cache under the running kernel.
+    /// Rebuilds libraries that were deleted from the cache while the kernel runs.
     fn restore_libraries(&mut self) -> Result<(), CellError> {
         if self.compiler.libraries.iter().all(Library::is_there) {
             return Ok(());
@@ -1303,7 +1317,8 @@ impl RustcEvaluator {
         self.depend_on(self.dependencies.clone()).map_err(failed)
     }
 
-    /// `extern crate x;` is a dependency on any version of it, unless it is there.
+    /// Adds a dependency on any version of `x` for `extern crate x;`, unless the crate is
+    /// available.
     fn extern_crates(&mut self, cell: &Cell) -> Result<(), CellError> {
         for item in &cell.items {
             let cell::What::ExternCrate(name) = &item.what else {
@@ -1320,7 +1335,8 @@ impl RustcEvaluator {
         Ok(())
     }
 
-    /// Waiting for futures takes a runtime.
+    /// Adds `tokio`, which provides the runtime for awaiting futures, unless the crate is
+    /// available.
     fn provide_tokio(&mut self) -> Result<(), CellError> {
         if self.knows_crate("tokio") {
             return Ok(());
@@ -1336,7 +1352,7 @@ impl RustcEvaluator {
             .any(|library| library.crates.iter().any(|(known, _)| known == name))
     }
 
-    /// Writes what has run as a Cargo package; gives what there is to say about it.
+    /// Writes the history as a Cargo package. Returns a message about the export.
     fn export(&self, folder: &str) -> Result<String, export::Error> {
         let session_name = std::env::var(env::SESSION_NAME).ok();
         let folder = export::folder(folder, session_name.as_deref());
@@ -1369,8 +1385,8 @@ impl RustcEvaluator {
         ))
     }
 
-    /// Has the compiler say how the program must show its values and what its errors are; gives what it has to say against the program
-    /// even so.
+    /// Compiles the program and adapts it to the compiler's errors. Returns the first remaining
+    /// error, if any.
     fn fit(&self, program: &mut Program<'_>) -> Result<Option<String>, export::Error> {
         let mut complaint = None;
         for _ in 0..MOST_TRIES {
@@ -1399,10 +1415,10 @@ impl RustcEvaluator {
         Ok(complaint)
     }
 
-    /// Forgets everything that cells have left.
+    /// Removes all definitions, variables and dependencies.
     fn clear(&mut self) -> Result<(), String> {
         self.session = Session {
-            // Libraries that are loaded keep their names for themselves.
+            // Names of loaded libraries cannot be reused.
             version: self.session.version + 1,
             ..Session::default()
         };
@@ -1416,7 +1432,7 @@ impl RustcEvaluator {
         self.start_process()
     }
 
-    /// Starts a new cell process; variables are lost.
+    /// Starts a new cell process. All variables are lost.
     fn restart(&mut self) -> Result<(), String> {
         self.lose_variables();
         self.start_process()
@@ -1442,7 +1458,7 @@ impl RustcEvaluator {
         crate::Analyst::inspect(&*self.analyst, name, name.chars().count())
     }
 
-    /// Lets questions about code see what cells have left.
+    /// Makes the current session available for completion and inspection.
     fn publish(&self) {
         self.analyst.learn(&self.session, &self.dependencies);
     }
@@ -1471,7 +1487,7 @@ impl Evaluator for RustcEvaluator {
     }
 
     fn show_late(&mut self, late: Arc<dyn LateEvents>) {
-        // Set once, by the kernel.
+        // The kernel sets it once, so it is not set yet.
         self.pump.shared.late.set(late).ok();
     }
 
@@ -1480,7 +1496,7 @@ impl Evaluator for RustcEvaluator {
             return BTreeMap::new();
         }
         let (show, timing) = (self.show, self.timing);
-        // What the user has set for cells would change the answer.
+        // The user's display settings would change the result.
         (self.show, self.timing) = (Show::default(), false);
         self.history.pause(true);
         let outcome = self.execute(&values::cell(names, limit), &Discard);
@@ -1498,7 +1514,7 @@ impl Evaluator for RustcEvaluator {
     fn warm_up(&mut self) {
         self.prepare();
         self.imports.wait();
-        // With what is known now.
+        // The library may now be compiled without imports.
         self.prepare();
         self.libraries.wait();
     }
@@ -1520,7 +1536,7 @@ impl Evaluator for RustcEvaluator {
     }
 }
 
-/// The runtime and the helper crates.
+/// Returns the runtime and the helper crates.
 fn own_libraries(
     runtime: &Path,
     toolchain: &Toolchain,
@@ -1546,7 +1562,8 @@ fn own_libraries(
     libraries
 }
 
-/// What the user wants every notebook to begin with, in the files of `evcxr`: commands in `init.evcxr`, code in `prelude.rs`.
+/// Returns the user's start code from the files of `evcxr`: commands in `init.evcxr`, code in
+/// `prelude.rs`.
 fn user_configuration() -> impl Iterator<Item = String> {
     let folder = std::env::var_os(env::EVCXR_CONFIG_DIR)
         .map(PathBuf::from)
@@ -1563,13 +1580,13 @@ fn user_configuration() -> impl Iterator<Item = String> {
     })
 }
 
-/// Names as a list in a sentence.
+/// Formats names as a list for messages.
 fn list(names: &[&String]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }
 
-/// Why a cell cannot use a variable, which it would lose.
+/// Returns a variable that the cell would lose, and the reason why the cell cannot use it.
 fn words_of_losing(lost: &Lost) -> (String, String) {
     let name = lost.name.clone();
     let words = format!(
@@ -1579,7 +1596,7 @@ fn words_of_losing(lost: &Lost) -> (String, String) {
     (name, words)
 }
 
-/// Adds a command's answer to those before it.
+/// Appends the output of a command to the output of the commands before it.
 fn append(answered: &mut MimeBundle, answer: MimeBundle) {
     for (mime_type, content) in answer {
         match (answered.get_mut(&mime_type), content) {
@@ -1594,7 +1611,7 @@ fn append(answered: &mut MimeBundle, answer: MimeBundle) {
     }
 }
 
-/// The libraries that the statics of a session live in.
+/// Returns the libraries that define the session's statics.
 fn homes(session: &Session) -> Library {
     Library {
         linked: session.homes(),
@@ -1602,7 +1619,7 @@ fn homes(session: &Session) -> Library {
     }
 }
 
-/// What the compiler has errors about.
+/// Returns the places in cells at which the compiler reported errors.
 fn blamed(compiled: &Compiled, source: &Source, file: &str) -> Vec<Blame> {
     let errors = compiled.errors().into_iter();
     errors
@@ -1610,13 +1627,13 @@ fn blamed(compiled: &Compiled, source: &Source, file: &str) -> Vec<Blame> {
         .collect()
 }
 
-/// The statics of other crates whose values constants need.
+/// Returns the statics of other crates that constants read.
 fn foreign_statics(compiled: &Compiled) -> Vec<&str> {
     let errors = compiled.errors().into_iter();
     errors.filter_map(Message::foreign_static).collect()
 }
 
-/// The types of the variables that a cell stores.
+/// Returns the types of the variables that a cell stores.
 fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<String, VariableType> {
     let text = std::fs::read_to_string(mir).unwrap_or_default();
     std::fs::remove_file(mir).ok();
@@ -1629,7 +1646,7 @@ fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<Stri
     stored_types(&text, paths)
 }
 
-/// What is not closed in a cell, or closed too often.
+/// Returns the error for an unbalanced delimiter or an unterminated token.
 fn unbalanced(code: &str, found: &brackets::Unbalanced) -> CellError {
     let label = |place: &std::ops::Range<usize>, text: &str, primary| Label {
         start: line_and_column(code, place.start),
@@ -1653,7 +1670,7 @@ fn unbalanced(code: &str, found: &brackets::Unbalanced) -> CellError {
     report::compile_errors(code, &[diagnostic])
 }
 
-/// The compiler has failed without an error of its own.
+/// Returns the error for a compiler failure without a compiler error.
 fn compiler_failed(compiled: &Compiled) -> CellError {
     let words = compiled.noise.trim();
     report::message(
