@@ -1,8 +1,8 @@
-//! What cargo builds, and the kernel's installation.
+//! Builds with cargo, and installs the kernel.
 //!
-//! A dependency is compiled once for each set of features that it is wanted with, and that set depends on which
-//! packages one command selects. So there are two selections, used by every step: with others, the same several
-//! hundred crates would be compiled again.
+//! Cargo compiles a dependency once for each set of features, and the features depend on the
+//! packages that one command selects. All steps therefore use one of two fixed selections; any
+//! other selection would compile the same several hundred crates again.
 
 use crate::error::{Error, Result};
 use crate::place;
@@ -16,21 +16,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Packages that are selected together.
+/// A set of packages that one cargo command selects.
 #[derive(Clone, Copy)]
 pub enum Selection {
-    /// Everything but what needs libtorch.
+    /// All packages that do not need libtorch.
     Main,
-    /// The training program and the crate that it is made with, which adds nothing to what the SDK selects when the
-    /// program is submitted. They need libtorch.
+    /// The training program and its crate, which need libtorch. The crate adds no features to those
+    /// that the SDK selects when it submits the program.
     Training,
 }
 
 impl Selection {
-    /// Both.
+    /// Both selections.
     pub const ALL: [Self; 2] = [Self::Main, Self::Training];
 
-    /// The arguments of cargo that select them.
+    /// The arguments that select the packages in cargo.
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Main => &[
@@ -44,13 +44,13 @@ impl Selection {
         }
     }
 
-    /// `cargo {subcommand} --release` for these packages.
+    /// Returns `cargo {subcommand} --release` for these packages.
     pub fn cargo(self, subcommand: &str) -> Command {
         let mut cargo = process::cargo();
         cargo
             .args([subcommand, "--release"])
             .args(self.packages())
-            // Cargo says how far it is although it does not write to a terminal.
+            // By default, cargo shows its progress only on a terminal.
             .env("CARGO_TERM_PROGRESS_WHEN", "always")
             .env("CARGO_TERM_PROGRESS_WIDTH", "80")
             .env("CARGO_TERM_COLOR", "never");
@@ -65,7 +65,7 @@ pub fn kernel(step: &Step) -> Result<()> {
     process::run(step, "build-kernel", cargo)
 }
 
-/// Builds what `cargo xtask bench submit` measures.
+/// Builds the programs that `cargo xtask bench submit` measures.
 pub fn submitter(step: &Step) -> Result<()> {
     let mut cargo = Selection::Main.cargo("build");
     cargo.args(["--bin", "azureml-local", "--example", "submit"]);
@@ -78,7 +78,7 @@ pub fn training(step: &Step) -> Result<()> {
     process::run(step, "build-training-program", cargo)
 }
 
-/// Builds every program and every test of a selection.
+/// Builds all programs and tests of a selection.
 pub fn all(step: &Step, selection: Selection) -> Result<()> {
     process::run(step, "build", selection.cargo("build"))?;
     let mut tests = selection.cargo("test");
@@ -86,8 +86,8 @@ pub fn all(step: &Step, selection: Selection) -> Result<()> {
     process::run(step, "build-tests", tests)
 }
 
-/// Installs the kernel into `environment`, unless what is there is what would be installed; its helper crates are built
-/// the first time.
+/// Installs the kernel into `environment`, unless the installed one is up to date. The first
+/// installation builds the helper crates.
 pub fn install_kernel(
     step: &Step,
     environment: Environment,
@@ -113,7 +113,7 @@ pub fn install_kernel(
     fs::write(&stamp, made_from).map_err(Error::io("write", &stamp))
 }
 
-/// Whether the kernel is there with the helper crates that it names.
+/// Whether the kernel is installed, together with the helper crates that its kernelspec names.
 fn is_installed(environment: Environment) -> bool {
     let spec = environment
         .folder()
@@ -126,8 +126,8 @@ fn is_installed(environment: Environment) -> bool {
     helpers().unwrap_or_default()
 }
 
-/// All that the installed kernel comes from: the compiler, variables that it keeps, its programs, and the sources of
-/// its helper crates.
+/// Lists the inputs of the installed kernel: the compiler, the environment variables that the
+/// kernelspec keeps, the kernel's programs, and the sources of its helper crates.
 fn made_from(tools: &Tools, rust_src: Option<&Path>) -> Result<String> {
     let mut lines = vec![
         tools.rustc_version.clone(),
@@ -162,7 +162,7 @@ fn made_from(tools: &Tools, rust_src: Option<&Path>) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// Adds the files at and below `path`.
+/// Adds `path`, or all files below it if it is a folder.
 fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// The features that each package is built with, over dependencies of these kinds.
+    /// Returns the features of each package, over dependencies of these kinds.
     fn features(selection: Selection, kinds: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut cargo = process::cargo();
         cargo

@@ -124,7 +124,7 @@ fn make(step: &Step, name: &str, folder: &Path, list: &Path, tools: &Tools) -> R
         command.stdin(lock.try_clone().map_err(Error::io("lock", folder))?);
         process::run(step, &format!("python-{name}-{log}"), command)
     };
-    // venv empties what is there, through a link as well.
+    // `venv --clear` empties the folder even if it is a symbolic link to another one.
     remove::check(folder, folder.parent().unwrap_or(folder))?;
     // The environment cannot be built elsewhere and moved here, because its files contain the
     // folder's path. The stamp marks it as complete: it is cleared first and written last.

@@ -1,21 +1,22 @@
-//! Removal of folders that earlier runs have made: below a root of ours alone, and never through a link.
+//! Removal of folders that earlier runs created. Only folders below a given root are removed, and
+//! symbolic links are not followed.
 
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Removes `folder`, which lies below `root`, with all that is in it. One that is not there is removed already.
+/// Removes `folder` with its content. It must be below `root`; a missing folder is not an error.
 pub fn folder(folder: &Path, root: &Path) -> Result<()> {
     if !check(folder, root)? {
         return Ok(());
     }
-    // It does not follow links either.
+    // `remove_dir_all` does not follow links either.
     fs::remove_dir_all(folder).map_err(Error::io("remove", folder))
 }
 
-/// Refuses what is no folder of ours: a link, or something that does not lie below `root` once all links are followed.
-/// Whether it is there.
+/// Returns whether the folder exists. Fails for a symbolic link, and for a path that is not below
+/// `root` after all links are resolved.
 pub fn check(folder: &Path, root: &Path) -> Result<bool> {
     let refused = |reason: &str| Error::Content {
         path: folder.to_owned(),
@@ -71,7 +72,7 @@ mod tests {
         folder(&root.join("made"), &root).expect("it is ours");
         folder(&root.join("made"), &root).expect("it has gone already");
         assert!(kept.exists() && root.exists() && !root.join("made").exists());
-        // The build folder itself may be a link.
+        // The build folder itself may be a symbolic link.
         symlink(&scratch, home.path().join("target")).expect("a link");
         let target = home.path().join("target");
         folder(&target.join("made"), &target).expect("it is ours");

@@ -195,7 +195,7 @@ fn tests(
             );
         }
         for (variable, environment) in JUDGES {
-            // One that this Python has no packages for is not there.
+            // An environment is missing if this Python version has no packages for it.
             let python = environment.program("python");
             if python.exists() {
                 cargo.env(variable, python);
