@@ -58,7 +58,10 @@ type OnChange = Arc<Mutex<dyn FnMut(&Value) + Send>>;
 /// let counter = Widget::new(
 ///     "export default { render({ model, el }) {
 ///         el.textContent = model.get('count');
-///         el.onclick = () => { model.set('count', model.get('count') + 1); model.save_changes(); };
+///         el.onclick = () => {
+///             model.set('count', model.get('count') + 1);
+///             model.save_changes();
+///         };
 ///     } }",
 ///     json!({ "count": 0 }),
 /// );

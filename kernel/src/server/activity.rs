@@ -1,8 +1,8 @@
 //! The execution state (`busy` or `idle`) as front ends see it.
 //!
-//! Requests that do not need the evaluator are answered while a cell runs. Their `idle` would tell
-//! a front end that the cell has ended, so the `busy` status of the running cell is repeated after
-//! it.
+//! Requests that do not need the evaluator are answered while a cell runs. Their `idle` would
+//! indicate to a front end that the cell has ended. Therefore the `busy` status of the running cell
+//! is published again after it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What threads show that go on after their cell: below the cell that has started them.
+//! Output of threads that outlive their cell; it is shown below the cell that started them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use super::output::CellOutput;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Parent;
 
-/// Of so many cells it is known which request they came with.
+/// Number of cells whose requests are remembered.
 const KEPT: usize = 1000;
 
-/// Takes what comes between cells.
+/// Receives the events that arrive between cells.
 pub struct Late {
     runtime: Handle,
     iopub: IoPub,
@@ -22,9 +22,9 @@ pub struct Late {
 
 #[derive(Default)]
 struct State {
-    /// The requests of the newest cells, by their counts.
+    /// The requests of the last cells, by execution count.
     parents: VecDeque<(u32, Parent)>,
-    /// The output that the last event went to.
+    /// The output of the last event, and its cell.
     open: Option<(Option<u32>, CellOutput)>,
 }
 
@@ -43,7 +43,7 @@ impl Late {
         }
     }
 
-    /// A cell begins: what came before it goes out before it.
+    /// Begins a cell: earlier late output is sent before the output of the cell.
     pub fn cell_begins(&self, count: u64, parent: &Parent) {
         let mut state = self.lock();
         state.close();
@@ -69,7 +69,7 @@ impl State {
         }
     }
 
-    /// The request of a cell; of the last one when it is not known.
+    /// Returns the request of a cell, or that of the last cell if it is unknown.
     fn parent(&self, cell: Option<u32>) -> Option<&Parent> {
         let mut known = self.parents.iter();
         let of_cell = known.find(|(count, _)| Some(*count) == cell);

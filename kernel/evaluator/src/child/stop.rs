@@ -37,10 +37,10 @@ static COMM_THREAD: AtomicI32 = AtomicI32::new(0);
 
 /// Mapped memory of the file from which the crate `notebook` reads interrupts. Byte 0 is 1 while
 /// the cell is to stop, otherwise 0. Byte 1 holds the state of the callback, one of the constants
-/// below.
+/// below. Further bytes of the file are private to the crate.
 static FLAGS: AtomicPtr<AtomicU8> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Length of that file.
+/// Number of mapped bytes.
 const FLAGS_LENGTH: usize = 2;
 
 /// The callback was not interrupted. The crate `notebook` also writes this value when a callback
