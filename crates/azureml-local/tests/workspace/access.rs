@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! Access control: the permissions of the owner, of run tokens and of signed URLs.
 
 use crate::support::{Workspace, ask, put_blob, until};
 use azureml_wire::local::scope;
@@ -149,7 +149,8 @@ fn a_runs_token_opens_its_run_alone() {
             status
         );
     }
-    // Of the workspace, it learns where everything is, and no more: SDK v1 asks for that.
+    // SDK v1 reads the workspace resource with the token of a run. All other ARM resources are
+    // denied.
     assert_eq!(as_run("GET", &scope().to_string(), &Value::Null), 200);
     assert_eq!(as_run("GET", &scope().path(["jobs"]), &Value::Null), 403);
     assert_eq!(
@@ -172,7 +173,7 @@ fn a_runs_token_opens_its_run_alone() {
         json!({ "experiment_id": "0", "tags": [{ "key": "mlflow.parentRunId", "value": "own" }] });
     assert_eq!(as_run("POST", &scope().mlflow("runs/create"), &child), 200);
 
-    // The way in which a training program uploads a file.
+    // The requests of a training script that uploads an artifact.
     let place = workspace
         .ask_as(
             &token,
@@ -192,7 +193,7 @@ fn a_runs_token_opens_its_run_alone() {
         workspace.artifact("own", "outputs/x.txt").text(),
         "uploaded"
     );
-    // That URL opens that file.
+    // The URL is valid for that file only.
     let elsewhere = uri.replace("outputs/x.txt", "outputs/y.txt");
     put_blob(&elsewhere, b"uploaded").expect(403);
 
@@ -245,7 +246,7 @@ fn bodies_have_limits_and_nonsense_is_answered() {
             .expect("text")
             .contains("names another")
     );
-    // Any case of an ARM id.
+    // ARM ids are case-insensitive.
     workspace
         .ask("GET", &scope().to_string().to_lowercase(), &Value::Null)
         .expect(200);

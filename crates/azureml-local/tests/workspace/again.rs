@@ -1,10 +1,10 @@
-//! A job that is submitted under a name that is taken: the same job, or another one.
+//! Idempotent submission: a second PUT of a job with the same or with other content.
 
 use crate::support::Workspace;
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 
-/// A job that has every member that a job can have.
+/// A job with all properties that a job can have.
 fn full() -> Value {
     json!({
         "environmentVariables": { "A": "1" },
@@ -18,7 +18,7 @@ fn full() -> Value {
     })
 }
 
-/// A local workspace in which jobs wait.
+/// A local workspace whose jobs stay queued.
 fn waiting() -> Workspace {
     let workspace = Workspace::start();
     workspace
@@ -145,7 +145,7 @@ fn the_same_job_in_other_words_is_the_same_job() {
     workspace
         .try_submit("plain", "true", &on_the_stopped(same))
         .expect(200);
-    // What was answered, sent back.
+    // Sends back the properties of the response.
     for (name, more) in [("plain", json!({})), ("full", full())] {
         let _ = workspace.try_submit(name, "true", &on_the_stopped(more));
         let shown = workspace.get(&format!("/jobs/{name}"));

@@ -1,4 +1,4 @@
-//! Workspace, environments, code, models.
+//! The workspace resource, environments, code and models.
 
 use crate::support::{Workspace, put_blob};
 use azureml_wire::local::scope;
@@ -112,7 +112,8 @@ fn unchanged_code_is_found_again_and_half_uploads_are_not() {
     };
     assert_eq!(by_hash("cc"), json!([]));
 
-    // Files without a registration are no snapshot, and the next upload gets a place of its own.
+    // An upload without a registration is no code snapshot, and each upload gets a separate
+    // container.
     let (first, query) = workspace.container();
     put_blob(&format!("{first}/source/a.txt?{query}"), b"half").expect(201);
     let (second, _) = workspace.container();
@@ -127,7 +128,7 @@ fn unchanged_code_is_found_again_and_half_uploads_are_not() {
         "202208"
     );
     assert_eq!(by_hash("dd"), json!([]));
-    // Registering the same content again is no error; other content is one.
+    // Registering the same content again succeeds; other content is a conflict.
     let code = |uri: &str, hash: &str| json!({ "properties": { "codeUri": uri, "properties": { "hash_sha256": hash } } });
     let same = workspace
         .arm(
@@ -149,7 +150,7 @@ fn unchanged_code_is_found_again_and_half_uploads_are_not() {
         )
         .expect(409);
 
-    // A registration whose files are gone is not offered.
+    // A version whose files are lost is not returned.
     let uri = found[0]["properties"]["codeUri"].as_str().expect("a URL");
     let bearer = format!("Bearer {}", workspace.token());
     crate::support::ask(
@@ -161,7 +162,7 @@ fn unchanged_code_is_found_again_and_half_uploads_are_not() {
     .expect(202);
     assert_eq!(by_hash("cc"), json!([]));
 
-    // Whoever brings them again gives the same version its new place.
+    // A new upload with the same hash replaces the files of the version.
     let again = workspace.code(name, "cc", &[("a.txt", "whole again")]);
     assert_eq!(again, id);
     let found = by_hash("cc");

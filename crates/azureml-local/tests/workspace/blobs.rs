@@ -1,4 +1,4 @@
-//! The blob store, as its clients use it.
+//! The blob store, with the requests of its clients.
 
 use crate::support::{Answer, Workspace, ask, put_blob};
 use end_to_end::kill;
@@ -61,7 +61,7 @@ fn blobs_are_written_read_by_range_and_listed() {
     .expect(409);
     assert_eq!(kept.header("x-ms-error-code"), Some("BlobAlreadyExists"));
 
-    // Metadata belongs to the content that it was said of.
+    // Metadata belongs to one content and does not apply to the next.
     ask(
         "PUT",
         &format!("{}&comp=metadata", blob("folder/a.txt")),
@@ -176,7 +176,8 @@ fn a_block_list_whose_response_was_lost_is_accepted_again() {
     let content = ask("GET", &blob, &[], &[]).expect(200).text();
     assert_eq!(content, "first second");
 
-    // Another list is not what was committed, and another content is not what it became.
+    // Another list is not a repetition of the commit, and neither is the same list after a new
+    // content.
     put_block_list(&blob, &["Yg==", "YQ=="]).expect(400);
     put_blob(&blob, b"other").expect(201);
     put_block_list(&blob, &["YQ==", "Yg=="]).expect(400);
@@ -211,15 +212,15 @@ fn names_do_not_lead_out_of_the_store() {
     let text =
         std::fs::read_to_string(workspace.home().join("blobs/outside.txt")).expect("it is there");
     assert_eq!(text, "outside");
-    // A signature for one container opens no other.
+    // The signature of one container is invalid for another.
     let (other, _) = workspace.container();
     put_blob(&format!("{other}/x?{query}"), b"x").expect(403);
-    // A file cannot be a folder as well.
+    // A path cannot be both a file and a folder.
     put_blob(&format!("{uri}/a?{query}"), b"x").expect(201);
     put_blob(&format!("{uri}/a/b?{query}"), b"x").expect(409);
 }
 
-/// The properties that a blob can have, and what a request calls them.
+/// The properties of a blob: the response header, the request header and a value.
 const PROPERTIES: [(&str, &str, &str); 5] = [
     ("content-type", "x-ms-blob-content-type", "text/csv"),
     ("content-encoding", "x-ms-blob-content-encoding", "x-plain"),
@@ -232,7 +233,7 @@ const PROPERTIES: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// That a response has all properties, and metadata.
+/// Asserts that a response has all properties and the metadata.
 #[track_caller]
 fn has_properties(answer: &Answer) {
     for (name, _, value) in PROPERTIES {
@@ -261,7 +262,7 @@ fn properties_and_metadata_are_kept_by_every_way_to_write() {
         b"1,2",
     )
     .expect(201);
-    // The type of the list is not the blob's.
+    // The content type of the list is not that of the blob.
     let mut of_list = headers.clone();
     of_list.push(("Content-Type", "application/xml"));
     ask("PUT", &at("blocks", "&comp=blocklist"), &of_list, list).expect(201);
@@ -276,7 +277,7 @@ fn properties_and_metadata_are_kept_by_every_way_to_write() {
         &[],
     )
     .expect(202);
-    // The plain headers of HTTP describe a content, too.
+    // The standard HTTP headers describe the content, too.
     let mut plain: Vec<(&str, &str)> = PROPERTIES
         .iter()
         .map(|(name, _, value)| (*name, *value))
@@ -304,7 +305,8 @@ fn properties_and_metadata_are_kept_by_every_way_to_write() {
         assert_eq!(listed.matches(element).count(), 5, "{element}: {listed}");
     }
 
-    // Properties that are not sent are cleared, metadata stays; so it is the other way round.
+    // A change of properties clears those that are not sent and keeps the metadata, and the
+    // reverse.
     let one = [("x-ms-blob-content-type", "text/plain")];
     let before = ask("HEAD", &at("set", ""), &[], &[]);
     ask("PUT", &at("set", "&comp=properties"), &one, &[]).expect(200);
@@ -322,13 +324,13 @@ fn properties_and_metadata_are_kept_by_every_way_to_write() {
     let head = ask("HEAD", &at("put", ""), &[], &[]).expect(200);
     assert_eq!(head.header("x-ms-meta-kind"), None);
     assert_eq!(head.header("content-language"), Some("ko-KR"));
-    // A new content has nothing of the old one.
+    // New content has none of the old properties.
     put_blob(&at("put", ""), b"x").expect(201);
     let head = ask("HEAD", &at("put", ""), &[], &[]).expect(200);
     assert_eq!(head.header("content-language"), None);
 }
 
-/// Conditions, what a read is answered, and what a write is.
+/// Conditional headers, and the expected statuses of a read and of a write.
 type Case<'a> = (&'a [(&'a str, &'a str)], u16, u16);
 
 #[test]
@@ -392,7 +394,7 @@ fn conditions_are_those_of_the_service() {
         refused.header("x-ms-error-code"),
         Some("InvalidHeaderValue")
     );
-    // What is not there matches nothing.
+    // A missing blob matches no `ETag`.
     let other = format!("{uri}/b.txt?{query}");
     ask("GET", &other, &[("If-Match", "*")], &[]).expect(404);
     ask("PUT", &other, &[("If-Match", "*")], b"x").expect(412);
@@ -486,7 +488,7 @@ fn blocks_and_their_list_may_come_at_once() {
             scope.spawn(|| {
                 let list = b"<BlockList><Latest>YQ==</Latest></BlockList>";
                 for _ in 0..50 {
-                    // The list of another one may have taken the block.
+                    // A concurrent commit of another list may have removed the block.
                     let answer = ask("PUT", &format!("{blob}&comp=blocklist"), &[], list);
                     assert!([201, 400].contains(&answer.status), "{}", answer.text());
                 }

@@ -1,6 +1,8 @@
-//! Random requests on every route: none is answered with 5xx, none makes the server panic or grow.
+//! Random requests to every route: none may return 5xx, cause a panic, or make the server exceed
+//! its memory limit.
 //!
-//! The seed is printed and taken from `AZUREML_TEST_SEED`; `AZUREML_TEST_LONG=1` goes on for ten minutes.
+//! The seed is printed, and read from `AZUREML_TEST_SEED`. With `AZUREML_TEST_LONG=1`, the test
+//! runs for ten minutes.
 
 use crate::routes;
 use crate::support::{Workspace, cookie, put_blob, until};
@@ -15,17 +17,17 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the ordinary and the long run take.
+/// The durations of the short and of the long test.
 const SHORT: Duration = Duration::from_secs(4);
 const LONG: Duration = Duration::from_mins(10);
 
-/// The most memory that the server may ever have had.
+/// The limit of the server's peak memory, in bytes.
 const MEMORY: u64 = 200 << 20;
 
-/// Clients at once.
+/// The number of concurrent clients.
 const CLIENTS: u64 = 4;
 
-/// Parts of paths, values of queries and headers, and text in bodies.
+/// Values for path segments, query parameters, headers and text in bodies.
 const NASTY: &[&str] = &[
     "",
     ".",
@@ -184,13 +186,13 @@ const METHODS: &[&str] = &[
     "GET", "GET", "HEAD", "PUT", "PUT", "POST", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "x",
 ];
 
-/// What requests are made of.
+/// The parts from which requests are generated.
 struct Source {
     url: String,
     paths: Vec<String>,
-    /// Header lines of every kind of caller.
+    /// Authorization headers for every kind of caller.
     callers: Vec<String>,
-    /// Signatures of a container.
+    /// SAS queries of a container.
     queries: Vec<String>,
     bodies: Vec<Value>,
 }
@@ -224,7 +226,7 @@ impl Source {
         }
     }
 
-    /// The bytes of one request.
+    /// The bytes of a random request.
     fn request(&self, rng: &mut Rng) -> Vec<u8> {
         let mut path = pick(rng, &self.paths).clone();
         if rng.u8(..4) == 0 {
@@ -258,7 +260,7 @@ impl Source {
                 host
             },
             body.len(),
-            // Most requests get past the door.
+            // Most requests have valid credentials, so that they reach a route.
             if rng.u8(..3) > 0 {
                 &self.callers[0]
             } else {
@@ -277,7 +279,7 @@ impl Source {
     fn body(&self, rng: &mut Rng) -> Vec<u8> {
         match rng.u32(..1000) {
             0 => vec![b'['; 1 << 20],
-            // As many members as a body can hold.
+            // The maximum number of members in a body.
             1 => [
                 b"[".as_slice(),
                 &b"1,".repeat(4 << 20)[..(8 << 20) - 8],
@@ -309,7 +311,7 @@ fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
     &from[rng.usize(..from.len())]
 }
 
-/// Changes something in a value.
+/// Changes a random part of a value.
 fn mutate(rng: &mut Rng, value: &mut Value) {
     let goes_down = rng.u8(..8) > 0;
     match value {
@@ -338,7 +340,7 @@ fn mutate(rng: &mut Rng, value: &mut Value) {
     }
 }
 
-/// Whatever runs on this machine is one of a few commands, and ends at once.
+/// Replaces the commands in a body by harmless ones, because jobs run on this machine.
 fn keep_harmless(rng: &mut Rng, body: &mut Value) {
     let command = *pick(rng, &["true", "exit 3", "echo ${{inputs.a}}", ""]);
     for place in ["/properties/command", "/properties/trial/command"] {
@@ -348,7 +350,7 @@ fn keep_harmless(rng: &mut Rng, body: &mut Value) {
     }
 }
 
-/// Bodies of every kind that the routes know.
+/// Valid bodies for all routes.
 fn bodies() -> Vec<Value> {
     let environment = scope().path(["environments", "rust-tch-gpu", "versions", "1"]);
     let asset = |properties: Value| json!({ "properties": properties });
@@ -402,12 +404,13 @@ fn bodies() -> Vec<Value> {
     ]
 }
 
-/// The status of a response; `None` when nothing came within a while, as with events that go on.
+/// The status and the text of a response. The status is `None` if nothing arrives in time, as for
+/// an event stream.
 fn send(host: &str, request: &[u8]) -> io::Result<(Option<u16>, String)> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    // It may answer, and close, before it has read everything.
+    // The server may respond and close the connection before it has read the whole request.
     let _ = stream.write_all(request);
     let mut head = [0; 12];
     if stream.read_exact(&mut head).is_err() {
@@ -416,7 +419,7 @@ fn send(host: &str, request: &[u8]) -> io::Result<(Option<u16>, String)> {
     let status = std::str::from_utf8(&head[9..12])
         .ok()
         .and_then(|status| status.parse().ok());
-    // The rest is read, but not for ever: some responses are events.
+    // Reads the rest for a limited time, because an event stream does not end.
     stream.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut part = vec![0; 16 << 10];
     let mut text = Vec::new();
@@ -430,7 +433,7 @@ fn send(host: &str, request: &[u8]) -> io::Result<(Option<u16>, String)> {
     Ok((status, String::from_utf8_lossy(&text).into_owned()))
 }
 
-/// What the kernel says of a process's memory at its peak, in bytes.
+/// The peak memory of a process in bytes, as reported by the kernel.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
     let line = status
@@ -445,7 +448,7 @@ fn peak(pid: u32) -> u64 {
     kilobytes << 10
 }
 
-/// Sends requests until the time is over; counts them by status.
+/// Sends requests until `end`; returns their number by status.
 fn client(source: &Source, seed: u64, end: Instant) -> BTreeMap<Option<u16>, u64> {
     let mut rng = Rng::with_seed(seed);
     let host = source.url.trim_start_matches("http://");

@@ -1,4 +1,4 @@
-//! What becomes of a server whose home folder is taken away from under it.
+//! The loss of the home folder while its server runs.
 
 use crate::support::{Workspace, try_ask};
 use azureml_wire::local::{SERVER_FILE, Server, scope};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// What is done to a home folder while its server runs.
+/// The way in which a home folder is lost.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     Removed,
@@ -33,7 +33,7 @@ impl Loss {
     fn happen(self, home: &Path, beside: &Path) {
         let lock = home.join("lock");
         let done = match self {
-            // The server may write into it meanwhile.
+            // The server may create files in it during the removal.
             Self::Removed => {
                 wait_for("the folder's end", || fs::remove_dir_all(home).ok());
                 Ok(())
@@ -52,7 +52,7 @@ impl Loss {
     }
 }
 
-/// Submits until nothing listens any more; gives what was answered.
+/// Submits jobs until the server stops listening; returns the responses.
 fn submit_until_the_end(server: &Server) -> Vec<(u16, String)> {
     let bearer = format!("Bearer {}", server.token);
     let body = json!({ "properties": {
@@ -80,7 +80,7 @@ fn submit_until_the_end(server: &Server) -> Vec<(u16, String)> {
     }
 }
 
-/// Waits for a server's end by itself.
+/// Waits until a server has ended without a signal.
 fn ended(mut server: Child) {
     let status = wait_for("the server's end", || {
         server.try_wait().expect("it is ours")
@@ -88,7 +88,7 @@ fn ended(mut server: Child) {
     assert_eq!(status.code(), Some(0));
 }
 
-/// A workspace of which the home is in a folder that can be changed.
+/// A temporary folder with paths for a home folder and for a second folder.
 fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let place = tempfile::tempdir().expect("a folder");
     let home = place.path().join("home");
@@ -136,7 +136,7 @@ fn an_old_server_leaves_the_address_of_the_next_one_alone() {
         let workspace = Workspace::at(&home);
         let old = workspace.serve(&[]);
         loss.happen(&home, &beside);
-        // The old one may still run.
+        // The old server may still run.
         let mut new = workspace.serve(&[]);
         ended(old);
         let server = workspace.server().expect("the new one's address");

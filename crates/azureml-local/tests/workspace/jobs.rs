@@ -1,4 +1,4 @@
-//! Jobs: their life, their surroundings, their ends.
+//! Jobs: their statuses, environment and results.
 
 use crate::support::{Workspace, ask, put_blob, until};
 use azureml_wire::local::scope;
@@ -22,7 +22,7 @@ fn a_job_takes_the_whole_path_and_leaves_logs_and_outputs() {
     assert_eq!(answer["properties"]["status"], "Starting");
     assert_eq!(answer["properties"]["displayName"], "First");
 
-    // The log grows while the job runs, and so does what it writes.
+    // The log and the artifacts are visible while the job runs.
     workspace.reach("first", "Running");
     wait_for("the first line", || {
         (workspace.log("first") == "one\n").then_some(())
@@ -31,7 +31,7 @@ fn a_job_takes_the_whole_path_and_leaves_logs_and_outputs() {
         let there = workspace
             .artifacts("first")
             .contains(&"outputs/model/w.txt".to_owned());
-        // It is there before its content is.
+        // The file is listed before its content is written.
         (there && workspace.artifact("first", "outputs/model/w.txt").text() == "weights\n")
             .then_some(())
     });
@@ -61,7 +61,7 @@ fn a_job_takes_the_whole_path_and_leaves_logs_and_outputs() {
     let job = workspace.get("/jobs/first");
     assert_eq!(job["properties"]["status"], "Completed");
     assert_eq!(job["properties"]["experimentName"], "tests");
-    // Nothing is left of its working directory.
+    // The working directory is removed.
     assert!(!workspace.home().join("jobs/first").exists());
 }
 
@@ -79,7 +79,7 @@ fn a_command_that_exits_3_fails_with_its_last_lines() {
         "{message}"
     );
     assert!(message.ends_with("fine so far\nnot any more"), "{message}");
-    // What it wrote until then may be worth something.
+    // The files that it wrote before the failure are kept.
     assert!(
         workspace
             .artifacts("three")
@@ -231,7 +231,7 @@ fn what_makes_no_sense_is_refused_at_once() {
 fn a_job_is_canceled_while_it_runs_and_while_it_waits() {
     let workspace = Workspace::start();
     let more = json!({ "computeId": scope().path(["computes", "cc-aml-gpu"]) });
-    // The one node is taken by a job that ends in good order when asked to.
+    // The only node is taken by a job that ends normally on SIGTERM.
     workspace.submit(
         "runs",
         "trap 'echo asked; exit 0' TERM; echo ready; while true; do sleep 0.05; done",
@@ -514,7 +514,7 @@ fn code_and_inputs_are_there_and_are_copies() {
         workspace.log("with-files"),
         "from the library\n1 2 3\none file\nliterally\nliterally my own\n"
     );
-    // A job that writes where it should not has written into its own copy.
+    // The job has changed its own copy of the input only.
     let kept = ask("GET", &format!("{root}/data/numbers.txt?{query}"), &[], &[]);
     assert_eq!(kept.expect(200).text(), "1 2 3\n");
     assert_eq!(
@@ -529,7 +529,7 @@ fn code_and_inputs_are_there_and_are_copies() {
         "azureml://datastores/workspaceblobstore/paths/azureml/with-files/made/"
     );
 
-    // Another job reads what the first has made, by the job's name and by a model's.
+    // Another job reads the output of the first, by the job's name and through a model.
     let model =
         json!({ "properties": { "modelUri": "azureml://jobs/with-files/outputs/made/paths/" } });
     let model = workspace
@@ -615,7 +615,7 @@ fn processes_know_their_ranks_and_fail_together() {
     assert!(message.ends_with("oh no"), "{message}");
 }
 
-/// Two processes that `mpirun` starts, which it finds on the job's `PATH`.
+/// A job of two processes, started by `mpirun` from the job's `PATH`.
 fn joined_by_mpi(path: &str) -> Value {
     json!({
         "distribution": { "distributionType": "Mpi", "processCountPerInstance": 2 },
@@ -683,7 +683,7 @@ fn processes_that_mpi_started_end_with_their_job() {
         .expect(202);
     workspace.reach("joined", "Canceled");
     for process in processes {
-        // `mpirun` does not wait for what it has killed.
+        // `mpirun` does not wait for the processes that it kills.
         wait_for("a process's end", || {
             (!Path::new(&format!("/proc/{process}")).exists()).then_some(())
         });
@@ -759,13 +759,13 @@ fn curated_environments_run_on_this_machine_with_a_warning() {
         assert!(log.contains("\nran\n"), "{id}: {log}");
         assert!(log.contains("outputs/root was not kept"), "{id}: {log}");
     }
-    // Clients look for it first.
+    // Clients look up the environment before they submit a job.
     let found = workspace.get("/environments/AzureML-sklearn-1.5");
     assert_eq!(found["properties"]["latestVersion"], "1");
     let found = workspace.get("/environments/AzureML-sklearn-1.5/versions/7");
     assert_eq!(found["properties"]["environmentType"], "Curated");
     workspace.get("/environments/AzureML-sklearn-1.5/versions");
-    // Others are still looked up.
+    // Other environments must exist.
     workspace.submit(
         "own",
         "true",
@@ -825,7 +825,7 @@ fn outputs_do_not_lead_out_of_the_job() {
 #[test]
 fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
     let workspace = Workspace::start();
-    // What a program says when a write finds no space.
+    // The error message of a program whose write fails on a full disk.
     workspace.submit(
         "full",
         "mkdir -p outputs; head -c 1000 /dev/zero > outputs/half; cat outputs/half > /dev/full",
@@ -838,7 +838,7 @@ fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
     );
     assert!(message.contains("hint: free some space"), "{message}");
     assert_eq!(workspace.artifacts("full"), ["user_logs/std_log.txt"]);
-    // A file that may not grow is the same to the job.
+    // A write beyond the file size limit is reported like a full disk.
     workspace.submit(
         "limited",
         "mkdir -p outputs; ulimit -f 8; head -c 1000000 /dev/zero > outputs/half",
@@ -854,7 +854,7 @@ fn a_full_disk_fails_the_job_and_keeps_nothing_by_halves() {
 #[test]
 fn lists_come_in_pages_and_hide_what_is_archived() {
     let workspace = Workspace::start();
-    // Submitted where nothing runs, they only wait.
+    // The compute is stopped, so the jobs stay queued.
     workspace
         .arm("POST", "/computes/ci-aml-workshop/stop", &Value::Null)
         .expect(202);
@@ -910,7 +910,7 @@ fn lists_come_in_pages_and_hide_what_is_archived() {
         json!({ "kind": "many", "added": "1" })
     );
 
-    // The same job again changes what may change; another command is another job.
+    // A repeated submission changes the mutable properties; another command is a conflict.
     let mut again = more.clone();
     again["displayName"] = json!("Renamed");
     again["experimentName"] = json!("tests");

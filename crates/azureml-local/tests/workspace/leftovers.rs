@@ -1,4 +1,4 @@
-//! What jobs leave in their outputs that is without an end, cannot be read, or stands in the way of what is there.
+//! Job outputs that are nested very deeply, unreadable, or in conflict with existing files.
 
 use crate::support::{Workspace, until};
 use azureml_wire::local::scope;
@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes `count` folders, each in the one before.
+/// Creates `count` nested folders.
 fn nest(folder: &Path, count: usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let mut here: OwnedFd =
@@ -73,7 +73,7 @@ fn endless_outputs_by_links_that_multiply_end_the_job() {
 #[test]
 fn endless_depth_ends_neither_the_server_nor_the_job() {
     let workspace = Workspace::new();
-    // Some disks take milliseconds for each folder that goes.
+    // Some disks take milliseconds to remove a folder.
     let quick = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let quick = quick.expect("a folder");
     symlink(quick.path(), workspace.home().join("jobs")).expect("a link");
@@ -86,7 +86,7 @@ fn endless_depth_ends_neither_the_server_nor_the_job() {
         outputs.join("file").is_file().then_some(())
     });
     nest(&outputs, 40_000);
-    // Pages and listings walk it, too.
+    // Pages and listings walk the folder, too.
     assert!(
         workspace
             .artifacts("deep")
@@ -108,7 +108,7 @@ fn endless_depth_ends_neither_the_server_nor_the_job() {
     server.kill().expect("it runs");
     server.wait().expect("it has ended");
 
-    // As a server leaves it that was killed just then.
+    // The state that a killed server leaves.
     let left = workspace.home().join("jobs/deep");
     fs::create_dir(&left).expect("room");
     if let Ok(mark) = mark {
@@ -127,7 +127,7 @@ fn unreadable_outputs_are_left_out_and_the_rest_is_kept() {
     let mut command = Command::new(binary("azureml-local"));
     workspace.apply(&mut command);
     if rustix::process::geteuid().is_root() {
-        // Root may read everything: somebody else runs it.
+        // Root can read every file, so the test runs the server as another user.
         let program = workspace.home().join("program");
         fs::copy(binary("azureml-local"), &program).expect("room");
         command = Command::new(program);
@@ -207,7 +207,7 @@ fn file_or_folder_in_the_way_is_named_and_the_rest_is_kept() {
             "user_logs/std_log.txt"
         ]
     );
-    // The same in the datastore, by two jobs.
+    // The same conflict in the datastore, between two jobs.
     let place = "azureml://datastores/workspaceblobstore/paths/shared/place";
     let as_folder =
         json!({ "outputs": { "out": { "jobOutputType": "uri_folder", "uri": place } } });

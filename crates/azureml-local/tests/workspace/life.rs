@@ -1,4 +1,4 @@
-//! What outlives what: the server, its supervisors, its store.
+//! Restarts and kills of the server, its supervisors and its store.
 
 use crate::support::{Workspace, ask, try_ask, until};
 use azureml_wire::local::scope;
@@ -38,7 +38,7 @@ fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
     workspace.kill();
 
     let mut server = workspace.serve(&[]);
-    // Processes of jobs look for it where it was.
+    // The server keeps its port, because processes of jobs have its URL.
     assert_eq!(workspace.url(), url);
     assert_ne!(workspace.token(), token);
     workspace
@@ -73,7 +73,7 @@ fn a_killed_server_forgets_nothing_and_follows_its_jobs() {
     );
     workspace.complete("waits");
 
-    // A job that ends while no server is there has ended all the same.
+    // A job that ends while no server runs is completed by the next server.
     fs::remove_file(&gate).expect("it is there");
     workspace.submit(
         "alone",
@@ -165,7 +165,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         steps.len()
     );
     assert!(steps.iter().copied().eq(0..steps.len() as u64), "{steps:?}");
-    // One more may be there, but no half of one.
+    // The last blob may exist without an acknowledgement, but never in part.
     for step in 0..=acknowledged {
         let blob = ask("GET", &format!("{uri}/{step}?{query}"), &[], &[]);
         assert!(
@@ -179,12 +179,12 @@ fn what_was_acknowledged_is_there_after_a_kill() {
     server.wait().expect("it was ours");
 }
 
-/// Something that is long enough to be cut.
+/// Content that is long enough to be written in several parts.
 fn content(step: usize) -> Vec<u8> {
     vec![step as u8; 300_000]
 }
 
-/// The process that watches over a job.
+/// The pid of a job's supervisor.
 fn supervisor(workspace: &Workspace, job: &str) -> u32 {
     let path = workspace
         .home()
@@ -223,7 +223,7 @@ fn a_job_whose_supervisor_is_killed_fails_and_leaves_nothing_running() {
     assert!(message.contains("hint: submit it again"), "{message}");
     wait_for("the end of what it ran", || (!alive(first)).then_some(()));
 
-    // The same when the server was not there to see it.
+    // The same if no server runs when the supervisor is killed.
     let watched = supervisor(&workspace, "orphan-too");
     workspace.kill();
     kill(watched);
@@ -274,7 +274,7 @@ fn a_job_that_was_being_prepared_is_prepared_again() {
         &json!({ "computeId": scope().path(["computes", "ci-aml-workshop"]) }),
     );
     workspace.kill();
-    // What a preparation that was cut short leaves behind.
+    // The files of an interrupted preparation.
     let left = workspace.home().join("jobs/half/wd");
     fs::create_dir_all(&left).expect("the folder is ours");
     fs::write(left.join("left"), "left\n").expect("the folder is ours");
@@ -301,10 +301,10 @@ fn of_two_servers_one_wins_and_the_other_says_so() {
         "{said}"
     );
     assert!(said.contains("\nhint: "), "{said}");
-    // The winner still answers.
+    // The first server still responds.
     workspace.get("");
 
-    // Many at once: exactly one serves.
+    // Of several concurrent starts, exactly one server runs.
     let race = Workspace::new();
     let mut racers: Vec<_> = (0..6)
         .map(|_| {
@@ -357,7 +357,7 @@ fn it_ends_properly_when_asked_and_when_nobody_needs_it() {
     assert!(server.wait().expect("it was ours").success());
     assert!(workspace.server().is_none());
 
-    // With a job it stays, without one it goes.
+    // The server ignores the idle timeout while a job exists, and ends afterwards.
     let mut command = Command::new(binary("azureml-local"));
     workspace.apply(&mut command);
     let mut server = command
@@ -421,7 +421,7 @@ fn nobody_else_can_look_into_its_folder() {
         metadata.permissions().mode() & 0o7777
     };
     let workspace = Workspace::new();
-    // As `mkdir` makes it.
+    // The permissions of a folder from `mkdir`.
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(workspace.home(), open).expect("the folder is ours");
     let mut server = workspace.serve(&[]);
@@ -443,7 +443,7 @@ fn nobody_else_can_look_into_its_folder() {
     kill(server.id());
     server.wait().expect("it was ours");
 
-    // A folder that belongs to all is closed to nobody.
+    // A shared folder is rejected and keeps its permissions.
     let shared = tempfile::tempdir().expect("a folder can be made");
     fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777))
         .expect("the folder is ours");
@@ -466,7 +466,7 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     let workspace = Workspace::new();
     let mut command = Command::new("sh");
     workspace.apply(&mut command);
-    // The store itself needs some room; what a client uploads is more.
+    // The store needs some space itself; the upload exceeds the limit.
     let mut server = command
         .arg("-c")
         .arg("ulimit -f 4096; exec \"$0\" serve")

@@ -1,6 +1,7 @@
-//! The local workspace from outside: a real process in a folder of its own, spoken to by plain HTTP.
+//! Tests of the local workspace as a separate process with its own home folder, over plain HTTP.
 //!
-//! Every exchange on its ARM routes is validated against the service's schema when a workspace is dropped.
+//! When a workspace is dropped, all exchanges on its ARM routes are validated against the service's
+//! schema.
 
 mod access;
 mod again;

@@ -1,4 +1,4 @@
-//! Stores of earlier programs, and of later ones.
+//! Migrations: stores of older and of newer programs.
 
 use crate::support::{Workspace, ask};
 use azureml_wire::local::scope;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A store as the first program made it, with a job that has logged.
+/// A store of the first version, with a job that has logged metrics.
 const FIRST: &str = include_str!("schema-1.sql");
 
 fn database(workspace: &Workspace) -> PathBuf {
@@ -28,7 +28,7 @@ fn a_store_of_schema_1_goes_on() {
     let store = Connection::open(database(&workspace)).expect("a store");
     store.execute_batch(FIRST).expect("the first schema");
     drop(store);
-    // The second time, it has been taken over already.
+    // The second start finds the migrated store.
     for _ in 0..2 {
         let mut server = workspace.serve(&[]);
         let job = workspace.get("/jobs/old");
@@ -47,7 +47,7 @@ fn a_store_of_schema_1_goes_on() {
             .json();
         let data = &run["run"]["data"];
         assert_eq!(data["params"], json!([{ "key": "lr", "value": "0.1" }]));
-        // The last value, and on the page the peak.
+        // The API returns the latest value, and the page shows the peak.
         assert_eq!(data["metrics"][0]["step"], 19_999);
         assert_eq!(data["metrics"][0]["value"], 1.0);
         let link = job["properties"]["services"]["Studio"]["endpoint"]
@@ -63,7 +63,7 @@ fn a_store_of_schema_1_goes_on() {
             page.contains("loss <b>1</b>") && page.contains("700"),
             "{page}"
         );
-        // More is logged to what was there.
+        // New values are appended to the migrated ones.
         let more = json!({ "run_id": "old", "key": "loss", "value": 1.0, "timestamp": 19_999, "step": 19_999 });
         workspace
             .ask("POST", &scope().mlflow("runs/log-metric"), &more)

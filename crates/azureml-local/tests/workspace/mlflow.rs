@@ -1,10 +1,10 @@
-//! MLflow's calls, as programs without MLflow make them.
+//! The MLflow API, with the requests of programs without an MLflow client.
 
 use crate::support::{Workspace, ask, cookie, look};
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 
-/// A training program that knows nothing but HTTP.
+/// A training script that uses plain HTTP.
 const LOG: &str = r#"
 import json, os, urllib.request
 
@@ -31,7 +31,7 @@ fn call(workspace: &Workspace, call: &str, body: &Value) -> Value {
 #[test]
 fn a_job_is_a_run_and_its_metrics_are_kept() {
     let workspace = Workspace::start();
-    // The job logs by itself, as a training program in any language can.
+    // The job logs its metrics itself, without MLflow.
     let code = workspace.code(
         "44444444-4444-4444-4444-444444444444",
         "ff",
@@ -65,7 +65,7 @@ fn a_job_is_a_run_and_its_metrics_are_kept() {
         &Value::Null,
     );
     assert_eq!(rest["metrics"].as_array().map(Vec::len), Some(1));
-    // Both versions of the API's path.
+    // Both versions of the path are supported.
     let older = scope()
         .mlflow("runs/get?run_id=trains")
         .replace("/mlflow/v2.0/", "/mlflow/v1.0/");
@@ -85,7 +85,7 @@ fn a_job_ends_when_the_job_ends_whatever_its_program_says() {
     let run = call(&workspace, "runs/get?run_id=done", &Value::Null)["run"].clone();
     assert_eq!(run["info"]["status"], "FINISHED");
     assert_ne!(run["info"]["end_time"], 1);
-    // Tags are the job's, too.
+    // Tags of the run are tags of the job, too.
     call(
         &workspace,
         "runs/set-tag",
@@ -110,7 +110,7 @@ fn what_arrives_twice_is_kept_once() {
     let batch = json!({ "run_id": id, "metrics": [
         point(json!(1.5), 1, 0), point(json!("NaN"), 1, 0), point(json!(1.5), 2, 0), point(json!(1.5), 1, 1), point(json!(2.5), 1, 1),
     ]});
-    // The answer to the first may have been lost on the way.
+    // A repeated request is idempotent: the response to the first one may have been lost.
     call(&workspace, "runs/log-batch", &batch);
     call(&workspace, "runs/log-batch", &batch);
     let mut single = batch["metrics"][0].clone();
@@ -174,13 +174,13 @@ fn batches_hold_or_fail_as_a_whole() {
     assert_eq!(workspace.ask("PUT", &escape, &json!("x")).status, 400);
 }
 
-/// A new experiment's id.
+/// Creates an experiment; returns its id.
 fn experiment(workspace: &Workspace, name: &str) -> String {
     let made = call(workspace, "experiments/create", &json!({ "name": name }));
     made["experiment_id"].as_str().expect("an id").to_owned()
 }
 
-/// A new run's id.
+/// Creates a run; returns its id.
 fn run(workspace: &Workspace, experiment: &str, name: &str) -> String {
     let body = json!({ "experiment_id": experiment, "run_name": name, "start_time": 1 });
     let made = call(workspace, "runs/create", &body);
@@ -190,7 +190,7 @@ fn run(workspace: &Workspace, experiment: &str, name: &str) -> String {
         .to_owned()
 }
 
-/// The names of the runs that a search finds.
+/// The names of the runs that a search returns.
 fn found(workspace: &Workspace, search: &Value) -> Vec<String> {
     let found = call(workspace, "runs/search", search);
     let runs = found["runs"].as_array().expect("runs").iter();
@@ -198,7 +198,7 @@ fn found(workspace: &Workspace, search: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The message of a call that is refused.
+/// The error message of a rejected request.
 fn refused(workspace: &Workspace, path: &str, body: &Value) -> String {
     let refused = workspace
         .ask("POST", &scope().mlflow(path), body)
@@ -243,7 +243,7 @@ fn experiments_keep_their_tags_and_runs_their_user_and_place() {
         info["artifact_uri"],
         format!("s3://bucket/e/{run}/artifacts")
     );
-    // A job's artifacts are here, whatever its experiment says.
+    // The artifacts of a job are always in the local workspace, regardless of its experiment.
     workspace.submit("job", "true", &json!({ "experimentName": "e" }));
     workspace.complete("job");
     let job = call(&workspace, "runs/get?run_id=job", &Value::Null)["run"]["info"].clone();
@@ -336,7 +336,7 @@ fn a_deleted_run_or_experiment_takes_nothing() {
         "experiments/delete",
         &json!({ "experiment_id": experiment }),
     );
-    // Its runs are deleted with it.
+    // The runs of a deleted experiment are deleted, too.
     for (path, body) in [
         (
             "runs/log-metric",
@@ -371,7 +371,7 @@ fn a_deleted_run_or_experiment_takes_nothing() {
     }
     let rename = json!({ "experiment_id": experiment, "new_name": "f" });
     assert!(refused(&workspace, "experiments/update", &rename).contains("non-active"));
-    // A job cannot go there either.
+    // A job cannot be submitted to a deleted experiment either.
     let job = json!({ "properties": { "jobType": "Command", "command": "true", "environmentId": "e", "experimentName": "e" } });
     let answer = workspace.ask("PUT", &scope().path(["jobs", "late"]), &job);
     assert_eq!(answer.status, 400, "{}", answer.text());
@@ -466,7 +466,7 @@ fn paths_of_artifacts_may_have_dots_and_lead_nowhere_else() {
     ] {
         assert_eq!(files(path), expected, "{path}");
     }
-    // Run history has the same files.
+    // Run history lists the same files.
     for (path, expected) in [("./b", 1), (".", 2), ("b/./c.txt", 1), ("b/", 1), ("c", 0)] {
         let list = scope().run_history(&id, &format!("/artifacts/path?path={path}"));
         let list = workspace.ask("GET", &list, &Value::Null).expect(200).json();
@@ -544,7 +544,7 @@ fn the_link_that_mlflow_prints_leads_to_a_page() {
         call(&workspace, "runs/get?run_id=job", &Value::Null)["run"]["info"]["experiment_id"]
             .clone();
     let id = experiment.as_str().expect("an id");
-    // `{tracking URI}/#/experiments/1/runs/job`: what follows the `#` stays in the browser.
+    // The browser does not send the fragment of `{tracking URI}/#/experiments/1/runs/job`.
     for slash in ["", "/"] {
         let page = format!("{}/mlflow/v2.0{}{slash}", workspace.url(), scope());
         let page = ask("GET", &page, &[], &[]).expect(200);
@@ -562,7 +562,7 @@ fn the_link_that_mlflow_prints_leads_to_a_page() {
     let script = format!("{}/studio/tracking.js", workspace.url());
     let script = ask("GET", &script, &[], &[]).expect(200).text();
     assert!(script.contains("/studio/jobs/"), "{script}");
-    // Who has no cookie is told how to get in.
+    // A browser without a cookie gets a hint how to open the pages.
     let shut = format!("{}/studio/jobs/job", workspace.url());
     assert!(
         ask("GET", &shut, &[], &[])

@@ -1,4 +1,5 @@
-//! Nothing of a job outlives it, and none runs twice: whatever is killed, and however its processes hide.
+//! Process cleanup: no process outlives its job and no job runs twice, whichever processes are
+//! killed.
 
 use crate::support::{Workspace, running, until};
 use azureml_wire::local::scope;
@@ -9,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// A command that leaves processes in sessions of their own, orphaned, with an empty environment, without an open file
-/// and in another folder, before it goes on with `then`. Their command lines hold `mark`.
+/// A command that leaves hidden processes before it continues with `then`: orphans in separate
+/// sessions, with an empty environment, without open files, and in another folder. Their command
+/// lines contain `mark`.
 fn daemons(mark: &str, then: &str) -> String {
     format!(
         "setsid sh -c '(setsid sleep 1000.{mark} & ) ; sleep 1001.{mark}' & \
@@ -19,7 +21,7 @@ fn daemons(mark: &str, then: &str) -> String {
     )
 }
 
-/// A number that no other test has in a command line.
+/// A number that appears in no command line of another test.
 fn mark() -> String {
     format!(
         "{}{:09}",
@@ -64,7 +66,7 @@ fn processes_in_other_sessions_end_with_their_job() {
     workspace.reach("canceled", "Canceled");
     none_left(&canceled);
 
-    // One that takes too long, and does not listen.
+    // A job that exceeds its timeout and ignores SIGTERM.
     let late = mark();
     workspace.submit(
         "late",
@@ -108,7 +110,7 @@ fn a_process_that_is_held_back_does_nothing_when_nobody_releases_it() {
     let mut closed = hold(std::process::id());
     drop(closed.stdin.take());
     assert!(!closed.wait().expect("it was ours").success());
-    // Its parent is another one than the supervisor that should be.
+    // The holder ends if its parent is not the expected supervisor.
     let mut lost = hold(1);
     assert!(!lost.wait().expect("it was ours").success());
     assert!(!ran.exists());
@@ -120,7 +122,7 @@ fn a_process_that_is_held_back_does_nothing_when_nobody_releases_it() {
     assert!(ran.exists());
 }
 
-/// What is killed in a round.
+/// The roles of the processes that are killed in a round.
 const ROLES: &[&[&str]] = &[
     &["supervise-job"],
     &["run-job"],
@@ -174,12 +176,14 @@ fn kills_at_any_moment_leave_no_process_and_run_no_job_twice() {
     server.wait().expect("it was ours");
 }
 
-/// Kills the processes of some roles, those of a server among them, and starts that again. Gives how many there were.
+/// Kills the processes of some roles, and restarts a killed server. Returns the number of killed
+/// processes.
 fn kill_some(workspace: &Workspace, job: &str, roles: &[&str], server: &mut Child) -> usize {
     let folder = workspace.home().join("jobs").join(job).join("supervisor");
     let of = |role: &str| match role {
         "serve" => vec![server.id()],
-        // Its command line holds the job's, and so the file that the job writes to.
+        // Its command line contains the command of the job, and therefore the path of the job's
+        // file.
         "hold-process" => running_all(&[role, &workspace.gate(job).display().to_string()]),
         role => running_all(&[role, &folder.display().to_string()]),
     };
@@ -203,7 +207,7 @@ fn running_all(texts: &[&str]) -> Vec<u32> {
     found
 }
 
-/// Waits for a job's end; one that nothing has hit is canceled.
+/// Waits for the end of a job; cancels it first in case it was not hit.
 fn finish(workspace: &Workspace, name: &str) -> String {
     let path = format!("{}/cancel", scope().path(["jobs", name]));
     let asked = workspace.ask("POST", &path, &Value::Null);
@@ -234,7 +238,7 @@ fn a_job_whose_supervisor_was_killed_has_failed_when_the_server_sees_it() {
         let of = |role: &&str| running_all(&[role, &folder.display().to_string()]);
         let found: Vec<u32> = roles.iter().flat_map(of).collect();
         assert_eq!(found.len(), roles.len(), "{found:?}");
-        // Neither sees the other's end when both are stopped first.
+        // All processes are stopped before the kill, so that none can react to the end of another.
         for signal in ["-STOP", "-KILL"] {
             let mut kill = Command::new("kill");
             kill.arg(signal).args(found.iter().map(u32::to_string));

@@ -1,4 +1,4 @@
-//! What a job writes: its two folders, and the places of its named outputs.
+//! The files that a job writes: its two output folders and its named outputs.
 
 use crate::support::{Workspace, put_blob, until};
 use azureml_wire::local::scope;
@@ -32,7 +32,7 @@ fn every_process_of_a_job_finds_the_folders_outputs_and_logs() {
             "{path} in {artifacts:?}"
         );
     }
-    // What the code brings of these names stays, be it a folder or a file.
+    // The code may already contain these names, as a folder or as a file.
     let code = workspace.code(
         "33333333-3333-3333-3333-333333333333",
         "cc",
@@ -194,7 +194,7 @@ fn an_output_of_a_job_is_found_where_the_job_has_put_it() {
     workspace.complete("takes");
     assert_eq!(workspace.log("takes"), "a\nb\nc\nd\ne\nf\ng\nb\ne\n");
 
-    // A model of one, and what is not there.
+    // A model from one of these outputs, and outputs that do not exist.
     let model = json!({ "properties": { "modelUri": of("placed"), "modelType": "custom_model" } });
     workspace
         .arm("PUT", "/models/m/versions/1", &model)

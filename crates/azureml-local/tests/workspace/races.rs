@@ -1,4 +1,4 @@
-//! Reads while others write: every answer is one content, whole.
+//! Concurrent reads and writes: every response contains one complete content.
 
 use crate::support::{Workspace, ask, cookie, put_blob, try_ask, until};
 use azureml_wire::local::scope;
@@ -6,17 +6,17 @@ use serde_json::json;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Lengths that a content alternates between.
+/// The lengths of the alternating contents.
 const LENGTHS: [usize; 4] = [40, 70_000, 300_000, 1_000];
 
-/// A content that says its length in each of its bytes.
+/// Content that repeats its own length.
 fn content(round: usize) -> Vec<u8> {
     let length = LENGTHS[round % LENGTHS.len()];
     let line = format!("{length:08}|");
     line.bytes().cycle().take(length).collect()
 }
 
-/// The length of the content that a part of one comes from.
+/// The length of the content that a part belongs to, read from the part.
 fn told(part: &[u8], start: usize) -> usize {
     let begin = (9 - start % 9) % 9;
     let number = &part[begin..begin + 8];
@@ -26,7 +26,7 @@ fn told(part: &[u8], start: usize) -> usize {
         .expect("a length")
 }
 
-/// Whether a part is one of the content of that length, and nothing else.
+/// Whether a part belongs to the content of that length completely.
 fn is_of(part: &[u8], start: usize, length: usize) -> bool {
     let line = format!("{length:08}|");
     part.iter()
@@ -34,7 +34,7 @@ fn is_of(part: &[u8], start: usize, length: usize) -> bool {
         .all(|(found, expected)| *found == expected)
 }
 
-/// Reads by `read` while `write` writes one content after the other.
+/// Calls `read` repeatedly while `write` writes one content after the other.
 fn race(times: usize, write: impl Fn(usize) + Sync, read: impl Fn(usize)) {
     let done = AtomicBool::new(false);
     write(0);
@@ -93,7 +93,7 @@ fn race_a_blob_that_is_overwritten_is_read_whole() {
             }
         }
     });
-    // A part goes with the content whose tag it is asked by.
+    // With `If-Match`, a range belongs to the content with that `ETag`.
     race(500, write, |_| {
         let head = ask("HEAD", &url, &[], &[]).expect(200);
         let tag = head.header("etag").expect("a tag").to_owned();

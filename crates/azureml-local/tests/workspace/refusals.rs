@@ -1,4 +1,4 @@
-//! What is not there, or makes no sense, is refused by its name and with a way out.
+//! Error responses for missing or invalid resources: they name the resource and contain a hint.
 
 use crate::support::{Answer, Workspace};
 use azureml_wire::local::{env, scope};
@@ -208,7 +208,7 @@ fn a_name_is_archived_with_all_its_versions_and_comes_back() {
                 .count()
         };
         assert_eq!((count(""), count("/mine/versions")), (1, 2));
-        // As the official client does: what it was told, with one member changed.
+        // Like the official client: sends the response back with one member changed.
         let mut container = workspace.get(&format!("/{kind}/mine"));
         for (archived, names, versions) in [(true, 0, 0), (false, 1, 2)] {
             container["properties"]["isArchived"] = json!(archived);
@@ -259,7 +259,7 @@ fn models_of_runs_are_kept_where_their_files_are() {
     ] {
         let path = format!("/models/net/versions/{number}");
         let body = json!({ "properties": { "modelUri": uri } });
-        // Registered again, it is the same.
+        // A second registration is idempotent.
         for status in [201, 200] {
             let model = workspace.arm("PUT", &path, &body).expect(status).json();
             let kept = model["properties"]["modelUri"].as_str().expect("a URI");
@@ -276,7 +276,7 @@ fn models_of_runs_are_kept_where_their_files_are() {
             .expect(400);
         assert!(message(&answer).contains("\"none\""), "{}", answer.text());
     }
-    // What the official client asks before it downloads.
+    // The requests of the official client before a download.
     let ids = json!({ "values": ["runs:/trained/outputs/model", "azureml:net:4"] });
     let ws = scope();
     let data = workspace

@@ -1,4 +1,4 @@
-//! What is removed with all that is in it: folders of this workspace's own, and nothing that a link or a mount leads to.
+//! Recursive removal is limited to the workspace's own folders and never follows links or mounts.
 
 use crate::support::{Workspace, ask, put_blob, until};
 use end_to_end::{binary, wait_for};
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 const MARK: &str = ".azureml-local.mark";
 
-/// A disk that somebody else's data lies on.
+/// A disk with data of another owner.
 struct Scratch {
     folder: tempfile::TempDir,
 }
@@ -54,7 +54,7 @@ impl Scratch {
     }
 }
 
-/// A workspace in which the job `ended` has ended, and that does not run.
+/// A stopped workspace with the completed job `ended`.
 fn with_a_past() -> Workspace {
     let mut workspace = Workspace::start();
     workspace.submit("ended", "true", &json!({}));
@@ -66,13 +66,13 @@ fn with_a_past() -> Workspace {
     workspace
 }
 
-/// Starts and ends the server, with time for all that it does at a start.
+/// Starts and stops the server, with time for its cleanup tasks.
 fn start_and_end(workspace: &Workspace) {
     let mut server = workspace.serve(&[]);
     let name = format!("after{}", server.id());
     workspace.submit(&name, "true", &json!({}));
     workspace.complete(&name);
-    // What a start removes it removes in the background, this last.
+    // The cleanup at start runs in the background; this folder is removed last.
     server.kill().expect("it runs");
     server.wait().expect("it has ended");
 }
@@ -92,7 +92,7 @@ fn removal_spares_a_disk_that_jobs_is_a_link_to() {
     let (workspace, scratch) = (with_a_past(), Scratch::new());
     fs::remove_dir(workspace.home().join("jobs")).expect("it is empty");
     symlink(scratch.path(), workspace.home().join("jobs")).expect("a link");
-    // Left behind by a server that was killed, and by another workspace.
+    // Folders of a killed server and of another workspace.
     for (name, of) in [("left", "ours"), ("foreign", "theirs")] {
         fs::create_dir_all(scratch.path().join(name).join("wd")).expect("room");
         fs::write(scratch.path().join(name).join(MARK), of).expect("room");
@@ -172,7 +172,7 @@ fn removal_spares_what_folders_in_the_parts_are_links_to() {
     ] {
         symlink(scratch.path(), home.join(link)).expect("a link");
     }
-    // What somebody has put there.
+    // Files that another program has created.
     for path in [
         "jobs/mine/file",
         "blobs/mine/file",
@@ -266,7 +266,7 @@ fn removal_takes_forgotten_uploads_and_blocks() {
         b"block",
     )
     .expect(201);
-    // The mark is none of the container's blobs.
+    // The mark is not listed as a blob.
     let listed = ask(
         "GET",
         &format!("{uri}?restype=container&comp=list&{query}"),
@@ -309,7 +309,8 @@ fn removal_does_not_cross_into_what_is_mounted_in_a_job() {
         return;
     }
     let (workspace, scratch) = (with_a_past(), Scratch::new());
-    // Known by its name, and like a job's folder: it is taken as the workspace's own.
+    // The name is that of a known job and the layout that of a job's folder, so the workspace
+    // adopts it.
     let job = workspace.home().join("jobs/ended");
     for folder in ["wd/mounted", "wd/more", "inputs", "mounted"] {
         fs::create_dir_all(job.join(folder)).expect("room");

@@ -1,8 +1,8 @@
-//! Every address of the local workspace, for tests that try them all.
+//! All URLs of the local workspace, for tests that try each of them.
 
 use azureml_wire::local::scope;
 
-/// The methods that are tried on each address.
+/// The methods that are tried on each URL.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
 
 const ARM: &[&str] = &[
@@ -135,7 +135,8 @@ const OTHER: &[&str] = &[
     "/azuremllocal/nowhere/x.txt",
 ];
 
-/// All addresses, with the name of a run in its place. The events of a job that has ended come to an end.
+/// All URLs, with the name of a run inserted. The run should have ended, because only then its
+/// event stream ends.
 pub fn all(run: &str) -> Vec<String> {
     let ws = scope();
     let below = |root: String, paths: &'static [&str]| {

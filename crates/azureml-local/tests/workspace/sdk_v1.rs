@@ -1,4 +1,4 @@
-//! What a script of SDK v1 (`azureml.core.Run.get_context()`) asks for in a job, request by request.
+//! The requests of an SDK v1 script (`azureml.core.Run.get_context()`) in a job.
 
 use crate::support::{Workspace, ask, until};
 use azureml_wire::local::scope;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// The environment of a job that runs until the gate of its name is there.
+/// The environment variables of a job that runs until its gate exists.
 fn environment(workspace: &Workspace, job: &str) -> BTreeMap<String, String> {
     let gate = workspace.gate(job);
     workspace.submit(job, &format!("env; echo END; {}", until(&gate)), &json!({}));
@@ -36,7 +36,7 @@ fn a_jobs_environment_is_the_one_that_sdk_v1_loads_its_run_from() {
     assert_eq!(of("AZUREML_SERVICE_ENDPOINT"), workspace.url());
     assert!(of("AZUREML_EXPERIMENT_ID").parse::<u32>().is_ok());
 
-    // It reads when its token expires.
+    // The client reads the expiry from the token.
     let claims = of("AZUREML_RUN_TOKEN")
         .split('.')
         .nth(1)
@@ -47,7 +47,7 @@ fn a_jobs_environment_is_the_one_that_sdk_v1_loads_its_run_from() {
     assert_eq!(claims["exp"].to_string(), of("AZUREML_RUN_TOKEN_EXPIRY"));
     assert!(claims["exp"].as_i64() > claims["iat"].as_i64());
 
-    // The addresses of all services, without a credential.
+    // The URLs of all services, without authentication.
     let roots = ask("GET", of("AZUREML_DISCOVERY_SERVICE_ENDPOINT"), &[], &[])
         .expect(200)
         .json();
@@ -120,7 +120,7 @@ fn a_script_of_sdk_v1_finds_its_run_and_logs_to_it() {
         { "name": "kind", "columns": { "kind": "string" }, "properties": { "uxMetricType": "azureml.v1.scalar" },
           "value": [value(1, json!({ "kind": "a word" }))] },
     ] });
-    // Sent again, it changes nothing.
+    // A repeated request is idempotent.
     for _ in 0..2 {
         let errors = as_run("POST", &format!("{metrics}/batch"), batch.clone())
             .expect(200)
@@ -160,7 +160,7 @@ fn a_script_of_sdk_v1_finds_its_run_and_logs_to_it() {
             json!("azureml.v1.scalar")
         )
     );
-    // A column that a row does not have is there for the client, which takes it as it is.
+    // The client requires all columns in each row, so missing cells are `null`.
     assert_eq!(
         full("row"),
         (
@@ -185,7 +185,7 @@ fn a_script_of_sdk_v1_finds_its_run_and_logs_to_it() {
         json!({ "metricName": "none" }),
     )
     .expect(404);
-    // MLflow sees the same.
+    // MLflow returns the same values.
     let history = workspace
         .ask(
             "GET",
@@ -293,7 +293,7 @@ fn a_run_token_opens_nothing_of_another_run_or_of_the_workspace_to_sdk_v1() {
     assert_eq!(asked("PUT", &scope().to_string(), json!({})), 403);
     fs::write(workspace.gate("own"), "").expect("the folder is ours");
     workspace.complete("own");
-    // With its end, its token opens nothing more.
+    // The token becomes invalid when the job ends.
     assert_eq!(asked("GET", &scope().to_string(), Value::Null), 401);
 }
 
@@ -324,7 +324,7 @@ fn a_run_reads_data_as_azureml_fsspec_does_and_writes_none() {
     );
     let place = found.expect(200).json()["azureStorageSection"].clone();
     let text = |member: &str| place[member].as_str().expect("a text").to_owned();
-    // As these clients make the address.
+    // Builds the URL like these clients do.
     let (protocol, account, endpoint) = (text("protocol"), text("accountName"), text("endpoint"));
     let root = format!("{protocol}://{account}.blob.{endpoint}");
     let (container, signature) = (text("containerName"), text("sasToken"));
@@ -343,7 +343,7 @@ fn a_run_reads_data_as_azureml_fsspec_does_and_writes_none() {
         "{listed}"
     );
     assert!(!listed.contains("database"), "{listed}");
-    // Page by page.
+    // One page after the other.
     let (mut names, mut marker) = (Vec::new(), String::new());
     loop {
         let page = list("data", &format!("&maxresults=1&marker={marker}"));
@@ -371,7 +371,7 @@ fn a_run_reads_data_as_azureml_fsspec_does_and_writes_none() {
     assert_eq!(ask("GET", &blob, &[], &[]).expect(200).body, b"1,2\n");
     crate::support::put_blob(&blob, b"changed").expect(403);
     ask("DELETE", &blob, &[], &[]).expect(403);
-    // Another container is not opened, nor what is above all.
+    // Other containers and the account are denied.
     let other = format!("{root}?restype=container&comp=list&prefix=other%2F&{signature}");
     ask("GET", &other, &[], &[]).expect(403);
     ask(

@@ -1,4 +1,4 @@
-//! What keeps web pages and other users' programs out of the pages: headers, tickets, cookies.
+//! Protection of the pages against other web pages and other users: headers, tickets and cookies.
 
 use crate::routes;
 use crate::support::{Answer, Workspace, ask, cookie, look, put_blob, studio_link};
@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// That a response has the headers that every response has.
+/// Asserts that a response has the common security headers.
 #[track_caller]
 fn is_sealed(what: &str, answer: &Answer) {
     for (name, value) in [
@@ -71,7 +71,7 @@ fn every_response_has_the_security_headers() {
             }
         }
     }
-    // Conditions, ranges, limits and conflicts; the link with its ticket.
+    // Conditional requests, ranges, limits and conflicts, and the link with its ticket.
     see("the link", &ask("GET", &link, &[], &[]).expect(200));
     let owner = ("Authorization", bearer.as_str());
     let blob = format!("{url}/azuremllocal/azureml-blobstore/x.txt");
@@ -142,7 +142,8 @@ fn a_blob_is_never_a_document_of_the_pages_origin() {
         let shown = ask("GET", &url, &[], &[]).expect(200);
         assert_eq!(shown.header("content-type"), Some(kind));
         is_sealed("/azuremllocal/ page", &shown);
-        // The pages' policy allows scripts of their origin; none may come from here.
+        // The policy of the pages allows scripts of their own origin, so these URLs must not serve
+        // any.
         for part in [
             "script",
             "style",
@@ -160,7 +161,7 @@ fn a_blob_is_never_a_document_of_the_pages_origin() {
     is_sealed("/azuremllocal/ error", &error);
 }
 
-/// The `name=value` of the cookie that a link gives, if it does.
+/// The `name=value` of the cookie that the server sets for a link, if any.
 fn cookie_of(link: &str) -> Option<String> {
     let answer = ask("GET", link, &[], &[]).expect(200);
     let cookie = answer.header("set-cookie")?;
@@ -183,7 +184,7 @@ fn a_ticket_is_good_once_and_not_after_a_restart() {
     assert_eq!(workspace.url(), url, "the links lead to the new server");
     assert_eq!(cookie_of(&used), None);
     assert_eq!(cookie_of(&unused), None);
-    // Who has come by a link goes on.
+    // A cookie stays valid after a restart.
     look(&workspace, &cookie, "/studio/jobs").expect(200);
     let fresh = studio_link(&workspace, "job");
     assert!(cookie_of(&fresh).is_some());
@@ -219,7 +220,7 @@ fn a_cookie_is_good_for_its_own_port_and_home_alone() {
     assert_ne!(first_name, copied_name);
     look(&other, &format!("{copied_name}={value}"), "/studio/jobs").expect(403);
     look(&other, &first, "/studio/jobs").expect(403);
-    // The same folder at another port.
+    // The same folder with another port.
     let port = workspace.url().replace("http://", "");
     workspace.kill();
     let _occupied = TcpListener::bind(port).expect("the port is free now");
@@ -228,7 +229,7 @@ fn a_cookie_is_good_for_its_own_port_and_home_alone() {
     let (moved_name, _) = moved_name.split_once('=').expect("a pair");
     assert_ne!(first_name, moved_name);
     look(&workspace, &format!("{moved_name}={value}"), "/studio/jobs").expect(403);
-    // And never for REST, in any place of a credential.
+    // The cookie is never accepted by the REST API, in any header.
     for header in ["Cookie", "Authorization"] {
         let credential = format!("Bearer {value}");
         let url = format!("{}{}/jobs", workspace.url(), scope());
@@ -240,7 +241,7 @@ fn a_cookie_is_good_for_its_own_port_and_home_alone() {
     }
 }
 
-/// What a process of another user is answered to a request with these headers.
+/// The response to a request with these headers from a process of another user.
 fn ask_as_nobody(workspace: &Workspace, path: &str, headers: &str) -> String {
     let url = workspace.url();
     let (host, port) = url
@@ -276,7 +277,7 @@ fn a_cookie_in_another_users_hands_opens_nothing() {
     let path = link.strip_prefix(&workspace.url()).expect("its address");
     let stolen = ask_as_nobody(&workspace, path, "");
     assert!(!stolen.to_lowercase().contains("set-cookie"), "{stolen}");
-    // It was not used up.
+    // The request did not use up the ticket.
     assert!(cookie_of(&link).is_some());
 }
 

@@ -1,4 +1,4 @@
-//! The pages: who may see them, what they show, and that nothing of what jobs write comes alive in them.
+//! The HTML pages: access, content, and escaping of everything that jobs write.
 
 use crate::support::{Workspace, ask, cookie, look, studio_link, until};
 use azureml_wire::local::scope;
@@ -20,7 +20,7 @@ fn a_link_opens_once_and_only_the_pages() {
     assert!(!first.text().contains("ticket"), "{}", first.text());
     let again = ask("GET", &link, &[], &[]).expect(200);
     assert_eq!(again.header("set-cookie"), None);
-    // A link that somebody has changed.
+    // A link with a modified ticket.
     let changed = link.replace("ticket=", "ticket=9");
     assert_eq!(ask("GET", &changed, &[], &[]).header("set-cookie"), None);
 
@@ -39,7 +39,7 @@ fn a_link_opens_once_and_only_the_pages() {
             assert!(refused.text().contains("portal_url"), "{}", refused.text());
         }
     }
-    // A ticket is no cookie, a cookie no credential, and the owner's token no cookie.
+    // Tickets, cookies and the owner's token are not interchangeable.
     let ticket = link.split("ticket=").nth(1).expect("a ticket");
     let (name, _) = cookie.split_once('=').expect("a pair");
     look(&workspace, &format!("{name}={ticket}"), "/studio/jobs").expect(403);
@@ -205,7 +205,7 @@ fn what_jobs_write_stays_text() {
             .expect(404);
         }
     }
-    // A long line is shown in parts, and a file that is no text not at all.
+    // A long line is shown in parts, and a binary file is not shown.
     let line = look(
         &workspace,
         &cookie,
@@ -238,7 +238,7 @@ fn code_is_shown_as_text_and_nothing_beside_it() {
             ("src/model.rs", "x\x1b[31my"),
         ],
     );
-    // What only somebody else could have put there.
+    // A link that only another program could have created.
     let container = std::fs::read_dir(workspace.home().join("blobs"))
         .expect("the blobs")
         .flatten()
@@ -512,7 +512,7 @@ fn the_list_is_filtered_and_goes_on() {
     assert!(korean.text().contains("실험"));
 }
 
-/// Reads events until `wanted` finds what it looks for.
+/// Reads events until `wanted` returns true.
 fn until_event(stream: &mut BufReader<TcpStream>, wanted: impl Fn(&str, &Value) -> bool) {
     let mut kind = String::new();
     let mut line = String::new();

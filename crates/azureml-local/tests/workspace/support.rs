@@ -1,4 +1,4 @@
-//! A small HTTP client, and a local workspace with a few words for what tests do again and again.
+//! A small HTTP client, and a local workspace with common test operations.
 
 use azureml_wire::local::scope;
 use end_to_end::{LocalWorkspace, wait_for};
@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::PathBuf;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -33,7 +33,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
-    /// The answer, when it has the expected status.
+    /// Asserts the status of the response.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
@@ -41,12 +41,12 @@ impl Answer {
     }
 }
 
-/// Asks for a URL; each question has a connection of its own.
+/// Sends a request over a new connection.
 pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     try_ask(method, url, headers, body).expect("the local workspace answers")
 }
 
-/// As [`ask`], of one that may be killed meanwhile.
+/// Like [`ask`], for a server that may be killed during the request.
 pub fn try_ask(
     method: &str,
     url: &str,
@@ -73,7 +73,7 @@ pub fn try_ask(
     head.push("\r\n".to_owned());
     let head = head.join("\r\n");
     stream.write_all(head.as_bytes())?;
-    // It may answer before it has read everything.
+    // The server may respond before it has read the whole body.
     let _ = stream.write_all(body);
     read(BufReader::new(stream))
 }
@@ -135,26 +135,26 @@ impl Workspace {
         }
     }
 
-    /// A folder in which nothing runs yet.
+    /// A home folder without a running server.
     pub fn new() -> Self {
         Self {
             inner: LocalWorkspace::new(),
         }
     }
 
-    /// The folder at `home`, in which nothing runs yet.
+    /// The home folder `home`, without a running server.
     pub fn at(home: &std::path::Path) -> Self {
         Self {
             inner: LocalWorkspace::at(home),
         }
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         self.inner.kill();
     }
 
-    /// Starts it in its folder, with `variables`.
+    /// Starts the server with additional environment `variables`.
     pub fn serve(&self, variables: &[(&str, &str)]) -> std::process::Child {
         let mut command = std::process::Command::new(end_to_end::binary("azureml-local"));
         self.inner.apply(&mut command);
@@ -181,12 +181,12 @@ impl Workspace {
         self.server().expect("it runs").token
     }
 
-    /// Asks as the owner.
+    /// Sends a request with the owner's token.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.ask_as(&self.token(), method, path, body)
     }
 
-    /// Asks with a token.
+    /// Sends a request with this token.
     pub fn ask_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() {
             Vec::new()
@@ -204,7 +204,7 @@ impl Workspace {
         )
     }
 
-    /// Asks for something of the workspace (`/jobs/x`).
+    /// Sends a request to an ARM resource of the workspace (`/jobs/x`).
     pub fn arm(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.ask(method, &format!("{}{path}", scope()), body)
     }
@@ -213,7 +213,7 @@ impl Workspace {
         self.arm("GET", path, &Value::Null).expect(200).json()
     }
 
-    /// The signature of the default datastore, as the owner gets it.
+    /// The owner's SAS token of the default datastore.
     pub fn datastore_signature(&self) -> String {
         let path = "/datastores/workspaceblobstore/listSecrets";
         let secrets = self.arm("POST", path, &Value::Null).expect(200).json();
@@ -223,7 +223,7 @@ impl Workspace {
             .to_owned()
     }
 
-    /// Submits a job whose properties have `more` in them.
+    /// Submits a job with the additional properties `more`.
     pub fn submit(&self, name: &str, command: &str, more: &Value) -> Value {
         self.try_submit(name, command, more).expect(201).json()
     }
@@ -239,7 +239,7 @@ impl Workspace {
         for (name, value) in more.as_object().into_iter().flatten() {
             properties[name] = value.clone();
         }
-        // `null` takes a member away.
+        // `null` removes a property.
         if let Some(members) = properties.as_object_mut() {
             members.retain(|_, value| !value.is_null());
         }
@@ -277,12 +277,12 @@ impl Workspace {
         })
     }
 
-    /// Waits for a job's end as `Completed`.
+    /// Waits until a job is `Completed`.
     pub fn complete(&self, name: &str) -> Value {
         self.reach(name, "Completed")
     }
 
-    /// Waits for a job's end as `Failed`; gives the message.
+    /// Waits until a job is `Failed`; returns its error message.
     pub fn fail(&self, name: &str) -> String {
         self.reach(name, "Failed")["error"]["error"]["message"]
             .as_str()
@@ -290,7 +290,7 @@ impl Workspace {
             .to_owned()
     }
 
-    /// The statuses that a job has had.
+    /// The status history of a job.
     pub fn path(&self, name: &str) -> Vec<String> {
         let details = self.details(name);
         let history = details["properties"]["azureml.status_history"]
@@ -304,7 +304,7 @@ impl Workspace {
             .collect()
     }
 
-    /// A log, read by the URL that needs no credential.
+    /// Reads a log file through its signed URL.
     pub fn log_file(&self, name: &str, file: &str) -> Option<String> {
         let details = self.details(name);
         let url = details["logFiles"][file].as_str()?;
@@ -352,7 +352,7 @@ impl Workspace {
         )
     }
 
-    /// A fresh container to upload to, with its signature: URL and query.
+    /// Creates a container for an upload; returns its URL and SAS query.
     pub fn container(&self) -> (String, String) {
         let place = self
             .arm(
@@ -369,7 +369,7 @@ impl Workspace {
         (uri.to_owned(), query.to_owned())
     }
 
-    /// Uploads a folder and registers it as code; gives its id.
+    /// Uploads files and registers them as code; returns the code's id.
     pub fn code(&self, name: &str, hash: &str, files: &[(&str, &str)]) -> String {
         let (uri, query) = self.container();
         for (path, content) in files {
@@ -387,7 +387,7 @@ impl Workspace {
         code["id"].as_str().expect("an id").to_owned()
     }
 
-    /// A file that tests and jobs use to tell each other something.
+    /// A file for synchronization between tests and jobs.
     pub fn gate(&self, name: &str) -> PathBuf {
         self.home().join(name)
     }
@@ -398,12 +398,12 @@ pub fn put_blob(url: &str, content: &[u8]) -> Answer {
     ask("PUT", url, &[("x-ms-blob-type", "BlockBlob")], content)
 }
 
-/// A command that waits until the file at `gate` is there.
+/// A command that waits until the file `gate` exists.
 pub fn until(gate: &std::path::Path) -> String {
     format!("while [ ! -e '{}' ]; do sleep 0.05; done", gate.display())
 }
 
-/// The link to a job's page, as a notebook shows it.
+/// The link to a job's page, as notebooks show it.
 pub fn studio_link(workspace: &Workspace, name: &str) -> String {
     workspace.get(&format!("/jobs/{name}"))["properties"]["services"]["Studio"]["endpoint"]
         .as_str()
@@ -411,7 +411,7 @@ pub fn studio_link(workspace: &Workspace, name: &str) -> String {
         .to_owned()
 }
 
-/// The cookie that a link is exchanged for.
+/// The cookie that the server sets for a job's link.
 pub fn cookie(workspace: &Workspace, name: &str) -> String {
     let answer = ask("GET", &studio_link(workspace, name), &[], &[]).expect(200);
     let cookie = answer.header("set-cookie").expect("a cookie");
@@ -429,7 +429,7 @@ pub fn look(workspace: &Workspace, cookie: &str, path: &str) -> Answer {
     )
 }
 
-/// The processes whose command lines hold a text; those that have ended have none.
+/// The pids of processes whose command lines contain `text`. Zombies have no command line.
 pub fn running(text: &str) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("Linux has it").flatten();
     entries

@@ -1,4 +1,4 @@
-//! Sweeps: their trials, how many run at once, the best one, their ends.
+//! Sweeps: their trials, concurrency, best trial and final status.
 
 use crate::support::{Workspace, until};
 use azureml_wire::local::scope;
@@ -33,7 +33,7 @@ fn submit(workspace: &Workspace, name: &str, command: &str, more: &Value) -> Val
         .json()
 }
 
-/// The trials of a sweep: names and statuses.
+/// The names and statuses of a sweep's trials.
 fn trials(workspace: &Workspace, name: &str) -> Vec<(String, String)> {
     let page = workspace
         .ask("GET", &scope().run_history(name, "/children"), &Value::Null)
@@ -51,7 +51,7 @@ fn trials(workspace: &Workspace, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Waits until a trial of the sweep `s` is there and runs.
+/// Waits until a trial of the sweep `s` runs.
 fn begun(workspace: &Workspace, trial: &str) {
     wait_for(&format!("{trial} to run"), || {
         let trials = trials(workspace, "s");
@@ -88,7 +88,7 @@ fn every_combination_is_a_job_and_the_best_is_named() {
     assert_eq!(made["properties"]["status"], "Starting");
     begun(&workspace, "s_0");
     assert_eq!(workspace.status("s"), "Running");
-    // The cluster has room for two, and one was asked for.
+    // The cluster has two nodes, but the sweep limits its concurrency to one trial.
     assert_eq!(trials(&workspace, "s").len(), 1);
     log(&workspace, "s_0", 0.5, 1);
     fs::write(&gate, "").expect("the folder is ours");
@@ -102,7 +102,7 @@ fn every_combination_is_a_job_and_the_best_is_named() {
     let trials = trials(&workspace, "s");
     assert_eq!(trials.len(), 4);
     assert_eq!(count(&trials, "Completed"), 4, "{trials:?}");
-    // The best value counts, not the last.
+    // The score is the best value, not the last one.
     assert_eq!(details["properties"]["best_child_run_id"], "s_1");
     assert_eq!(details["properties"]["score"], "0.75");
     assert_eq!(workspace.path("s"), ["Queued", "Running", "Completed"]);
@@ -123,12 +123,12 @@ fn every_combination_is_a_job_and_the_best_is_named() {
         let values: Value = serde_json::from_str(tag.expect("a tag")).expect("JSON text");
         assert_eq!(values["gamma"].to_string(), gamma);
     }
-    // Lists of jobs have the sweep, and not its trials.
+    // Job listings contain the sweep without its trials.
     let jobs = workspace.get("/jobs");
     assert_eq!(jobs["value"].as_array().map(Vec::len), Some(1), "{jobs}");
     let none = workspace.get("/jobs?jobType=Command");
     assert_eq!(none["value"], json!([]));
-    // MLflow finds them by their parent.
+    // MLflow finds the trials by their parent.
     let search = json!({
         "experiment_ids": [details["experimentId"]],
         "filter": "tags.mlflow.parentRunId = 's' and metrics.Accuracy > 0.4",
@@ -273,7 +273,7 @@ fn a_sweep_goes_on_with_the_same_values_after_a_kill() {
     begun(&workspace, "s_0");
     workspace.kill();
     let mut server = workspace.serve(&[]);
-    // The same request again is the same sweep.
+    // A repeated submission is idempotent.
     let body = sweep(&command, &more);
     workspace.arm("PUT", "/jobs/s", &body).expect(200);
     assert_eq!(workspace.status("s"), "Running");
@@ -285,7 +285,7 @@ fn a_sweep_goes_on_with_the_same_values_after_a_kill() {
     let first = values("s");
     assert!(first[0] != first[1] && first[1] != first[2], "{first:?}");
 
-    // What was drawn follows from the seed.
+    // The same seed draws the same values.
     let mut again = more.clone();
     again["samplingAlgorithm"]["seed"] = seed;
     submit(&workspace, "t", &command, &again);

@@ -1,4 +1,4 @@
-//! Names that lead out of the folder that they are looked up in, and links that do: nothing outside is ever read or written.
+//! Path traversal: names and links that lead out of a folder must not give access to files outside.
 
 use crate::support::{Answer, Workspace, ask, cookie, put_blob, until};
 use azureml_wire::local::scope;
@@ -8,12 +8,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// What no answer may hold.
+/// The secret that no response may contain.
 const SECRET: &str = "5ecret-0utside-0f-every-r00t";
-/// What only the owner and its own run may read.
+/// The content that only the owner and its own run may read.
 const OF_OTHER: &str = "0f-an0ther-run";
 
-/// Ways to write `..` and the slash after it in an address, for those who decode once, twice or not at all.
+/// Encodings of `../` in a URL, for servers that decode once, twice or not at all.
 const UP: [&str; 11] = [
     "../",
     "..%2F",
@@ -38,7 +38,7 @@ struct Attack {
 }
 
 impl Attack {
-    /// A running job that has planted links, another that has ended, and links in the store.
+    /// Sets up a running job that has created links, a completed job, and links in the store.
     fn set_up() -> Self {
         let workspace = Workspace::start();
         let outside = tempfile::tempdir().expect("a folder");
@@ -81,7 +81,7 @@ impl Attack {
         }
     }
 
-    /// Paths below the root, absolute ones, and very long ones, that lead to what is secret.
+    /// Names that lead to the secret: relative paths, absolute paths and very long ones.
     fn names(&self) -> Vec<String> {
         let outside = self.outside.path().display().to_string();
         let outside = outside.trim_start_matches('/');
@@ -144,14 +144,14 @@ impl Attack {
     }
 }
 
-/// Links that lead out of a folder.
+/// Creates links that lead out of a folder.
 fn plant(folder: &Path, outside: &Path) {
     fs::create_dir_all(folder).expect("a folder");
     symlink(outside, folder.join("folder")).expect("a link");
     symlink(outside.join("secret.txt"), folder.join("file")).expect("a link");
 }
 
-/// The REST addresses that read and have a name in them.
+/// The REST URLs for reading that contain a name.
 fn addresses(name: &str) -> Vec<String> {
     let ws = scope().to_string();
     let mut all = vec![
@@ -208,7 +208,7 @@ fn traversal_a_pages_cookie_reads_nothing_outside() {
             format!("/studio/models/{name}/1/files/secret.txt?download=1"),
             format!("/studio/codes/{name}/{name}/files/{name}"),
         ] {
-            // A running job's events do not end.
+            // The event stream of a running job does not end.
             if path != "/studio/jobs/own/events" {
                 let answer = attack.look(&path);
                 assert!(
@@ -219,7 +219,7 @@ fn traversal_a_pages_cookie_reads_nothing_outside() {
             }
         }
     }
-    // The very attack that gave the token away.
+    // An attack that disclosed the token in an earlier version.
     for up in UP {
         for depth in 1..8 {
             for file in ["server.json", "key"] {
@@ -233,7 +233,7 @@ fn traversal_a_pages_cookie_reads_nothing_outside() {
             }
         }
     }
-    // What is no secret opens.
+    // A file without secrets is served.
     attack
         .look("/studio/jobs/own/files/outputs/mine.txt?download=1")
         .expect(200);
@@ -353,7 +353,7 @@ fn traversal_what_is_registered_leads_nowhere_outside() {
         assert!(!log.contains("\"token\""), "{uri}: {log}");
     }
     fs::write(&attack.gate, "").expect("the folder is ours");
-    // Blobs beside the planted links open as ever.
+    // Blobs beside the links are served as usual.
     let (uri, query) = attack.workspace.container();
     put_blob(&format!("{uri}/a/b.txt?{query}"), b"b").expect(201);
     ask("GET", &format!("{uri}/a/b.txt?{query}"), &[], &[]).expect(200);
