@@ -42,7 +42,7 @@ impl Machine {
             .await
     }
 
-    /// The current usage of the GPUs, at most [`FRESH`] old.
+    /// The current usage of the GPUs, cached for up to two seconds.
     pub async fn gpu_uses(&self) -> Vec<GpuUse> {
         if self.gpus().await.is_empty() {
             return Vec::new();

@@ -196,7 +196,7 @@ impl Watch {
                 _ = events.hangup.recv() => self.cancel(),
                 _ = events.guardian_ended.recv() => return false,
                 () = sleep(LOOK) => {
-                    // The folder is gone: nobody can read the results.
+                    // The folder has been removed, so the results could not be read.
                     if !supervisor::is_there(folder) {
                         self.cancel();
                     }

@@ -1,7 +1,7 @@
 //! The path of the member that caused a deserialization error.
 //!
 //! `serde_path_to_error` follows a value only down to the first internally tagged enum, which serde
-//! reads from a buffered copy. Below that, [`Probe`] changes one member after the other: the error
+//! reads from a buffered copy. Below that, `Probe` changes one member after the other: the error
 //! is about the member whose new value appears in the new error.
 
 use serde::de::DeserializeOwned;

@@ -152,7 +152,7 @@ async fn show(
     let text = |member: &str| asset.properties.get(member).and_then(Value::as_str);
     page(&Page {
         l,
-        // A code snapshot has no list of its own: it is part of the jobs.
+        // Code snapshots have no separate list, because they belong to jobs.
         here: match kind {
             Kind::Code => "jobs",
             other => other.collection(),
