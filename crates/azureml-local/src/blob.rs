@@ -7,7 +7,7 @@ use crate::dir::{Dir, is_absent};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::name::{BlobName, ContainerName, Relative};
+use crate::name::{BlobName, ContainerName, DEFAULT_CONTAINER, Relative};
 use crate::remove;
 use rustix::fs::FileType;
 use std::fs::{self, File, Metadata};
@@ -16,9 +16,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-/// The container of the default datastore.
-pub const DEFAULT_CONTAINER: &str = "azureml-blobstore";
 
 /// A blob with its metadata.
 #[derive(Debug, Clone)]

@@ -6,10 +6,10 @@
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
+use crate::hmac::hex;
 use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Fixed, Relative};
 use crate::remove;
-use crate::signer::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,7 +1,6 @@
 //! Errors by meaning. The format of an error response depends on the requested service
 //! ([`crate::server::render`]).
 
-use crate::remove::RemoveError;
 use std::io;
 
 /// The errors of a request.
@@ -157,15 +156,6 @@ impl From<io::Error> for Error {
             Self::Internal(format!(
                 "a file of the local workspace could not be used: {error}"
             ))
-        }
-    }
-}
-
-impl From<RemoveError> for Error {
-    fn from(error: RemoveError) -> Self {
-        match error {
-            RemoveError::NotOurs(_) => Self::conflict(error.to_string()),
-            RemoveError::Io { .. } => Self::Internal(error.to_string()),
         }
     }
 }

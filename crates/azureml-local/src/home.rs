@@ -21,10 +21,10 @@
 
 use crate::dir::Dir;
 use crate::durable::{self, Dirty};
+use crate::hmac::hex;
 use crate::hold::{self, Hold, LOCK};
 use crate::name::BlobName;
 use crate::remove;
-use crate::signer::hex;
 use azureml_wire::local::{SERVER_FILE, SOCKET_FILE, Server};
 use rustix::fs::FileType;
 use sha2::{Digest, Sha256};

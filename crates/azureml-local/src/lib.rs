@@ -18,6 +18,7 @@ pub mod blocks;
 pub mod dir;
 pub mod durable;
 pub mod error;
+pub mod hmac;
 pub mod hold;
 pub mod home;
 pub mod machine;

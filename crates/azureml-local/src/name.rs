@@ -5,7 +5,6 @@
 //! only these types.
 
 use crate::error::{Error, Result};
-use crate::remove::MARK;
 use std::fmt;
 
 mod sealed {
@@ -24,6 +23,12 @@ pub trait Relative: sealed::Sealed {
 const PART_LIMIT: usize = 255;
 /// The maximum length of a blob's name, in bytes.
 const BLOB_LIMIT: usize = 1024;
+
+/// The container of the default datastore.
+pub const DEFAULT_CONTAINER: &str = "azureml-blobstore";
+
+/// The file that marks a folder as one of a workspace. No blob has this name.
+pub const MARK: Fixed = Fixed::hidden(".azureml-local.mark");
 
 fn is_part(part: &str) -> bool {
     !matches!(part, "" | "." | "..")
@@ -180,7 +185,7 @@ impl ContainerName {
 
     /// The container of the default datastore.
     pub fn default_datastore() -> Self {
-        Self(crate::blob::DEFAULT_CONTAINER.to_owned())
+        Self(DEFAULT_CONTAINER.to_owned())
     }
 
     /// A new, unique container name.

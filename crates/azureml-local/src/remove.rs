@@ -7,15 +7,13 @@
 //! nesting depth, because each subfolder is moved to the top level before it is emptied.
 
 use crate::dir::{Dir, Entry, is_absent};
-use crate::name::{Fixed, Relative};
+use crate::error::Error;
+use crate::name::{MARK, Relative};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::{io, mem};
-
-/// The name of the mark. No blob can have this name.
-pub const MARK: Fixed = Fixed::hidden(".azureml-local.mark");
 
 /// The reasons why a folder is not removed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +31,15 @@ pub enum RemoveError {
         /// The I/O error.
         source: io::Error,
     },
+}
+
+impl From<RemoveError> for Error {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::NotOurs(_) => Self::conflict(error.to_string()),
+            RemoveError::Io { .. } => Self::Internal(error.to_string()),
+        }
+    }
 }
 
 /// Creates a marked folder; fails if the name exists.

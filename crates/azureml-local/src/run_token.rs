@@ -3,7 +3,7 @@
 //! Azure ML's Python packages parse the claims of their token, so an opaque token is not
 //! sufficient.
 
-use crate::signer::{equal, hmac};
+use crate::hmac::{equal, hmac};
 use azureml_wire::local::scope;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;

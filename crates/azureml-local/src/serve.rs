@@ -2,6 +2,7 @@
 
 use crate::app::{Activity, App, Shared};
 use crate::error::Error;
+use crate::hmac::hex;
 use crate::home::{Home, HomeError, random};
 use crate::machine::Machine;
 use crate::name::ContainerName;
@@ -9,7 +10,7 @@ use crate::port;
 use crate::queue::{self, Queue};
 use crate::seed::seed;
 use crate::server::{self, peer::Peer, trace::Trace};
-use crate::signer::{Signer, hex};
+use crate::signer::Signer;
 use crate::store::{Store, asset};
 use crate::studio::access::Tickets;
 use crate::studio::live::Watches;

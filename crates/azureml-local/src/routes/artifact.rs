@@ -2,10 +2,10 @@
 
 use super::next_link;
 use crate::app::{Shared, blocking};
-use crate::blob::{self, DEFAULT_CONTAINER, Found};
+use crate::blob::{self, Found};
 use crate::dir::{Dir, is_absent, part};
 use crate::error::{Error, Result};
-use crate::name::{BlobName, RunName};
+use crate::name::{BlobName, DEFAULT_CONTAINER, RunName};
 use crate::runner::folder::Folder;
 use crate::server::address::ACCOUNT;
 use crate::server::auth::Caller;

@@ -2,8 +2,8 @@
 
 use super::resource;
 use crate::app::Shared;
-use crate::blob::DEFAULT_CONTAINER;
 use crate::error::{Error, Result};
+use crate::name::DEFAULT_CONTAINER;
 use crate::server::address::{ACCOUNT, SUFFIX};
 use crate::server::auth::Caller;
 use crate::signer::Access;

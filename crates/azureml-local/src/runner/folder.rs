@@ -1,11 +1,10 @@
 //! The folders of a job.
 
 use super::mark::Mark;
-use crate::blob;
 use crate::dir::{Dir, part};
 use crate::error::Result;
 use crate::home::Home;
-use crate::name::{BlobName, ContainerName, Fixed, PortName, Relative, RunName};
+use crate::name::{BlobName, ContainerName, DEFAULT_CONTAINER, Fixed, PortName, Relative, RunName};
 use crate::remove::{self, RemoveError};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -114,9 +113,7 @@ impl Folder {
 
     /// The path of a file or folder in the default datastore.
     pub fn in_datastore(home: &Home, name: &BlobName) -> PathBuf {
-        home.blobs()
-            .join(blob::DEFAULT_CONTAINER)
-            .join(name.as_str())
+        home.blobs().join(DEFAULT_CONTAINER).join(name.as_str())
     }
 
     /// Opens a run's artifacts.

@@ -3,9 +3,9 @@
 use super::failure::Failure;
 use super::output;
 use crate::app::App;
-use crate::blob::{self, DEFAULT_CONTAINER, Found};
+use crate::blob::{self, Found};
 use crate::error::Error;
-use crate::name::{BlobName, ContainerName, RunName};
+use crate::name::{BlobName, ContainerName, DEFAULT_CONTAINER, RunName};
 use crate::routes::{datastore, own_url};
 use crate::server::address::ACCOUNT;
 use crate::store::asset::{self, Kind};

@@ -3,7 +3,8 @@
 use super::address::Area;
 use crate::app::Shared;
 use crate::error::{Error, Result};
-use crate::signer::{SignedQuery, equal};
+use crate::hmac::equal;
+use crate::signer::SignedQuery;
 use crate::store::{job, mlflow};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;

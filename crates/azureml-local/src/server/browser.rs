@@ -7,7 +7,7 @@
 
 use super::address::Area;
 use crate::error::{Error, Result};
-use crate::signer::equal;
+use crate::hmac::equal;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");

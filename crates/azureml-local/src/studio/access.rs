@@ -13,9 +13,10 @@
 
 use crate::app::{App, Shared};
 use crate::error::{Error, Result};
+use crate::hmac::hex;
 use crate::home::random;
 use crate::server::{browser, peer::Peer};
-use crate::signer::{Signer, hex};
+use crate::signer::Signer;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
