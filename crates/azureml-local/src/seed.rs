@@ -2,16 +2,23 @@
 
 use crate::error::Result;
 use crate::store::asset::{self, Kind};
-use crate::store::{compute, experiment};
+use crate::store::compute::{self, Body};
+use crate::store::experiment;
+use azureml_wire::Bag;
+use azureml_wire::compute as wire;
+use azureml_wire::compute::{
+    AmlComputeProperties, ComputeBody, ComputeInstanceProperties, ScaleSettings,
+};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 /// Creates the resources that are missing; existing ones are not changed.
 pub fn seed(store: &Connection) -> Result<()> {
     experiment::seed(store)?;
-    for (name, body) in computes() {
+    for (name, properties) in computes() {
         if compute::get(store, name)?.is_none() {
-            compute::put(store, name, &body)?;
+            let tags = Some(Bag::new());
+            compute::put(store, name, &Body { properties, tags })?;
         }
     }
     for (name, version, properties) in environments() {
@@ -22,45 +29,38 @@ pub fn seed(store: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn cluster(size: &str, most: u32) -> Value {
-    json!({
-        "properties": {
-            "computeType": "AmlCompute",
-            "properties": {
-                "osType": "Linux",
-                "vmSize": size,
-                "vmPriority": "Dedicated",
-                "scaleSettings": {
-                    "minNodeCount": 0,
-                    "maxNodeCount": most,
-                    "nodeIdleTimeBeforeScaleDown": "PT120S",
-                },
-            },
+fn cluster(size: &str, most: u32) -> wire::Compute {
+    wire::Compute::AmlCompute(ComputeBody {
+        properties: AmlComputeProperties {
+            os_type: Some("Linux".to_owned()),
+            vm_size: Some(size.to_owned()),
+            vm_priority: Some("Dedicated".to_owned()),
+            scale_settings: Some(ScaleSettings {
+                min_node_count: Some(0),
+                max_node_count: most,
+                node_idle_time_before_scale_down: Some("PT120S".to_owned()),
+            }),
+            ..AmlComputeProperties::default()
         },
-        "tags": {},
+        ..ComputeBody::default()
     })
 }
 
-fn computes() -> [(&'static str, Value); 3] {
+fn computes() -> [(&'static str, wire::Compute); 3] {
+    let instance = wire::Compute::ComputeInstance(ComputeBody {
+        description: Some("This machine".to_owned()),
+        properties: ComputeInstanceProperties {
+            vm_size: Some("STANDARD_DS3_V2".to_owned()),
+            state: Some("Running".to_owned()),
+        },
+        ..ComputeBody::default()
+    });
     [
         // The size is that of the workshop's computes; the description reports this machine's
         // hardware.
         ("cc-aml-gpu", cluster("STANDARD_NC6S_V3", 1)),
         ("cpu-cluster", cluster("STANDARD_DS3_V2", 2)),
-        (
-            "ci-aml-workshop",
-            json!({
-                "properties": {
-                    "computeType": "ComputeInstance",
-                    "description": "This machine",
-                    "properties": {
-                        "vmSize": "STANDARD_DS3_V2",
-                        "state": "Running",
-                    },
-                },
-                "tags": {},
-            }),
-        ),
+        ("ci-aml-workshop", instance),
     ]
 }
 

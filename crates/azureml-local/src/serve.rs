@@ -1,19 +1,22 @@
 //! The lifecycle of the server: acquire the home folder, serve, and end when idle.
 
-use crate::app::{Activity, App, Shared};
 use crate::error::Error;
 use crate::hmac::hex;
 use crate::home::{Home, HomeError, random};
 use crate::machine::Machine;
 use crate::name::ContainerName;
 use crate::port;
-use crate::queue::{self, Queue};
+use crate::scheduler;
 use crate::seed::seed;
+use crate::server::activity::Activity;
+use crate::server::entry::Entrance;
 use crate::server::{self, peer::Peer, trace::Trace};
 use crate::signer::Signer;
 use crate::store::{Store, asset};
-use crate::studio::access::Tickets;
-use crate::studio::live::Watches;
+use crate::tickets::Tickets;
+use crate::workspace::queue::Queue;
+use crate::workspace::scheduling::Scheduling;
+use crate::workspace::{Shared, Workspace};
 use azureml_wire::local::{self, Server};
 use std::fs;
 use std::io::{self, Write};
@@ -97,22 +100,23 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         source,
     })?;
     let port = listener.local_addr().map_err(ServeError::Listen)?.port();
-    let app: Shared = Arc::new(App {
-        store,
+    let app: Shared = Arc::new(Workspace {
+        store: Arc::new(store),
         signer,
-        token: hex(&random()?),
         port,
-        queue: Queue::default(),
+        scheduling: Arc::new(Scheduling::default()),
         machine: Machine::default(),
         blobs: Mutex::default(),
-        activity: Activity::default(),
-        trace,
-        tickets: Tickets::new()?,
-        watches: Watches::default(),
         home: home.clone(),
         hold,
     });
-    queue::recover(&app).await?;
+    let entrance = Arc::new(Entrance {
+        app: Arc::clone(&app),
+        token: hex(&random()?),
+        trace,
+        activity: Activity::default(),
+    });
+    scheduler::recover(&app).await?;
     tokio::task::spawn_blocking({
         let app = Arc::clone(&app);
         move || {
@@ -127,8 +131,8 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
             }
         }
     });
-    tokio::spawn(queue::run(Arc::clone(&app)));
-    let router = server::router(Arc::clone(&app));
+    tokio::spawn(scheduler::run(Arc::clone(&app)));
+    let router = server::router(Arc::clone(&entrance), &Arc::new(Tickets::new()?));
     home.set_port(port)?;
     let end = Arc::new(Notify::new());
     let ended = || Arc::clone(&end).notified_owned();
@@ -139,7 +143,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let mut serving = tokio::spawn(serving);
     let server = Server {
         url: app.url(),
-        token: app.token.clone(),
+        token: entrance.token.clone(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -156,7 +160,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to end; jobs go on and are taken up by the next start"),
         _ = interrupt.recv() => tracing::info!("interrupted; jobs go on and are taken up by the next start"),
-        () = idle(&app, options.idle_timeout) => tracing::info!("nobody needs it, ending"),
+        () = idle(&entrance, options.idle_timeout) => tracing::info!("nobody needs it, ending"),
         () = app.hold.lost() => tracing::error!("the home folder was removed or replaced, ending"),
         result = &mut serving => {
             app.hold.withdraw(&server);
@@ -186,14 +190,14 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Returns when no requests were received and no jobs existed for the timeout.
-async fn idle(app: &Shared, timeout: Option<Duration>) {
+async fn idle(entrance: &Entrance, timeout: Option<Duration>) {
     let Some(timeout) = timeout else {
         return std::future::pending().await;
     };
     loop {
-        let quiet = app.activity.quiet();
+        let quiet = entrance.activity.quiet();
         let left = timeout.saturating_sub(quiet);
-        if left.is_zero() && app.queue.is_empty() {
+        if left.is_zero() && entrance.app.scheduling.read(Queue::is_empty) {
             return;
         }
         tokio::time::sleep(left.clamp(Duration::from_millis(50), Duration::from_secs(5))).await;

@@ -1,9 +1,10 @@
 //! The subscription and its resource group, which contain this workspace only.
 
-use super::absent::nothing_at;
 use super::workspace;
-use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::server::absent::nothing_at;
+use crate::server::address::other_workspace;
+use crate::workspace::Shared;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::routing::any;
@@ -36,14 +37,14 @@ async fn answer(
         ["providers", PROVIDER, "workspaces"] if method == Method::GET => {
             Ok(Json(json!({ "value": [workspace::resource(&app)] })))
         }
-        ["providers", PROVIDER, "workspaces", name, ..] => Err(workspace::other(name)),
+        ["providers", PROVIDER, "workspaces", name, ..] => Err(other_workspace(name)),
         _ => Err(nothing_at(&path)),
     }
 }
 
 fn other_group(group: &str, rest: &[&str]) -> Error {
     if let ["providers", PROVIDER, "workspaces", name, ..] = rest {
-        return workspace::other(name);
+        return other_workspace(name);
     }
     Error::NotFound {
         code: "ResourceGroupNotFound",

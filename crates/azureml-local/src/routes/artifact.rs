@@ -1,28 +1,25 @@
 //! The artifact service: the files of a run.
 
-use super::next_link;
-use crate::app::{Shared, blocking};
-use crate::blob::{self, Found};
-use crate::dir::{Dir, is_absent, part};
+use super::resource::next_link;
+use crate::blob::Found;
 use crate::error::{Error, Result};
-use crate::name::{BlobName, DEFAULT_CONTAINER, RunName};
-use crate::runner::folder::Folder;
-use crate::server::address::ACCOUNT;
-use crate::server::auth::Caller;
-use crate::server::body::{Json as Body, lenient};
+use crate::name::{BlobName, RunName};
+use crate::read::lenient;
+use crate::server::body::Json as Body;
+use crate::server::error;
 use crate::signer::Access;
-use crate::store::mlflow;
+use crate::workspace::Shared;
+use crate::workspace::artifact::{Artifacts, check, plain};
+use crate::workspace::caller::Caller;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::local::scope;
-use azureml_wire::routes::{encode, encode_path};
+use azureml_wire::routes::encode;
 use azureml_wire::run_history::ArtifactPaths;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io;
 
 /// The routes of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
 pub fn router() -> Router<Shared> {
@@ -63,135 +60,25 @@ pub struct Page {
 /// The number of artifacts on one page.
 const PAGE: usize = 500;
 
-/// The files of a run, both collected and still in the job's working folder.
-#[derive(Clone)]
-pub struct Artifacts {
-    app: Shared,
-    run: RunName,
-}
-
-impl Artifacts {
-    /// The files of a run.
-    pub fn of(app: &Shared, run: &RunName) -> Self {
-        Self {
-            app: app.clone(),
-            run: run.clone(),
-        }
-    }
-
-    /// All files by path, including those that a running job has just written.
-    pub async fn all(&self) -> Result<BTreeMap<String, Found>> {
-        let (app, run) = (self.app.clone(), self.run.clone());
-        blocking(move || {
-            let mut found = Vec::new();
-            // Collected files come last, because they replace working files with the same path.
-            if let Some(work) = there(Folder::open_work(&app.home, &run))? {
-                for name in [part::OUTPUTS, part::LOGS] {
-                    if let Some(folder) = there(work.dir(&name))? {
-                        blob::walk(&folder, Some(&name.into()), &mut found)?;
-                    }
-                }
-            }
-            if let Some(artifacts) = there(Folder::open_artifacts(&app.home, &run))? {
-                blob::walk(&artifacts, None, &mut found)?;
-            }
-            Ok(found
-                .into_iter()
-                .map(|found| (found.name.clone(), found))
-                .collect())
-        })
-        .await
-    }
-
-    /// The log files by path, each with a signed URL.
-    pub async fn logs(&self) -> Result<BTreeMap<String, String>> {
-        let (app, run) = (self.app.clone(), self.run.clone());
-        let found = blocking(move || {
-            let mut found = Vec::new();
-            let name = part::USER_LOGS;
-            let logs = Folder::open_artifacts(&app.home, &run).and_then(|all| all.dir(&name));
-            if let Some(logs) = there(logs)? {
-                blob::walk(&logs, Some(&name.into()), &mut found)?;
-            }
-            Ok(found)
-        })
-        .await?;
-        Ok(found
-            .into_iter()
-            .map(|found| {
-                let url = self.url(&found.name, Access::Read);
-                (found.name, url)
-            })
-            .collect())
-    }
-
-    /// A signed URL of one file.
-    pub fn url(&self, path: &str, access: Access) -> String {
-        let name = format!("{}/{path}", self.run.artifacts());
-        format!(
-            "{}/{ACCOUNT}/{DEFAULT_CONTAINER}/{}?{}",
-            self.app.url(),
-            encode_path(&name),
-            self.app.signer.sas(DEFAULT_CONTAINER, Some(&name), access)
-        )
-    }
-
-    fn shown(&self, found: &Found) -> Value {
-        let created: chrono::DateTime<chrono::Utc> = found.modified.into();
-        json!({
-            "artifactId": format!("{}/{}", self.run.artifacts(), found.name),
-            "origin": "ExperimentRun",
-            "container": format!("dcid.{}", self.run),
-            "path": found.name,
-            "createdTime": created,
-            "contentLength": found.length,
-        })
-    }
-
-    fn content(&self, path: &str, access: Access) -> Value {
-        json!({
-            "contentUri": self.url(path, access),
-            "origin": "ExperimentRun",
-            "container": format!("dcid.{}", self.run),
-            "path": path,
-        })
-    }
-}
-
-/// The folder, or `None` if it does not exist or the job has put something else in its place.
-fn there(opened: io::Result<Dir>) -> Result<Option<Dir>> {
-    match opened {
-        Ok(folder) => Ok(Some(folder)),
-        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Parses the name of a run. Returns an error if it does not exist or the caller has no access to
-/// it.
-pub async fn check(app: &Shared, caller: Caller, run: &str) -> Result<RunName> {
-    let run = RunName::parse(run)?;
-    app.db(move |store| {
-        caller.may_use(store, run.as_ref())?;
-        match mlflow::get_run(store, run.as_ref())? {
-            Some(_) => Ok(run),
-            None => Err(Error::not_found(format!(
-                "there is no run \"{run}\" in this workspace"
-            ))),
-        }
+fn shown(run: &RunName, found: &Found) -> Value {
+    let created: chrono::DateTime<chrono::Utc> = found.modified.into();
+    json!({
+        "artifactId": format!("{}/{}", run.artifacts(), found.name),
+        "origin": "ExperimentRun",
+        "container": format!("dcid.{}", run),
+        "path": found.name,
+        "createdTime": created,
+        "contentLength": found.length,
     })
-    .await
 }
 
-/// Removes `.` and empty segments from a path. A `..` stays, and matches no file.
-pub fn plain(path: &str) -> String {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    parts.join("/")
+fn content_of(artifacts: &Artifacts, path: &str, access: Access) -> Value {
+    json!({
+        "contentUri": artifacts.url(path, access),
+        "origin": "ExperimentRun",
+        "container": format!("dcid.{}", artifacts.run()),
+        "path": path,
+    })
 }
 
 /// One page of a run's artifacts; `address` is the path of the listing.
@@ -213,7 +100,7 @@ pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> 
     let value: Vec<Value> = matching
         .by_ref()
         .take(PAGE)
-        .map(|found| artifacts.shown(found))
+        .map(|found| shown(run, found))
         .collect();
     let mut answer = json!({ "value": value });
     if matching.next().is_some()
@@ -244,7 +131,7 @@ pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> 
             "run \"{run}\" has no artifact {path:?}"
         )));
     }
-    Ok(artifacts.content(&path, Access::Read))
+    Ok(content_of(&artifacts, &path, Access::Read))
 }
 
 /// The download locations of all artifacts whose paths start with a prefix.
@@ -260,7 +147,7 @@ pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value>
     let value: Vec<Value> = all
         .keys()
         .filter(|path| path.starts_with(&prefix))
-        .map(|path| artifacts.content(path, Access::Read))
+        .map(|path| content_of(&artifacts, path, Access::Read))
         .collect();
     Ok(json!({ "value": value }))
 }
@@ -278,12 +165,12 @@ pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
                 "container": format!("dcid.{run}"),
                 "path": path,
             });
-            answer["artifactContentInformation"][path] = artifacts.content(path, Access::All);
+            answer["artifactContentInformation"][path] = content_of(&artifacts, path, Access::All);
         } else {
             let error = Error::invalid(format!(
                 "{path:?} is no path of an artifact: it has an empty, `.` or `..` part"
             ));
-            answer["errors"][path] = json!(crate::server::render::body(&error));
+            answer["errors"][path] = json!(error::body(&error));
         }
     }
     answer

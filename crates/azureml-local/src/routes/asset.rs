@@ -1,16 +1,18 @@
-//! Common routes of environments, codes, models and data: names with immutable versions.
+//! The routes that all kinds of versioned assets share.
 
-use super::{environment, next_link, readdress, resolve, resource};
-use crate::app::{Shared, blocking};
-use crate::error::{Error, Result};
+use super::resource::{next_link, resource};
+use crate::error::Result;
 use crate::server::body::Json as Body;
-use crate::store::asset::{self, Asset, Kind};
+use crate::store::asset::{Asset, Kind, next_version};
+use crate::workspace::asset::{self, Container, Rules};
+use crate::workspace::uri::readdress;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use azureml_wire::arm::{Page, Resource};
 use azureml_wire::local::scope;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -44,13 +46,12 @@ impl Listing {
     }
 
     /// One page of `items`, which are sorted as requested; `address` is the path of the listing.
-    pub fn page(&self, app: &Shared, address: &str, items: Vec<Value>) -> Value {
+    pub fn page<T>(&self, app: &Workspace, address: &str, items: Vec<T>) -> Page<T> {
         let skip = self.skip.unwrap_or(0);
         let top = self.top.unwrap_or(100).clamp(1, 1000);
         let more = items.len() > skip.saturating_add(top);
-        let value: Vec<Value> = items.into_iter().skip(skip).take(top).collect();
-        let mut page = json!({ "value": value });
-        if more {
+        let value: Vec<T> = items.into_iter().skip(skip).take(top).collect();
+        let next_link = more.then(|| {
             let query = [
                 ("$skip", Some((skip + top).to_string())),
                 ("$top", Some(top.to_string())),
@@ -60,25 +61,10 @@ impl Listing {
             let query = query
                 .each_ref()
                 .map(|(name, value)| (*name, value.as_deref()));
-            page["nextLink"] = json!(next_link(app, address, &query));
-        }
-        page
+            next_link(app, address, &query)
+        });
+        Page { value, next_link }
     }
-}
-
-/// The rules of one kind of asset.
-#[derive(Debug)]
-pub struct Rules {
-    /// The kind.
-    pub kind: Kind,
-    /// The properties that make up the content of a version. They are immutable.
-    pub content: &'static [&'static str],
-    /// Rejects a version that the service would reject.
-    pub check: fn(&Value) -> Result<()>,
-    /// The member with the URI of a version's files, which is resolved at registration.
-    pub place: Option<&'static str>,
-    /// Adds the properties of a version that clients rely on.
-    pub complete: fn(&mut Value),
 }
 
 /// The routes of a kind.
@@ -88,30 +74,26 @@ pub fn router(rules: &'static Rules) -> Router<Shared> {
     let list = move |State(app), Query(listing)| list_containers(app, kind, listing);
     let one = move |State(app), Path(name)| get_container(app, kind, name);
     let put = move |State(app), Path(name), Body(body): Body| put_container(app, kind, name, body);
+    let versions = format!("{all}/{{name}}/versions");
+    let list_versions =
+        move |State(app), Path(name), Query(listing)| list_versions(app, rules, name, listing);
+    let one_version = move |State(app), Path(id)| get_version(app, rules, id);
+    let put_version =
+        move |State(app), Path(id), Body(body): Body| put_version(app, rules, id, body);
     Router::new()
         .route(&all, get(list))
         .route(&format!("{all}/{{name}}"), get(one).put(put))
-        .merge(versions_router(rules))
-}
-
-/// The routes of the versions of a kind.
-fn versions_router(rules: &'static Rules) -> Router<Shared> {
-    let versions = format!("/{}/{{name}}/versions", rules.kind.collection());
-    let list =
-        move |State(app), Path(name), Query(listing)| list_versions(app, rules, name, listing);
-    let one = move |State(app), Path((name, version))| get_version(app, rules, name, version);
-    let put = move |State(app), Path((name, version)), Body(body): Body| {
-        put_version(app, rules, name, version, body, false)
-    };
-    Router::new()
-        .route(&versions, get(list))
-        .route(&format!("{versions}/{{version}}"), get(one).put(put))
+        .route(&versions, get(list_versions))
+        .route(
+            &format!("{versions}/{{version}}"),
+            get(one_version).put(put_version),
+        )
 }
 
 /// A version as an ARM resource.
-pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
+pub fn version(app: &Workspace, rules: &Rules, asset: Asset) -> Resource<Value> {
     let mut properties = asset.properties;
-    readdress(app, &mut properties);
+    readdress(&app.url(), &mut properties);
     for (name, value) in [
         ("tags", json!({})),
         ("properties", json!({})),
@@ -134,21 +116,21 @@ pub fn version(app: &Shared, rules: &Rules, asset: Asset) -> Value {
             &asset.version,
         ],
         &asset.created_at,
-        &properties,
+        properties,
     )
 }
 
-/// A name without its versions as an ARM resource. `own` contains the properties that were set on
-/// the name itself.
-fn container(kind: Kind, name: &str, own: &Value, versions: &[Asset]) -> Value {
-    let newest = versions.first();
+/// A container as a resource.
+fn container(kind: Kind, container: &Container) -> Resource<Value> {
+    let own = &container.own;
+    let newest = container.versions.first();
     let member = |name: &str| own.get(name).cloned().unwrap_or_else(|| json!({}));
     let mut properties = json!({
         "tags": member("tags"),
         "properties": member("properties"),
-        "isArchived": is_name_archived(own, versions),
+        "isArchived": container.is_archived(),
         "latestVersion": newest.map(|asset| &asset.version),
-        "nextVersion": asset::next_version(versions),
+        "nextVersion": next_version(&container.versions),
     });
     if kind == Kind::Data {
         properties["dataType"] =
@@ -161,158 +143,78 @@ fn container(kind: Kind, name: &str, own: &Value, versions: &[Asset]) -> Value {
         properties["description"] = description.clone();
     }
     resource(
-        &[kind.collection(), name],
-        versions
+        &[kind.collection(), &container.name],
+        container
+            .versions
             .last()
             .map_or("1970-01-01T00:00:00Z", |first| &first.created_at),
-        &properties,
+        properties,
     )
 }
 
-/// Whether a name is archived: its own flag if set, otherwise whether all of its versions are.
-fn is_name_archived(own: &Value, versions: &[Asset]) -> bool {
-    own.get("isArchived")
-        .and_then(Value::as_bool)
-        .unwrap_or_else(|| versions.iter().all(is_archived))
-}
-
-fn is_archived(asset: &Asset) -> bool {
-    asset.properties.get("isArchived") == Some(&json!(true))
-}
-
-/// The error for a name or version that does not exist; it lists those that do.
-pub fn missing(kind: Kind, name: &str, version: Option<&str>, others: &[String]) -> Error {
-    let what = match version {
-        Some(version) => format!("{name}:{version}"),
-        None => name.to_owned(),
-    };
-    let others = if others.is_empty() {
-        String::new()
-    } else {
-        format!("; there are: {}", others.join(", "))
-    };
-    Error::not_found(format!(
-        "there is no {} {what:?} in this workspace{others}",
-        kind.noun()
-    ))
-}
-
-/// The versions of a name. A curated environment of Azure ML has one even if it is not in the
-/// store.
-fn known_versions(store: &Connection, kind: Kind, name: &str) -> Result<Vec<Asset>> {
-    let mut versions = asset::versions(store, kind, name)?;
-    if versions.is_empty() && kind == Kind::Environment {
-        versions.extend(environment::curated(name, None));
-    }
-    Ok(versions)
-}
-
-/// Lists all names of a kind.
-async fn list_containers(app: Shared, kind: Kind, listing: Listing) -> Result<Json<Value>> {
-    let containers = app
-        .db(move |store| {
-            let mut containers = Vec::new();
-            for name in asset::names(store, kind)? {
-                let versions = asset::versions(store, kind, &name)?;
-                if versions.iter().all(is_anonymous) {
-                    continue;
-                }
-                let own = asset::container(store, kind, &name)?;
-                if listing.shows(is_name_archived(&own, &versions)) {
-                    containers.push(container(kind, &name, &own, &versions));
-                }
-            }
-            Ok((containers, listing))
-        })
-        .await?;
-    let (containers, listing) = containers;
+async fn list_containers(
+    app: Shared,
+    kind: Kind,
+    listing: Listing,
+) -> Result<Json<Page<Resource<Value>>>> {
+    let containers = asset::containers(&app, kind).await?;
+    let shown = containers
+        .iter()
+        .filter(|container| listing.shows(container.is_archived()))
+        .map(|shown| container(kind, shown))
+        .collect();
     let address = scope().path([kind.collection()]);
-    Ok(Json(listing.page(&app, &address, containers)))
+    Ok(Json(listing.page(&app, &address, shown)))
 }
 
-fn is_anonymous(asset: &Asset) -> bool {
-    asset.properties.get("isAnonymous") == Some(&json!(true))
+async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Resource<Value>>> {
+    let found = asset::container(&app, kind, name).await?;
+    Ok(Json(container(kind, &found)))
 }
 
-/// Returns one name.
-async fn get_container(app: Shared, kind: Kind, name: String) -> Result<Json<Value>> {
-    app.db(move |store| {
-        let versions = known_versions(store, kind, &name)?;
-        if versions.is_empty() {
-            return Err(missing(kind, &name, None, &asset::names(store, kind)?));
-        }
-        let own = asset::container(store, kind, &name)?;
-        Ok(Json(container(kind, &name, &own, &versions)))
-    })
-    .await
-}
-
-/// Changes the properties of the name itself, mainly to archive it with all of its versions.
 async fn put_container(
     app: Shared,
     kind: Kind,
     name: String,
     mut body: Value,
-) -> Result<Json<Value>> {
-    let mut properties = body.get_mut("properties").map_or(Value::Null, Value::take);
-    let Some(members) = properties.as_object_mut() else {
-        return Err(Error::invalid(
-            "RequestInvalid: properties: expected an object",
-        ));
-    };
-    // Clients send back members that the service computes from the versions.
-    members.retain(|name, value| {
-        ["isArchived", "description", "tags", "properties"].contains(&name.as_str())
-            && !value.is_null()
-    });
-    if members
-        .get("isArchived")
-        .is_some_and(|value| !value.is_boolean())
-    {
-        return Err(Error::invalid(
-            "RequestInvalid: properties.isArchived: expected true or false",
-        ));
-    }
-    app.db(move |store| {
-        let versions = asset::versions(store, kind, &name)?;
-        if versions.is_empty() {
-            return Err(Error::not_found(format!(
-                "there is no {} {name:?} in this workspace\n\
-                 hint: register a version of it first",
-                kind.noun()
-            )));
-        }
-        asset::put_container(store, kind, &name, &properties)?;
-        Ok(Json(container(kind, &name, &properties, &versions)))
-    })
-    .await
+) -> Result<Json<Resource<Value>>> {
+    let own = body.get_mut("properties").map_or(Value::Null, Value::take);
+    let changed = asset::put_container(&app, kind, name, own).await?;
+    Ok(Json(container(kind, &changed)))
 }
 
-/// Lists the versions of one name.
-pub async fn list_versions(
+async fn list_versions(
     app: Shared,
     rules: &'static Rules,
     name: String,
     listing: Listing,
-) -> Result<Json<Value>> {
-    let kind = rules.kind;
-    let of = name.clone();
-    let hash = listing.hash.clone();
-    let (mut versions, own) = app
-        .db(move |store| {
-            if let Some(hash) = hash {
-                return Ok((asset::codes_by_hash(store, &hash)?, Value::Null));
-            }
-            let versions = known_versions(store, kind, &of)?;
-            if versions.is_empty() {
-                return Err(missing(kind, &of, None, &asset::names(store, kind)?));
-            }
-            Ok((versions, asset::container(store, kind, &of)?))
-        })
-        .await?;
-    // An archived name hides all of its versions.
-    let all = own.get("isArchived") == Some(&json!(true));
-    versions.retain(|asset| listing.shows(all || is_archived(asset)));
+) -> Result<Json<Page<Resource<Value>>>> {
+    let Container {
+        name,
+        own,
+        versions,
+    } = asset::container(&app, rules.kind, name).await?;
+    let archives_all = asset::is_container_archived(&own);
+    Ok(Json(page_of_versions(
+        &app,
+        rules,
+        &name,
+        versions,
+        archives_all,
+        &listing,
+    )))
+}
+
+/// One page of `versions`, which come newest first. An archived container hides all of them.
+pub fn page_of_versions(
+    app: &Workspace,
+    rules: &Rules,
+    name: &str,
+    mut versions: Vec<Asset>,
+    are_archived: bool,
+    listing: &Listing,
+) -> Page<Resource<Value>> {
+    versions.retain(|version| listing.shows(are_archived || asset::is_archived(version)));
     if listing
         .order_by
         .as_deref()
@@ -322,145 +224,32 @@ pub async fn list_versions(
     }
     let versions = versions
         .into_iter()
-        .map(|asset| version(&app, rules, asset))
+        .map(|asset| version(app, rules, asset))
         .collect();
-    let address = scope().path([kind.collection(), &name, "versions"]);
-    Ok(Json(listing.page(&app, &address, versions)))
+    let address = scope().path([rules.kind.collection(), name, "versions"]);
+    listing.page(app, &address, versions)
 }
 
-/// Returns one version.
-pub async fn get_version(
+async fn get_version(
     app: Shared,
     rules: &'static Rules,
-    name: String,
-    number: String,
-) -> Result<Json<Value>> {
-    let kind = rules.kind;
-    let found = app
-        .db(move |store| {
-            if let Some(found) = asset::get(store, kind, &name, &number)? {
-                return Ok(found);
-            }
-            if kind == Kind::Environment
-                && let Some(curated) = environment::curated(&name, Some(&number))
-            {
-                return Ok(curated);
-            }
-            let versions = asset::versions(store, kind, &name)?;
-            if versions.is_empty() {
-                Err(missing(kind, &name, None, &asset::names(store, kind)?))
-            } else {
-                let numbers: Vec<String> =
-                    versions.into_iter().map(|asset| asset.version).collect();
-                Err(missing(kind, &name, Some(&number), &numbers))
-            }
-        })
-        .await?;
+    (name, number): (String, String),
+) -> Result<Json<Resource<Value>>> {
+    let found = asset::version(&app, rules.kind, name, number).await?;
     Ok(Json(version(&app, rules, found)))
 }
 
-/// Creates a version or changes the mutable properties of one. With `anew`, the files of the
-/// existing version are lost, and its content is replaced.
-pub async fn put_version(
+async fn put_version(
     app: Shared,
     rules: &'static Rules,
-    name: String,
-    number: String,
-    mut body: Value,
-    anew: bool,
-) -> Result<(StatusCode, Json<Value>)> {
-    let kind = rules.kind;
-    (rules.check)(&body)?;
-    let mut properties = body["properties"].take();
-    check_name(kind, &name, 255)?;
-    check_name(kind, &number, 64)?;
-    if let Some(members) = properties.as_object_mut() {
-        // The service sets these members; clients send them back.
-        members.remove("provisioningState");
-        members.remove("environmentType");
-        members.retain(|_, value| !value.is_null());
-    }
-    // Stored with a fixed address, so that a version from before a restart compares equal after it.
-    readdress(&app, &mut properties);
-    let sent = properties.clone();
-    let properties = blocking({
-        let app = app.clone();
-        move || {
-            if let Some(place) = rules.place {
-                resolve::settle(&app, &mut properties, place)?;
-            }
-            app.home.settle()?;
-            Ok(properties)
-        }
-    })
-    .await?;
-    let (new, asset) = app
-        .db({
-            let app = app.clone();
-            move |store| {
-                let old = asset::get(store, kind, &name, &number)?;
-                if let Some(old) = old.as_ref().filter(|_| !anew) {
-                    let mut before = old.properties.clone();
-                    readdress(&app, &mut before);
-                    let same_hash = kind == Kind::Code && hash(&before) == hash(&properties);
-                    if same_hash && hash(&before).is_some() {
-                        return Ok((false, old.clone()));
-                    }
-                    if let Some(member) = rules
-                        .content
-                        .iter()
-                        // Older programs stored the URI unresolved, as the client sent it.
-                        .find(|member| {
-                            let before = before.get(**member);
-                            before != properties.get(**member) && before != sent.get(**member)
-                        })
-                    {
-                        let versions = asset::versions(store, kind, &name)?;
-                        return Err(Error::conflict(format!(
-                            "{} {name}:{number} exists with another {member}, and versions do not change\n\
-                             hint: register it as version {}",
-                            kind.noun(),
-                            asset::next_version(&versions)
-                        )));
-                    }
-                }
-                asset::put(store, kind, &name, &number, &properties)?;
-                let asset = asset::get(store, kind, &name, &number)?
-                    .ok_or_else(|| Error::Internal("a version got lost".to_owned()))?;
-                Ok((old.is_none(), asset))
-            }
-        })
-        .await?;
-    let status = if new {
+    (name, number): (String, String),
+    body: Value,
+) -> Result<(StatusCode, Json<Resource<Value>>)> {
+    let (is_new, asset) = asset::put(&app, rules, name, number, body, false).await?;
+    let status = if is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
     Ok((status, Json(version(&app, rules, asset))))
-}
-
-/// The hash of a version's files.
-pub fn hash(properties: &Value) -> Option<&str> {
-    properties.get("properties")?.get("hash_sha256")?.as_str()
-}
-
-/// Rejects names that the service rejects.
-pub fn check_name(kind: Kind, name: &str, most: usize) -> Result<()> {
-    let fine = name.len() <= most
-        && name
-            .bytes()
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if fine {
-        Ok(())
-    } else {
-        Err(Error::invalid(format!(
-            "{name:?} is no name or version of a {}\n\
-             hint: use up to {most} letters, digits, `-`, `_` and `.`, a letter or digit first",
-            kind.noun()
-        )))
-    }
 }

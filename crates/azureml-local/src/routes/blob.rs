@@ -5,29 +5,30 @@ mod condition;
 mod copy;
 mod integrity;
 mod properties;
+mod response;
 
-use crate::app::{Shared, blocking};
 use crate::blob::{self, Found, Opened};
 use crate::blocks::Blocks;
 use crate::dir::part;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::name::{BlobName, ContainerName, Relative, RunName};
-use crate::runner::folder::Folder;
-use crate::server::address::ACCOUNT;
-use crate::server::auth::Caller;
-use crate::server::render::escape;
+use crate::server::xml::escape;
 use crate::store::blob::{self as info, Info, Of};
+use crate::workspace::caller::Caller;
+use crate::workspace::folder::Folder;
+use crate::workspace::uri::ACCOUNT;
+use crate::workspace::{Shared, blocking};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
 use axum::routing::any;
-use chrono::{DateTime, Utc};
 use condition::{Conditions, Read};
 use futures::{Stream, StreamExt};
 use integrity::Digest;
+use response::{answer, http_date, set};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -45,8 +46,9 @@ const SMALL: u64 = 256 << 10;
 const LIST_LIMIT: usize = 8 << 20;
 /// The maximum number of attempts to open a blob that is overwritten repeatedly.
 const OPENINGS: usize = 8;
-/// The service version that the responses report.
-const VERSION: &str = "2024-11-04";
+
+/// The header with the URL of a copy's source.
+const COPY_SOURCE: &str = "x-ms-copy-source";
 
 /// The routes of the blob store.
 pub fn router() -> Router<Shared> {
@@ -144,7 +146,7 @@ async fn on_blob(
         (&Method::HEAD, None) | (&Method::GET | &Method::HEAD, Some("metadata")) => {
             target.head(&parts.headers).await
         }
-        (&Method::PUT, None) if parts.headers.contains_key(copy::SOURCE) => {
+        (&Method::PUT, None) if parts.headers.contains_key(COPY_SOURCE) => {
             target.copy(&parts.headers, &caller).await
         }
         (&Method::PUT, None) => target.put(&parts.headers, body).await,
@@ -218,13 +220,6 @@ fn target(app: &Shared, name: BlobName) -> Target {
         app: app.clone(),
         container: ContainerName::default_datastore(),
         name,
-    }
-}
-
-fn unsatisfiable() -> Error {
-    Error::Invalid {
-        code: "UnsatisfiableCondition",
-        message: "a read cannot ask that there is nothing to read".to_owned(),
     }
 }
 
@@ -645,48 +640,6 @@ fn read_range(header: &str, length: u64) -> Option<Option<(u64, u64)>> {
         return None;
     }
     Some((first < length).then(|| (first, last.min(length - 1))))
-}
-
-fn set(headers: &mut HeaderMap, name: impl Into<HeaderName>, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name.into(), value);
-    }
-}
-
-fn http_date(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time)
-        .format("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string()
-}
-
-/// A response with the headers that all responses of the store have.
-fn answer(status: StatusCode, found: Option<&Found>) -> Response {
-    let mut response = status.into_response();
-    let headers = response.headers_mut();
-    let id = uuid::Uuid::new_v4().to_string();
-    set(headers, HeaderName::from_static("x-ms-version"), VERSION);
-    set(headers, HeaderName::from_static("x-ms-request-id"), &id);
-    if let Some(found) = found {
-        set(headers, header::ETAG, &found.etag());
-        set(headers, header::LAST_MODIFIED, &http_date(found.modified));
-        set(headers, header::ACCEPT_RANGES, "bytes");
-        set(
-            headers,
-            HeaderName::from_static("x-ms-blob-type"),
-            "BlockBlob",
-        );
-        set(
-            headers,
-            HeaderName::from_static("x-ms-creation-time"),
-            &http_date(found.modified),
-        );
-        set(
-            headers,
-            HeaderName::from_static("x-ms-request-server-encrypted"),
-            "false",
-        );
-    }
-    response
 }
 
 /// Lists the blobs of a container; `above` is prepended to each name.

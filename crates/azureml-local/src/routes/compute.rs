@@ -1,19 +1,16 @@
 //! Compute routes: clusters whose nodes scale up and down, and the compute instance.
 
-use super::resource;
-use super::workspace::LOCATION;
-use crate::app::Shared;
-use crate::error::{Error, Result};
-use crate::machine::Machine;
-use crate::queue::MOST_NODES;
-use crate::server::body::{Json as Body, strict};
-use crate::store::compute::{self, Compute};
+use super::resource::{resource, time};
+use crate::error::Result;
+use crate::server::body::Json as Body;
+use crate::store::compute::Compute;
+use crate::workspace::{LOCATION, Shared, Workspace, compute};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::arm::Resource;
-use azureml_wire::compute as wire;
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::compute::{self as wire, ComputeBody};
 use azureml_wire::local::scope;
 use serde_json::{Value, json};
 
@@ -28,209 +25,82 @@ pub fn router() -> Router<Shared> {
 }
 
 /// A compute as an ARM resource, with the current states of its nodes.
-pub async fn shown(app: &Shared, compute: Compute) -> Value {
-    let mut properties = compute.body["properties"].clone();
-    properties["provisioningState"] = json!("Succeeded");
-    properties["computeLocation"] = json!(LOCATION);
-    properties["createdOn"] = json!(compute.created_at);
-    properties["modifiedOn"] = json!(compute.created_at);
-    properties["isAttachedCompute"] = json!(false);
-    if properties["computeType"] == "AmlCompute" {
-        let nodes = app.queue.nodes(&compute.name);
-        let inner = &mut properties["properties"];
-        let there = nodes.idle + nodes.running + nodes.preparing + nodes.leaving;
-        inner["currentNodeCount"] = json!(there);
-        inner["targetNodeCount"] = json!(there - nodes.leaving);
-        inner["allocationState"] = json!(if nodes.leaving > 0 || nodes.preparing > 0 {
-            "Resizing"
-        } else {
-            "Steady"
-        });
-        inner["nodeStateCounts"] = json!({
-            "idleNodeCount": nodes.idle,
-            "runningNodeCount": nodes.running,
-            "preparingNodeCount": nodes.preparing,
-            "leavingNodeCount": nodes.leaving,
-            "unusableNodeCount": 0,
-            "preemptedNodeCount": 0,
-        });
+async fn shown(app: &Workspace, found: Compute) -> Resource<wire::Compute> {
+    let description = compute::description(app, &found).await;
+    let mut properties = found.body.properties;
+    match &mut properties {
+        wire::Compute::AmlCompute(cluster) => {
+            complete(cluster, description, &found.created_at);
+            let nodes = app.scheduling.read(|queue| queue.nodes(&found.name));
+            let is_steady = nodes.leaving_node_count == 0 && nodes.preparing_node_count == 0;
+            let there = compute::node_count(&nodes);
+            let cluster = &mut cluster.properties;
+            cluster.current_node_count = Some(there);
+            cluster.target_node_count = Some(there - nodes.leaving_node_count);
+            cluster.allocation_state =
+                Some(if is_steady { "Steady" } else { "Resizing" }.to_owned());
+            cluster.node_state_counts = Some(nodes);
+        }
+        wire::Compute::ComputeInstance(instance) => {
+            complete(instance, description, &found.created_at);
+        }
+        wire::Compute::Other => {}
     }
-    if properties
-        .get("description")
-        .is_none_or(|description| description == "")
-    {
-        properties["description"] = json!(described(app, &properties).await);
-    }
-    let mut shown = resource(
-        &["computes", &compute.name],
-        &compute.created_at,
-        &properties,
-    );
-    shown["location"] = json!(LOCATION);
-    shown["tags"] = compute
-        .body
-        .get("tags")
-        .filter(|tags| tags.is_object())
-        .cloned()
-        .unwrap_or_else(|| json!({}));
-    shown
-}
-
-/// The default description of a compute: the hardware that it actually uses.
-async fn described(app: &Shared, properties: &Value) -> String {
-    let cores = Machine::cores();
-    let size = properties
-        .pointer("/properties/vmSize")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    // The sizes of Azure's GPU machines start with this prefix.
-    let wants_gpu = size.to_ascii_uppercase().starts_with("STANDARD_N");
-    match (wants_gpu, app.machine.gpus().await) {
-        (true, []) => format!("This machine has no NVIDIA GPU: jobs run on its {cores} CPU cores"),
-        (true, gpus) => format!("GPU of this machine: {}", gpus.join(", ")),
-        (false, _) => format!("{cores} CPU cores of this machine"),
+    Resource {
+        location: Some(LOCATION.to_owned()),
+        tags: Some(found.body.tags.unwrap_or_default()),
+        ..resource(&["computes", &found.name], &found.created_at, properties)
     }
 }
 
-async fn find(app: &Shared, name: String) -> Result<Compute> {
-    app.db(move |store| match compute::get(store, &name)? {
-        Some(compute) => Ok(compute),
-        None => Err(Error::NotFound {
-            code: "ResourceNotFound",
-            message: missing(&name, &compute::list(store)?),
-        }),
-    })
-    .await
+/// Adds the members that only the service sets.
+fn complete<P>(compute: &mut ComputeBody<P>, description: String, created_at: &str) {
+    compute.description = Some(description);
+    compute.provisioning_state = Some("Succeeded".to_owned());
+    compute.compute_location = Some(LOCATION.to_owned());
+    compute.created_on = time(created_at);
+    compute.modified_on = Some(created_at.into());
+    compute.is_attached_compute = Some(false.into());
 }
 
-/// The error message for a compute that does not exist; it lists those that do.
-pub fn missing(name: &str, computes: &[Compute]) -> String {
-    let names: Vec<&str> = computes
-        .iter()
-        .map(|compute| compute.name.as_str())
-        .collect();
-    format!(
-        "there is no compute target {name:?} in this workspace; there are: {}",
-        names.join(", ")
-    )
-}
-
-async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
+async fn list(State(app): State<Shared>) -> Result<Json<Page<Resource<wire::Compute>>>> {
     let mut value = Vec::new();
-    for compute in app.db(compute::list).await? {
-        value.push(shown(&app, compute).await);
+    for found in compute::list(&app).await? {
+        value.push(shown(&app, found).await);
     }
-    Ok(Json(json!({ "value": value })))
+    Ok(Json(Page {
+        value,
+        next_link: None,
+    }))
 }
 
-async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
-    let compute = find(&app, name).await?;
-    Ok(Json(shown(&app, compute).await))
+async fn one(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Resource<wire::Compute>>> {
+    let found = compute::find(&app, name).await?;
+    Ok(Json(shown(&app, found).await))
 }
 
 async fn put(
     State(app): State<Shared>,
     Path(name): Path<String>,
-    Body(mut body): Body,
-) -> Result<(StatusCode, HeaderMap, Json<Value>)> {
-    let fine = (2..=32).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !fine {
-        return Err(Error::invalid(format!(
-            "{name:?} is no name of a compute\nhint: use 2 to 32 letters, digits and `-`, a letter first"
-        )));
-    }
-    match body
-        .pointer("/properties/computeType")
-        .and_then(Value::as_str)
-    {
-        Some("AmlCompute") => {}
-        Some("ComputeInstance") => {
-            return Err(Error::invalid(
-                "the local workspace has one compute instance and makes no others\n\
-                 hint: make a cluster (AmlCompute)",
-            ));
-        }
-        other => {
-            return Err(Error::invalid(format!(
-                "the local workspace has no computes of the kind {:?}\nhint: make a cluster (AmlCompute)",
-                other.unwrap_or("")
-            )));
-        }
-    }
-    let request: Resource<wire::Compute> = strict(&body)?;
-    if let wire::Compute::AmlCompute(cluster) = &request.properties
-        && let Some(scale) = &cluster.properties.scale_settings
-    {
-        if scale.max_node_count == 0 || scale.min_node_count.unwrap_or(0) > scale.max_node_count {
-            return Err(Error::invalid(
-                "a cluster has at least one node at most, and no more at least than at most",
-            ));
-        }
-        if scale.max_node_count as usize > MOST_NODES {
-            return Err(Error::invalid(format!(
-                "a cluster of the local workspace has up to {MOST_NODES} nodes, and this one would have {}\n\
-                 hint: all of them are this machine; ask for fewer",
-                scale.max_node_count
-            )));
-        }
-    }
-    let inner = &mut body["properties"]["properties"];
-    if !inner.is_object() {
-        *inner = json!({});
-    }
-    if inner.get("scaleSettings").is_none() {
-        inner["scaleSettings"] = json!({ "minNodeCount": 0, "maxNodeCount": 1 });
-    }
-    let (new, compute) = app
-        .db(move |store| {
-            let old = compute::get(store, &name)?;
-            if let Some(old) = &old
-                && old.body.pointer("/properties/computeType")
-                    != body.pointer("/properties/computeType")
-            {
-                return Err(Error::conflict(format!(
-                    "compute {name:?} exists and is of another kind"
-                )));
-            }
-            let name = old.as_ref().map_or(name, |old| old.name.clone());
-            compute::put(store, &name, &body)?;
-            let compute = compute::get(store, &name)?
-                .ok_or_else(|| Error::Internal("a compute got lost".to_owned()))?;
-            Ok((old.is_none(), compute))
-        })
-        .await?;
-    app.queue.refresh(&app).await?;
-    let status = if new {
+    Body(body): Body,
+) -> Result<(StatusCode, HeaderMap, Json<Resource<wire::Compute>>)> {
+    let (is_new, stored) = compute::put(&app, name, &body).await?;
+    let status = if is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    Ok((status, accepted(&app), Json(shown(&app, compute).await)))
+    Ok((status, accepted(&app), Json(shown(&app, stored).await)))
 }
 
 async fn delete(
     State(app): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let compute = find(&app, name).await?;
-    if app.queue.uses(&compute.name) {
-        return Err(Error::conflict(format!(
-            "jobs run on compute {:?} or wait for it\nhint: cancel them first",
-            compute.name
-        )));
-    }
-    if compute.body.pointer("/properties/computeType") == Some(&json!("ComputeInstance")) {
-        return Err(Error::conflict(
-            "the compute instance of the local workspace is this machine and stays",
-        ));
-    }
-    app.db(move |store| compute::delete(store, &compute.name))
-        .await?;
-    app.queue.refresh(&app).await?;
+    compute::delete(&app, name).await?;
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
@@ -238,7 +108,7 @@ async fn start(
     State(app): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    turn(&app, name, "Running").await?;
+    compute::turn(&app, name, "Running").await?;
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
@@ -246,27 +116,12 @@ async fn stop(
     State(app): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    turn(&app, name, "Stopped").await?;
+    compute::turn(&app, name, "Stopped").await?;
     Ok((StatusCode::ACCEPTED, accepted(&app)))
 }
 
-/// Sets the state of an instance, `Running` or `Stopped`.
-pub async fn turn(app: &Shared, name: String, to: &'static str) -> Result<()> {
-    let mut compute = find(app, name).await?;
-    if compute.body.pointer("/properties/computeType") != Some(&json!("ComputeInstance")) {
-        return Err(Error::invalid(format!(
-            "compute {:?} is a cluster: its nodes start and stop with its jobs",
-            compute.name
-        )));
-    }
-    compute.body["properties"]["properties"]["state"] = json!(to);
-    app.db(move |store| compute::put(store, &compute.name, &compute.body))
-        .await?;
-    app.queue.refresh(app).await
-}
-
 /// The headers of a 202 response. The operation has finished before the client polls its status.
-pub fn accepted(app: &Shared) -> HeaderMap {
+pub fn accepted(app: &Workspace) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let id = uuid::Uuid::new_v4();
     let address = format!(

@@ -1,22 +1,17 @@
 //! Datastore routes: one container stores all data and artifacts.
 
-use super::resource;
-use crate::app::Shared;
+use super::resource::resource;
 use crate::error::{Error, Result};
 use crate::name::DEFAULT_CONTAINER;
-use crate::server::address::{ACCOUNT, SUFFIX};
-use crate::server::auth::Caller;
 use crate::signer::Access;
+use crate::workspace::caller::Caller;
+use crate::workspace::uri::{ACCOUNT, ARTIFACT_STORE, DATASTORE, SUFFIX, is_datastore};
+use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use azureml_wire::arm::Resource;
 use serde_json::{Value, json};
-
-/// The name of the only datastore, which is the default one.
-pub const NAME: &str = "workspaceblobstore";
-
-/// The other name, which the service uses for run artifacts; here it is the same container.
-pub const ARTIFACTS: &str = "workspaceartifactstore";
 
 /// The datastore routes.
 pub fn router() -> Router<Shared> {
@@ -24,13 +19,6 @@ pub fn router() -> Router<Shared> {
         .route("/datastores", get(list))
         .route("/datastores/{name}", get(one).put(fixed).delete(fixed))
         .route("/datastores/{name}/listSecrets", post(secrets))
-}
-
-/// Whether a datastore of that name exists.
-pub fn exists(name: &str) -> bool {
-    [NAME, ARTIFACTS]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The data plane of datastores for SDK v1, azureml-fsspec and mltable.
@@ -48,22 +36,22 @@ pub fn data_plane() -> Router<Shared> {
 }
 
 fn check(name: &str) -> Result<()> {
-    if exists(name) {
+    if is_datastore(name) {
         return Ok(());
     }
     Err(Error::not_found(format!(
-        "there is no datastore {name:?} in this workspace; there are: {NAME}, {ARTIFACTS}"
+        "there is no datastore {name:?} in this workspace; there are: {DATASTORE}, {ARTIFACT_STORE}"
     )))
 }
 
-fn datastore(app: &Shared, name: &str) -> Result<Value> {
+fn datastore(app: &Workspace, name: &str) -> Result<Resource<Value>> {
     check(name)?;
     let properties = json!({
         "datastoreType": "AzureBlob",
         "description": "Files in the local workspace's folder",
         "tags": {},
         "properties": {},
-        "isDefault": name.eq_ignore_ascii_case(NAME),
+        "isDefault": name.eq_ignore_ascii_case(DATASTORE),
         "credentials": { "credentialsType": "Sas", "secrets": { "secretsType": "Sas" } },
         "accountName": ACCOUNT,
         "containerName": DEFAULT_CONTAINER,
@@ -73,23 +61,23 @@ fn datastore(app: &Shared, name: &str) -> Result<Value> {
     Ok(resource(
         &["datastores", name],
         "2026-01-01T00:00:00Z",
-        &properties,
+        properties,
     ))
 }
 
 async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
     // The artifact store is the same container under another name, so it is not listed.
-    Ok(Json(json!({ "value": [datastore(&app, NAME)?] })))
+    Ok(Json(json!({ "value": [datastore(&app, DATASTORE)?] })))
 }
 
-async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
+async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Resource<Value>>> {
     datastore(&app, &name).map(Json)
 }
 
 async fn fixed(Path(name): Path<String>) -> Result<()> {
     Err(Error::invalid(format!(
-        "the datastore {name:?} cannot be made, changed or deleted: the local workspace has {NAME}, and no others\n\
-         hint: upload to azureml://datastores/{NAME}/paths/…"
+        "the datastore {name:?} cannot be made, changed or deleted: the local workspace has {DATASTORE}, and no others\n\
+         hint: upload to azureml://datastores/{DATASTORE}/paths/…"
     )))
 }
 
@@ -103,7 +91,7 @@ async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<
 
 /// A datastore with its SAS credential. A run gets read access only, because its token may change
 /// nothing but the run itself.
-fn opened(app: &Shared, caller: &Caller, name: &str) -> Result<Value> {
+fn opened(app: &Workspace, caller: &Caller, name: &str) -> Result<Value> {
     check(name)?;
     let access = match caller {
         Caller::Owner => Access::All,
@@ -137,9 +125,11 @@ async fn with_secrets(
 }
 
 async fn default(State(app): State<Shared>, caller: Caller) -> Result<Json<Value>> {
-    opened(&app, &caller, NAME).map(Json)
+    opened(&app, &caller, DATASTORE).map(Json)
 }
 
 async fn listed(State(app): State<Shared>, caller: Caller) -> Result<Json<Value>> {
-    Ok(Json(json!({ "value": [opened(&app, &caller, NAME)?] })))
+    Ok(Json(
+        json!({ "value": [opened(&app, &caller, DATASTORE)?] }),
+    ))
 }

@@ -1,108 +1,103 @@
 //! Job routes: submit, get, list and cancel.
 
-use super::asset::{Listing, check_name};
+use super::asset::Listing;
 use super::compute::accepted;
-use super::{datastore, next_link, readdress, resource, resubmission};
-use crate::app::Shared;
+use super::resource::{next_link, resource};
 use crate::error::{Error, Result};
-use crate::queue::Waiting;
-use crate::runner::collect::{named_outputs, path_in_datastore};
-use crate::runner::{command, duration, output};
-use crate::server::body::{Json as Body, strict};
-use crate::store::asset::Kind;
-use crate::store::job::{self, Job, NewJob};
-use crate::store::{experiment, mlflow};
-use crate::sweep;
+use crate::read::strict;
+use crate::server::body::Json as Body;
+use crate::store::job::Job;
+use crate::tickets::Tickets;
+use crate::workspace::output::named_outputs;
+use crate::workspace::uri::readdress;
+use crate::workspace::{Shared, job};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::Bag;
-use azureml_wire::arm::Resource;
-use azureml_wire::job::{CommandJob, Distribution, Job as WireJob, JobStatus};
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::job::{Job as WireJob, JobStatus};
 use azureml_wire::local::scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-/// The properties that a PUT may change on an existing job.
-const MUTABLE: &[&str] = &["displayName", "description", "isArchived", "properties"];
-
-/// The maximum number of processes of one job.
-const MOST_PROCESSES: u64 = 64;
-
-/// The job routes.
-pub fn router() -> Router<Shared> {
+/// The job routes. The links to jobs that they return contain `tickets`.
+pub fn router(app: &Shared, tickets: &Arc<Tickets>) -> Router<Shared> {
     Router::new()
         .route("/jobs", get(list))
         .route("/jobs/{name}", get(one).put(put))
         .route("/jobs/{name}/cancel", post(cancel))
+        .with_state(Jobs {
+            app: Arc::clone(app),
+            tickets: Arc::clone(tickets),
+        })
 }
 
-/// A job as an ARM resource.
-pub fn shown(app: &Shared, job: &Job) -> Value {
-    let mut properties = job.properties.clone();
-    readdress(app, &mut properties);
-    properties["experimentName"] = json!(job.experiment);
-    properties["tags"] = json!(job.tags);
-    properties["status"] = json!(job.status);
-    properties["isArchived"] = json!(job.is_archived());
-    if properties.get("properties").is_none() {
-        properties["properties"] = json!({});
+/// The state of the job routes.
+#[derive(Clone)]
+struct Jobs {
+    app: Shared,
+    tickets: Arc<Tickets>,
+}
+
+impl Jobs {
+    /// A job as an ARM resource.
+    fn shown(&self, job: &Job) -> Resource<Value> {
+        let app = &self.app;
+        let mut properties = job.properties.clone();
+        readdress(&app.url(), &mut properties);
+        properties["experimentName"] = json!(job.experiment);
+        properties["tags"] = json!(job.tags);
+        properties["status"] = json!(job.status);
+        properties["isArchived"] = json!(job.is_archived());
+        if properties.get("properties").is_none() {
+            properties["properties"] = json!({});
+        }
+        if !job.is_sweep() && properties.get("parameters").is_none() {
+            properties["parameters"] = json!({});
+        }
+        properties["services"] = json!({
+            "Tracking": {
+                "jobServiceType": "Tracking",
+                "endpoint": app.tracking_uri(),
+            },
+            "Studio": {
+                "jobServiceType": "Studio",
+                "endpoint": self.studio_link(&job.name),
+            },
+        });
+        // The outputs of a sweep belong to its trials.
+        if !job.is_sweep()
+            && let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut)
+        {
+            for output in named_outputs(job) {
+                outputs[&output.name]["uri"] = json!(output.uri);
+            }
+        }
+        resource(&["jobs", &job.name], &job.created_at, properties)
     }
-    if !job.is_sweep() && properties.get("parameters").is_none() {
-        properties["parameters"] = json!({});
-    }
-    properties["services"] = json!({
-        "Tracking": {
-            "jobServiceType": "Tracking",
-            "endpoint": app.tracking_uri(),
-        },
-        "Studio": {
-            "jobServiceType": "Studio",
-            "endpoint": studio_link(app, &job.name),
-        },
-    });
-    // The outputs of a sweep belong to its trials.
-    if !job.is_sweep()
-        && let Some(outputs) = properties.get_mut("outputs").and_then(Value::as_object_mut)
-    {
-        for output in named_outputs(job) {
-            outputs[&output.name]["uri"] = json!(output.uri);
+
+    /// The link to a job's page. Its ticket opens the pages once and is not valid for anything else.
+    fn studio_link(&self, name: &str) -> String {
+        let link = format!("{}/runs/{name}?wsid={}", self.app.url(), scope());
+        match self.tickets.issue() {
+            Some(ticket) => format!("{link}&ticket={ticket}"),
+            None => link,
         }
     }
-    resource(&["jobs", &job.name], &job.created_at, &properties)
 }
 
-/// The link to a job's page. Its ticket opens the pages once and is not valid for anything else.
-fn studio_link(app: &Shared, name: &str) -> String {
-    let link = format!("{}/runs/{name}?wsid={}", app.url(), scope());
-    match app.tickets.issue() {
-        Some(ticket) => format!("{link}&ticket={ticket}"),
-        None => link,
-    }
-}
-
-/// The error for a job that does not exist.
-pub fn missing(name: &str) -> Error {
-    Error::not_found(format!("there is no job {name:?} in this workspace"))
-}
-
-/// Reads one job from the store.
-pub async fn find(app: &Shared, name: String) -> Result<Job> {
-    app.db(move |store| job::get(store, &name)?.ok_or_else(|| missing(&name)))
-        .await
-}
-
-async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
-    let job = find(&app, name).await?;
-    Ok(Json(shown(&app, &job)))
+async fn one(State(jobs): State<Jobs>, Path(name): Path<String>) -> Result<Json<Resource<Value>>> {
+    let job = job::find(&jobs.app, name).await?;
+    Ok(Json(jobs.shown(&job)))
 }
 
 async fn put(
-    State(app): State<Shared>,
+    State(jobs): State<Jobs>,
     Path(name): Path<String>,
     Body(body): Body,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<Resource<Value>>)> {
     let properties = body.get("properties").cloned().unwrap_or(Value::Null);
     let kind = properties.get("jobType").and_then(Value::as_str);
     if let Some(kind) = kind.filter(|kind| !matches!(*kind, "Command" | "Sweep")) {
@@ -112,263 +107,14 @@ async fn put(
         )));
     }
     let request: Resource<WireJob> = strict(&body)?;
-    let request = Request::of(request.properties)?;
-    let existing = {
-        let name = name.clone();
-        app.db(move |store| job::get(store, &name)).await?
-    };
-    if let Some(job) = existing {
-        if let Some(member) = resubmission::difference(&app, &job, &properties) {
-            return Err(Error::conflict(format!(
-                "job {name:?} exists with another {member}, and a submitted job does not change\n\
-                 hint: submit it under a new name"
-            )));
-        }
-        let job = change(&app, &job, request.tags.unwrap_or_default(), &properties).await?;
-        return Ok((StatusCode::OK, Json(shown(&app, &job))));
+    let (is_new, job) = job::put(&jobs.app, name, request.properties, properties).await?;
+    let mut answer = jobs.shown(&job);
+    if !is_new {
+        return Ok((StatusCode::OK, Json(answer)));
     }
-    let job = submit(&app, name, request, properties).await?;
-    let mut answer = shown(&app, &job);
     // Like the service: the response shows the state before the queue has processed the job.
-    answer["properties"]["status"] = json!(JobStatus::Starting);
+    answer.properties["status"] = json!(JobStatus::Starting);
     Ok((StatusCode::CREATED, Json(answer)))
-}
-
-/// A job request, with the fields that all kinds of jobs share.
-struct Request {
-    job: WireJob,
-    tags: Option<Bag>,
-    display_name: Option<String>,
-    experiment: Option<String>,
-}
-
-impl Request {
-    fn of(job: WireJob) -> Result<Self> {
-        let (tags, display_name, experiment) = match &job {
-            WireJob::Command(job) => (&job.tags, &job.display_name, &job.experiment_name),
-            WireJob::Sweep(job) => (&job.tags, &job.display_name, &job.experiment_name),
-            WireJob::Other => return Err(Error::invalid("a job needs a jobType")),
-        };
-        Ok(Self {
-            tags: tags.clone(),
-            display_name: display_name.clone(),
-            experiment: experiment.clone(),
-            job,
-        })
-    }
-
-    /// Rejects the requests that the service itself rejects at once.
-    fn check(&self, name: &str) -> Result<()> {
-        match &self.job {
-            WireJob::Command(job) => check(name, job),
-            WireJob::Sweep(job) => {
-                sweep::check(job)?;
-                // One trial is enough: the trials differ only in their values, which are validated
-                // above.
-                let first = sweep::draw::trials(job)?.into_iter().next();
-                let trial = sweep::trial(job, &first.unwrap_or_default());
-                // The longer name leaves room for the number of a trial.
-                check(&format!("{name}_000"), &trial)
-            }
-            WireJob::Other => Ok(()),
-        }
-    }
-}
-
-async fn submit(
-    app: &Shared,
-    name: String,
-    request: Request,
-    mut properties: Value,
-) -> Result<Job> {
-    request.check(&name)?;
-    let tags = request.tags.unwrap_or_default();
-    let display_name = request.display_name.unwrap_or_else(|| name.clone());
-    let experiment = request
-        .experiment
-        .filter(|experiment| !experiment.is_empty())
-        .unwrap_or_else(|| experiment::DEFAULT.to_owned());
-    if let Some(members) = properties.as_object_mut() {
-        // These members are stored elsewhere or are set by the service.
-        for member in ["tags", "status", "services", "parameters", "experimentName"] {
-            members.remove(member);
-        }
-        members.retain(|_, value| !value.is_null());
-        members.insert("displayName".to_owned(), json!(display_name));
-    }
-    if let WireJob::Command(_) = &request.job {
-        output::resolve_all(&mut properties, &name)?;
-    }
-    if let WireJob::Sweep(sweep) = &request.job {
-        // Serialized again, in the spelling of the service.
-        properties["objective"] = json!(sweep.objective);
-    }
-    if let Some(sampling) = properties.get_mut("samplingAlgorithm")
-        && sampling["samplingAlgorithmType"] == "Random"
-        && sampling.get("seed").is_none_or(Value::is_null)
-    {
-        // With a stored seed, a restarted server draws the same values.
-        sampling["seed"] = json!(fastrand::u32(..i32::MAX as u32));
-    }
-    let job = app
-        .db({
-            let name = name.clone();
-            move |store| {
-                // Jobs share their names with MLflow runs.
-                if mlflow::get_run(store, &name)?.is_some() {
-                    return Err(Error::conflict(format!("a run {name:?} exists already")));
-                }
-                job::insert(
-                    store,
-                    &NewJob {
-                        name: &name,
-                        display_name: &display_name,
-                        experiment: &experiment,
-                        properties: &properties,
-                        tags: &tags,
-                        parent: None,
-                    },
-                )?;
-                job::get(store, &name)?.ok_or_else(|| Error::Internal("a job got lost".to_owned()))
-            }
-        })
-        .await?;
-    tracing::info!(job = name, "submitted");
-    if job.is_sweep() {
-        sweep::start(app, &job.name);
-    } else {
-        app.queue.submit(Waiting::of(&job));
-    }
-    Ok(job)
-}
-
-/// Rejects a command job that the service itself would reject.
-fn check(job_name: &str, request: &CommandJob) -> Result<()> {
-    let fine = job_name.len() <= 200
-        && job_name
-            .bytes()
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
-        && job_name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if !fine {
-        return Err(Error::invalid(format!(
-            "{job_name:?} is no name of a job\n\
-             hint: use up to 200 letters, digits, `-` and `_`, a letter or digit first"
-        )));
-    }
-    if request.command.trim().is_empty() {
-        return Err(Error::invalid("a job needs a command"));
-    }
-    if request.environment_id.is_empty() {
-        return Err(Error::invalid("a job needs an environmentId"));
-    }
-    if let Some(timeout) = request
-        .limits
-        .as_ref()
-        .and_then(|limits| limits.timeout.as_deref())
-        && duration::parse(timeout).is_none()
-    {
-        return Err(Error::invalid(format!(
-            "the timeout {timeout:?} is no duration\nhint: write it as ISO 8601 does, e.g. PT5M"
-        )));
-    }
-    if let Some(Distribution::TensorFlow { .. }) = request.distribution {
-        return Err(Error::invalid(
-            "the local workspace distributes jobs as PyTorch or Mpi, not as TensorFlow\n\
-             hint: submit it to a workspace on Azure",
-        ));
-    }
-    let instances = request
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.instance_count);
-    let processes = match &request.distribution {
-        Some(Distribution::PyTorch(count) | Distribution::Mpi(count)) => {
-            count.process_count_per_instance
-        }
-        _ => None,
-    };
-    if instances == Some(0) || processes == Some(0) {
-        return Err(Error::invalid(
-            "a job needs at least one node and one process",
-        ));
-    }
-    let (nodes, per_node) = (instances.unwrap_or(1), processes.unwrap_or(1));
-    if u64::from(nodes) * u64::from(per_node) > MOST_PROCESSES {
-        return Err(Error::invalid(format!(
-            "the job asks for {nodes} nodes with {per_node} processes on each; \
-             the local workspace runs up to {MOST_PROCESSES} processes of a job\n\
-             hint: all of them run on this machine; ask for fewer"
-        )));
-    }
-    if nodes > 1 && matches!(request.distribution, Some(Distribution::Mpi(_))) {
-        return Err(Error::invalid(format!(
-            "the job asks for {nodes} nodes whose processes are joined by MPI, and the local workspace is one machine\n\
-             hint: ask for one node with more processes on it, or submit it to a workspace on Azure"
-        )));
-    }
-    let inputs: Vec<&str> = request
-        .inputs
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let outputs: Vec<&str> = request
-        .outputs
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    for name in inputs.iter().chain(&outputs) {
-        // The names become names of folders and of environment variables.
-        let fine = name.len() <= 200
-            && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !fine {
-            return Err(Error::invalid(format!(
-                "{name:?} is no name of an input or output\nhint: use letters, digits and `_`"
-            )));
-        }
-    }
-    for (name, output) in request.outputs.iter().flatten() {
-        let asset = output.asset();
-        if let Some(uri) = &asset.uri
-            && path_in_datastore(&output::resolve(uri, job_name, name)?).is_none()
-        {
-            return Err(Error::invalid(format!(
-                "the output {name:?} cannot go to {uri:?}: the local workspace has one datastore\n\
-                 hint: send it to azureml://datastores/{}/paths/…, or leave the place to the workspace",
-                datastore::NAME
-            )));
-        }
-        if let Some(asset_name) = &asset.asset_name {
-            check_name(Kind::Data, asset_name, 255)?;
-        }
-    }
-    command::check(&request.command, &inputs, &outputs)
-}
-
-/// Changes the mutable properties of an existing job.
-async fn change(app: &Shared, old: &Job, tags: Bag, sent: &Value) -> Result<Job> {
-    let mut properties = old.properties.clone();
-    for member in MUTABLE {
-        if let Some(value) = sent.get(*member).filter(|value| !value.is_null()) {
-            properties[*member] = value.clone();
-        }
-    }
-    let name = old.name.clone();
-    app.db(move |store| {
-        job::set_properties(store, &name, &properties)?;
-        for (key, value) in &tags {
-            mlflow::set_tag(store, &name, key, value)?;
-        }
-        job::get(store, &name)?.ok_or_else(|| missing(&name))
-    })
-    .await
 }
 
 /// The query parameters of the listing.
@@ -388,7 +134,10 @@ struct JobListing {
 /// The default number of jobs on one page.
 const PAGE: usize = 50;
 
-async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Result<Json<Value>> {
+async fn list(
+    State(jobs): State<Jobs>,
+    Query(query): Query<JobListing>,
+) -> Result<Json<Page<Resource<Value>>>> {
     // The continuation token is the sequence number of the last job shown, so that new jobs do not
     // shift the pages.
     let before = match &query.skip {
@@ -418,60 +167,32 @@ async fn list(State(app): State<Shared>, Query(query): Query<JobListing>) -> Res
                 })
         }
     };
-    let jobs = app
-        .db(move |store| {
-            let mut found: Vec<Job> = Vec::new();
-            let mut before = before;
-            // One job more than requested shows whether a next page exists.
-            while found.len() <= top {
-                let batch = job::list(store, before, PAGE)?;
-                let Some(last) = batch.last() else { break };
-                before = last.seq;
-                found.extend(batch.into_iter().filter(&wanted));
-            }
-            Ok(found)
-        })
-        .await?;
-    let mut page = json!({
-        "value": jobs.iter().take(top).map(|job| shown(&app, job)).collect::<Vec<_>>(),
-    });
-    if jobs.len() > top {
-        page["nextLink"] = json!(next_link(
-            &app,
+    // One job more than requested shows whether a next page exists.
+    let found = job::list(&jobs.app, before, top + 1, wanted).await?;
+    let next = (found.len() > top).then(|| {
+        next_link(
+            &jobs.app,
             &scope().path(["jobs"]),
             &[
-                ("$skip", Some(&jobs[top - 1].seq.to_string())),
+                ("$skip", Some(&found[top - 1].seq.to_string())),
                 ("$top", Some(&top.to_string())),
                 ("listViewType", query.view.as_deref()),
                 ("tag", query.tag.as_deref()),
                 ("jobType", query.kind.as_deref()),
             ],
-        ));
-    }
-    Ok(Json(page))
+        )
+    });
+    let shown = found.iter().take(top).map(|job| jobs.shown(job));
+    Ok(Json(Page {
+        value: shown.collect(),
+        next_link: next,
+    }))
 }
 
 async fn cancel(
-    State(app): State<Shared>,
+    State(jobs): State<Jobs>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    request_cancel(&app, name).await?;
-    Ok((StatusCode::ACCEPTED, accepted(&app)))
-}
-
-/// Requests the cancellation of a job that has not ended.
-pub async fn request_cancel(app: &Shared, name: String) -> Result<()> {
-    let job = find(app, name).await?;
-    if job.status.is_terminal() {
-        return Err(Error::conflict(format!(
-            "job {:?} has ended as {}, there is nothing to cancel",
-            job.name, job.status
-        )));
-    }
-    let name = job.name.clone();
-    app.db(move |store| job::advance(store, &name, JobStatus::CancelRequested))
-        .await?;
-    tracing::info!(job = job.name, "cancel requested");
-    app.queue.cancel(app, &job.name);
-    Ok(())
+    job::request_cancel(&jobs.app, name).await?;
+    Ok((StatusCode::ACCEPTED, accepted(&jobs.app)))
 }

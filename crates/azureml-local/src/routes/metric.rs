@@ -3,12 +3,14 @@
 //! Values are stored as they are logged. Their numbers are also stored as MLflow metrics; those of
 //! a table row have the key `row/column`.
 
-use crate::app::Shared;
 use crate::error::{Error, Result};
-use crate::server::auth::Caller;
-use crate::server::body::{Json as Body, lenient};
+use crate::read::lenient;
+use crate::server::body::Json as Body;
 use crate::store::mlflow;
 use crate::store::sdk_metric::{self, Definition};
+use crate::workspace::Shared;
+use crate::workspace::caller::Caller;
+use crate::workspace::job::missing;
 use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -306,6 +308,6 @@ fn check(store: &Connection, caller: &Caller, run: &str) -> Result<()> {
     caller.may_use(store, run)?;
     match mlflow::get_run(store, run)? {
         Some(_) => Ok(()),
-        None => Err(super::job::missing(run)),
+        None => Err(missing(run)),
     }
 }

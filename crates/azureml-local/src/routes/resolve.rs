@@ -3,19 +3,17 @@
 //! The official client requests them from the data planes of data and of models before it
 //! downloads. They are also stored as the files of a registered model.
 
-use super::datastore;
-use crate::app::{App, Shared, blocking};
 use crate::error::{Error, Result};
 use crate::name::{ContainerName, Relative};
-use crate::runner::input::{self, Source};
-use crate::server::address::ACCOUNT;
-use crate::server::body::{Json as Body, lenient};
+use crate::read::lenient;
+use crate::server::body::Json as Body;
 use crate::signer::Access;
 use crate::store::asset::{self, Kind};
+use crate::workspace::source::{self, Source, address};
+use crate::workspace::{Shared, Workspace, blocking};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -70,7 +68,7 @@ async fn data_version(
                     "there is no version {version:?} of the data {name:?}"
                 ))
             })?;
-        let place = source(&app, &format!("azureml:{name}:{version}"))?;
+        let place = find(&app, &format!("azureml:{name}:{version}"))?;
         let (mut uri, is_file) = address(&app, &place);
         if is_file && place.container != ContainerName::default_datastore() {
             let path = place.path.as_ref().map(AsRef::as_ref);
@@ -108,7 +106,7 @@ async fn resolved(
     let values = blocking(move || {
         let mut values = Map::new();
         for id in asked.values {
-            let (uri, is_file) = address(&app, &source(&app, &id)?);
+            let (uri, is_file) = address(&app, &find(&app, &id)?);
             values.insert(id, shown(uri, is_file));
         }
         Ok(values)
@@ -117,51 +115,6 @@ async fn resolved(
     Ok(Json(json!({ "values": values })))
 }
 
-fn source(app: &App, uri: &str) -> Result<Source> {
-    input::source(app, uri).map_err(|failure| Error::not_found(failure.to_string()))
-}
-
-/// The URI of a location in the blob store, in the form of the service, and whether it is a single
-/// file. The URI of a folder ends with a slash, so that it is not a prefix of another folder's URI.
-fn address(app: &App, source: &Source) -> (String, bool) {
-    let is_file = source.blob(app).is_ok();
-    let path = match &source.path {
-        Some(path) if is_file => path.to_string(),
-        _ => source.prefix(),
-    };
-    let root = if source.container == ContainerName::default_datastore() {
-        let name = if path.starts_with("ExperimentRun/") {
-            datastore::ARTIFACTS
-        } else {
-            datastore::NAME
-        };
-        format!(
-            "azureml://subscriptions/{SUBSCRIPTION_ID}/resourcegroups/{RESOURCE_GROUP}\
-             /workspaces/{WORKSPACE_NAME}/datastores/{name}/paths"
-        )
-    } else {
-        format!("{}/{ACCOUNT}/{}", app.url(), source.container)
-    };
-    (format!("{root}/{path}"), is_file)
-}
-
-/// Replaces the URI of a job output or a run artifact with the location of its files, as the
-/// service does when a model is registered. Clients download from that location.
-pub fn settle(app: &App, properties: &mut Value, member: &str) -> Result<()> {
-    let Some(uri) = properties.get(member).and_then(Value::as_str) else {
-        return Ok(());
-    };
-    let Some(rest) = ["azureml://jobs/", "runs:/"]
-        .iter()
-        .find_map(|scheme| uri.strip_prefix(scheme))
-    else {
-        return Ok(());
-    };
-    let job = rest.split('/').next().unwrap_or_default().to_owned();
-    let source = source(app, uri).map_err(|error| Error::invalid(format!("{member}: {error}")))?;
-    properties[member] = json!(address(app, &source).0);
-    if properties.get("jobName").is_none_or(Value::is_null) {
-        properties["jobName"] = json!(job);
-    }
-    Ok(())
+fn find(app: &Workspace, uri: &str) -> Result<Source> {
+    source::source(app, uri).map_err(|error| Error::not_found(error.to_string()))
 }

@@ -1,16 +1,18 @@
 //! The run history service: status, details, children and changes of runs.
 
-use super::artifact::Artifacts;
-use super::job::{find, missing};
-use super::{artifact, next_link, resource};
-use crate::app::Shared;
+use super::artifact;
+use super::resource::{next_link, resource};
 use crate::error::{Error, Result};
 use crate::name::RunName;
-use crate::runner::collect::named_outputs;
-use crate::server::auth::Caller;
-use crate::server::body::{Json as Body, lenient};
+use crate::read::lenient;
+use crate::server::body::Json as Body;
 use crate::store::job::{self, Job};
 use crate::store::mlflow;
+use crate::workspace::Shared;
+use crate::workspace::artifact::{Artifacts, check};
+use crate::workspace::caller::Caller;
+use crate::workspace::job::{find, missing};
+use crate::workspace::output::named_outputs;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
@@ -334,7 +336,7 @@ async fn artifacts(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    let run = artifact::check(&app, caller, &run).await?;
+    let run = check(&app, caller, &run).await?;
     let experiment = find(&app, run.to_string()).await.map(|job| job.experiment);
     let address = scope().artifacts(experiment.as_deref().unwrap_or("Default"), run.as_ref(), "");
     artifact::listed(&app, &run, &page, &address)
@@ -348,7 +350,7 @@ async fn content(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    let run = artifact::check(&app, caller, &run).await?;
+    let run = check(&app, caller, &run).await?;
     artifact::content(&app, &run, &page).await.map(Json)
 }
 
@@ -358,7 +360,7 @@ async fn contents(
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
 ) -> Result<Json<Value>> {
-    let run = artifact::check(&app, caller, &run).await?;
+    let run = check(&app, caller, &run).await?;
     artifact::contents(&app, &run, &page).await.map(Json)
 }
 
@@ -370,7 +372,7 @@ async fn upload(
     Body(body): Body,
 ) -> Result<Json<Value>> {
     artifact::refuse_sdk_v1(&headers)?;
-    let run = artifact::check(&app, caller, &run).await?;
+    let run = check(&app, caller, &run).await?;
     let paths: ArtifactPaths = lenient(&body)?;
     Ok(Json(artifact::places(&app, &run, &paths)))
 }

@@ -8,18 +8,17 @@ mod gather;
 mod place;
 
 use super::failure::Failure;
-use super::folder::Folder;
-use super::output;
-use crate::app::App;
 use crate::blob;
 use crate::dir::{Dir, part};
 use crate::error::{Error, disk_full, is_disk_full};
 use crate::name::{BlobName, ContainerName, Fixed, PortName, Relative, RunName};
 use crate::remove;
-use crate::routes::datastore;
 use crate::store::job::Job;
+use crate::workspace::Workspace;
+use crate::workspace::folder::Folder;
+use crate::workspace::output::named_outputs;
+use crate::workspace::uri::path_in_datastore;
 use gather::Gatherer;
-use serde_json::Value;
 use std::io;
 
 /// Messages about files that were not kept.
@@ -32,7 +31,7 @@ pub struct LeftOut {
 }
 
 /// Collects the files of a job; returns messages about files that were left out.
-pub fn collect(app: &App, job: &Job) -> Result<LeftOut, Failure> {
+pub fn collect(app: &Workspace, job: &Job) -> Result<LeftOut, Failure> {
     let run = RunName::parse(&job.name)?;
     let owner = app.home.owner();
     let temporary = Dir::at(&app.home.temporary()).map_err(Error::from)?;
@@ -53,7 +52,7 @@ pub fn collect(app: &App, job: &Job) -> Result<LeftOut, Failure> {
 }
 
 /// Collects through a private staging folder.
-fn collect_by(app: &App, run: &RunName, job: &Job, staging: &Dir) -> io::Result<LeftOut> {
+fn collect_by(app: &Workspace, run: &RunName, job: &Job, staging: &Dir) -> io::Result<LeftOut> {
     let folder = Folder::of(&app.home, run);
     let mut gatherer = Gatherer::new(folder.open()?, folder.root(), staging)?;
     let mut moves = Vec::new();
@@ -97,7 +96,11 @@ fn collect_by(app: &App, run: &RunName, job: &Job, staging: &Dir) -> io::Result<
 }
 
 /// Makes the collected files and the logs durable (fsync), before the job's end is recorded.
-fn make_durable(app: &App, store: &Dir, places: impl Iterator<Item = BlobName>) -> io::Result<()> {
+fn make_durable(
+    app: &Workspace,
+    store: &Dir,
+    places: impl Iterator<Item = BlobName>,
+) -> io::Result<()> {
     let root = app
         .home
         .blobs()
@@ -120,47 +123,3 @@ fn make_durable(app: &App, store: &Dir, places: impl Iterator<Item = BlobName>) 
 
 /// The staging folder of files for the datastore.
 const DATASTORE: Fixed = Fixed::new("datastore");
-
-/// A named output of a job.
-pub struct NamedOutput {
-    /// Its name.
-    pub name: String,
-    /// `uri_folder`, `uri_file`, `custom_model`, ….
-    pub kind: String,
-    /// Whether it is a single file, which the job wrote under the output's name.
-    pub is_file: bool,
-    /// Its destination in the datastore.
-    pub uri: String,
-    /// The name to register it under.
-    pub asset_name: Option<String>,
-}
-
-/// The named outputs of a job.
-pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
-    let outputs = job.properties.get("outputs").and_then(Value::as_object);
-    outputs
-        .into_iter()
-        .flatten()
-        .map(|(name, output)| {
-            let text = |member: &str| output.get(member).and_then(Value::as_str);
-            let kind = text("jobOutputType").unwrap_or("uri_folder").to_owned();
-            let is_file = kind == "uri_file";
-            let uri = output::place(text("uri"), &job.name, name, is_file);
-            NamedOutput {
-                name: name.clone(),
-                kind,
-                is_file,
-                uri,
-                asset_name: text("assetName").map(str::to_owned),
-            }
-        })
-        .collect()
-}
-
-/// The path of a URI in the default datastore; `None` if it names another location.
-pub fn path_in_datastore(uri: &str) -> Option<BlobName> {
-    let (_, rest) = uri.strip_prefix("azureml:")?.split_once("/datastores/")?;
-    let (datastore, path) = rest.split_once("/paths/")?;
-    let path = path.trim_matches('/');
-    BlobName::of(path).filter(|_| datastore::exists(datastore))
-}

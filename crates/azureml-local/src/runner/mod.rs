@@ -4,31 +4,30 @@
 //! supervisor's folder has the state of its processes.
 
 pub mod collect;
-pub mod command;
-pub mod duration;
 pub mod failure;
-pub mod folder;
 pub mod guardian;
 pub mod input;
 pub mod mark;
 pub mod mpi;
-pub mod output;
 pub mod prepare;
 pub mod processes;
 pub mod register;
 pub mod supervision;
 pub mod supervisor;
+pub mod sweep;
 pub mod variables;
 
-use crate::app::{Shared, blocking};
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::name::RunName;
 use crate::store::job::{self, Job};
+use crate::workspace::folder::Folder;
+use crate::workspace::{Shared, Workspace, blocking};
 use azureml_wire::job::JobStatus;
 use azureml_wire::local;
 use collect::LeftOut;
 use failure::Failure;
-use folder::Folder;
+use mark::Mark;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -68,7 +67,7 @@ pub async fn drive(app: &Shared, name: &str, canceled: watch::Receiver<bool>) {
 
 /// Records the end of a job and retries until it succeeds: after a full disk, the job must not stay
 /// in `Running`.
-pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Failure>) {
+pub async fn end(app: &Workspace, name: &str, status: JobStatus, failure: Option<Failure>) {
     let reason = failure.as_ref().map(tracing::field::display);
     tracing::info!(job = name, %status, reason, "ended");
     let folder = RunName::parse(name).map(|run| Folder::of(&app.home, &run));
@@ -101,7 +100,7 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
             }
         }
     }
-    app.queue.tell_end();
+    app.scheduling.note_end();
     let cleared = match cleared {
         Ok(cleared) => cleared,
         Err(_) => clearing.await,
@@ -117,7 +116,7 @@ pub async fn end(app: &Shared, name: &str, status: JobStatus, failure: Option<Fa
     }
 }
 
-async fn find(app: &Shared, name: &str) -> Result<Job, Failure> {
+async fn find(app: &Workspace, name: &str) -> Result<Job, Failure> {
     let name = name.to_owned();
     Ok(app
         .db(move |store| {
@@ -126,7 +125,7 @@ async fn find(app: &Shared, name: &str) -> Result<Job, Failure> {
         .await?)
 }
 
-async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<(), Failure> {
+async fn advance(app: &Workspace, name: &str, status: JobStatus) -> Result<(), Failure> {
     let of = name.to_owned();
     app.db(move |store| job::advance(store, &of, status))
         .await?;
@@ -136,7 +135,7 @@ async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<(), Fail
 
 /// Records a status of a job whose processes run or have run. On a full disk, it frees the reserved
 /// space and retries once. Further errors are only logged: the processes are more important.
-async fn note(app: &Shared, name: &str, status: JobStatus) {
+async fn note(app: &Workspace, name: &str, status: JobStatus) {
     let noted = match advance(app, name, status).await {
         Err(failure) if failure.is_disk_full() && app.home.drop_ballast() => {
             advance(app, name, status).await
@@ -149,7 +148,7 @@ async fn note(app: &Shared, name: &str, status: JobStatus) {
 }
 
 /// Whether the job was canceled.
-async fn is_to_end(app: &Shared, job: &Job) -> bool {
+async fn is_to_end(app: &Workspace, job: &Job) -> bool {
     let status = find(app, &job.name)
         .await
         .map_or(job.status, |job| job.status);
@@ -194,7 +193,7 @@ async fn run(
         }
         Some(launch(&supervisor, &spec).await?)
     };
-    app.queue.started(name);
+    app.scheduling.step(|queue| queue.started(name));
     note(app, name, JobStatus::Running).await;
 
     asked_to_end |= *canceled.borrow();
@@ -272,7 +271,7 @@ async fn report(app: &Shared, name: &str, left_out: LeftOut) -> Option<Failure> 
 }
 
 /// The failure of a job's command; `None` if it succeeded.
-fn why_it_failed(app: &Shared, job: &Job, ended: &Ended) -> Option<Failure> {
+fn why_it_failed(app: &Workspace, job: &Job, ended: &Ended) -> Option<Failure> {
     let logs = Folder::logs(&app.home, &RunName::parse(&job.name).ok()?);
     let own = |rank: usize| logs.join(format!("std_log_process_{rank:02}.txt"));
     let mut ended = ended.clone();
@@ -384,7 +383,7 @@ async fn clean_up_after_lost(name: &str, folder: Folder) {
         if started.boot != supervisor::boot() {
             return Ok(());
         }
-        processes::end_marked(&folder.mark());
+        processes::end_marked(&Mark::of(folder.root()));
         Ok(())
     });
     if let Err(error) = cleaned.await {

@@ -1,19 +1,22 @@
 //! Preparing: copies a job's code and inputs into its folder and describes its processes.
 
-use super::command::{Binding, Bindings, resolve};
 use super::failure::Failure;
-use super::folder::Folder;
-use super::input::{self, Bring, Source};
+use super::input::{self, Bring};
 use super::supervisor::{Process, Spec};
-use super::{duration, mpi, variables};
-use crate::app::App;
+use super::{mpi, variables};
+use crate::duration;
 use crate::error::Error;
 use crate::name::{PortName, RunName};
-use crate::routes::asset::missing;
-use crate::routes::{compute, environment};
 use crate::store::asset::{self, Kind};
+use crate::store::compute as computes;
 use crate::store::job::{self, Job};
+use crate::workspace::asset::{environment, missing};
+use crate::workspace::command::{Binding, Bindings, resolve};
+use crate::workspace::folder::Folder;
+use crate::workspace::source::{self, Source};
+use crate::workspace::{Workspace, compute};
 use azureml_wire::arm::last_part;
+use azureml_wire::compute::Compute;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput, ProcessCount};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,7 +32,7 @@ const GRACE: f64 = 5.0;
 const LOG_OF_PROCESS: &str = "std_log_process_";
 
 /// Copies everything into the job's folder; removes the files of an earlier attempt first.
-pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
+pub fn prepare(app: &Workspace, job: &Job) -> Result<Spec, Failure> {
     let request: CommandJob = serde_json::from_value(job.properties.clone())
         .map_err(|error| Failure::system(format!("the job cannot be read: {error}")))?;
     let nodes = request
@@ -91,7 +94,7 @@ pub fn prepare(app: &App, job: &Job) -> Result<Spec, Failure> {
     })
 }
 
-fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Failure> {
+fn check_compute(app: &Workspace, request: &CommandJob, nodes: usize) -> Result<(), Failure> {
     let too_many = |name: &str, most: usize| {
         Error::invalid(format!(
             "the job asks for {nodes} nodes, and {name} has {most} at most\n\
@@ -106,18 +109,19 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
     };
     let name = last_part(id);
     app.store.transaction(|store| {
-        use crate::store::compute as computes;
         let Some(found) = computes::get(store, name)? else {
             return Err(Error::invalid(format!(
                 "{}\nhint: choose one of them as the job's compute target",
                 compute::missing(name, &computes::list(store)?)
             )));
         };
-        let most = found
-            .body
-            .pointer("/properties/properties/scaleSettings/maxNodeCount")
-            .and_then(Value::as_u64)
-            .unwrap_or(1) as usize;
+        let most = match found.body.properties {
+            Compute::AmlCompute(cluster) => cluster
+                .properties
+                .scale_settings
+                .map_or(1, |scale| scale.max_node_count as usize),
+            _ => 1,
+        };
         if nodes > most {
             return Err(too_many(name, most));
         }
@@ -128,7 +132,7 @@ fn check_compute(app: &App, request: &CommandJob, nodes: usize) -> Result<(), Fa
 
 /// Finds an environment by its ARM id, by `azureml:name:version`, by `name@latest` or in a registry
 /// on Azure. Returns a warning for one that is not registered here but runs anyway.
-fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
+fn check_environment(app: &Workspace, id: &str) -> Result<Option<String>, Failure> {
     let short = id
         .rsplit_once("/environments/")
         .map_or(id, |(_, rest)| rest)
@@ -178,7 +182,7 @@ fn check_environment(app: &App, id: &str) -> Result<Option<String>, Failure> {
 }
 
 /// Adds a warning to the job's page and to the start of its log.
-fn warn(app: &App, job: &Job, process: &Process, warning: String) -> Result<(), Failure> {
+fn warn(app: &Workspace, job: &Job, process: &Process, warning: String) -> Result<(), Failure> {
     // An interrupted preparation has already written it.
     if fs::metadata(&process.log).map_or(0, |log| log.len()) == 0 {
         fs::write(&process.log, format!("azureml-local: warning: {warning}\n"))
@@ -189,7 +193,7 @@ fn warn(app: &App, job: &Job, process: &Process, warning: String) -> Result<(), 
     Ok(())
 }
 
-fn code_source(app: &App, id: &str) -> Result<Source, Failure> {
+fn code_source(app: &Workspace, id: &str) -> Result<Source, Failure> {
     let (name, version) = id
         .rsplit_once("/codes/")
         .map_or(id, |(_, rest)| rest)
@@ -208,11 +212,11 @@ fn code_source(app: &App, id: &str) -> Result<Source, Failure> {
         .get("codeUri")
         .and_then(Value::as_str)
         .ok_or_else(|| Failure::user(format!("the code snapshot {name:?} has no files")))?;
-    input::source(app, uri)
+    Ok(source::source(app, uri)?)
 }
 
 fn bring_input(
-    app: &App,
+    app: &Workspace,
     folder: &Folder,
     name: &str,
     input: &JobInput,
@@ -229,7 +233,7 @@ fn bring_input(
     if asset.mode.as_deref() == Some("Direct") {
         return Ok(Binding::Literal(asset.uri.clone()));
     }
-    let source = input::source(app, &asset.uri)?;
+    let source = source::source(app, &asset.uri)?;
     let target = folder.input(&PortName::parse(name)?);
     // A model can be a file or a folder, independent of its type.
     let single = source.blob(app).is_ok();
@@ -295,7 +299,7 @@ fn joined_by_mpi(request: &CommandJob) -> Option<usize> {
 }
 
 fn processes(
-    app: &App,
+    app: &Workspace,
     job: &Job,
     request: &CommandJob,
     nodes: usize,

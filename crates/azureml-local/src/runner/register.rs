@@ -1,9 +1,9 @@
 //! Registers the named outputs of a completed job under their requested names.
 
-use super::collect::named_outputs;
 use crate::error::Result;
 use crate::store::asset::{self, Kind};
 use crate::store::job::Job;
+use crate::workspace::output::named_outputs;
 use rusqlite::Connection;
 use serde_json::json;
 

@@ -1,9 +1,10 @@
 //! The environment of a job's processes.
 
-use crate::app::App;
-use crate::runner::command::Bindings;
-use crate::runner::folder::Folder;
+use super::mark::Mark;
 use crate::store::job::Job;
+use crate::workspace::command::Bindings;
+use crate::workspace::folder::Folder;
+use crate::workspace::{self, Workspace};
 use azureml_wire::Bag;
 use azureml_wire::local;
 use serde_json::Value;
@@ -61,7 +62,7 @@ const KEPT_PREFIXES: &[&str] = &["LC_", "XDG_"];
 
 /// The common environment of all processes of a job.
 pub fn of_job(
-    app: &App,
+    app: &Workspace,
     job: &Job,
     folder: &Folder,
     bindings: &Bindings,
@@ -103,10 +104,7 @@ pub fn of_job(
         ("AZUREML_ARM_RESOURCEGROUP", &scope.resource_group),
         ("AZUREML_ARM_WORKSPACE_NAME", &scope.workspace_name),
         ("AZUREML_ARM_PROJECT_NAME", &job.experiment),
-        (
-            "AZUREML_WORKSPACE_ID",
-            crate::routes::workspace::WORKSPACE_ID,
-        ),
+        ("AZUREML_WORKSPACE_ID", workspace::ID),
         ("AZUREML_SERVICE_ENDPOINT", &service),
         ("AZUREML_DISCOVERY_SERVICE_ENDPOINT", &discovery),
         (local::env::SOCKET, &socket),
@@ -148,7 +146,7 @@ pub fn of_job(
         }
     }
     // Set last, so that the job cannot override it: remaining processes are found by the mark.
-    let mark = folder.mark();
+    let mark = Mark::of(folder.root());
     let (name, value) = mark.variable();
     variables.insert(name.to_owned(), value.to_owned());
     variables

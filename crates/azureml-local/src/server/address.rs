@@ -2,18 +2,11 @@
 //!
 //! ARM ids are compared case-insensitively, as in the service.
 
+use super::absent::nothing_at;
 use crate::error::{Error, Result};
-use crate::routes::absent::nothing_at;
-use crate::routes::workspace::other;
-use azureml_wire::local;
+use crate::workspace::uri::{ACCOUNT, SUFFIX};
+use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
 use std::borrow::Cow;
-
-/// The storage account of the local workspace.
-pub const ACCOUNT: &str = "azuremllocal";
-
-/// The endpoint suffix for clients that build the blob host from the account name, as
-/// `ACCOUNT.blob.local`.
-pub const SUFFIX: &str = "local";
 
 /// Whether the first segment of a path is the storage account, or the host that clients build from
 /// it.
@@ -146,10 +139,22 @@ fn below(area: Area, path: &str) -> Result<&str> {
     }
 }
 
+/// The error for a request to another workspace.
+pub fn other_workspace(name: &str) -> Error {
+    Error::NotFound {
+        code: "ResourceNotFound",
+        message: format!(
+            "there is no workspace {name:?} here: the local workspace is subscription {SUBSCRIPTION_ID}, \
+             resource group {RESOURCE_GROUP:?}, workspace {WORKSPACE_NAME:?}; this address names another\n\
+             hint: use these names, or the address of Azure"
+        ),
+    }
+}
+
 fn nothing(path: &str) -> Error {
     let mut parts = path.split('/');
     match parts.find(|part| part.eq_ignore_ascii_case("workspaces")) {
-        Some(_) => other(parts.next().unwrap_or_default()),
+        Some(_) => other_workspace(parts.next().unwrap_or_default()),
         None => nothing_at(path),
     }
 }
@@ -157,13 +162,13 @@ fn nothing(path: &str) -> Error {
 /// The segments of the workspace's ARM id; the first two are the subscription's.
 const ID: [&str; 8] = [
     "subscriptions",
-    local::SUBSCRIPTION_ID,
+    SUBSCRIPTION_ID,
     "resourceGroups",
-    local::RESOURCE_GROUP,
+    RESOURCE_GROUP,
     "providers",
     "Microsoft.MachineLearningServices",
     "workspaces",
-    local::WORKSPACE_NAME,
+    WORKSPACE_NAME,
 ];
 
 /// The rest of a path after the workspace's ARM id.
@@ -192,6 +197,7 @@ fn after<'a>(id: &[&str], path: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use azureml_wire::local;
 
     #[test]
     fn addresses_are_read_without_regard_to_case() {

@@ -1,52 +1,16 @@
 //! Authentication and authorization of requests.
 
 use super::address::Area;
-use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::hmac::equal;
 use crate::signer::SignedQuery;
-use crate::store::{job, mlflow};
+use crate::store::job;
+use crate::workspace::Workspace;
+use crate::workspace::caller::Caller;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
-use rusqlite::Connection;
 use serde::Deserialize;
-
-/// The authenticated caller of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// The owner of the local workspace.
-    Owner,
-    /// A process of a run.
-    Run(String),
-    /// A client with a signed URL, which grants access to what it names.
-    Signed,
-}
-
-impl Caller {
-    /// Denies a run access to other runs, except to its own descendants.
-    pub fn may_use(&self, store: &Connection, run: &str) -> Result<()> {
-        let Self::Run(own) = self else {
-            return Ok(());
-        };
-        let mut current = run.to_owned();
-        for _ in 0..8 {
-            if *own == current {
-                return Ok(());
-            }
-            let parent = mlflow::tags(store, &current)?
-                .into_iter()
-                .find(|tag| tag.key == mlflow::PARENT);
-            match parent {
-                Some(parent) => current = parent.value,
-                None => break,
-            }
-        }
-        Err(Error::Denied(format!(
-            "the token of run {own} does not open run {run}"
-        )))
-    }
-}
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
@@ -62,7 +26,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Authenticates the caller and denies access to areas that it may not use.
 pub async fn authenticate(
-    app: &Shared,
+    app: &Workspace,
+    owner_token: &str,
     area: Area,
     inner: &str,
     method: &Method,
@@ -82,7 +47,7 @@ pub async fn authenticate(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| Error::Unauthenticated("a bearer token is needed".to_owned()))?;
-    if equal(token.as_bytes(), app.token.as_bytes()) {
+    if equal(token.as_bytes(), owner_token.as_bytes()) {
         return Ok(Caller::Owner);
     }
     let Some(run) = app.signer.run_of(token) else {
@@ -126,7 +91,7 @@ struct Listing {
 }
 
 /// The caller of a signed URL; `None` if the URL has no signature.
-fn signed(app: &Shared, inner: &str, method: &Method, parts: &Parts) -> Result<Option<Caller>> {
+fn signed(app: &Workspace, inner: &str, method: &Method, parts: &Parts) -> Result<Option<Caller>> {
     let query = parts.uri.query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sig=")) {
         return Ok(None);

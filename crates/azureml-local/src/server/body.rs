@@ -1,12 +1,15 @@
-//! JSON request bodies, validated as strictly as the service does.
+//! JSON request bodies, with limits on their size.
 
-use super::blame;
 use crate::error::{Error, Result};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// The maximum size of a JSON body.
+pub const JSON_LIMIT: usize = 8 << 20;
+
+/// The maximum number of members in all objects and lists of a JSON body.
+pub const MEMBER_LIMIT: usize = 200_000;
 
 /// A JSON body; an empty one is `null`.
 #[derive(Debug)]
@@ -20,10 +23,7 @@ impl<S: Send + Sync> FromRequest<S> for Json {
             .await
             .map_err(|rejection| {
                 if rejection.status().as_u16() == 413 {
-                    Error::TooLarge(format!(
-                        "the body is larger than {} MiB",
-                        super::JSON_LIMIT >> 20
-                    ))
+                    Error::TooLarge(format!("the body is larger than {} MiB", JSON_LIMIT >> 20))
                 } else {
                     Error::invalid("the body ended early")
                 }
@@ -31,10 +31,9 @@ impl<S: Send + Sync> FromRequest<S> for Json {
         if bytes.is_empty() {
             return Ok(Self(Value::Null));
         }
-        if members(&bytes) > super::MEMBER_LIMIT {
+        if members(&bytes) > MEMBER_LIMIT {
             return Err(Error::TooLarge(format!(
-                "the body has more than {} members\nhint: send them in several requests",
-                super::MEMBER_LIMIT
+                "the body has more than {MEMBER_LIMIT} members\nhint: send them in several requests"
             )));
         }
         serde_json::from_slice(&bytes)
@@ -52,149 +51,4 @@ fn members(body: &[u8]) -> usize {
     body.iter()
         .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
         .count()
-}
-
-/// Deserializes a `T` and rejects unknown members, as the service does.
-///
-/// A member is known if it is still present after `T` is serialized again. (A deserializer that
-/// collects ignored members does not see those within an internally tagged enum.)
-pub fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T> {
-    let read = lenient::<T>(value)?;
-    let known = serde_json::to_value(&read)?;
-    let mut unknown = Vec::new();
-    find_unknown(value, &known, "", &mut unknown);
-    find_lists(value, &known, "")?;
-    if unknown.is_empty() {
-        return Ok(read);
-    }
-    Err(Error::Invalid {
-        code: "UserError",
-        message: format!(
-            "RequestInvalid: the request holds what the service does not know: {}",
-            unknown.join(", ")
-        ),
-    })
-}
-
-/// Deserializes a `T`; an error contains the path of the wrong member.
-pub fn lenient<T: DeserializeOwned>(value: &Value) -> Result<T> {
-    blame::read(value).map_err(|(path, error)| {
-        let error = error.to_string();
-        let hint = if error.contains("expected a string") && error.contains('`') {
-            "\nhint: write it as text, in quotation marks"
-        } else {
-            ""
-        };
-        let place = if path.is_empty() { "the body" } else { &path };
-        Error::Invalid {
-            code: "UserError",
-            message: format!("RequestInvalid: {place}: {error}{hint}"),
-        }
-    })
-}
-
-/// Rejects a list in the place of an object, which serde would read as its members in order.
-fn find_lists(given: &Value, known: &Value, path: &str) -> Result<()> {
-    match (given, known) {
-        (Value::Array(_), Value::Object(_)) => Err(Error::Invalid {
-            code: "UserError",
-            message: format!("RequestInvalid: {path}: invalid type: sequence, expected a map"),
-        }),
-        (Value::Object(given), Value::Object(known)) => {
-            given.iter().try_for_each(|(name, value)| {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                known
-                    .get(name)
-                    .map_or(Ok(()), |known| find_lists(value, known, &path))
-            })
-        }
-        (Value::Array(given), Value::Array(known)) => given
-            .iter()
-            .zip(known)
-            .enumerate()
-            .try_for_each(|(at, (given, known))| {
-                find_lists(given, known, &format!("{path}[{at}]"))
-            }),
-        _ => Ok(()),
-    }
-}
-
-fn find_unknown(given: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            for (name, value) in given {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                match known.get(name) {
-                    Some(known) => find_unknown(value, known, &path, unknown),
-                    // An empty member is ignored; serialization leaves it out.
-                    None if value.is_null() || *value == serde_json::json!([]) => {}
-                    None => unknown.push(path),
-                }
-            }
-        }
-        (Value::Array(given), Value::Array(known)) => {
-            for (at, (given, known)) in given.iter().zip(known).enumerate() {
-                find_unknown(given, known, &format!("{path}[{at}]"), unknown);
-            }
-        }
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use azureml_wire::arm::Resource;
-    use azureml_wire::job::Job;
-    use serde_json::json;
-
-    fn job(inner: &Value) -> Result<Resource<Job>> {
-        let mut properties =
-            json!({ "jobType": "Command", "command": "true", "environmentId": "e" });
-        for (name, value) in inner.as_object().unwrap() {
-            properties[name] = value.clone();
-        }
-        strict(&json!({ "properties": properties }))
-    }
-
-    #[test]
-    fn what_is_known_passes() {
-        job(&json!({
-            "displayName": null,
-            "tags": { "any": "name" },
-            "inputs": { "a": { "jobInputType": "literal", "value": "1" } },
-            "resources": { "instanceCount": 1, "properties": { "any": { "thing": 1 } } },
-        }))
-        .unwrap();
-    }
-
-    #[test]
-    fn what_is_not_known_is_named_by_its_path() {
-        for (inner, path) in [
-            (json!({ "comand": "typo" }), "properties.comand"),
-            (
-                json!({ "inputs": { "a": { "jobInputType": "literal", "value": "1", "mod": "x" } } }),
-                "properties.inputs.a.mod",
-            ),
-            (
-                json!({ "limits": { "jobLimitsType": "Command", "x": {} } }),
-                "properties.limits.x",
-            ),
-        ] {
-            let error = job(&inner).map(drop).unwrap_err().to_string();
-            assert!(error.ends_with(path), "{error}");
-        }
-        let error = job(&json!({ "inputs": { "a": { "jobInputType": "literal", "value": 1 } } }))
-            .map(drop)
-            .unwrap_err();
-        assert_eq!(error.status(), 400);
-    }
 }

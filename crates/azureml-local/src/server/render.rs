@@ -1,25 +1,15 @@
 //! Error responses in the format of the requested service.
 
 use super::address::Area;
+use super::error::body;
+use super::xml::escape;
 use crate::error::Error;
 use crate::studio::language::Language;
+use crate::studio::page::error_page;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use azureml_wire::error::{AdditionalInfo, ErrorResponse};
 use serde_json::json;
-
-impl IntoResponse for Error {
-    /// A response with the status only; the error is attached for [`render`].
-    fn into_response(self) -> Response {
-        // Every error has a valid status.
-        let status =
-            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = status.into_response();
-        response.extensions_mut().insert(self);
-        response
-    }
-}
 
 /// Replaces the body of a failed response with the error format of its area.
 pub async fn render(
@@ -45,7 +35,7 @@ pub async fn render(
         tracing::error!(%error, "a request failed");
     }
     let mut rendered = match area {
-        Area::Page => crate::studio::error_page(language, status, &error),
+        Area::Page => error_page(language, status, &error),
         Area::Blob => xml(&error, method),
         Area::Mlflow => Json(json!({
             "error_code": mlflow_code(&error),
@@ -91,28 +81,6 @@ async fn rejected(response: Response) -> Error {
         code if code < 500 => Error::invalid(message),
         _ => Error::Internal(message),
     }
-}
-
-/// The error body of ARM and of run history.
-pub fn body(error: &Error) -> ErrorResponse {
-    let mut body = ErrorResponse::new(error.code(), error.to_string());
-    let inner = match error {
-        Error::NotFound { .. } => Some("NotFound"),
-        Error::Invalid { .. } => Some("RequestInvalid"),
-        Error::Conflict { .. } => Some("Conflict"),
-        _ => None,
-    };
-    body.error.additional_info.push(AdditionalInfo {
-        kind: "ComponentName".to_owned(),
-        info: json!({ "value": "azureml-local" }),
-    });
-    if let Some(inner) = inner {
-        body.error.additional_info.push(AdditionalInfo {
-            kind: "InnerError".to_owned(),
-            info: json!({ "value": { "code": inner } }),
-        });
-    }
-    body
 }
 
 fn mlflow_code(error: &Error) -> &'static str {
@@ -167,22 +135,4 @@ fn xml(error: &Error, method: &Method) -> Response {
     headers.insert("x-ms-error-code", HeaderValue::from_static(code));
     headers.insert("x-ms-version", HeaderValue::from_static("2024-11-04"));
     response
-}
-
-/// Escapes text for XML.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            // XML 1.0 allows no other control characters, not even as character references.
-            '\t' | '\n' | '\r' => escaped.push(character),
-            character if character.is_control() => escaped.push('\u{fffd}'),
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }

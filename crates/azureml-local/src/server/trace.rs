@@ -1,7 +1,7 @@
 //! The log of HTTP exchanges on the JSON routes, for tests (`AZUREML_LOCAL_TRACE`).
 
 use super::address::Area;
-use crate::app::Shared;
+use super::body::JSON_LIMIT;
 use crate::error::{Error, Result};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -51,7 +51,7 @@ pub struct Exchange {
 
 /// Records a request if exchanges of its area are logged; also returns the request for processing.
 pub async fn asked(
-    app: &Shared,
+    trace: Option<&Trace>,
     area: Area,
     request: Request,
 ) -> Result<(Request, Option<Exchange>)> {
@@ -75,12 +75,12 @@ pub async fn asked(
     let rest = request.uri().path().strip_prefix(area.inner());
     let rest = rest.unwrap_or_default().to_owned();
     // These routes transfer files.
-    if app.trace.is_none() || rest.starts_with("/mlflow-artifacts/") {
+    if trace.is_none() || rest.starts_with("/mlflow-artifacts/") {
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
     // The routes have lower limits.
-    let body = to_bytes(body, 4 * super::JSON_LIMIT)
+    let body = to_bytes(body, 4 * JSON_LIMIT)
         .await
         .map_err(|_| Error::TooLarge("the body is too large".to_owned()))?;
     let client = parts.headers.get(header::USER_AGENT);
@@ -98,8 +98,8 @@ pub async fn asked(
 }
 
 /// Logs an exchange with its response, and returns the response.
-pub async fn answered(app: &Shared, exchange: Exchange, response: Response) -> Response {
-    let Some(trace) = &app.trace else {
+pub async fn answered(trace: Option<&Trace>, exchange: Exchange, response: Response) -> Response {
+    let Some(trace) = trace else {
         return response;
     };
     let (parts, body) = response.into_parts();

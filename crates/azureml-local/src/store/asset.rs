@@ -1,6 +1,6 @@
 //! Versioned assets: environments, code, models and data.
 
-use super::{json, now};
+use super::value::{json, now};
 use crate::error::Result;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;

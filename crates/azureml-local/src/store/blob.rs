@@ -5,7 +5,7 @@
 //! content, even if the server is killed in between. The properties of the previous content stay
 //! until the next write, for readers that have opened it.
 
-use super::json;
+use super::value::json;
 use crate::error::Result;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;

@@ -1,35 +1,47 @@
 //! Computes and their configuration. The queue has the state of their nodes.
 
-use super::{json, now};
+use super::value::now;
 use crate::error::Result;
+use azureml_wire::Bag;
+use azureml_wire::compute as wire;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 /// A compute.
 #[derive(Debug, Clone)]
 pub struct Compute {
     /// Its name.
     pub name: String,
-    /// `{"properties": {"computeType", …}, "tags": …}`.
-    pub body: Value,
+    /// What a client can set.
+    pub body: Body,
     /// The time of creation.
     pub created_at: String,
+}
+
+/// The stored members of a compute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Body {
+    /// Its properties, without those that depend on the state of its nodes.
+    pub properties: wire::Compute,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tags: Option<Bag>,
 }
 
 fn compute((name, body, created_at): (String, String, String)) -> Result<Compute> {
     Ok(Compute {
         name,
-        body: json(&body)?,
+        body: serde_json::from_str(&body)?,
         created_at,
     })
 }
 
 /// Creates or updates a compute.
-pub fn put(store: &Connection, name: &str, body: &Value) -> Result<()> {
+pub fn put(store: &Connection, name: &str, body: &Body) -> Result<()> {
     store.execute(
         "INSERT INTO compute (name, body, created_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-        params![name, body.to_string(), now()],
+        params![name, serde_json::to_string(body)?, now()],
     )?;
     Ok(())
 }

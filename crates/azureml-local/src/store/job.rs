@@ -1,6 +1,7 @@
 //! Jobs and their status path.
 
-use super::{experiment, json as parsed, milliseconds, mlflow, now, text_of};
+use super::value::{json as parsed, milliseconds, now, text_of};
+use super::{experiment, mlflow};
 use crate::error::Result;
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;

@@ -1,6 +1,7 @@
 //! MLflow data: runs, metrics, parameters and tags.
 
-use super::{owner, series};
+use super::series;
+use super::value::owner;
 use crate::error::{Error, Result};
 use azureml_wire::mlflow::{Metric, Param, RunTag};
 use azureml_wire::sweep::Goal;

@@ -13,12 +13,13 @@ pub mod mlflow;
 pub mod sdk_metric;
 pub mod search;
 pub mod series;
+mod value;
+
+pub use value::{milliseconds, now, owner, text_of};
 
 use crate::error::{Error, Result};
 use crate::home::private;
-use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::Connection;
-use serde_json::Value;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -97,11 +98,6 @@ impl Store {
     }
 }
 
-/// The owner of the local workspace.
-pub fn owner() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "local".to_owned())
-}
-
 /// Adds tables, indexes and columns that older programs leave intact: they need no new version of
 /// the store.
 fn extend(connection: &Connection) -> Result<()> {
@@ -124,24 +120,4 @@ fn extend(connection: &Connection) -> Result<()> {
             .execute_batch("ALTER TABLE blob ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'")?;
     }
     Ok(())
-}
-
-/// The current time in the store's format.
-pub fn now() -> String {
-    text_of(Utc::now())
-}
-
-/// A time in the store's format.
-pub fn text_of(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-/// A stored time in milliseconds since 1970.
-pub fn milliseconds(time: &str) -> i64 {
-    DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_millis())
-}
-
-/// Parses a column that contains JSON.
-fn json(text: &str) -> Result<Value> {
-    Ok(serde_json::from_str(text)?)
 }

@@ -3,7 +3,7 @@
 //! MLflow's metrics are single numbers. Numbers in a row are also logged as MLflow metrics; a
 //! script that reads its metrics back gets them from here.
 
-use super::json;
+use super::value::json;
 use crate::error::Result;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};

@@ -2,14 +2,15 @@
 
 use super::file::{self, Asked, Shown};
 use super::language::Language;
+use super::page::{page, part};
+use super::text;
 use super::tree::Tree;
 use super::triton::{self, Served};
-use super::{page, part, text};
-use crate::app::{App, Shared, blocking};
 use crate::blob::{self, Found};
 use crate::error::{Error, Result};
-use crate::runner::input;
 use crate::store::asset::{self, Asset, Kind};
+use crate::workspace::source::source;
+use crate::workspace::{Shared, Workspace, blocking};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -272,8 +273,8 @@ async fn files_of(app: &Shared, properties: Value) -> Result<BTreeMap<String, Fo
         .await
 }
 
-fn files_at(app: &App, uri: &str) -> BTreeMap<String, Found> {
-    let Ok(source) = input::source(app, uri) else {
+fn files_at(app: &Workspace, uri: &str) -> BTreeMap<String, Found> {
+    let Ok(source) = source(app, uri) else {
         return BTreeMap::new();
     };
     let prefix = source.prefix();

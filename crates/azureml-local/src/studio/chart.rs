@@ -1,9 +1,9 @@
 //! Charts of metrics.
 
 use super::text;
-use crate::app::{Shared, blocking};
 use crate::error::{Error, Result};
 use crate::store::series;
+use crate::workspace::{Workspace, blocking};
 use plotters::prelude::*;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
@@ -45,7 +45,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 /// The charts of a run, by name. Unchanged charts of `known` are reused.
-pub async fn of_run(app: &Shared, run: &str, known: &[Arc<Chart>]) -> Result<Vec<Arc<Chart>>> {
+pub async fn of_run(app: &Workspace, run: &str, known: &[Arc<Chart>]) -> Result<Vec<Arc<Chart>>> {
     let run = run.to_owned();
     let known: HashMap<i64, Arc<Chart>> = known
         .iter()
@@ -206,6 +206,11 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
         .max(least.abs().max(most.abs()) * 1e-6)
         .max(1e-9);
     least - room..most + room
+}
+
+/// The position of the charts' newest value in the order of logging.
+pub fn newest(charts: &[Arc<Chart>]) -> i64 {
+    charts.iter().map(|chart| chart.newest).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use super::chart;
 use super::language::Language;
-use super::page;
-use crate::app::{Shared, blocking};
+use super::page::page;
 use crate::error::{Error, Result};
 use crate::store::{job, mlflow};
+use crate::workspace::job::missing;
+use crate::workspace::{Shared, blocking};
 use askama::Template;
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -57,7 +58,7 @@ async fn compare(
             let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
             for name in asked {
                 let Some(job) = job::any(store, &name)? else {
-                    return Err(crate::routes::job::missing(&name));
+                    return Err(missing(&name));
                 };
                 let column = names.len();
                 let last = mlflow::latest_metrics(store, &name)?

@@ -1,23 +1,21 @@
 //! Computes: clusters with their nodes, and the compute instance with its switch.
 
 use super::language::Language;
-use super::{live, page, part, text};
-use crate::app::Shared;
+use super::page::{page, part};
+use super::text;
 use crate::error::Result;
 use crate::machine::GpuUse;
-use crate::routes::compute as calls;
-use crate::store::compute;
+use crate::workspace::{Shared, Workspace, compute};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use serde_json::Value;
+use azureml_wire::compute as wire;
 
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/computes", get(show))
-        .route("/computes/events", get(live::of_computes))
         .route("/computes/{name}/start", post(start))
         .route("/computes/{name}/stop", post(stop))
 }
@@ -85,44 +83,40 @@ struct Instance {
     stopped: bool,
 }
 
-async fn all(app: &Shared) -> Result<(Vec<Cluster>, Vec<Gpu>, Vec<Instance>)> {
+async fn all(app: &Workspace) -> Result<(Vec<Cluster>, Vec<Gpu>, Vec<Instance>)> {
     let (mut clusters, mut instances) = (Vec::new(), Vec::new());
-    for compute in app.db(compute::list).await? {
-        let name = compute.name.clone();
-        let shown = calls::shown(app, compute).await;
-        let text = |pointer: &str| {
-            let value = shown.pointer(pointer).and_then(Value::as_str);
-            value.unwrap_or_default().to_owned()
-        };
-        let count = |pointer: &str| shown.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-        let size = text("/properties/properties/vmSize");
-        if text("/properties/computeType") == "ComputeInstance" {
-            let state = text("/properties/properties/state");
-            instances.push(Instance {
-                stopped: state == "Stopped",
-                name,
-                size,
-                state,
-            });
-        } else {
-            let nodes = |state: &str| {
-                count(&format!(
-                    "/properties/properties/nodeStateCounts/{state}NodeCount"
-                ))
-            };
-            let (jobs, waiting) = app.queue.jobs(&name);
-            clusters.push(Cluster {
-                jobs,
-                waiting,
-                there: count("/properties/properties/currentNodeCount"),
-                most: count("/properties/properties/scaleSettings/maxNodeCount"),
-                idle: nodes("idle"),
-                running: nodes("running"),
-                preparing: nodes("preparing"),
-                description: text("/properties/description"),
-                name,
-                size,
-            });
+    for compute in compute::list(app).await? {
+        let description = compute::description(app, &compute).await;
+        let name = compute.name;
+        match compute.body.properties {
+            wire::Compute::AmlCompute(cluster) => {
+                let (nodes, (jobs, waiting)) = app
+                    .scheduling
+                    .read(|queue| (queue.nodes(&name), queue.jobs(&name)));
+                let scale = cluster.properties.scale_settings.unwrap_or_default();
+                clusters.push(Cluster {
+                    jobs,
+                    waiting,
+                    there: compute::node_count(&nodes).into(),
+                    most: scale.max_node_count.into(),
+                    idle: nodes.idle_node_count.into(),
+                    running: nodes.running_node_count.into(),
+                    preparing: nodes.preparing_node_count.into(),
+                    description,
+                    name,
+                    size: cluster.properties.vm_size.unwrap_or_default(),
+                });
+            }
+            wire::Compute::ComputeInstance(instance) => {
+                let state = instance.properties.state.unwrap_or_default();
+                instances.push(Instance {
+                    stopped: state == "Stopped",
+                    name,
+                    size: instance.properties.vm_size.unwrap_or_default(),
+                    state,
+                });
+            }
+            wire::Compute::Other => {}
         }
     }
     let gpus = app.machine.gpu_uses().await;
@@ -142,7 +136,7 @@ async fn show(State(app): State<Shared>, l: Language) -> Result<Response> {
 }
 
 /// The list, rendered.
-pub async fn list_part(app: &Shared, l: Language) -> Result<String> {
+pub async fn list_part(app: &Workspace, l: Language) -> Result<String> {
     let (clusters, gpus, instances) = all(app).await?;
     part(&List {
         l,
@@ -153,11 +147,11 @@ pub async fn list_part(app: &Shared, l: Language) -> Result<String> {
 }
 
 async fn start(State(app): State<Shared>, Path(name): Path<String>) -> Result<Redirect> {
-    calls::turn(&app, name, "Running").await?;
+    compute::turn(&app, name, "Running").await?;
     Ok(Redirect::to("/studio/computes"))
 }
 
 async fn stop(State(app): State<Shared>, Path(name): Path<String>) -> Result<Redirect> {
-    calls::turn(&app, name, "Stopped").await?;
+    compute::turn(&app, name, "Stopped").await?;
     Ok(Redirect::to("/studio/computes"))
 }

@@ -2,14 +2,16 @@
 //! file is never served as a page.
 
 use super::language::Language;
-use super::{job, page, text};
-use crate::app::{App, Shared, blocking};
+use super::page::page;
+use super::text;
 use crate::blob::{Found, Opened};
 use crate::dir::is_absent;
 use crate::error::{Error, Result};
 use crate::name::{BlobName, RunName};
-use crate::routes::artifact::Artifacts;
-use crate::runner::folder::Folder;
+use crate::workspace::artifact::Artifacts;
+use crate::workspace::folder::Folder;
+use crate::workspace::job::find_run;
+use crate::workspace::{Shared, Workspace, blocking};
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
@@ -44,7 +46,7 @@ pub fn address(run: &str, path: &str) -> String {
 }
 
 /// Opens a log of a run; `None` if it does not exist yet.
-pub fn open_log(app: &App, run: &str, log: &str) -> Result<Option<File>> {
+pub fn open_log(app: &Workspace, run: &str, log: &str) -> Result<Option<File>> {
     let artifacts = Folder::open_artifacts(&app.home, &RunName::parse(run)?);
     match artifacts.and_then(|folder| folder.file(&BlobName::parse(log).map_err(io::Error::other)?))
     {
@@ -224,7 +226,7 @@ async fn show(
     Path((name, path)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response> {
-    let name = job::find(&app, &name).await?.name;
+    let name = find_run(&app, &name).await?.name;
     let all = Artifacts::of(&app, &RunName::parse(&name)?).all().await?;
     let found = all
         .get(&path)

@@ -4,16 +4,17 @@ use super::chart::{self, Chart};
 use super::file::{self, Tail};
 use super::jobs::Row;
 use super::language::Language;
+use super::page::{page, part};
 use super::tree::Tree;
-use super::{assets, jobs, live, page, part, text};
-use crate::app::{Shared, blocking};
+use super::{assets, jobs, text};
 use crate::error::Result;
 use crate::name::RunName;
-use crate::routes::artifact::Artifacts;
-use crate::routes::job as calls;
 use crate::store::asset::Kind;
 use crate::store::job::{self, Job};
 use crate::store::mlflow;
+use crate::workspace::artifact::Artifacts;
+use crate::workspace::job::{find_run, request_cancel};
+use crate::workspace::{Shared, Workspace, blocking};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -33,7 +34,6 @@ const LOGS: [&str; 2] = ["user_logs/std_log.txt", "user_logs/std_log_process_00.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/jobs/{name}", get(show))
-        .route("/jobs/{name}/events", get(live::of_job))
         .route("/jobs/{name}/cancel", post(cancel))
 }
 
@@ -149,7 +149,7 @@ async fn show(
     l: Language,
     Path(name): Path<String>,
 ) -> Result<Response> {
-    let job = find(&app, &name).await?;
+    let job = find_run(&app, &name).await?;
     let steps = steps(&app, &job).await?;
     let charts = chart::of_run(&app, &job.name, &[]).await?;
     let (jobs, more) = children(&app, &job.name).await?;
@@ -172,7 +172,7 @@ async fn show(
         error: error(&job),
         can_cancel: can_cancel(&job),
         steps,
-        events: live::address(&job.name, log.end, &charts),
+        events: events_address(&job.name, log.end, &charts),
         charts,
         jobs,
         more,
@@ -194,21 +194,14 @@ async fn show(
     })
 }
 
-/// Finds a run, which need not be a job.
-pub async fn find(app: &Shared, name: &str) -> Result<Job> {
-    let name = name.to_owned();
-    app.db(move |store| job::any(store, &name)?.ok_or_else(|| calls::missing(&name)))
-        .await
-}
-
 async fn cancel(State(app): State<Shared>, Path(name): Path<String>) -> Result<Redirect> {
     let to = format!("/studio/jobs/{}", encode(&name));
-    calls::request_cancel(&app, name).await?;
+    request_cancel(&app, name).await?;
     Ok(Redirect::to(&to))
 }
 
 /// The statuses, rendered.
-pub async fn steps_part(app: &Shared, l: Language, job: &Job) -> Result<String> {
+pub async fn steps_part(app: &Workspace, l: Language, job: &Job) -> Result<String> {
     part(&StatusPath {
         l,
         name: job.name.clone(),
@@ -225,7 +218,7 @@ pub fn overview_part(l: Language, job: &Job) -> Result<String> {
 }
 
 /// The child runs, rendered.
-pub async fn children_part(app: &Shared, l: Language, name: &str) -> Result<String> {
+pub async fn children_part(app: &Workspace, l: Language, name: &str) -> Result<String> {
     let (jobs, more) = children(app, name).await?;
     let name = name.to_owned();
     part(&Children {
@@ -254,13 +247,13 @@ pub async fn files_part(app: &Shared, l: Language, name: &str) -> Result<String>
 }
 
 /// Parameters and tags, rendered.
-pub async fn details_part(app: &Shared, l: Language, name: &str) -> Result<String> {
+pub async fn details_part(app: &Workspace, l: Language, name: &str) -> Result<String> {
     let details = details(app, name).await?;
     part(&Details { l, details })
 }
 
 /// The log on a job's page.
-pub fn log_name(app: &Shared, job: &Job) -> &'static str {
+pub fn log_name(app: &Workspace, job: &Job) -> &'static str {
     let there = LOGS
         .into_iter()
         .find(|log| file::open_log(app, &job.name, log).is_ok_and(|log| log.is_some()));
@@ -284,7 +277,7 @@ pub async fn log(app: &Shared, name: &str, log_name: &str, from: Option<u64>) ->
     .await
 }
 
-async fn steps(app: &Shared, job: &Job) -> Result<Vec<Step>> {
+async fn steps(app: &Workspace, job: &Job) -> Result<Vec<Step>> {
     let name = job.name.clone();
     let history = app.db(move |store| job::history(store, &name)).await?;
     let mut past: Vec<(JobStatus, String)> = history
@@ -364,7 +357,7 @@ async fn files(app: &Shared, l: Language, name: &str) -> Result<Option<String>> 
 }
 
 /// The child runs of a run, and whether more exist than are returned.
-async fn children(app: &Shared, name: &str) -> Result<(Vec<Row>, bool)> {
+async fn children(app: &Workspace, name: &str) -> Result<(Vec<Row>, bool)> {
     let name = name.to_owned();
     let mut children = app
         .db(move |store| {
@@ -378,7 +371,7 @@ async fn children(app: &Shared, name: &str) -> Result<(Vec<Row>, bool)> {
     Ok((children.into_iter().map(Row::from).collect(), more))
 }
 
-async fn details(app: &Shared, name: &str) -> Result<Vec<(String, String)>> {
+async fn details(app: &Workspace, name: &str) -> Result<Vec<(String, String)>> {
     let name = name.to_owned();
     app.db(move |store| {
         let params = mlflow::params(store, &name)?
@@ -470,4 +463,14 @@ fn facts(job: &Job) -> Vec<Fact> {
     ];
     facts.retain(|fact| !fact.value.is_empty());
     facts
+}
+
+/// The address of a job's events, for a page that contains the log up to `log` and these charts.
+fn events_address(name: &str, log: u64, charts: &[Arc<Chart>]) -> String {
+    format!(
+        "/studio/jobs/{}/events?log={log}&charts={}&metric={}",
+        encode(name),
+        charts.len(),
+        chart::newest(charts)
+    )
 }

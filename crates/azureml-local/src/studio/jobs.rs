@@ -1,11 +1,12 @@
 //! The list of jobs.
 
 use super::language::Language;
-use super::{page, text};
-use crate::app::Shared;
+use super::page::page;
+use super::text;
 use crate::error::{Error, Result};
 use crate::store::experiment;
 use crate::store::job::{self, Filter, Job};
+use crate::workspace::Shared;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State};

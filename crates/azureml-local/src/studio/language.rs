@@ -1,8 +1,11 @@
 //! The languages of the pages: English, or Korean if the browser prefers it. The English text is
 //! the key of its translation.
 
-use super::access::NO_TICKET;
+use crate::tickets::NO_TICKET;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use std::convert::Infallible;
 
 /// A language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +68,14 @@ impl Language {
         PLACES
             .into_iter()
             .map(move |(place, name)| (place, self.t(name)))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Language {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
     }
 }
 

@@ -1,16 +1,18 @@
 //! Updates of an open page: server-sent events with rendered parts.
 
-use super::chart::{self, Chart};
+use super::chart::{self, Chart, newest};
 use super::file;
 use super::language::Language;
 use super::{computes, job, text};
-use crate::app::{Shared, blocking};
 use crate::error::Result;
 use crate::store::series;
+use crate::workspace::job::find_run;
+use crate::workspace::{Shared, blocking};
+use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use azureml_wire::routes::encode;
+use axum::routing::get;
 use futures::Stream;
 use futures::stream;
 use serde::Deserialize;
@@ -31,25 +33,28 @@ const SHARE: u32 = 8;
 /// behind skips to the end: the text would scroll too fast to read.
 const BEHIND: u64 = 1 << 20;
 
-/// The address of a job's events, for a page that contains the log up to `log` and these charts.
-pub fn address(name: &str, log: u64, charts: &[Arc<Chart>]) -> String {
-    format!(
-        "/studio/jobs/{}/events?log={log}&charts={}&metric={}",
-        encode(name),
-        charts.len(),
-        newest(charts)
-    )
+/// The routes of the events.
+pub fn router(app: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/jobs/{name}/events", get(of_job))
+        .route("/computes/events", get(of_computes))
+        .with_state(Live {
+            app: Arc::clone(app),
+            watches: Arc::default(),
+        })
 }
 
-/// The position of the charts' newest value in the order of logging.
-fn newest(charts: &[Arc<Chart>]) -> i64 {
-    charts.iter().map(|chart| chart.newest).max().unwrap_or(0)
+/// The state of the events.
+#[derive(Clone)]
+struct Live {
+    app: Shared,
+    watches: Arc<Watches>,
 }
 
 /// The query of a job's events: the state of the page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+struct Asked {
     /// The received bytes of the log.
     log: u64,
     /// The number of charts.
@@ -86,7 +91,7 @@ type Jobs = HashMap<Key, watch::Sender<Arc<View>>>;
 
 /// Jobs with open pages. Each job is polled once, however many pages show it.
 #[derive(Default)]
-pub struct Watches {
+struct Watches {
     jobs: Mutex<Jobs>,
 }
 
@@ -97,15 +102,15 @@ impl Watches {
     }
 
     /// Subscribes a page to a job.
-    fn join(app: &Shared, name: &str, l: Language) -> watch::Receiver<Arc<View>> {
+    fn join(live: &Live, name: &str, l: Language) -> watch::Receiver<Arc<View>> {
         let key = (name.to_owned(), l);
-        let mut jobs = app.watches.jobs();
+        let mut jobs = live.watches.jobs();
         if let Some(sender) = jobs.get(&key) {
             return sender.subscribe();
         }
         let (sender, receiver) = watch::channel(Arc::default());
         jobs.insert(key.clone(), sender);
-        tokio::spawn(look_on(Arc::clone(app), key));
+        tokio::spawn(look_on(live.clone(), key));
         receiver
     }
 
@@ -129,18 +134,18 @@ impl Watches {
 }
 
 /// Polls a job while a page is open and the job has not ended.
-async fn look_on(app: Shared, key: Key) {
+async fn look_on(live: Live, key: Key) {
     let mut view = Arc::<View>::default();
     loop {
         let begun = Instant::now();
-        let seen = match look(&app, &key.0, key.1, &view).await {
+        let seen = match look(&live.app, &key.0, key.1, &view).await {
             Ok(seen) => Some(Arc::new(seen)),
             Err(error) => {
                 tracing::warn!(%error, "a page could not be kept up to date");
                 None
             }
         };
-        if !app.watches.show(&key, seen.clone()) {
+        if !live.watches.show(&key, seen.clone()) {
             return;
         }
         view = seen.unwrap_or(view);
@@ -150,7 +155,7 @@ async fn look_on(app: Shared, key: Key) {
 
 /// A new snapshot of a job; reuses the unchanged parts of `before`.
 async fn look(app: &Shared, name: &str, l: Language, before: &View) -> Result<View> {
-    let job = job::find(app, name).await?;
+    let job = find_run(app, name).await?;
     let run = name.to_owned();
     let logged = app.db(move |store| series::newest(store, &run)).await?;
     let charts = if logged.is_none_or(|place| place == newest(&before.charts)) {
@@ -210,22 +215,22 @@ struct Watcher {
 }
 
 /// A job's events.
-pub async fn of_job(
-    State(app): State<Shared>,
+async fn of_job(
+    State(live): State<Live>,
     l: Language,
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Events> {
-    let name = job::find(&app, &name).await?.name;
+    let name = find_run(&live.app, &name).await?.name;
     // A page that reconnects sends its position in the log.
     let log = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok())
         .unwrap_or(asked.log);
     let watcher = Watcher {
-        views: Watches::join(&app, &name, l),
-        app,
+        views: Watches::join(&live, &name, l),
+        app: live.app,
         l,
         name,
         view: Arc::default(),
@@ -359,7 +364,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
 }
 
 /// The events of the compute page.
-pub async fn of_computes(State(app): State<Shared>, l: Language) -> Events {
+async fn of_computes(State(Live { app, .. }): State<Live>, l: Language) -> Events {
     let events = stream::unfold((app, String::new()), move |(app, mut told)| async move {
         loop {
             if !told.is_empty() {

@@ -4,7 +4,7 @@
 //! values. A small script inserts the parts that the server sends later ([`live`]). Pages load
 //! nothing from other hosts.
 
-pub mod access;
+mod access;
 mod assets;
 mod chart;
 mod compare;
@@ -13,29 +13,31 @@ mod file;
 mod job;
 mod jobs;
 pub mod language;
-pub mod live;
+mod live;
+pub mod page;
 mod text;
 mod tree;
 mod triton;
 
-use crate::app::Shared;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::server::address::TRACKING;
+use crate::tickets::Tickets;
+use crate::workspace::Shared;
 use askama::Template;
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::request::Parts;
-use axum::http::{Extensions, StatusCode, header};
+use axum::extract::{Path, Query, State};
+use axum::http::{Extensions, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use azureml_wire::routes::encode;
 use language::Language;
+use page::page;
 use serde::Deserialize;
-use std::convert::Infallible;
+use std::sync::Arc;
 
-/// The pages.
-pub fn router(app: &Shared) -> Router<Shared> {
+/// The pages. Each of the `tickets` opens them once.
+pub fn router(app: &Shared, tickets: &Arc<Tickets>) -> Router<Shared> {
     let pages = Router::new()
         .merge(jobs::router())
         .merge(job::router())
@@ -43,11 +45,15 @@ pub fn router(app: &Shared) -> Router<Shared> {
         .merge(compare::router())
         .merge(computes::router())
         .merge(assets::router())
-        .layer(from_fn_with_state(app.clone(), access::admit));
+        .merge(live::router(app))
+        .layer(from_fn_with_state(Arc::clone(app), access::admit));
+    let entered = Router::new()
+        .route("/runs/{run}", get(enter))
+        .with_state((Arc::clone(app), Arc::clone(tickets)));
     Router::new()
+        .merge(entered)
         .nest("/studio", pages)
         .route("/", get(|| async { Redirect::to("/studio/jobs") }))
-        .route("/runs/{run}", get(enter))
         .route(TRACKING, get(tracking))
         .route(
             "/studio/tracking.js",
@@ -85,7 +91,7 @@ struct Link {
 /// no `SameSite=Strict` cookie with a request that follows another site's link, but it does with
 /// the second request.
 async fn enter(
-    State(app): State<Shared>,
+    State((app, tickets)): State<(Shared, Arc<Tickets>)>,
     Path(run): Path<String>,
     Query(link): Query<Link>,
     extensions: Extensions,
@@ -98,9 +104,7 @@ async fn enter(
     let to = format!("/studio/jobs/{}", encode(&run));
     let mut response = page(&Enter { to })?;
     let good = !access::is_foreign(&app, &extensions)
-        && link
-            .ticket
-            .is_some_and(|ticket| app.tickets.exchange(&ticket));
+        && link.ticket.is_some_and(|ticket| tickets.exchange(&ticket));
     if good && let Some(cookie) = access::cookie(&app) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -116,45 +120,4 @@ async fn tracking(l: Language) -> Result<Response> {
         l: Language,
     }
     page(&Tracking { l })
-}
-
-/// The page of an error.
-pub fn error_page(l: Language, status: StatusCode, error: &Error) -> Response {
-    #[derive(Template)]
-    #[template(path = "error.html")]
-    struct ErrorPage {
-        l: Language,
-        title: &'static str,
-        status: StatusCode,
-        message: String,
-    }
-    page(&ErrorPage {
-        l,
-        title: match status {
-            StatusCode::FORBIDDEN => "This page does not open like this",
-            StatusCode::NOT_FOUND => "There is no such page",
-            _ => "Something went wrong",
-        },
-        status,
-        message: error.to_string(),
-    })
-    .unwrap_or_else(|_| error.to_string().into_response())
-}
-
-fn page(template: &impl Template) -> Result<Response> {
-    Ok(Html(part(template)?).into_response())
-}
-
-fn part(template: &impl Template) -> Result<String> {
-    template
-        .render()
-        .map_err(|error| Error::Internal(format!("a page could not be written: {error}")))
-}
-
-impl<S: Sync> FromRequestParts<S> for Language {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.headers))
-    }
 }

@@ -4,7 +4,6 @@
 //! A read of unmodified content returns 304, and any other failed condition returns 412. A write
 //! with `If-None-Match: *` returns 409 if the blob exists.
 
-use super::unsatisfiable;
 use crate::blob::Found;
 use crate::error::{Error, Result};
 use axum::http::{HeaderMap, HeaderName, header};
@@ -155,4 +154,12 @@ fn names(tags: &str, found: &Found) -> bool {
 fn modified(found: &Found) -> DateTime<Utc> {
     let time = DateTime::<Utc>::from(found.modified);
     DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time)
+}
+
+/// The error for conditions that cannot hold.
+fn unsatisfiable() -> Error {
+    Error::Invalid {
+        code: "UnsatisfiableCondition",
+        message: "a read cannot ask that there is nothing to read".to_owned(),
+    }
 }

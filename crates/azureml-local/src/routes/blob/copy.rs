@@ -1,23 +1,22 @@
 //! Copies within the blob store: Copy Blob and Put Blob From URL. Both are synchronous.
 
-use super::{Target, answer, condition::Conditions, properties, set};
-use crate::app::{Shared, blocking};
+use super::condition::Conditions;
+use super::response::{answer, set};
+use super::{COPY_SOURCE, Target, properties};
 use crate::blob::{self, Opened};
 use crate::error::{Error, Result};
 use crate::name::{BlobName, ContainerName};
-use crate::routes::own_url;
-use crate::server::address::ACCOUNT;
-use crate::server::auth::Caller;
 use crate::signer::SignedQuery;
 use crate::store::blob::Info;
+use crate::workspace::caller::Caller;
+use crate::workspace::uri::ACCOUNT;
+use crate::workspace::uri::own_url;
+use crate::workspace::{Shared, blocking};
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use std::fs::File;
 use std::io;
-
-/// The header with the URL of the source.
-pub const SOURCE: &str = "x-ms-copy-source";
 
 impl Target {
     /// Copies another blob of this store to this one.
@@ -70,9 +69,9 @@ fn with_own(mut info: Info, headers: &HeaderMap) -> Info {
 
 /// The source blob of a copy. Returns an error if the caller may not read it.
 fn source(app: &Shared, headers: &HeaderMap, caller: &Caller) -> Result<Target> {
-    let refused = |message: &str| Error::Denied(format!("{SOURCE}: {message}"));
+    let refused = |message: &str| Error::Denied(format!("{COPY_SOURCE}: {message}"));
     let url = headers
-        .get(SOURCE)
+        .get(COPY_SOURCE)
         .map(HeaderValue::as_bytes)
         .and_then(|url| std::str::from_utf8(url).ok())
         .unwrap_or_default();

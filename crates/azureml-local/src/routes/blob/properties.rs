@@ -1,7 +1,7 @@
 //! The properties and the metadata of a blob in requests, responses and listings.
 
-use super::set;
-use crate::server::render::escape;
+use super::response::set;
+use crate::server::xml::escape;
 use crate::store::blob::Info;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Write;

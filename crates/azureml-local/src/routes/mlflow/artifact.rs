@@ -1,13 +1,14 @@
 //! MLflow's artifact service, and the listing of a run's artifacts.
 
-use super::find;
+use super::find::find;
 use super::request::Fields;
-use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::name::{BlobName, RunName};
-use crate::routes::artifact::{self, Artifacts};
-use crate::server::auth::Caller;
+use crate::routes::blob;
 use crate::store::mlflow;
+use crate::workspace::Shared;
+use crate::workspace::artifact::{Artifacts, check, plain};
+use crate::workspace::caller::Caller;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -88,7 +89,7 @@ fn resolve(path: &str) -> Result<String> {
     if leads_out || path.starts_with('/') || path.contains(['\0', '\\']) {
         return Err(Error::invalid("Invalid path"));
     }
-    Ok(artifact::plain(path))
+    Ok(plain(path))
 }
 
 /// Splits a path of MLflow's artifact service into a run and a path within the run. The path starts
@@ -121,7 +122,7 @@ async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
 /// The blob of a path. Returns an error if the caller has no access to its run.
 async fn blob_of(app: &Shared, caller: Caller, path: &str) -> Result<BlobName> {
     let (run, path) = within_run(app, path).await?;
-    let run = artifact::check(app, caller, &run).await?;
+    let run = check(app, caller, &run).await?;
     BlobName::parse(&format!("{}/{path}", run.artifacts()))
 }
 
@@ -132,7 +133,7 @@ async fn list_files(
 ) -> Result<Json<Value>> {
     let asked = fields.optional_text("path")?.unwrap_or_default();
     let (run, folder) = within_run(&app, &asked).await?;
-    let run = artifact::check(&app, caller, &run).await?;
+    let run = check(&app, caller, &run).await?;
     let all = Artifacts::of(&app, &run).all().await?;
     let mut files = entries(
         all.iter()
@@ -162,7 +163,7 @@ async fn put_artifact(
     request: Request,
 ) -> Result<Json<Value>> {
     let name = blob_of(&app, caller, &path).await?;
-    crate::routes::blob::store(&app, name, request.into_body()).await?;
+    blob::store(&app, name, request.into_body()).await?;
     Ok(Json(json!({})))
 }
 
@@ -173,7 +174,7 @@ async fn get_artifact(
     request: Request,
 ) -> Result<Response> {
     let name = blob_of(&app, caller, &path).await?;
-    crate::routes::blob::load(&app, name, request.headers()).await
+    blob::load(&app, name, request.headers()).await
 }
 
 async fn delete_artifact(
@@ -182,7 +183,7 @@ async fn delete_artifact(
     Path(path): Path<String>,
 ) -> Result<Response> {
     let name = blob_of(&app, caller, &path).await?;
-    crate::routes::blob::remove(&app, name).await?;
+    blob::remove(&app, name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -3,10 +3,10 @@
 use super::name;
 use super::request::Fields;
 use super::search::{self, What};
-use crate::app::Shared;
 use crate::error::{Error, Result};
 use crate::store::experiment::{self, Experiment};
 use crate::store::mlflow::artifact_uri;
+use crate::workspace::Shared;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};

@@ -1,13 +1,14 @@
 //! Logging routes of MLflow: metrics, parameters, tags and input datasets.
 
+use super::find::{find, find_active};
 use super::request::Fields;
 use super::run::{RUN_NAME, rename};
-use super::{find, find_active, name, search};
-use crate::app::Shared;
+use super::{name, search};
 use crate::error::{Error, Result};
-use crate::server::auth::Caller;
 use crate::store::dataset;
 use crate::store::mlflow::{self, Run};
+use crate::workspace::Shared;
+use crate::workspace::caller::Caller;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};

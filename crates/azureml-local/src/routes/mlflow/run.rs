@@ -1,13 +1,14 @@
 //! Run routes of MLflow: create, get, update, delete, restore and search.
 
+use super::find::{find, find_active};
 use super::request::Fields;
 use super::search::{self, What};
-use super::{experiment, find, find_active, name};
-use crate::app::Shared;
+use super::{experiment, name};
 use crate::error::{Error, Result};
-use crate::server::auth::Caller;
 use crate::store::mlflow::{self, NewRun, PARENT, Run};
 use crate::store::{dataset, search as query};
+use crate::workspace::Shared;
+use crate::workspace::caller::Caller;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};

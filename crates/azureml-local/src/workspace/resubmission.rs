@@ -2,9 +2,8 @@
 //!
 //! The functions compare a submitted job with the existing job of the same name.
 
-use super::readdress;
-use crate::app::Shared;
-use crate::runner::output;
+use super::output;
+use super::uri::readdress;
 use crate::store::experiment;
 use crate::store::job::Job;
 use azureml_wire::job::Job as WireJob;
@@ -25,7 +24,7 @@ const FREE: &[&str] = &[
 
 /// The path of the first member that differs between the existing job and the submitted one
 /// (`resources.instanceCount`).
-pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
+pub fn difference(url: &str, there: &Job, sent: &Value) -> Option<String> {
     let experiment = sent["experimentName"]
         .as_str()
         .filter(|name| !name.is_empty())
@@ -33,8 +32,8 @@ pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
     if experiment != there.experiment {
         return Some("experimentName".to_owned());
     }
-    let mut before = normal(app, &there.properties, &there.name);
-    let after = normal(app, sent, &there.name);
+    let mut before = normal(url, &there.properties, &there.name);
+    let after = normal(url, sent, &there.name);
     // A seed that the service has drawn does not differ from a missing one.
     if after.pointer("/samplingAlgorithm/seed").is_none()
         && let Some(sampling) = before
@@ -47,7 +46,7 @@ pub fn difference(app: &Shared, there: &Job, sent: &Value) -> Option<String> {
 }
 
 /// Normalizes a job's properties, so that equivalent ones are equal.
-fn normal(app: &Shared, properties: &Value, name: &str) -> Value {
+fn normal(url: &str, properties: &Value, name: &str) -> Value {
     let mut normal = serde_json::from_value::<WireJob>(properties.clone())
         .and_then(|job| serde_json::to_value(&job))
         .unwrap_or_else(|_| properties.clone());
@@ -73,7 +72,7 @@ fn normal(app: &Shared, properties: &Value, name: &str) -> Value {
             members.retain(|member, value| member != count || *value != json!(1));
         }
     }
-    readdress(app, &mut normal);
+    readdress(url, &mut normal);
     prune(&mut normal);
     normal
 }

@@ -1,56 +1,66 @@
-//! The state that all parts of a running local workspace share.
+//! The functions of a local workspace: jobs, assets, computes, artifacts and their URIs.
+//!
+//! The JSON routes and the pages both call these functions. No file here contains HTTP, pages or
+//! processes: a job that is to start or to end is an [`Effect`](queue::Effect) in the queue, and
+//! [`crate::scheduler`] executes it.
+
+pub mod artifact;
+pub mod asset;
+pub mod caller;
+pub mod command;
+pub mod compute;
+pub mod folder;
+pub mod job;
+pub mod output;
+pub mod queue;
+pub mod resubmission;
+pub mod scheduling;
+pub mod source;
+pub mod sweep;
+pub mod uri;
 
 use crate::error::{Error, Result};
 use crate::hold::Hold;
 use crate::home::Home;
 use crate::machine::Machine;
-use crate::queue::Queue;
-use crate::server::trace::Trace;
 use crate::signer::Signer;
-use crate::store::Store;
-use crate::studio::access::Tickets;
-use crate::studio::live::Watches;
+use crate::store::{Store, compute as computes};
 use azureml_wire::local::scope;
 use rusqlite::Connection;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use scheduling::Scheduling;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-/// A running local workspace. It has no `Debug` implementation because it contains the token.
-pub struct App {
+/// The id of the workspace.
+pub const ID: &str = "00000000-0000-0000-0000-000000000001";
+
+/// The region of all resources.
+pub const LOCATION: &str = "local";
+
+/// A running local workspace. It has no `Debug` implementation because it contains a key.
+pub struct Workspace {
     /// The home folder with its files.
     pub home: Home,
     /// The hold on the home folder, which reports whether the folder still belongs to this server.
     pub hold: Hold,
     /// The database.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// Signs and verifies SAS tokens.
     pub signer: Signer,
-    /// The bearer token of its owner.
-    pub token: String,
-    /// The port that the server listens on.
+    /// The port that the server listens on, which is part of every URL.
     pub port: u16,
     /// The jobs that wait or run.
-    pub queue: Queue,
+    pub scheduling: Arc<Scheduling>,
     /// The machine that the server runs on.
     pub machine: Machine,
     /// Locked while a blob is replaced or changed, so that its preconditions are checked against
     /// the current blob.
     pub blobs: Mutex<()>,
-    /// The requests in progress.
-    pub activity: Activity,
-    /// The log of HTTP exchanges, if enabled.
-    pub trace: Option<Trace>,
-    /// The one-time tickets in links to pages.
-    pub tickets: Tickets,
-    /// The job pages that are open in browsers.
-    pub watches: Watches,
 }
 
 /// The reference-counted form that handlers and tasks use.
-pub type Shared = Arc<App>;
+pub type Shared = Arc<Workspace>;
 
-impl App {
+impl Workspace {
     /// `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -80,11 +90,24 @@ impl App {
 
     /// Runs `call` as one transaction of the store, on a blocking thread.
     pub async fn db<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         call: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let app = Arc::clone(self);
-        blocking(move || app.store.transaction(call)).await
+        let store = Arc::clone(&self.store);
+        blocking(move || store.transaction(call)).await
+    }
+
+    /// Updates the queue after computes were created, changed or removed. Jobs that are submitted
+    /// after it are scheduled by the new limits.
+    pub async fn refresh_computes(&self) -> Result<()> {
+        let scheduling = Arc::clone(&self.scheduling);
+        // Within the transaction, so that the latest change is the one that the queue keeps.
+        self.db(move |store| {
+            let computes = computes::list(store)?;
+            scheduling.change(|queue| queue.set_computes(&computes));
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -99,48 +122,4 @@ pub async fn blocking<T: Send + 'static>(
                 "the local workspace failed: {error}"
             )))
         })
-}
-
-/// The number of requests in progress, and the end of the last one.
-#[derive(Debug)]
-pub struct Activity {
-    requests: AtomicUsize,
-    last: Mutex<Instant>,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self {
-            requests: AtomicUsize::new(0),
-            last: Mutex::new(Instant::now()),
-        }
-    }
-}
-
-impl Activity {
-    /// The time since the last request ended; zero while a request is in progress.
-    pub fn quiet(&self) -> Duration {
-        if self.requests.load(Ordering::SeqCst) > 0 {
-            return Duration::ZERO;
-        }
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
-    }
-
-    /// Counts a request as in progress until the result is dropped.
-    pub fn begin(&self) -> impl Drop + '_ {
-        self.requests.fetch_add(1, Ordering::SeqCst);
-        Active(self)
-    }
-}
-
-struct Active<'a>(&'a Activity);
-
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.requests.fetch_sub(1, Ordering::SeqCst);
-    }
 }

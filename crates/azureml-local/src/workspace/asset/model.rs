@@ -1,8 +1,8 @@
 //! The asset rules of models.
 
-use super::asset::Rules;
+use super::rules::Rules;
 use crate::error::{Error, Result};
-use crate::server::body::strict;
+use crate::read::strict;
 use crate::store::asset::Kind;
 use azureml_wire::arm::Resource;
 use azureml_wire::model::ModelVersionProperties;

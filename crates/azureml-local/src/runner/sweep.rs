@@ -1,29 +1,22 @@
-//! Sweeps: jobs without a command. Their trials are ordinary jobs and wait for the same nodes.
+//! Drives a sweep to its end: submits its trials, and ends those that the policy stops.
 //!
 //! The state of a sweep is in the store: its trials are its children, with its name and a number.
-//! The values of a trial follow from the sweep ([`draw`]), so the next server can resume it.
 
-pub mod draw;
-pub mod policy;
-
-use crate::app::Shared;
+use super::failure::Failure;
+use crate::duration;
 use crate::error::{Error, Result};
-use crate::queue::Waiting;
-use crate::routes::job as calls;
-use crate::runner::failure::Failure;
-use crate::runner::{self, command, duration, output};
 use crate::store::job::{self, Job, NewJob};
 use crate::store::mlflow;
+use crate::workspace::queue::Waiting;
+use crate::workspace::sweep::draw::{self, Trial};
+use crate::workspace::sweep::policy::{self, Course};
+use crate::workspace::sweep::trial;
+use crate::workspace::{Shared, Workspace, job as jobs, output};
 use azureml_wire::Bag;
-use azureml_wire::job::{CommandJob, CommandJobLimits, JobStatus};
+use azureml_wire::job::JobStatus;
 use azureml_wire::sweep::{BEST_CHILD, BEST_SCORE, HYPERPARAMETERS, SweepJob};
 use chrono::Utc;
-use draw::Trial;
-use futures::FutureExt;
-use policy::Course;
 use serde_json::json;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -33,98 +26,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const EVERY: usize = i64::MAX as usize;
 /// The pause before a failed step is retried.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A trial as a command job.
-pub fn trial(sweep: &SweepJob, values: &Trial) -> CommandJob {
-    let resources = sweep.trial.resources.clone();
-    let timeout = sweep
-        .limits
-        .as_ref()
-        .and_then(|limits| limits.trial_timeout.clone());
-    CommandJob {
-        experiment_name: sweep.experiment_name.clone(),
-        command: command::fill(&sweep.trial.command, "search_space", values),
-        code_id: sweep.trial.code_id.clone(),
-        compute_id: sweep.compute_id.clone(),
-        environment_id: sweep.trial.environment_id.clone(),
-        environment_variables: sweep.trial.environment_variables.clone(),
-        inputs: sweep.inputs.clone(),
-        outputs: sweep.outputs.clone(),
-        distribution: sweep.trial.distribution.clone(),
-        resources: resources.or_else(|| sweep.resources.clone()),
-        limits: timeout.map(|timeout| CommandJobLimits {
-            job_limits_type: "Command".to_owned(),
-            timeout: Some(timeout),
-        }),
-        parameters: Some(json!(values)),
-        ..CommandJob::default()
-    }
-}
-
-/// Rejects sweeps that the service or this workspace does not support. The trial itself is
-/// validated as a job.
-pub fn check(sweep: &SweepJob) -> Result<()> {
-    if sweep.objective.primary_metric.is_empty() {
-        return Err(Error::invalid(
-            "a sweep needs an objective: its primaryMetric and the goal",
-        ));
-    }
-    let limits = sweep.limits.clone().unwrap_or_default();
-    for (what, count) in [
-        ("maxTotalTrials", limits.max_total_trials),
-        ("maxConcurrentTrials", limits.max_concurrent_trials),
-    ] {
-        if count == Some(0) {
-            return Err(Error::invalid(format!(
-                "{what} is 0: a sweep has at least one trial"
-            )));
-        }
-    }
-    if let Some(most) = limits
-        .max_total_trials
-        .filter(|most| *most > azureml_wire::sweep::MOST_TRIALS)
-    {
-        return Err(Error::invalid(format!(
-            "a sweep has up to {} trials, and this one would have {most}\nhint: ask for fewer",
-            azureml_wire::sweep::MOST_TRIALS
-        )));
-    }
-    if let Some(timeout) = &limits.timeout
-        && duration::parse(timeout).is_none()
-    {
-        return Err(Error::invalid(format!(
-            "the timeout {timeout:?} is no duration\nhint: write it as ISO 8601 does, e.g. PT5M"
-        )));
-    }
-    for (name, asked) in sweep.outputs.iter().flatten() {
-        let uri = asked.asset().uri.as_deref();
-        if uri.is_some_and(|uri| !output::is_own(uri)) {
-            return Err(Error::invalid(format!(
-                "every trial would write the output {name:?} to the same place\n\
-                 hint: put ${{{{name}}}} into its path, which is the trial's name, or leave the place \
-                 to the workspace: each trial gets one of its own, like {}",
-                output::place(None, "TRIAL", name, false)
-            )));
-        }
-    }
-    policy::check(sweep.early_termination.as_ref())
-}
-
-/// Starts or resumes a sweep.
-pub fn start(app: &Shared, name: &str) {
-    let canceled = app.queue.enter(name);
-    let (app, name) = (Arc::clone(app), name.to_owned());
-    tokio::spawn(async move {
-        let driven = AssertUnwindSafe(drive(&app, &name, canceled));
-        if driven.catch_unwind().await.is_err() {
-            let failure = Failure::system(
-                "the local workspace failed to run the sweep\nhint: see server.log in its folder",
-            );
-            runner::end(&app, &name, JobStatus::Failed, Some(failure)).await;
-        }
-        app.queue.leave(&name);
-    });
-}
 
 /// The state of a sweep.
 struct Standing {
@@ -145,15 +46,15 @@ struct Child {
 }
 
 /// Runs a sweep to its end.
-async fn drive(app: &Shared, name: &str, mut canceled: watch::Receiver<bool>) {
-    let mut ends = app.queue.ends();
+pub async fn drive(app: &Shared, name: &str, mut canceled: watch::Receiver<bool>) {
+    let mut ends = app.scheduling.ends();
     let mut heard = false;
     loop {
         // A trial that ends after this line triggers the next step.
         ends.mark_unchanged();
         let next = match step(app, name).await {
             Ok(Step::Ended(status, failure)) => {
-                runner::end(app, name, status, failure).await;
+                super::end(app, name, status, failure).await;
                 return;
             }
             Ok(Step::Waits(next)) => next,
@@ -187,7 +88,7 @@ enum Step {
 }
 
 /// Cancels and submits trials until the sweep must wait.
-async fn step(app: &Shared, name: &str) -> Result<Step> {
+async fn step(app: &Workspace, name: &str) -> Result<Step> {
     let (sweep, Standing { job, children }) = standing(app, name).await?;
     let trials = draw::trials(&sweep)?;
     let open: Vec<&Child> = children
@@ -254,7 +155,7 @@ async fn step(app: &Shared, name: &str) -> Result<Step> {
     }))
 }
 
-async fn standing(app: &Shared, name: &str) -> Result<(SweepJob, Standing)> {
+async fn standing(app: &Workspace, name: &str) -> Result<(SweepJob, Standing)> {
     let name = name.to_owned();
     app.db(move |store| {
         let job = job::get(store, &name)?
@@ -298,7 +199,7 @@ async fn standing(app: &Shared, name: &str) -> Result<(SweepJob, Standing)> {
 
 /// Submits a trial as a job; returns a failure if its name is taken.
 async fn submit(
-    app: &Shared,
+    app: &Workspace,
     sweep_job: &Job,
     sweep: &SweepJob,
     number: usize,
@@ -350,13 +251,14 @@ async fn submit(
         ))));
     };
     tracing::info!(sweep = sweep_job.name, trial = name, "submitted");
-    app.queue.submit(Waiting::of(&made));
+    let waiting = Waiting::of(&made);
+    app.scheduling.change(|queue| queue.submit(waiting));
     Ok(None)
 }
 
 /// Requests the cancellation of a trial; has no effect on a trial that has ended.
-async fn end_early(app: &Shared, name: &str) -> Result<()> {
-    match calls::request_cancel(app, name.to_owned()).await {
+async fn end_early(app: &Workspace, name: &str) -> Result<()> {
+    match jobs::request_cancel(app, name.to_owned()).await {
         // The trial has ended meanwhile.
         Err(Error::Conflict { .. }) => Ok(()),
         asked => asked,
@@ -382,7 +284,7 @@ fn ended(children: &[Child]) -> Step {
 }
 
 /// Stores the best trial so far.
-async fn note_best(app: &Shared, job: &Job, sweep: &SweepJob, children: &[Child]) -> Result<()> {
+async fn note_best(app: &Workspace, job: &Job, sweep: &SweepJob, children: &[Child]) -> Result<()> {
     let goal = sweep.objective.goal;
     let mut best: Option<(&str, f64)> = None;
     for child in children {
@@ -416,13 +318,13 @@ async fn note_best(app: &Shared, job: &Job, sweep: &SweepJob, children: &[Child]
     .await
 }
 
-async fn advance(app: &Shared, name: &str, status: JobStatus) -> Result<bool> {
+async fn advance(app: &Workspace, name: &str, status: JobStatus) -> Result<bool> {
     let name = name.to_owned();
     app.db(move |store| job::advance(store, &name, status))
         .await
 }
 
-async fn warn(app: &Shared, name: &str, warning: String) -> Result<()> {
+async fn warn(app: &Workspace, name: &str, warning: String) -> Result<()> {
     let name = name.to_owned();
     app.db(move |store| job::set_warnings(store, &name, &[warning]))
         .await

@@ -1,6 +1,5 @@
 //! The folders of a job.
 
-use super::mark::Mark;
 use crate::dir::{Dir, part};
 use crate::error::Result;
 use crate::home::Home;
@@ -99,11 +98,6 @@ impl Folder {
     /// The supervisor's folder.
     pub fn supervisor(&self) -> PathBuf {
         self.root.join("supervisor")
-    }
-
-    /// The mark that all processes of this job have, and no others.
-    pub fn mark(&self) -> Mark {
-        Mark::of(&self.root)
     }
 
     /// The path of a run's artifacts.

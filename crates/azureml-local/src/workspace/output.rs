@@ -1,12 +1,10 @@
 //! Named outputs: their paths in the datastore, and their use as inputs of other jobs.
 
-use super::collect::named_outputs;
+use super::Workspace;
 use super::command::placeholders;
-use super::failure::Failure;
-use crate::app::App;
+use super::uri::DATASTORE;
 use crate::error::{Error, Result};
 use crate::name::RunName;
-use crate::routes::datastore;
 use crate::store::job::{self, Job};
 use azureml_wire::sweep::BEST_CHILD;
 use serde_json::{Value, json};
@@ -23,7 +21,7 @@ pub fn resolve(uri: &str, job: &str, output: &str) -> Result<String> {
         resolved.push_str(match expression {
             "name" => job,
             "output_name" => output,
-            "default_datastore" => datastore::NAME,
+            "default_datastore" => DATASTORE,
             other => {
                 return Err(Error::invalid(format!(
                     "the place of the output {output:?} names ${{{{{other}}}}}, which is not \
@@ -60,10 +58,7 @@ pub fn place(uri: Option<&str>, job: &str, output: &str, is_file: bool) -> Strin
     let mut place = match uri {
         // Invalid expressions were rejected at submission.
         Some(uri) => resolve(uri, job, output).unwrap_or_else(|_| uri.to_owned()),
-        None => format!(
-            "azureml://datastores/{}/paths/azureml/{job}/{output}/",
-            datastore::NAME
-        ),
+        None => format!("azureml://datastores/{DATASTORE}/paths/azureml/{job}/{output}/"),
     };
     // A file in a folder gets the name of the output.
     if is_file && place.ends_with('/') {
@@ -89,7 +84,7 @@ pub enum Place {
 
 /// Finds an output of a job; `rest` is the text after `azureml://jobs/`. `None` if it does not name
 /// an output.
-pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> {
+pub fn find(app: &Workspace, uri: &str, rest: &str) -> Result<Option<Place>> {
     let Some((name, rest)) = rest.split_once("/outputs/") else {
         return Ok(None);
     };
@@ -109,7 +104,7 @@ pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> 
         }
     })?;
     let Some(job) = found else {
-        return Err(Failure::user(format!(
+        return Err(Error::invalid(format!(
             "the input {uri:?} comes from job {name:?}, which this workspace does not have\n\
              hint: see the list of jobs for its name"
         )));
@@ -129,15 +124,15 @@ pub fn find(app: &App, uri: &str, rest: &str) -> Result<Option<Place>, Failure> 
     } else {
         format!("it has {} and \"artifacts\"", names.join(", "))
     };
-    Err(Failure::user(format!(
+    Err(Error::invalid(format!(
         "the input {uri:?} names the output {output:?} of job {name:?}; {there}\n\
          hint: correct the output's name"
     )))
 }
 
-fn place_of(uri: &str, job: &Job, place: &str, path: &str) -> Result<Place, Failure> {
+fn place_of(uri: &str, job: &Job, place: &str, path: &str) -> Result<Place> {
     if !job.status.is_terminal() {
-        return Err(Failure::user(format!(
+        return Err(Error::invalid(format!(
             "the input {uri:?} comes from job {:?}, which is {} and has not written it yet\n\
              hint: submit this job when that one has ended",
             job.name, job.status
@@ -149,6 +144,42 @@ fn place_of(uri: &str, job: &Job, place: &str, path: &str) -> Result<Place, Fail
     } else {
         format!("{}/{path}", place.trim_end_matches('/'))
     }))
+}
+
+/// A named output of a job.
+pub struct NamedOutput {
+    /// Its name.
+    pub name: String,
+    /// `uri_folder`, `uri_file`, `custom_model`, ….
+    pub kind: String,
+    /// Whether it is a single file, which the job wrote under the output's name.
+    pub is_file: bool,
+    /// Its destination in the datastore.
+    pub uri: String,
+    /// The name to register it under.
+    pub asset_name: Option<String>,
+}
+
+/// The named outputs of a job.
+pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
+    let outputs = job.properties.get("outputs").and_then(Value::as_object);
+    outputs
+        .into_iter()
+        .flatten()
+        .map(|(name, output)| {
+            let text = |member: &str| output.get(member).and_then(Value::as_str);
+            let kind = text("jobOutputType").unwrap_or("uri_folder").to_owned();
+            let is_file = kind == "uri_file";
+            let uri = place(text("uri"), &job.name, name, is_file);
+            NamedOutput {
+                name: name.clone(),
+                kind,
+                is_file,
+                uri,
+                asset_name: text("assetName").map(str::to_owned),
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
