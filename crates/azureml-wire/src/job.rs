@@ -241,6 +241,18 @@ pub enum JobOutput {
 }
 
 impl JobOutput {
+    /// Returns the name of the output's type on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UriFile(_) => "uri_file",
+            Self::UriFolder(_) => "uri_folder",
+            Self::Mltable(_) => "mltable",
+            Self::CustomModel(_) => "custom_model",
+            Self::MlflowModel(_) => "mlflow_model",
+            Self::TritonModel(_) => "triton_model",
+        }
+    }
+
     /// Returns the fields that all output types share.
     pub fn asset(&self) -> &AssetOutput {
         match self {

@@ -214,7 +214,7 @@ pub fn page_of_versions(
     are_archived: bool,
     listing: &Listing,
 ) -> Page<Resource<Value>> {
-    versions.retain(|version| listing.shows(are_archived || asset::is_archived(version)));
+    versions.retain(|version| listing.shows(are_archived || version.is_archived()));
     if listing
         .order_by
         .as_deref()

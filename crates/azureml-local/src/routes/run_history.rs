@@ -18,7 +18,6 @@ use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
-use azureml_wire::arm::last_part;
 use azureml_wire::local::scope;
 use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
 use chrono::SecondsFormat;
@@ -96,7 +95,7 @@ fn shown(job: &Job) -> Value {
 }
 
 fn target(job: &Job) -> Option<&str> {
-    job.text("computeId").map(last_part)
+    job.compute()
 }
 
 fn warnings(job: &Job) -> Vec<Value> {
@@ -107,11 +106,7 @@ fn warnings(job: &Job) -> Vec<Value> {
 }
 
 fn properties(job: &Job, history: Option<String>) -> Bag {
-    let mut properties: Bag = job
-        .properties
-        .get("properties")
-        .and_then(|own| serde_json::from_value(own.clone()).ok())
-        .unwrap_or_default();
+    let mut properties = job.own_properties().cloned().unwrap_or_default();
     if let Some(history) = history {
         properties.insert(STATUS_HISTORY.to_owned(), history);
     }
@@ -310,7 +305,7 @@ async fn run_data(
     let outputs: serde_json::Map<String, Value> = named_outputs(&job)
         .into_iter()
         .map(|output| {
-            let shown = json!({ "type": asset_type(&output.kind), "assetId": output.uri });
+            let shown = json!({ "type": asset_type(output.kind), "assetId": output.uri });
             (output.name, shown)
         })
         .collect();

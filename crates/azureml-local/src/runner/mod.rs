@@ -23,7 +23,7 @@ use crate::name::RunName;
 use crate::store::job::{self, Job};
 use crate::workspace::folder::Folder;
 use crate::workspace::{Shared, Workspace, blocking};
-use azureml_wire::job::JobStatus;
+use azureml_wire::job::{Distribution, JobStatus};
 use azureml_wire::local;
 use collect::LeftOut;
 use failure::Failure;
@@ -277,7 +277,7 @@ fn why_it_failed(app: &Workspace, job: &Job, ended: &Ended) -> Option<Failure> {
     let mut ended = ended.clone();
     if let Some(rank) = mpi::failed_rank(&supervisor::tail(&own(0), 4096))
         && own(rank).exists()
-        && job.properties.pointer("/distribution/distributionType") == Some(&"Mpi".into())
+        && let Some(Distribution::Mpi(_)) = job.command().and_then(|job| job.distribution.as_ref())
     {
         ended.rank = rank;
     }
@@ -287,10 +287,9 @@ fn why_it_failed(app: &Workspace, job: &Job, ended: &Ended) -> Option<Failure> {
     } else {
         logs.join("std_log.txt")
     };
-    let timeout = job
-        .properties
-        .pointer("/limits/timeout")
-        .and_then(serde_json::Value::as_str)
+    let limits = job.command().and_then(|job| job.limits.as_ref());
+    let timeout = limits
+        .and_then(|limits| limits.timeout.as_deref())
         .and_then(duration::parse)
         .map(|timeout| timeout.as_secs_f64());
     failure::of_command(&ended, timeout, &log, app.home.root())

@@ -18,7 +18,6 @@ use crate::workspace::{Workspace, compute};
 use azureml_wire::arm::last_part;
 use azureml_wire::compute::Compute;
 use azureml_wire::job::{CommandJob, Distribution, JobInput, JobOutput, ProcessCount};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -33,14 +32,11 @@ const LOG_OF_PROCESS: &str = "std_log_process_";
 
 /// Copies everything into the job's folder; removes the files of an earlier attempt first.
 pub fn prepare(app: &Workspace, job: &Job) -> Result<Spec, Failure> {
-    let request: CommandJob = serde_json::from_value(job.properties.clone())
-        .map_err(|error| Failure::system(format!("the job cannot be read: {error}")))?;
-    let nodes = request
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.instance_count)
-        .map_or(1, |count| count.max(1) as usize);
-    check_compute(app, &request, nodes)?;
+    let request = job
+        .command()
+        .ok_or_else(|| Failure::system("the job cannot be read"))?;
+    let nodes = job.nodes();
+    check_compute(app, request, nodes)?;
     let warning = check_environment(app, &request.environment_id)?;
 
     let run = RunName::parse(&job.name)?;
@@ -68,13 +64,13 @@ pub fn prepare(app: &Workspace, job: &Job) -> Result<Spec, Failure> {
         let path = make_output(&folder, name, output)?;
         bindings.insert(format!("outputs.{name}"), Binding::Path(path));
     }
-    let processes = processes(app, job, &request, nodes)?;
+    let processes = processes(app, job, request, nodes)?;
     if let (Some(warning), Some(first)) = (warning, processes.first()) {
         warn(app, job, first, warning)?;
     }
     let mut command = resolve(&request.command, &bindings);
     let mut environment = variables::of_job(app, job, &folder, &bindings);
-    if let Some(count) = joined_by_mpi(&request) {
+    if let Some(count) = joined_by_mpi(request) {
         let logs = text(&Folder::logs(&app.home, &run).join(LOG_OF_PROCESS))?;
         command = mpi::launch(count, command, logs, &mut environment)?;
     }
@@ -86,8 +82,8 @@ pub fn prepare(app: &Workspace, job: &Job) -> Result<Spec, Failure> {
         port: app.port,
         timeout: request
             .limits
-            .and_then(|limits| limits.timeout)
-            .as_deref()
+            .as_ref()
+            .and_then(|limits| limits.timeout.as_deref())
             .and_then(duration::parse)
             .map(|timeout| timeout.as_secs_f64()),
         grace: GRACE,
@@ -208,9 +204,7 @@ fn code_source(app: &Workspace, id: &str) -> Result<Source, Failure> {
             ))
         })?;
     let uri = found
-        .properties
-        .get("codeUri")
-        .and_then(Value::as_str)
+        .uri()
         .ok_or_else(|| Failure::user(format!("the code snapshot {name:?} has no files")))?;
     Ok(source::source(app, uri)?)
 }

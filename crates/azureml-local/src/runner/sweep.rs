@@ -160,7 +160,9 @@ async fn standing(app: &Workspace, name: &str) -> Result<(SweepJob, Standing)> {
     app.db(move |store| {
         let job = job::get(store, &name)?
             .ok_or_else(|| Error::Internal("a sweep got lost".to_owned()))?;
-        let sweep: SweepJob = serde_json::from_value(job.properties.clone())?;
+        let Some(sweep) = job.sweep().cloned() else {
+            return Err(Error::Internal(format!("{name} is no sweep")));
+        };
         let metric = &sweep.objective.primary_metric;
         let is_trial = |child: &Job| {
             let number = child
@@ -183,11 +185,7 @@ async fn standing(app: &Workspace, name: &str) -> Result<(SweepJob, Standing)> {
             children.push(Child {
                 best,
                 course,
-                error: child
-                    .error
-                    .as_ref()
-                    .and_then(|error| error.pointer("/error/message")?.as_str())
-                    .map(str::to_owned),
+                error: child.error_message().map(str::to_owned),
                 status: child.status,
                 name: child.name,
             });
@@ -300,9 +298,12 @@ async fn note_best(app: &Workspace, job: &Job, sweep: &SweepJob, children: &[Chi
     let Some((child, value)) = best else {
         return Ok(());
     };
-    let own = |key: &str| job.properties.pointer(&format!("/properties/{key}"));
-    let score = json!(value.to_string());
-    if own(BEST_CHILD) == Some(&json!(child)) && own(BEST_SCORE) == Some(&score) {
+    let score = value.to_string();
+    let known = job.own_properties();
+    let is_known = |key: &str, value: &str| {
+        known.and_then(|known| known.get(key)).map(String::as_str) == Some(value)
+    };
+    if is_known(BEST_CHILD, child) && is_known(BEST_SCORE, &score) {
         return Ok(());
     }
     let (name, child) = (job.name.clone(), json!(child));
@@ -312,7 +313,7 @@ async fn note_best(app: &Workspace, job: &Job, sweep: &SweepJob, children: &[Chi
         };
         let mut properties = job.properties;
         properties["properties"][BEST_CHILD] = child;
-        properties["properties"][BEST_SCORE] = score;
+        properties["properties"][BEST_SCORE] = json!(score);
         job::set_properties(store, &name, &properties)
     })
     .await

@@ -5,7 +5,6 @@ use crate::store::job::Job;
 use crate::workspace::command::Bindings;
 use crate::workspace::folder::Folder;
 use crate::workspace::{self, Workspace};
-use azureml_wire::Bag;
 use azureml_wire::local;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -127,22 +126,21 @@ pub fn of_job(
             variables.insert(format!("AZURE_ML_OUTPUT_{name}"), text);
         }
     }
-    let hyperparameters = job.properties.get("parameters").and_then(Value::as_object);
+    let command = job.command();
+    let hyperparameters = command
+        .and_then(|command| command.parameters.as_ref())
+        .and_then(Value::as_object);
     for (name, value) in hyperparameters.into_iter().flatten() {
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
         variables.insert(format!("AZUREML_PARAMETER_{name}"), text);
     }
-    let own: Bag = job
-        .properties
-        .get("environmentVariables")
-        .and_then(|own| serde_json::from_value(own.clone()).ok())
-        .unwrap_or_default();
-    for (name, value) in own {
+    let own = command.and_then(|command| command.environment_variables.as_ref());
+    for (name, value) in own.into_iter().flatten() {
         // A name with `=` or NUL is invalid; a value with NUL would be truncated.
         if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
-            variables.insert(name, value);
+            variables.insert(name.clone(), value.clone());
         }
     }
     // Set last, so that the job cannot override it: remaining processes are found by the mark.

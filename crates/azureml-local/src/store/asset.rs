@@ -19,6 +19,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Environment, Self::Code, Self::Model, Self::Data];
+
     /// The collection in an ARM id.
     pub fn collection(self) -> &'static str {
         match self {
@@ -38,6 +41,16 @@ impl Kind {
             Self::Data => "data asset",
         }
     }
+
+    /// The property with the URI of a version's files; `None` if versions have no files.
+    pub fn uri_property(self) -> Option<&'static str> {
+        match self {
+            Self::Environment => None,
+            Self::Code => Some("codeUri"),
+            Self::Model => Some("modelUri"),
+            Self::Data => Some("dataUri"),
+        }
+    }
 }
 
 /// A version of an asset.
@@ -51,6 +64,26 @@ pub struct Asset {
     pub properties: Value,
     /// The time of creation.
     pub created_at: String,
+}
+
+impl Asset {
+    /// The URI of its files.
+    pub fn uri(&self) -> Option<&str> {
+        Kind::ALL
+            .into_iter()
+            .filter_map(Kind::uri_property)
+            .find_map(|property| self.properties.get(property)?.as_str())
+    }
+
+    /// Whether it is archived.
+    pub fn is_archived(&self) -> bool {
+        self.properties.get("isArchived") == Some(&Value::Bool(true))
+    }
+
+    /// Whether it has no name that a user has chosen.
+    pub fn is_anonymous(&self) -> bool {
+        self.properties.get("isAnonymous") == Some(&Value::Bool(true))
+    }
 }
 
 const COLUMNS: &str = "name, version, properties, created_at";

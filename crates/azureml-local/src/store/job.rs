@@ -4,21 +4,25 @@ use super::value::{json as parsed, milliseconds, now, text_of};
 use super::{experiment, mlflow};
 use crate::error::Result;
 use azureml_wire::Bag;
-use azureml_wire::job::JobStatus;
+use azureml_wire::arm::last_part;
+use azureml_wire::job::{CommandJob, Job as WireJob, JobOutput, JobStatus};
 use azureml_wire::run_history::StatusChange;
+use azureml_wire::sweep::{BEST_CHILD, SweepJob};
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A job.
-#[derive(Debug, Clone)]
+/// A job. Has no `Debug`: environment variables can contain secrets.
+#[derive(Clone)]
 pub struct Job {
     /// Its position in the order of submission.
     pub seq: i64,
     /// Its name, which is its run's id.
     pub name: String,
-    /// Its submitted properties as JSON, without tags.
+    /// Its submitted properties as JSON, without tags. [`Self::spec`] has them as a type.
     pub properties: Value,
+    spec: WireJob,
     /// Its tags.
     pub tags: Bag,
     /// Its parent run.
@@ -47,9 +51,30 @@ impl Job {
         self.properties.get(name)?.as_str()
     }
 
-    /// Whether it is a sweep, which has trials instead of a command.
+    /// Its submitted properties; [`WireJob::Other`] for an MLflow run without a job.
+    pub fn spec(&self) -> &WireJob {
+        &self.spec
+    }
+
+    /// Its properties if it is a command job.
+    pub fn command(&self) -> Option<&CommandJob> {
+        match &self.spec {
+            WireJob::Command(command) => Some(command),
+            _ => None,
+        }
+    }
+
+    /// Its properties if it is a sweep, which has trials instead of a command.
+    pub fn sweep(&self) -> Option<&SweepJob> {
+        match &self.spec {
+            WireJob::Sweep(sweep) => Some(sweep),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a sweep.
     pub fn is_sweep(&self) -> bool {
-        self.text("jobType") == Some("Sweep")
+        self.sweep().is_some()
     }
 
     /// Whether it is archived.
@@ -61,6 +86,63 @@ impl Job {
     pub fn is_job(&self) -> bool {
         self.text("jobType").is_some()
     }
+
+    /// The display name, which is the name by default.
+    pub fn display_name(&self) -> &str {
+        self.text("displayName").unwrap_or(&self.name)
+    }
+
+    /// The name of its compute; `None` for serverless compute.
+    pub fn compute(&self) -> Option<&str> {
+        let id = match &self.spec {
+            WireJob::Command(command) => command.compute_id.as_deref(),
+            WireJob::Sweep(sweep) => sweep.compute_id.as_deref(),
+            WireJob::Other => None,
+        };
+        id.map(last_part).filter(|name| !name.is_empty())
+    }
+
+    /// The number of its nodes.
+    pub fn nodes(&self) -> usize {
+        let resources = self.command().and_then(|job| job.resources.as_ref());
+        let count = resources.and_then(|resources| resources.instance_count);
+        count.map_or(1, |count| count.max(1) as usize)
+    }
+
+    /// Its named outputs, by name; those of a sweep apply to each trial.
+    pub fn outputs(&self) -> impl Iterator<Item = (&String, &JobOutput)> {
+        let outputs = match &self.spec {
+            WireJob::Command(command) => command.outputs.as_ref(),
+            WireJob::Sweep(sweep) => sweep.outputs.as_ref(),
+            WireJob::Other => None,
+        };
+        outputs.into_iter().flatten()
+    }
+
+    /// Its custom properties.
+    pub fn own_properties(&self) -> Option<&Bag> {
+        match &self.spec {
+            WireJob::Command(command) => command.properties.as_ref(),
+            WireJob::Sweep(sweep) => sweep.properties.as_ref(),
+            WireJob::Other => None,
+        }
+    }
+
+    /// The best trial of a sweep so far.
+    pub fn best_trial(&self) -> Option<&str> {
+        let properties = self.sweep()?.properties.as_ref()?;
+        properties.get(BEST_CHILD).map(String::as_str)
+    }
+
+    /// The message of [`Self::error`].
+    pub fn error_message(&self) -> Option<&str> {
+        self.error.as_ref()?.pointer("/error/message")?.as_str()
+    }
+}
+
+/// The typed properties of a job. An MLflow run has no job type.
+fn spec(properties: &Value) -> WireJob {
+    WireJob::deserialize(properties).unwrap_or(WireJob::Other)
 }
 
 const SELECT: &str =
@@ -75,10 +157,12 @@ fn read(store: &Connection, row: &Row<'_>) -> Result<Job> {
     let error: Option<String> = row.get(6)?;
     let warnings: String = row.get(7)?;
     let (parent, tags) = parent_and_tags(store, &name)?;
+    let properties = parsed(&properties)?;
     Ok(Job {
         parent,
         seq: row.get(0)?,
-        properties: parsed(&properties)?,
+        spec: spec(&properties),
+        properties,
         tags,
         experiment: row.get(3)?,
         experiment_id: row.get(4)?,
@@ -123,6 +207,7 @@ pub fn of_run(store: &Connection, run: &mlflow::Run) -> Result<Job> {
         seq: run.seq,
         name: run.id.clone(),
         properties: json!({ "displayName": run.name }),
+        spec: WireJob::Other,
         tags,
         parent,
         experiment: experiment

@@ -1,7 +1,7 @@
 //! Pages of environments, data, models and code, with their versions and files.
 
 use super::file::{self, Asked, Shown};
-use super::language::Language;
+use super::language::{self, Language};
 use super::page::{page, part};
 use super::text;
 use super::tree::Tree;
@@ -9,6 +9,7 @@ use super::triton::{self, Served};
 use crate::blob::{self, Found};
 use crate::error::{Error, Result};
 use crate::store::asset::{self, Asset, Kind};
+use crate::workspace::asset::WITH_CONTAINERS;
 use crate::workspace::source::source;
 use crate::workspace::{Shared, Workspace, blocking};
 use askama::Template;
@@ -21,14 +22,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub fn router() -> Router<Shared> {
-    let list = |kind: Kind, title| {
-        get(move |State(app): State<Shared>, l: Language| list(app, l, kind, title))
-    };
-    let mut router = Router::new()
-        .route("/environments", list(Kind::Environment, "Environments"))
-        .route("/data", list(Kind::Data, "Data"))
-        .route("/models", list(Kind::Model, "Models"));
-    for kind in [Kind::Environment, Kind::Data, Kind::Model, Kind::Code] {
+    let mut router = Router::new();
+    for rules in WITH_CONTAINERS {
+        let kind = rules.kind;
+        let list = get(move |State(app): State<Shared>, l: Language| list(app, l, kind));
+        router = router.route(&format!("/{}", kind.collection()), list);
+    }
+    for kind in Kind::ALL {
         let version = get(
             move |State(app): State<Shared>, l: Language, Path((name, version))| {
                 show(app, l, kind, name, version)
@@ -76,7 +76,7 @@ struct Version {
     created: String,
 }
 
-async fn list(app: Shared, l: Language, kind: Kind, title: &'static str) -> Result<Response> {
+async fn list(app: Shared, l: Language, kind: Kind) -> Result<Response> {
     let assets = app
         .db(move |store| {
             let mut assets = Vec::new();
@@ -96,7 +96,7 @@ async fn list(app: Shared, l: Language, kind: Kind, title: &'static str) -> Resu
     page(&List {
         l,
         here: kind.collection(),
-        title,
+        title: language::title(kind.collection()),
         assets,
     })
 }
@@ -142,7 +142,7 @@ async fn show(
     version: String,
 ) -> Result<Response> {
     let asset = find(&app, kind, &name, &version).await?;
-    let files = files_of(&app, asset.properties.clone()).await?;
+    let files = files_of(&app, &asset).await?;
     let paths: Vec<&str> = files.keys().map(String::as_str).collect();
     let served = triton::served(&paths);
     let wanted = if served.is_empty() {
@@ -159,8 +159,8 @@ async fn show(
             other => other.collection(),
         },
         description: text("description").unwrap_or_default().to_owned(),
-        job: job_of(&asset.properties).map(str::to_owned),
-        has_files: kind != Kind::Environment,
+        job: job_of(&asset).map(str::to_owned),
+        has_files: kind.uri_property().is_some(),
         files: tree(l, kind, &name, &version, &files)?,
         is_model: kind == Kind::Model,
         served,
@@ -210,7 +210,7 @@ pub async fn code_tree(
     let Some(asset) = asset else {
         return Ok(None);
     };
-    let files = files_of(app, asset.properties).await?;
+    let files = files_of(app, &asset).await?;
     tree(l, Kind::Code, &name, &version, &files)
 }
 
@@ -222,7 +222,7 @@ async fn show_file(
     asked: Asked,
 ) -> Result<Response> {
     let asset = find(&app, kind, &name, &version).await?;
-    let mut files = files_of(&app, asset.properties).await?;
+    let mut files = files_of(&app, &asset).await?;
     let found = files.remove(&path).ok_or_else(|| {
         Error::not_found(format!(
             "version {version:?} of {} {name:?} has no file {path:?}",
@@ -247,30 +247,26 @@ async fn show_file(
     .await
 }
 
-/// The URI of a version's files.
-fn uri(properties: &Value) -> Option<&str> {
-    ["codeUri", "modelUri", "dataUri"]
-        .iter()
-        .find_map(|member| properties.get(*member)?.as_str())
-}
-
 /// The job that produced a version: from its URI, or the one stored when the URI was resolved.
-fn job_of(properties: &Value) -> Option<&str> {
+fn job_of(asset: &Asset) -> Option<&str> {
     let by_uri = || {
-        let (_, rest) = uri(properties)?.split_once("/jobs/")?;
+        let (_, rest) = asset.uri()?.split_once("/jobs/")?;
         Some(rest.split_once("/outputs/")?.0)
     };
-    properties
+    asset
+        .properties
         .get("jobName")
         .and_then(Value::as_str)
         .or_else(by_uri)
 }
 
 /// The files of a version by path; empty if they are outside the local workspace.
-async fn files_of(app: &Shared, properties: Value) -> Result<BTreeMap<String, Found>> {
+async fn files_of(app: &Shared, asset: &Asset) -> Result<BTreeMap<String, Found>> {
+    let Some(uri) = asset.uri().map(str::to_owned) else {
+        return Ok(BTreeMap::new());
+    };
     let app = app.clone();
-    blocking(move || Ok(uri(&properties).map_or_else(BTreeMap::new, |uri| files_at(&app, uri))))
-        .await
+    blocking(move || Ok(files_at(&app, &uri))).await
 }
 
 fn files_at(app: &Workspace, uri: &str) -> BTreeMap<String, Found> {

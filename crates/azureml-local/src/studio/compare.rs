@@ -73,10 +73,7 @@ async fn compare(
                     row.resize(column, String::new());
                     row.push(value);
                 }
-                names.push((
-                    name,
-                    job.text("displayName").unwrap_or(&job.name).to_owned(),
-                ));
+                names.push((name, job.display_name().to_owned()));
             }
             for row in rows.values_mut() {
                 row.resize(names.len(), String::new());

@@ -20,11 +20,11 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use azureml_wire::arm::last_part;
-use azureml_wire::job::JobStatus;
+use azureml_wire::job::{Job as WireJob, JobInput, JobOutput, JobStatus};
 use azureml_wire::local::{SERVER_FILE, scope};
 use azureml_wire::routes::encode;
-use serde_json::{Value, json};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The log on a job's page is the first of these that exists: the log of a job with one process, or
@@ -154,7 +154,7 @@ async fn show(
     let charts = chart::of_run(&app, &job.name, &[]).await?;
     let (jobs, more) = children(&app, &job.name).await?;
     let files = files(&app, l, &job.name).await?;
-    let code = match version_of(of_program(&job, "codeId")) {
+    let code = match version_of(Program::of(&job).code) {
         Some((name, version)) => assets::code_tree(&app, l, name, version).await?,
         None => None,
     };
@@ -187,7 +187,7 @@ async fn show(
         tracking_uri: app.tracking_uri(),
         server_file: app.home.root().join(SERVER_FILE).display().to_string(),
         job: Names {
-            display_name: job.text("displayName").unwrap_or(&job.name).to_owned(),
+            display_name: job.display_name().to_owned(),
             is_job: job.is_job(),
             name: job.name,
         },
@@ -259,10 +259,7 @@ pub fn log_name(app: &Workspace, job: &Job) -> &'static str {
         .find(|log| file::open_log(app, &job.name, log).is_ok_and(|log| log.is_some()));
     there.unwrap_or_else(|| {
         // No log exists yet.
-        let distributed = job
-            .properties
-            .get("distribution")
-            .is_some_and(Value::is_object);
+        let distributed = job.command().is_some_and(|job| job.distribution.is_some());
         LOGS[usize::from(distributed)]
     })
 }
@@ -337,7 +334,7 @@ async fn steps(app: &Workspace, job: &Job) -> Result<Vec<Step>> {
 }
 
 fn error(job: &Job) -> Option<String> {
-    let message = job.error.as_ref()?.pointer("/error/message")?.as_str()?;
+    let message = job.error_message()?;
     Some(text::plain(message.as_bytes()))
 }
 
@@ -395,16 +392,58 @@ fn version_of(id: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A property of the job's program; for a sweep, of its trials.
-fn of_program<'a>(job: &'a Job, member: &str) -> &'a str {
-    let trial = || job.properties.get("trial")?.get(member)?.as_str();
-    job.text(member).or_else(trial).unwrap_or_default()
+/// The program of a job; for a sweep, that of its trials.
+#[derive(Default)]
+struct Program<'a> {
+    command: &'a str,
+    code: &'a str,
+    environment: &'a str,
+    inputs: Option<&'a BTreeMap<String, JobInput>>,
+}
+
+impl<'a> Program<'a> {
+    fn of(job: &'a Job) -> Self {
+        match job.spec() {
+            WireJob::Command(job) => Self {
+                command: &job.command,
+                code: job.code_id.as_deref().unwrap_or_default(),
+                environment: &job.environment_id,
+                inputs: job.inputs.as_ref(),
+            },
+            WireJob::Sweep(sweep) => Self {
+                command: &sweep.trial.command,
+                code: sweep.trial.code_id.as_deref().unwrap_or_default(),
+                environment: &sweep.trial.environment_id,
+                inputs: sweep.inputs.as_ref(),
+            },
+            WireJob::Other => Self::default(),
+        }
+    }
+}
+
+fn shown_input((name, input): (&String, &JobInput)) -> String {
+    let value = match input {
+        JobInput::Literal(literal) => &literal.value,
+        JobInput::UriFile(asset)
+        | JobInput::UriFolder(asset)
+        | JobInput::Mltable(asset)
+        | JobInput::CustomModel(asset)
+        | JobInput::MlflowModel(asset)
+        | JobInput::TritonModel(asset) => &asset.uri,
+    };
+    format!("{name} = {value}")
+}
+
+fn shown_output((name, output): (&String, &JobOutput)) -> String {
+    let asset = output.asset();
+    let place = asset.uri.as_ref().or(asset.asset_name.as_ref());
+    format!("{name} = {}", place.map_or("", String::as_str))
 }
 
 /// The properties of the job's page.
 fn facts(job: &Job) -> Vec<Fact> {
-    let asset = |name, member: &str, kind| {
-        let id = of_program(job, member);
+    let program = Program::of(job);
+    let asset = |name, id: &str, kind| {
         let found = version_of(id);
         Fact {
             name,
@@ -420,24 +459,15 @@ fn facts(job: &Job) -> Vec<Fact> {
         value,
         href: None,
     };
-    let named = |member: &str| {
-        let all = job.properties.get(member).and_then(Value::as_object);
-        all.into_iter()
-            .flatten()
-            .map(|(name, value)| {
-                let of = |key| value.get(key).and_then(Value::as_str);
-                let what = of("value").or(of("uri")).or(of("assetName"));
-                format!(
-                    "{name} = {}",
-                    what.or(of("jobInputType")).unwrap_or_default()
-                )
-            })
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let inputs: Vec<String> = program
+        .inputs
+        .into_iter()
+        .flatten()
+        .map(shown_input)
+        .collect();
+    let outputs: Vec<String> = job.outputs().map(shown_output).collect();
     // While the job runs, the status path shows the start time.
     let duration = job.ended_at.as_ref().map(|_| jobs::duration(job));
-    let compute = job.text("computeId").map(last_part).unwrap_or_default();
     let mut facts = vec![
         plain("Id", job.name.clone()),
         Fact {
@@ -451,15 +481,15 @@ fn facts(job: &Job) -> Vec<Fact> {
         plain("Experiment", job.experiment.clone()),
         plain("Submitted", text::clock(&job.created_at)),
         plain("Duration", duration.unwrap_or_default()),
-        plain("Command", of_program(job, "command").to_owned()),
-        asset("Code", "codeId", Kind::Code),
-        asset("Environment", "environmentId", Kind::Environment),
+        plain("Command", program.command.to_owned()),
+        asset("Code", program.code, Kind::Code),
+        asset("Environment", program.environment, Kind::Environment),
         Fact {
             href: Some("/studio/computes".to_owned()),
-            ..plain("Compute", compute.to_owned())
+            ..plain("Compute", job.compute().unwrap_or_default().to_owned())
         },
-        plain("Inputs", named("inputs")),
-        plain("Outputs", named("outputs")),
+        plain("Inputs", inputs.join(", ")),
+        plain("Outputs", outputs.join(", ")),
     ];
     facts.retain(|fact| !fact.value.is_empty());
     facts

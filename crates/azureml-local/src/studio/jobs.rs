@@ -12,7 +12,6 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
-use azureml_wire::arm::last_part;
 use azureml_wire::routes::encode;
 use serde::Deserialize;
 
@@ -92,12 +91,8 @@ pub struct Row {
 impl From<Job> for Row {
     fn from(job: Job) -> Self {
         Self {
-            display_name: job.text("displayName").unwrap_or(&job.name).to_owned(),
-            compute: job
-                .text("computeId")
-                .map(last_part)
-                .unwrap_or_default()
-                .to_owned(),
+            display_name: job.display_name().to_owned(),
+            compute: job.compute().unwrap_or_default().to_owned(),
             duration: duration(&job),
             status: job.status.as_str(),
             created: text::clock(&job.created_at),

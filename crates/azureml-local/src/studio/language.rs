@@ -25,6 +25,12 @@ const PLACES: [(&str, &str); 5] = [
     ("models", "Models"),
 ];
 
+/// The English name of a section.
+pub fn title(place: &str) -> &'static str {
+    let found = PLACES.iter().find(|(known, _)| *known == place);
+    found.map_or("", |(_, name)| name)
+}
+
 impl Language {
     /// The first supported language in `Accept-Language`. Quality values are ignored: browsers list
     /// languages in order of preference.

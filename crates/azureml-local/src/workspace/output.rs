@@ -6,7 +6,7 @@ use super::uri::DATASTORE;
 use crate::error::{Error, Result};
 use crate::name::RunName;
 use crate::store::job::{self, Job};
-use azureml_wire::sweep::BEST_CHILD;
+use azureml_wire::job::JobOutput;
 use serde_json::{Value, json};
 
 /// The expressions that an output's path may contain.
@@ -94,12 +94,8 @@ pub fn find(app: &Workspace, uri: &str, rest: &str) -> Result<Option<Place>> {
     let found = app.store.transaction(|store| {
         let job = job::any(store, name)?;
         // The outputs of a sweep are those of its best trial.
-        let best = job.as_ref().filter(|job| job.is_sweep()).and_then(|job| {
-            let best = job.properties.pointer(&format!("/properties/{BEST_CHILD}"));
-            Some(best?.as_str()?.to_owned())
-        });
-        match best {
-            Some(best) => job::any(store, &best),
+        match job.as_ref().and_then(Job::best_trial) {
+            Some(best) => job::any(store, best),
             None => Ok(job),
         }
     })?;
@@ -151,7 +147,7 @@ pub struct NamedOutput {
     /// Its name.
     pub name: String,
     /// `uri_folder`, `uri_file`, `custom_model`, ….
-    pub kind: String,
+    pub kind: &'static str,
     /// Whether it is a single file, which the job wrote under the output's name.
     pub is_file: bool,
     /// Its destination in the datastore.
@@ -162,21 +158,16 @@ pub struct NamedOutput {
 
 /// The named outputs of a job.
 pub fn named_outputs(job: &Job) -> Vec<NamedOutput> {
-    let outputs = job.properties.get("outputs").and_then(Value::as_object);
-    outputs
-        .into_iter()
-        .flatten()
+    job.outputs()
         .map(|(name, output)| {
-            let text = |member: &str| output.get(member).and_then(Value::as_str);
-            let kind = text("jobOutputType").unwrap_or("uri_folder").to_owned();
-            let is_file = kind == "uri_file";
-            let uri = place(text("uri"), &job.name, name, is_file);
+            let is_file = matches!(output, JobOutput::UriFile(_));
+            let asset = output.asset();
             NamedOutput {
                 name: name.clone(),
-                kind,
+                kind: output.kind(),
                 is_file,
-                uri,
-                asset_name: text("assetName").map(str::to_owned),
+                uri: place(asset.uri.as_deref(), &job.name, name, is_file),
+                asset_name: asset.asset_name.clone(),
             }
         })
         .collect()

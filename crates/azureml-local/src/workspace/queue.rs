@@ -8,10 +8,8 @@
 use crate::duration;
 use crate::store::compute::Compute;
 use crate::store::job::Job;
-use azureml_wire::arm::last_part;
 use azureml_wire::compute::{self as wire, NodeStateCounts};
 use azureml_wire::job::JobStatus;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
 use std::time::{Duration, Instant};
@@ -40,17 +38,8 @@ impl Waiting {
     pub fn of(job: &Job) -> Self {
         Self {
             job: job.name.clone(),
-            compute: job
-                .text("computeId")
-                .map(last_part)
-                .filter(|name| !name.is_empty())
-                .unwrap_or(SERVERLESS)
-                .to_ascii_lowercase(),
-            nodes: job
-                .properties
-                .pointer("/resources/instanceCount")
-                .and_then(Value::as_u64)
-                .map_or(1, |count| count.max(1) as usize),
+            compute: job.compute().unwrap_or(SERVERLESS).to_ascii_lowercase(),
+            nodes: job.nodes(),
             resumed: job.status != JobStatus::Queued,
         }
     }

@@ -6,7 +6,7 @@ use super::uri::{ACCOUNT, ARTIFACT_STORE, DATASTORE, is_datastore, own_url};
 use crate::blob::{self, Found};
 use crate::error::{Error, Result};
 use crate::name::{BlobName, ContainerName, DEFAULT_CONTAINER, RunName};
-use crate::store::asset::{self, Kind};
+use crate::store::asset::{self, Asset, Kind};
 use crate::store::mlflow;
 use azureml_wire::local::{RESOURCE_GROUP, SUBSCRIPTION_ID, WORKSPACE_NAME};
 use serde_json::{Value, json};
@@ -175,12 +175,7 @@ fn registered_uri(
             Some(version) => asset::get(store, *kind, name, version),
             None => Ok(asset::versions(store, *kind, name)?.into_iter().next()),
         })?;
-        let uri = found.as_ref().and_then(|asset| {
-            ["modelUri", "dataUri"]
-                .iter()
-                .find_map(|member| asset.properties.get(*member)?.as_str())
-        });
-        if let Some(uri) = uri {
+        if let Some(uri) = found.as_ref().and_then(Asset::uri) {
             return Ok(uri.to_owned());
         }
     }

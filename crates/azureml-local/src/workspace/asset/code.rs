@@ -42,17 +42,15 @@ pub async fn by_hash(app: &Shared, hash: String) -> Result<Vec<Asset>> {
         let found = app
             .store
             .transaction(|store| asset::codes_by_hash(store, &hash))?;
-        let with_files = found
-            .into_iter()
-            .filter(|code| has_files(&app, &code.properties));
+        let with_files = found.into_iter().filter(|code| has_files(&app, code));
         Ok(with_files.collect())
     })
     .await
 }
 
-fn has_files(app: &Workspace, properties: &Value) -> bool {
-    let uri = properties.get("codeUri").and_then(Value::as_str);
-    uri.and_then(|uri| source(app, uri).ok())
+fn has_files(app: &Workspace, code: &Asset) -> bool {
+    code.uri()
+        .and_then(|uri| source(app, uri).ok())
         .and_then(|source| blob::list(&app.home, &source.container, &source.prefix()).ok())
         .is_some_and(|files| !files.is_empty())
 }
@@ -68,7 +66,7 @@ pub async fn put(app: &Shared, name: String, number: String, body: Value) -> Res
     let is_lost = match old {
         Some(old) if hash(&old.properties) == hash(&body["properties"]) => {
             let app = Arc::clone(app);
-            blocking(move || Ok(!has_files(&app, &old.properties))).await?
+            blocking(move || Ok(!has_files(&app, &old))).await?
         }
         _ => false,
     };

@@ -36,22 +36,13 @@ impl Container {
         self.own
             .get("isArchived")
             .and_then(Value::as_bool)
-            .unwrap_or_else(|| self.versions.iter().all(is_archived))
+            .unwrap_or_else(|| self.versions.iter().all(Asset::is_archived))
     }
 }
 
 /// Whether a container is archived explicitly, and with it all of its versions.
 pub fn is_container_archived(own: &Value) -> bool {
     own.get("isArchived") == Some(&json!(true))
-}
-
-/// Whether a version is archived.
-pub fn is_archived(asset: &Asset) -> bool {
-    asset.properties.get("isArchived") == Some(&json!(true))
-}
-
-fn is_anonymous(asset: &Asset) -> bool {
-    asset.properties.get("isAnonymous") == Some(&json!(true))
 }
 
 /// The error for a name or version that does not exist; it lists those that do.
@@ -87,7 +78,7 @@ pub async fn containers(app: &Workspace, kind: Kind) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
         for name in asset::names(store, kind)? {
             let versions = asset::versions(store, kind, &name)?;
-            if !versions.iter().all(is_anonymous) {
+            if !versions.iter().all(Asset::is_anonymous) {
                 containers.push(Container {
                     own: asset::container(store, kind, &name)?,
                     name,
