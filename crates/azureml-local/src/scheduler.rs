@@ -9,7 +9,7 @@ use crate::runner::{self, sweep};
 use crate::store::job;
 use crate::workspace::folder::Folder;
 use crate::workspace::queue::{Effect, Waiting};
-use crate::workspace::{Shared, blocking};
+use crate::workspace::{Shared, Workspace, blocking};
 use azureml_wire::job::JobStatus;
 use futures::FutureExt;
 use rusqlite::Connection;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Resumes the jobs that had not ended when the previous server ended.
-pub async fn recover(app: &Shared) -> Result<()> {
+pub async fn recover(app: &Workspace) -> Result<()> {
     app.refresh_computes().await?;
     let mut jobs = app.db(job::unfinished).await?;
     // Other folders belong to jobs whose end was stored just before the previous server ended.

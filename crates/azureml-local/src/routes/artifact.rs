@@ -8,9 +8,9 @@ use crate::read::lenient;
 use crate::server::body::Json as Body;
 use crate::server::error;
 use crate::signer::Access;
-use crate::workspace::Shared;
 use crate::workspace::artifact::{Artifacts, check, plain};
 use crate::workspace::caller::Caller;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::{get, post};
@@ -72,7 +72,7 @@ fn shown(run: &RunName, found: &Found) -> Value {
     })
 }
 
-fn content_of(artifacts: &Artifacts, path: &str, access: Access) -> Value {
+fn content_of(artifacts: &Artifacts<'_>, path: &str, access: Access) -> Value {
     json!({
         "contentUri": artifacts.url(path, access),
         "origin": "ExperimentRun",
@@ -82,7 +82,7 @@ fn content_of(artifacts: &Artifacts, path: &str, access: Access) -> Value {
 }
 
 /// One page of a run's artifacts; `address` is the path of the listing.
-pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> Result<Value> {
+pub async fn listed(app: &Workspace, run: &RunName, page: &Page, address: &str) -> Result<Value> {
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
     let prefix = plain(page.path.as_deref().unwrap_or_default());
@@ -123,7 +123,7 @@ pub async fn listed(app: &Shared, run: &RunName, page: &Page, address: &str) -> 
 }
 
 /// The download location of one artifact.
-pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
+pub async fn content(app: &Workspace, run: &RunName, page: &Page) -> Result<Value> {
     let path = plain(page.path.as_deref().unwrap_or_default());
     let artifacts = Artifacts::of(app, run);
     if !artifacts.all().await?.contains_key(&path) {
@@ -135,7 +135,7 @@ pub async fn content(app: &Shared, run: &RunName, page: &Page) -> Result<Value> 
 }
 
 /// The download locations of all artifacts whose paths start with a prefix.
-pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value> {
+pub async fn contents(app: &Workspace, run: &RunName, page: &Page) -> Result<Value> {
     let asked = page.path.as_deref().unwrap_or_default();
     let mut prefix = plain(asked);
     // The prefix may end within a segment, so a trailing slash is significant.
@@ -153,7 +153,7 @@ pub async fn contents(app: &Shared, run: &RunName, page: &Page) -> Result<Value>
 }
 
 /// The upload locations of artifacts.
-pub fn places(app: &Shared, run: &RunName, paths: &ArtifactPaths) -> Value {
+pub fn places(app: &Workspace, run: &RunName, paths: &ArtifactPaths) -> Value {
     let artifacts = Artifacts::of(app, run);
     let mut answer = json!({ "artifacts": {}, "artifactContentInformation": {}, "errors": {} });
     for path in &paths.paths {

@@ -8,11 +8,11 @@ use crate::read::lenient;
 use crate::server::body::Json as Body;
 use crate::store::job::{self, Job};
 use crate::store::mlflow;
-use crate::workspace::Shared;
 use crate::workspace::artifact::{Artifacts, check};
 use crate::workspace::caller::Caller;
 use crate::workspace::job::{find, missing};
 use crate::workspace::output::named_outputs;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
@@ -61,7 +61,7 @@ struct OfRun {
 }
 
 /// A run to which the caller has access, whether it is a job or not.
-async fn found(app: &Shared, caller: Caller, run: String) -> Result<Job> {
+async fn found(app: &Workspace, caller: Caller, run: String) -> Result<Job> {
     app.db(move |store| {
         caller.may_use(store, &run)?;
         let found = mlflow::get_run(store, &run)?.ok_or_else(|| missing(&run))?;

@@ -11,7 +11,7 @@ use crate::workspace::queue::Waiting;
 use crate::workspace::sweep::draw::{self, Trial};
 use crate::workspace::sweep::policy::{self, Course};
 use crate::workspace::sweep::trial;
-use crate::workspace::{Shared, Workspace, job as jobs, output};
+use crate::workspace::{Workspace, job as jobs, output};
 use azureml_wire::Bag;
 use azureml_wire::job::JobStatus;
 use azureml_wire::sweep::{BEST_CHILD, BEST_SCORE, HYPERPARAMETERS, SweepJob};
@@ -46,7 +46,7 @@ struct Child {
 }
 
 /// Runs a sweep to its end.
-pub async fn drive(app: &Shared, name: &str, mut canceled: watch::Receiver<bool>) {
+pub async fn drive(app: &Workspace, name: &str, mut canceled: watch::Receiver<bool>) {
     let mut ends = app.scheduling.ends();
     let mut heard = false;
     loop {

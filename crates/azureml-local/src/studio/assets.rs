@@ -121,7 +121,7 @@ struct Page {
     properties: String,
 }
 
-async fn find(app: &Shared, kind: Kind, name: &str, version: &str) -> Result<Asset> {
+async fn find(app: &Workspace, kind: Kind, name: &str, version: &str) -> Result<Asset> {
     let (name, version) = (name.to_owned(), version.to_owned());
     app.db(move |store| {
         asset::get(store, kind, &name, &version)?.ok_or_else(|| {

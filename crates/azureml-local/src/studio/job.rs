@@ -241,7 +241,7 @@ pub fn chart_part(chart: &Chart) -> Result<String> {
 }
 
 /// The list of files, rendered.
-pub async fn files_part(app: &Shared, l: Language, name: &str) -> Result<String> {
+pub async fn files_part(app: &Workspace, l: Language, name: &str) -> Result<String> {
     let files = files(app, l, name).await?;
     part(&Files { l, files })
 }
@@ -342,7 +342,7 @@ fn can_cancel(job: &Job) -> bool {
     !job.status.is_terminal() && job.status != JobStatus::CancelRequested
 }
 
-async fn files(app: &Shared, l: Language, name: &str) -> Result<Option<String>> {
+async fn files(app: &Workspace, l: Language, name: &str) -> Result<Option<String>> {
     let all = Artifacts::of(app, &RunName::parse(name)?).all().await?;
     if all.is_empty() {
         return Ok(None);

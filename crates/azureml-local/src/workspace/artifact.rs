@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::folder::Folder;
 use super::uri::ACCOUNT;
-use super::{Shared, Workspace, blocking};
+use super::{Workspace, blocking};
 use crate::blob::{self, Found};
 use crate::dir::{Dir, is_absent, part};
 use crate::error::{Error, Result};
@@ -13,38 +13,33 @@ use crate::store::mlflow;
 use azureml_wire::routes::encode_path;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
 /// The files of a run, both collected and still in the job's working folder.
-#[derive(Clone)]
-pub struct Artifacts {
-    app: Shared,
-    run: RunName,
+pub struct Artifacts<'a> {
+    app: &'a Workspace,
+    run: &'a RunName,
 }
 
-impl Artifacts {
+impl<'a> Artifacts<'a> {
     /// The files of a run.
-    pub fn of(app: &Shared, run: &RunName) -> Self {
-        Self {
-            app: Arc::clone(app),
-            run: run.clone(),
-        }
+    pub fn of(app: &'a Workspace, run: &'a RunName) -> Self {
+        Self { app, run }
     }
 
     /// All files by path, including those that a running job has just written.
     pub async fn all(&self) -> Result<BTreeMap<String, Found>> {
-        let (app, run) = (Arc::clone(&self.app), self.run.clone());
+        let (home, run) = (self.app.home.clone(), self.run.clone());
         blocking(move || {
             let mut found = Vec::new();
             // Collected files come last, because they replace working files with the same path.
-            if let Some(work) = there(Folder::open_work(&app.home, &run))? {
+            if let Some(work) = there(Folder::open_work(&home, &run))? {
                 for name in [part::OUTPUTS, part::LOGS] {
                     if let Some(folder) = there(work.dir(&name))? {
                         blob::walk(&folder, Some(&name.into()), &mut found)?;
                     }
                 }
             }
-            if let Some(artifacts) = there(Folder::open_artifacts(&app.home, &run))? {
+            if let Some(artifacts) = there(Folder::open_artifacts(&home, &run))? {
                 blob::walk(&artifacts, None, &mut found)?;
             }
             Ok(found
@@ -57,11 +52,11 @@ impl Artifacts {
 
     /// The log files by path, each with a signed URL.
     pub async fn logs(&self) -> Result<BTreeMap<String, String>> {
-        let (app, run) = (Arc::clone(&self.app), self.run.clone());
+        let (home, run) = (self.app.home.clone(), self.run.clone());
         let found = blocking(move || {
             let mut found = Vec::new();
             let name = part::USER_LOGS;
-            let logs = Folder::open_artifacts(&app.home, &run).and_then(|all| all.dir(&name));
+            let logs = Folder::open_artifacts(&home, &run).and_then(|all| all.dir(&name));
             if let Some(logs) = there(logs)? {
                 blob::walk(&logs, Some(&name.into()), &mut found)?;
             }
@@ -90,7 +85,7 @@ impl Artifacts {
 
     /// The run.
     pub fn run(&self) -> &RunName {
-        &self.run
+        self.run
     }
 }
 

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::name::{BlobName, RunName};
 use crate::routes::blob;
 use crate::store::mlflow;
-use crate::workspace::Shared;
 use crate::workspace::artifact::{Artifacts, check, plain};
 use crate::workspace::caller::Caller;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -94,7 +94,7 @@ fn resolve(path: &str) -> Result<String> {
 
 /// Splits a path of MLflow's artifact service into a run and a path within the run. The path starts
 /// with the artifact location of the run or of its experiment.
-async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
+async fn within_run(app: &Workspace, path: &str) -> Result<(String, String)> {
     let path = resolve(path.trim_matches('/'))?;
     if let Some(rest) = path.strip_prefix(mlflow::ARTIFACTS) {
         let (run, rest) = rest.split_once('/').unwrap_or((rest, ""));
@@ -120,7 +120,7 @@ async fn within_run(app: &Shared, path: &str) -> Result<(String, String)> {
 }
 
 /// The blob of a path. Returns an error if the caller has no access to its run.
-async fn blob_of(app: &Shared, caller: Caller, path: &str) -> Result<BlobName> {
+async fn blob_of(app: &Workspace, caller: Caller, path: &str) -> Result<BlobName> {
     let (run, path) = within_run(app, path).await?;
     let run = check(app, caller, &run).await?;
     BlobName::parse(&format!("{}/{path}", run.artifacts()))

@@ -6,7 +6,7 @@ use super::search::{self, What};
 use crate::error::{Error, Result};
 use crate::store::experiment::{self, Experiment};
 use crate::store::mlflow::artifact_uri;
-use crate::workspace::Shared;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -174,7 +174,7 @@ async fn restore(State(app): State<Shared>, fields: Fields) -> Result<Json<Value
 
 /// Moves an experiment to another lifecycle stage. Fails with 404 if it is not in the stage `from`.
 async fn change_lifecycle(
-    app: &Shared,
+    app: &Workspace,
     fields: Fields,
     from: &'static str,
     to: &'static str,

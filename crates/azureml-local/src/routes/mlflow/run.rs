@@ -7,8 +7,8 @@ use super::{experiment, name};
 use crate::error::{Error, Result};
 use crate::store::mlflow::{self, NewRun, PARENT, Run};
 use crate::store::{dataset, search as query};
-use crate::workspace::Shared;
 use crate::workspace::caller::Caller;
+use crate::workspace::{Shared, Workspace};
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -226,7 +226,7 @@ async fn restore(State(app): State<Shared>, caller: Caller, fields: Fields) -> R
 }
 
 async fn change_lifecycle(
-    app: &Shared,
+    app: &Workspace,
     caller: Caller,
     fields: &Fields,
     lifecycle: &'static str,
