@@ -120,6 +120,12 @@ pub struct Artifact {
     /// Size in bytes. The local workspace always returns it, the service only sometimes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub content_length: Option<u64>,
+    /// The path in the container of all runs' artifacts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub artifact_id: Option<String>,
+    /// Time of the last change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub created_time: Option<DateTime<Utc>>,
 }
 
 /// A page of artifacts.

@@ -15,11 +15,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use azureml_wire::arm;
 use azureml_wire::local::scope;
 use azureml_wire::routes::encode;
-use azureml_wire::run_history::ArtifactPaths;
+use azureml_wire::run_history::{
+    Artifact, ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads,
+};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// The routes of the artifact service: `artifacts/ExperimentRun/dcid.{run}/…`.
 pub fn router() -> Router<Shared> {
@@ -57,32 +59,47 @@ pub struct Page {
     continuation_token: Option<String>,
 }
 
+/// The origin of all artifacts.
+const ORIGIN: &str = "ExperimentRun";
+
 /// The number of artifacts on one page.
 const PAGE: usize = 500;
 
-fn shown(run: &RunName, found: &Found) -> Value {
-    let created: chrono::DateTime<chrono::Utc> = found.modified.into();
-    json!({
-        "artifactId": format!("{}/{}", run.artifacts(), found.name),
-        "origin": "ExperimentRun",
-        "container": format!("dcid.{}", run),
-        "path": found.name,
-        "createdTime": created,
-        "contentLength": found.length,
-    })
+fn artifact(run: &RunName, path: &str) -> Artifact {
+    Artifact {
+        path: path.to_owned(),
+        origin: Some(ORIGIN.to_owned()),
+        container: Some(format!("dcid.{run}")),
+        content_length: None,
+        artifact_id: Some(format!("{}/{path}", run.artifacts())),
+        created_time: None,
+    }
 }
 
-fn content_of(artifacts: &Artifacts<'_>, path: &str, access: Access) -> Value {
-    json!({
-        "contentUri": artifacts.url(path, access),
-        "origin": "ExperimentRun",
-        "container": format!("dcid.{}", artifacts.run()),
-        "path": path,
-    })
+fn shown(run: &RunName, found: &Found) -> Artifact {
+    Artifact {
+        content_length: Some(found.length),
+        created_time: Some(found.modified.into()),
+        ..artifact(run, &found.name)
+    }
+}
+
+fn content_of(artifacts: &Artifacts<'_>, path: &str, access: Access) -> ArtifactContent {
+    ArtifactContent {
+        content_uri: artifacts.url(path, access),
+        origin: Some(ORIGIN.to_owned()),
+        container: Some(format!("dcid.{}", artifacts.run())),
+        path: Some(path.to_owned()),
+    }
 }
 
 /// One page of a run's artifacts; `address` is the path of the listing.
-pub async fn listed(app: &Workspace, run: &RunName, page: &Page, address: &str) -> Result<Value> {
+pub async fn listed(
+    app: &Workspace,
+    run: &RunName,
+    page: &Page,
+    address: &str,
+) -> Result<ArtifactPage> {
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
     let prefix = plain(page.path.as_deref().unwrap_or_default());
@@ -97,33 +114,32 @@ pub async fn listed(app: &Workspace, run: &RunName, page: &Page, address: &str) 
                     .strip_prefix(prefix)
                     .is_some_and(|rest| rest.starts_with('/')))
     });
-    let value: Vec<Value> = matching
+    let value: Vec<Artifact> = matching
         .by_ref()
         .take(PAGE)
         .map(|found| shown(run, found))
         .collect();
-    let mut answer = json!({ "value": value });
-    if matching.next().is_some()
-        && let Some(last) = answer["value"][PAGE - 1]["path"]
-            .as_str()
-            .map(str::to_owned)
-    {
-        let next = next_link(
+    let last = matching.next().and_then(|_| value.last());
+    let token = last.map(|last| last.path.clone());
+    let next_link = token.as_deref().map(|token| {
+        next_link(
             app,
             address,
             &[
-                ("continuationToken", Some(&last)),
+                ("continuationToken", Some(token)),
                 ("path", Some(prefix).filter(|prefix| !prefix.is_empty())),
             ],
-        );
-        answer["continuationToken"] = json!(last);
-        answer["nextLink"] = json!(next);
-    }
-    Ok(answer)
+        )
+    });
+    Ok(ArtifactPage {
+        value,
+        continuation_token: token,
+        next_link,
+    })
 }
 
 /// The download location of one artifact.
-pub async fn content(app: &Workspace, run: &RunName, page: &Page) -> Result<Value> {
+pub async fn content(app: &Workspace, run: &RunName, page: &Page) -> Result<ArtifactContent> {
     let path = plain(page.path.as_deref().unwrap_or_default());
     let artifacts = Artifacts::of(app, run);
     if !artifacts.all().await?.contains_key(&path) {
@@ -135,7 +151,11 @@ pub async fn content(app: &Workspace, run: &RunName, page: &Page) -> Result<Valu
 }
 
 /// The download locations of all artifacts whose paths start with a prefix.
-pub async fn contents(app: &Workspace, run: &RunName, page: &Page) -> Result<Value> {
+pub async fn contents(
+    app: &Workspace,
+    run: &RunName,
+    page: &Page,
+) -> Result<arm::Page<ArtifactContent>> {
     let asked = page.path.as_deref().unwrap_or_default();
     let mut prefix = plain(asked);
     // The prefix may end within a segment, so a trailing slash is significant.
@@ -144,36 +164,39 @@ pub async fn contents(app: &Workspace, run: &RunName, page: &Page) -> Result<Val
     }
     let artifacts = Artifacts::of(app, run);
     let all = artifacts.all().await?;
-    let value: Vec<Value> = all
+    let value = all
         .keys()
         .filter(|path| path.starts_with(&prefix))
         .map(|path| content_of(&artifacts, path, Access::Read))
         .collect();
-    Ok(json!({ "value": value }))
+    Ok(arm::Page {
+        value,
+        next_link: None,
+    })
 }
 
 /// The upload locations of artifacts.
-pub fn places(app: &Workspace, run: &RunName, paths: &ArtifactPaths) -> Value {
+pub fn places(app: &Workspace, run: &RunName, paths: &ArtifactPaths) -> ArtifactUploads {
     let artifacts = Artifacts::of(app, run);
-    let mut answer = json!({ "artifacts": {}, "artifactContentInformation": {}, "errors": {} });
+    let mut uploads = ArtifactUploads::default();
     for path in &paths.paths {
         let path = path.path.as_str();
         if BlobName::of(path).is_some() {
-            answer["artifacts"][path] = json!({
-                "artifactId": format!("{}/{path}", run.artifacts()),
-                "origin": "ExperimentRun",
-                "container": format!("dcid.{run}"),
-                "path": path,
-            });
-            answer["artifactContentInformation"][path] = content_of(&artifacts, path, Access::All);
+            let content = content_of(&artifacts, path, Access::All);
+            uploads
+                .artifacts
+                .insert(path.to_owned(), artifact(run, path));
+            uploads
+                .artifact_content_information
+                .insert(path.to_owned(), content);
         } else {
             let error = Error::invalid(format!(
                 "{path:?} is no path of an artifact: it has an empty, `.` or `..` part"
             ));
-            answer["errors"][path] = json!(error::body(&error));
+            uploads.errors.insert(path.to_owned(), error::body(&error));
         }
     }
-    answer
+    uploads
 }
 
 /// Rejects uploads by SDK v1. It parses the host of the upload URL and then uploads to `https` at
@@ -205,7 +228,7 @@ async fn list(
     caller: Caller,
     Path(container): Path<String>,
     Query(page): Query<Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactPage>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     let address = format!(
         "/artifact/v2.0{}/artifacts/ExperimentRun/{}",
@@ -220,7 +243,7 @@ async fn info(
     caller: Caller,
     Path(container): Path<String>,
     Query(page): Query<Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactContent>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     content(&app, &run, &page).await.map(Json)
 }
@@ -231,7 +254,7 @@ async fn upload(
     Path(container): Path<String>,
     headers: HeaderMap,
     Body(body): Body,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactUploads>> {
     refuse_sdk_v1(&headers)?;
     let run = check(&app, caller, run_of(&container)?).await?;
     let paths: ArtifactPaths = lenient(&body)?;
@@ -243,7 +266,7 @@ async fn infos(
     caller: Caller,
     Path(container): Path<String>,
     Query(page): Query<Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<arm::Page<ArtifactContent>>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     contents(&app, &run, &page).await.map(Json)
 }
@@ -253,7 +276,7 @@ async fn info_at(
     State(app): State<Shared>,
     caller: Caller,
     Path((container, path)): Path<(String, String)>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactContent>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     content(&app, &run, &at(path)).await.map(Json)
 }
@@ -263,7 +286,7 @@ async fn infos_at(
     State(app): State<Shared>,
     caller: Caller,
     Path((container, path)): Path<(String, String)>,
-) -> Result<Json<Value>> {
+) -> Result<Json<arm::Page<ArtifactContent>>> {
     let run = check(&app, caller, run_of(&container)?).await?;
     contents(&app, &run, &at(path)).await.map(Json)
 }

@@ -18,8 +18,11 @@ use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
+use azureml_wire::arm;
 use azureml_wire::local::scope;
-use azureml_wire::run_history::{ArtifactPaths, STATUS_HISTORY};
+use azureml_wire::run_history::{
+    ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads, RunWarning, STATUS_HISTORY,
+};
 use chrono::SecondsFormat;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -98,10 +101,13 @@ fn target(job: &Job) -> Option<&str> {
     job.compute()
 }
 
-fn warnings(job: &Job) -> Vec<Value> {
+fn warnings(job: &Job) -> Vec<RunWarning> {
     job.warnings
         .iter()
-        .map(|message| json!({ "source": "azureml-local", "message": message }))
+        .map(|message| RunWarning {
+            source: Some("azureml-local".to_owned()),
+            message: message.clone(),
+        })
         .collect()
 }
 
@@ -330,7 +336,7 @@ async fn artifacts(
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactPage>> {
     let run = check(&app, caller, &run).await?;
     let experiment = find(&app, run.to_string()).await.map(|job| job.experiment);
     let address = scope().artifacts(experiment.as_deref().unwrap_or("Default"), run.as_ref(), "");
@@ -344,7 +350,7 @@ async fn content(
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactContent>> {
     let run = check(&app, caller, &run).await?;
     artifact::content(&app, &run, &page).await.map(Json)
 }
@@ -354,7 +360,7 @@ async fn contents(
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
     Query(page): Query<artifact::Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<arm::Page<ArtifactContent>>> {
     let run = check(&app, caller, &run).await?;
     artifact::contents(&app, &run, &page).await.map(Json)
 }
@@ -365,7 +371,7 @@ async fn upload(
     Path(OfRun { run }): Path<OfRun>,
     headers: HeaderMap,
     Body(body): Body,
-) -> Result<Json<Value>> {
+) -> Result<Json<ArtifactUploads>> {
     artifact::refuse_sdk_v1(&headers)?;
     let run = check(&app, caller, &run).await?;
     let paths: ArtifactPaths = lenient(&body)?;
