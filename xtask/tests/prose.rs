@@ -40,6 +40,9 @@ struct Line {
     columns: usize,
 }
 
+/// A property of lines, its test, and the maximum share of such lines, in per mille.
+type Limit = (&'static str, fn(&Line) -> bool, usize);
+
 impl Line {
     fn hides_its_subject(&self) -> bool {
         let starts = self
@@ -120,7 +123,7 @@ fn comments_and_documents_are_plain_english() {
     }
     let lines: Vec<_> = found.iter().flat_map(|file| prose(file)).collect();
     assert!(lines.len() > 5_000, "{} lines were read", lines.len());
-    let limits: [(&str, fn(&Line) -> bool, usize); 3] = [
+    let limits: [Limit; 3] = [
         (
             "open with What, Who, Where or That",
             Line::hides_its_subject,
