@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// kernel's own crates.
 pub const LOG: &str = "AZUREML_KERNEL_LOG";
 
+/// The engine that compiles and runs cells: `rustc` (the default) or `evcxr`.
+pub const ENGINE: &str = azureml_kernel_evaluator::engine::env::ENGINE;
+
 /// Set by Jupyter: the process whose end also ends the kernel.
 pub const PARENT_PID: &str = "JPY_PARENT_PID";
 

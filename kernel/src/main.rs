@@ -2,9 +2,14 @@
 
 use std::process::ExitCode;
 
+use azureml_kernel::cli::{self, Engine};
+
 fn main() -> ExitCode {
     // The same binary also serves as the cell process and as the rustc wrapper. In these roles,
     // this call does not return.
     azureml_kernel_evaluator::child_hook();
-    azureml_kernel::cli::run()
+    cli::run(Engine {
+        name: "rustc",
+        start: azureml_kernel_evaluator::start,
+    })
 }

@@ -16,6 +16,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The program that completes code.
+const EVCXR: &str = "azureml-kernel-evcxr";
+
 /// A set of packages that one cargo command selects.
 #[derive(Clone, Copy)]
 pub enum Selection {
@@ -63,6 +66,14 @@ pub fn kernel(step: &Step) -> Result<()> {
     let mut cargo = Selection::Main.cargo("build");
     cargo.args(["--bin", "azureml-kernel", "--bin", "azureml-local"]);
     process::run(step, "build-kernel", cargo)
+}
+
+/// Builds the program that completes code, which takes longer than the kernel and is not needed to
+/// run cells.
+pub fn evcxr(step: &Step) -> Result<()> {
+    let mut cargo = Selection::Main.cargo("build");
+    cargo.args(["--bin", EVCXR]);
+    process::run(step, "build-evcxr", cargo)
 }
 
 /// Builds the programs that `cargo xtask bench submit` measures.
@@ -113,11 +124,35 @@ pub fn install_kernel(
     fs::write(&stamp, made_from).map_err(Error::io("write", &stamp))
 }
 
+/// Adds the program that completes code to the kernel in `environment`, unless it is there. Running
+/// notebooks use it from then on.
+pub fn add_evcxr(step: &Step, environment: Environment) -> Result<()> {
+    let built = place::program(EVCXR);
+    let installed = kernelspec(environment).join("bin").join(EVCXR);
+    if is_newer(&installed, &built)? {
+        return Ok(());
+    }
+    let mut install = process::command(place::program("azureml-kernel"));
+    install
+        .args(["install", "--sys-prefix", "--only-evcxr"])
+        .env("VIRTUAL_ENV", environment.folder());
+    process::run(step, &format!("add-evcxr-{}", environment.name), install)
+}
+
+/// Whether `copy` was written after `original`; `false` if there is no copy.
+fn is_newer(copy: &Path, original: &Path) -> Result<bool> {
+    let modified = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified());
+    let original = modified(original).map_err(Error::io("read", original))?;
+    Ok(modified(copy).is_ok_and(|copy| copy >= original))
+}
+
+fn kernelspec(environment: Environment) -> PathBuf {
+    environment.folder().join("share/jupyter/kernels/rust-azureml")
+}
+
 /// Whether the kernel is installed, together with the helper crates that its kernelspec names.
 fn is_installed(environment: Environment) -> bool {
-    let spec = environment
-        .folder()
-        .join("share/jupyter/kernels/rust-azureml/kernel.json");
+    let spec = kernelspec(environment).join("kernel.json");
     let helpers = || {
         let spec: Value = serde_json::from_slice(&fs::read(&spec).ok()?).ok()?;
         let folder = spec["env"]["AZUREML_KERNEL_HELPERS"].as_str()?;

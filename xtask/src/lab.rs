@@ -89,6 +89,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let executed = notebook::execute(&report, environment, &notebook, rust_src.as_deref())?;
     let model = keep_model(&notebook)?;
     summarize(&report, &executed, ready, model.as_deref());
+    println!();
+    add_completion(&report, environment)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,6 +169,19 @@ pub fn install_kernel(
     Ok(())
 }
 
+/// Builds the program that completes code, and adds it to the installed kernel. Cells run without
+/// it, so it comes last.
+pub fn add_completion(report: &Report, environment: Environment) -> Result<()> {
+    let step = report.step(
+        "completion",
+        "rust-analyzer, which completes and explains code in cells; cells run without it",
+    );
+    build::evcxr(&step)?;
+    build::add_evcxr(&step, environment)?;
+    step.done("");
+    Ok(())
+}
+
 /// Builds the training program.
 pub fn build_trainer(report: &Report) -> Result<()> {
     let step = report.step(
@@ -224,7 +239,20 @@ fn open(
     if tools::is_root() {
         jupyter.arg("--allow-root");
     }
-    let status = jupyter.status().map_err(|source| Error::Start {
+    let status = thread::scope(|scope| {
+        // Beside the notebook: the first cells can run meanwhile.
+        scope.spawn(|| {
+            if let Err(error) = add_completion(report, environment)
+                && !matches!(error, Error::Stopped)
+            {
+                report.say(&format!("code is not completed: {error}"));
+            }
+        });
+        let status = jupyter.status();
+        report.running().stop();
+        status
+    });
+    let status = status.map_err(|source| Error::Start {
         program: python,
         source,
     })?;

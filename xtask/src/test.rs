@@ -79,6 +79,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         },
     )?;
     lab::install_kernel(&report, python::LAB, &tools, rust_src.as_deref())?;
+    lab::add_completion(&report, python::LAB)?;
     if options.filter.is_none() {
         for (selection, title) in Selection::ALL
             .into_iter()

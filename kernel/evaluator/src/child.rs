@@ -7,6 +7,8 @@ mod stop;
 mod threads;
 mod waits;
 
+use std::path::Path;
+
 use crate::env;
 
 pub use runtime::CellRuntimeError;
@@ -17,17 +19,17 @@ pub(crate) use runtime::cell_runtime;
 ///
 /// Must be called first in `main`, while the process has only one thread.
 pub fn child_hook() {
+    child_hook_before(None);
+}
+
+/// As [`child_hook`]; in the role of the compiler's wrapper, this calls the compiler through `next`.
+pub fn child_hook_before(next: Option<&Path>) {
     interpose::keep_linked();
     threads::keep_linked();
     waits::keep_linked();
-    let evcxr_wraps = std::env::var_os(env::EVCXR_WRAPS_RUSTC).is_some();
-    // When the user enables evcxr's cache or dynamic linking, evcxr's own wrapper must run next. It
-    // is this binary, started without our role.
-    let next = evcxr_wraps.then(|| std::env::current_exe().ok()).flatten();
-    azureml_kernel_helpers::rustc_wrapper_hook(next.as_deref());
-    match std::env::var(env::ROLE).as_deref() {
-        Ok(env::ROLE_CELL) if std::env::var_os(env::EVCXR_IS_RUNTIME).is_some() => cell::run(),
-        _ if evcxr_wraps => ::evcxr::runtime_hook(),
-        _ => {}
+    azureml_kernel_helpers::rustc_wrapper_hook(next);
+    let is_cell = std::env::var(env::ROLE).is_ok_and(|role| role == env::ROLE_CELL);
+    if is_cell && std::env::var_os(env::EVCXR_IS_RUNTIME).is_some() {
+        cell::run();
     }
 }

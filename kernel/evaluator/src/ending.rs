@@ -7,7 +7,7 @@ use crate::{CellError, MimeBundle, Variable};
 pub(crate) const CANCELED: &str = "(os error 125)";
 
 /// The error of a cell that was interrupted before its code ran.
-pub(crate) fn stopped() -> CellError {
+pub fn stopped() -> CellError {
     let mut error = report::message("Interrupted", "the cell was stopped");
     error
         .traceback
@@ -21,7 +21,7 @@ pub(crate) fn is_unit(value: &MimeBundle) -> bool {
 }
 
 /// The error for a panic in the evaluator; the kernel continues.
-pub(crate) fn evaluator_panicked() -> CellError {
+pub fn evaluator_panicked() -> CellError {
     let mut error = report::message("KernelError", "the evaluator failed on this cell");
     error
         .traceback
@@ -33,11 +33,11 @@ pub(crate) fn evaluator_panicked() -> CellError {
 const REPLAY: &str = "hint: `:replay` runs the cells again that made them; definitions and dependencies are still there";
 
 /// The cause of death when the user has killed the process because of a stuck callback.
-pub(crate) const CALLBACK_STUCK: &str = "the stop button";
+pub const CALLBACK_STUCK: &str = "the stop button";
 
 /// The error for a cell process that has ended, with its variables. `replays` is true when the
 /// evaluator supports `:replay`.
-pub(crate) fn process_died(
+pub fn process_died(
     how: &str,
     load_error: Option<&str>,
     lost: &[Variable],
@@ -113,7 +113,7 @@ fn lost_variables(lost: &[Variable]) -> String {
 }
 
 /// The error of an interrupted cell; `error` is the error that ended it.
-pub(crate) fn interrupted_error(
+pub fn interrupted_error(
     error: &CellError,
     variables: &[Variable],
     replays: bool,

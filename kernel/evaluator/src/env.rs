@@ -3,25 +3,25 @@
 use std::process::Command;
 
 /// Location of the standard library's sources, for rust-analyzer.
-pub(crate) const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
+pub const RUST_SRC_PATH: &str = "RUST_SRC_PATH";
 
-/// The evaluator: `rustc` (default) or `evcxr`.
-pub(crate) const ENGINE: &str = "AZUREML_KERNEL_ENGINE";
+/// The engine that compiles and runs cells: `rustc` (the default), or another one.
+pub const ENGINE: &str = "AZUREML_KERNEL_ENGINE";
 
-/// The role of this binary when the evaluator starts it: [`ROLE_CELL`].
-pub(crate) const ROLE: &str = "AZUREML_KERNEL_ROLE";
+/// The role of this binary when the evaluator starts it, such as [`ROLE_CELL`].
+pub const ROLE: &str = "AZUREML_KERNEL_ROLE";
 
 /// The role of the cell process.
-pub(crate) const ROLE_CELL: &str = "cell";
+pub const ROLE_CELL: &str = "cell";
 
 /// The kernel's socket, to which the cell process connects.
-pub(crate) const LINK: &str = "AZUREML_KERNEL_LINK";
+pub const LINK: &str = "AZUREML_KERNEL_LINK";
 
 /// The tag of the kernel that started a program; see [`tag`](crate::tag).
 pub(crate) const STARTED_BY: &str = "AZUREML_KERNEL_STARTED_BY";
 
 /// The library that the cell process loads to share the standard library with the cells.
-pub(crate) const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
+pub const CELL_RUNTIME: &str = "AZUREML_KERNEL_CELL_RUNTIME";
 
 /// The file descriptor for display messages, for the crate `notebook`.
 pub(crate) const DISPLAY_FD: &str = "NOTEBOOK_DISPLAY_FD";
@@ -37,17 +37,11 @@ pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 /// The file descriptor from which the crate `notebook` reads comm messages of front ends.
 pub(crate) const COMM_FD: &str = "NOTEBOOK_COMM_FD";
 
-/// `evcxr`: the folder of its crate and build.
-pub(crate) const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
-
 /// `evcxr`: the folder of the user's `init.evcxr` and `prelude.rs`.
 pub(crate) const EVCXR_CONFIG_DIR: &str = "EVCXR_CONFIG_DIR";
 
 /// `evcxr`: set in the cell process.
 pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
-
-/// `evcxr`: set when its own compiler wrapper is enabled (`:cache`, dynamic linking).
-pub(crate) const EVCXR_WRAPS_RUSTC: &str = "EVCXR_RUSTC_WRAPPER";
 
 /// Cargo's home directory.
 pub(crate) const CARGO_HOME: &str = "CARGO_HOME";
@@ -57,7 +51,7 @@ pub(crate) const SESSION_NAME: &str = "JPY_SESSION_NAME";
 
 /// Variables that would change how cells are compiled. They are removed for builds but visible to
 /// cells.
-pub(crate) const BUILD_SETTINGS: &[&str] = &[
+pub const BUILD_SETTINGS: &[&str] = &[
     "CARGO",
     "CARGO_BUILD_INCREMENTAL",
     "CARGO_BUILD_RUSTC",

@@ -17,7 +17,7 @@ const SOCKET: &str = "cell.sock";
 
 /// The folder; removed on drop by the process that created it.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     folder: tempfile::TempDir,
     /// Held while the kernel lives; a folder whose lock is free belongs to a kernel that was
     /// killed.
@@ -28,7 +28,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Creates a folder, and removes the folders of killed kernels.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub fn new() -> std::io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
 
@@ -54,17 +54,17 @@ impl Folder {
     }
 
     /// The working folder of `evcxr`.
-    pub(crate) fn crate_folder(&self) -> PathBuf {
+    pub fn crate_folder(&self) -> PathBuf {
         self.folder.path().join("crate")
     }
 
     /// The socket on which the kernel listens for the cell process.
-    pub(crate) fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join(SOCKET)
     }
 
     /// A folder that stands for missing standard library sources.
-    pub(crate) fn no_sources(&self) -> PathBuf {
+    pub fn no_sources(&self) -> PathBuf {
         self.folder.path().join("no-rust-src")
     }
 }

@@ -17,7 +17,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const COMPILING: &[&str] = &["cargo", "rustc", "rustup", "mold", "sh"];
 
 /// Returns a handle that interrupts the running cell.
-pub(crate) fn interrupter(shared: &Arc<Shared>) -> Interrupter {
+pub fn interrupter(shared: &Arc<Shared>) -> Interrupter {
     let shared = Arc::clone(shared);
     Arc::new(move || interrupt(&shared))
 }

@@ -7,11 +7,12 @@
 
 pub mod cache;
 mod child;
+pub mod code_intelligence;
 mod comm;
 mod completeness;
 mod ending;
+pub mod engine;
 mod env;
-mod evcxr;
 mod folder;
 mod interrupt;
 mod link;
@@ -26,15 +27,17 @@ mod stream;
 mod tag;
 
 pub use azureml_kernel_helpers::toolchain;
-pub use child::{CellRuntimeError, child_hook};
+pub use child::{CellRuntimeError, child_hook, child_hook_before};
 pub use comm::{CommListener, CommMessage, CommWhat, Comms};
 pub use completeness::{Completeness, is_complete};
 pub use programs::{adopt_programs, end_programs};
-pub use start::{Engine, Options, StartError, start};
+pub use start::{Options, StartError, start};
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
+
+use serde::{Deserialize, Serialize};
 
 /// One value in several representations, by MIME type: the `data` member of Jupyter's messages.
 ///
@@ -136,7 +139,7 @@ pub struct CellError {
 }
 
 /// Completions for a cursor position.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completions {
     /// The replacements, best first.
     pub matches: Vec<Completion>,
@@ -158,7 +161,7 @@ impl Completions {
 }
 
 /// One completion.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// The text that replaces `start..end`.
     pub text: String,

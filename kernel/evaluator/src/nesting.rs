@@ -12,7 +12,7 @@ const MOST: usize = 2_000;
 const STACK: usize = 64 << 20;
 
 /// Whether code is nested too deeply for a parser.
-pub(crate) fn is_too_deep(code: &str) -> bool {
+pub fn is_too_deep(code: &str) -> bool {
     let lexed = LexedStr::new(Edition::Edition2024, code);
     let kinds = (0..lexed.len())
         .map(|index| lexed.kind(index))

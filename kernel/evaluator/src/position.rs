@@ -1,14 +1,14 @@
 //! Positions in a cell: Jupyter counts code points; the compiler and `evcxr` count bytes.
 
 /// Converts a byte offset to code points. An offset inside a character counts as its start.
-pub(crate) fn code_points(text: &str, offset: usize) -> usize {
+pub fn code_points(text: &str, offset: usize) -> usize {
     text.char_indices()
         .take_while(|(start, character)| start + character.len_utf8() <= offset)
         .count()
 }
 
 /// Converts code points to a byte offset; beyond the end, returns the length of the text.
-pub(crate) fn byte_offset(text: &str, code_points: usize) -> usize {
+pub fn byte_offset(text: &str, code_points: usize) -> usize {
     text.char_indices()
         .nth(code_points)
         .map_or(text.len(), |(offset, _)| offset)

@@ -19,34 +19,34 @@ const EXPLANATIONS: &str = "https://doc.rust-lang.org/error_codes";
 
 /// A compiler diagnostic, with positions in the cell.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Diagnostic {
+pub struct Diagnostic {
     /// `error` or `warning`.
-    pub(crate) level: String,
+    pub level: String,
     /// An error code such as `E0308`, or the name of a lint.
-    pub(crate) code: Option<String>,
-    pub(crate) message: String,
+    pub code: Option<String>,
+    pub message: String,
     /// The spans in the cell.
-    pub(crate) labels: Vec<Label>,
+    pub labels: Vec<Label>,
     /// Additional notes.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
     /// The compiler's own rendering; shown when the diagnostic has no span in the cell.
-    pub(crate) rendered: String,
+    pub rendered: String,
 }
 
 /// A span in the cell with its label. Lines and columns start at 1; columns are code points. The
 /// end is exclusive.
 #[derive(Debug, Clone)]
-pub(crate) struct Label {
-    pub(crate) start: (usize, usize),
-    pub(crate) end: (usize, usize),
-    pub(crate) text: String,
+pub struct Label {
+    pub start: (usize, usize),
+    pub end: (usize, usize),
+    pub text: String,
     /// Whether the span is the error itself, as opposed to related code.
-    pub(crate) primary: bool,
+    pub primary: bool,
 }
 
 impl Diagnostic {
     /// Returns the notes among the `children` of the compiler's JSON.
-    pub(crate) fn notes_of(children: &serde_json::Value) -> Vec<String> {
+    pub fn notes_of(children: &serde_json::Value) -> Vec<String> {
         let mut notes = Vec::new();
         for child in children.as_array().into_iter().flatten() {
             let (Some(level), Some(text)) = (child["level"].as_str(), child["message"].as_str())
@@ -72,7 +72,7 @@ impl Diagnostic {
 }
 
 /// Converts compiler errors of a cell; each distinct error becomes one block.
-pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
+pub fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
     let mut seen = HashSet::new();
     let blocks: Vec<String> = errors
         .iter()
@@ -91,7 +91,7 @@ pub(crate) fn compile_errors(code: &str, errors: &[Diagnostic]) -> CellError {
 }
 
 /// The error for code that is nested too deeply for a parser.
-pub(crate) fn too_deep() -> CellError {
+pub fn too_deep() -> CellError {
     message(
         "CompileError",
         "the cell is nested too deeply\nhint: give its inner parts names, or make them a loop",
@@ -99,7 +99,7 @@ pub(crate) fn too_deep() -> CellError {
 }
 
 /// Builds an error from a text; the first line becomes `evalue`.
-pub(crate) fn message(ename: &str, text: &str) -> CellError {
+pub fn message(ename: &str, text: &str) -> CellError {
     let text = text.trim_end();
     CellError {
         ename: ename.to_owned(),
@@ -109,7 +109,7 @@ pub(crate) fn message(ename: &str, text: &str) -> CellError {
 }
 
 /// Builds an error from a panic, with its location if it is known.
-pub(crate) fn panic(panic: &Panic, place: Option<Place>) -> CellError {
+pub fn panic(panic: &Panic, place: Option<Place>) -> CellError {
     let mut error = message("Panic", &panic.message);
     let Some(place) = place else {
         if !panic.place.is_empty() {
@@ -138,20 +138,26 @@ pub(crate) fn panic(panic: &Panic, place: Option<Place>) -> CellError {
 
 /// The location of a panic.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In the running cell.
     Cell {
+        /// The line, from 1.
         line: usize,
+        /// The column, from 1, in code points.
         column: usize,
+        /// The text of the line.
         text: String,
     },
     /// In a line of an earlier cell.
-    Earlier { text: String },
+    Earlier {
+        /// The text of the line.
+        text: String,
+    },
 }
 
-/// Maps a location in the generated crate to the cell. `evcxr` copies the statements of a cell into
-/// its crate line by line.
-pub(crate) fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
+/// Maps a location in the generated crate to the cell, for an engine that copies the statements of a
+/// cell into its crate line by line.
+pub fn place_in_cell(code: &str, source: &str, place: &str) -> Option<Place> {
     let mut parts = place.rsplitn(3, ':');
     let column: usize = parts.next()?.parse().ok()?;
     let line: usize = parts.next()?.parse().ok()?;

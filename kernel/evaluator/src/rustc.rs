@@ -58,7 +58,8 @@ use crate::child::cell_runtime;
 use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
-use crate::start::{Engine, Options, Parts, StartError, in_folder};
+use crate::code_intelligence::{self, Start};
+use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
 use crate::{
@@ -155,6 +156,7 @@ struct Runnable {
 impl RustcEvaluator {
     /// Starts the evaluator and its cell process.
     pub fn start(options: Options) -> Result<Self, StartError> {
+        let code_intelligence = options.code_intelligence.clone();
         let Parts {
             toolchain,
             cache,
@@ -178,15 +180,17 @@ impl RustcEvaluator {
         compiler.libraries.clone_from(&own_libraries);
         let mut evaluator = Self {
             process: Some(process),
-            analyst: Arc::new(Analyst::new(Options {
-                engine: Engine::Evcxr,
-                cache: Some(cache.clone()),
-                helpers: helpers
-                    .as_ref()
-                    .ok()
-                    .map(|helpers| helpers.folder().to_owned()),
-                program: Some(program),
-            })),
+            analyst: Arc::new(Analyst::new(
+                code_intelligence
+                    .unwrap_or_else(|| program.with_file_name(code_intelligence::PROGRAM)),
+                Start {
+                    cache: Some(cache.clone()),
+                    helpers: helpers
+                        .as_ref()
+                        .ok()
+                        .map(|helpers| helpers.folder().to_owned()),
+                },
+            )),
             pump,
             recipe,
             compiler,

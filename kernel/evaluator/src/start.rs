@@ -8,43 +8,21 @@ use crate::stream::Pump;
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CellRuntimeError, cell_runtime};
-use crate::env;
-use crate::evcxr::EvcxrEvaluator;
 use crate::rustc::RustcEvaluator;
 use crate::toolchain::{Toolchain, ToolchainError};
-
-/// The evaluator implementations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Engine {
-    /// The kernel's own evaluator: runs `rustc` for each cell.
-    #[default]
-    Rustc,
-    /// The crate `evcxr`.
-    Evcxr,
-}
-
-impl Engine {
-    /// Returns the engine that the environment selects, or the default.
-    pub fn from_environment() -> Self {
-        match std::env::var(env::ENGINE).as_deref() {
-            Ok("evcxr") => Self::Evcxr,
-            _ => Self::Rustc,
-        }
-    }
-}
 
 /// Options for starting an evaluator.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// The evaluator to start.
-    pub engine: Engine,
     /// The cache of compiled libraries; by default [`cache::root`](crate::cache::root).
     pub cache: Option<PathBuf>,
     /// The set of helper crates; by default the one that the environment selects.
     pub helpers: Option<PathBuf>,
     /// The binary that calls [`child_hook`](crate::child_hook); by default the current executable.
     pub program: Option<PathBuf>,
+    /// The binary that completes and inspects code; by default [`code_intelligence::PROGRAM`], beside the binary that runs.
+    pub code_intelligence: Option<PathBuf>,
 }
 
 /// An error that prevents an evaluator from starting.
@@ -79,24 +57,25 @@ pub enum StartError {
     SharedFolder,
     /// `evcxr` could not be initialised.
     #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
-    Evcxr(String),
+    Engine(String),
 }
 
 /// The components that every evaluator uses.
-pub(crate) struct Parts {
-    pub(crate) toolchain: Toolchain,
-    pub(crate) cache: PathBuf,
+pub struct Parts {
+    pub toolchain: Toolchain,
+    pub cache: PathBuf,
     /// The cell runtime library that all cells link to.
-    pub(crate) runtime: PathBuf,
-    pub(crate) helpers: Result<Helpers, HelpersError>,
-    pub(crate) folder: Folder,
-    pub(crate) pump: Pump,
+    pub runtime: PathBuf,
+    pub helpers: Result<Helpers, HelpersError>,
+    pub folder: Folder,
+    pub pump: Pump,
     /// The binary that is started as the cell process.
-    pub(crate) program: PathBuf,
+    pub program: PathBuf,
 }
 
 impl Parts {
-    pub(crate) fn gather(options: Options) -> Result<Self, StartError> {
+    /// Finds the compiler and the caches, and creates the private folder.
+    pub fn gather(options: Options) -> Result<Self, StartError> {
         let toolchain = Toolchain::find()?;
         let cache = options
             .cache
@@ -123,7 +102,7 @@ impl Parts {
 }
 
 /// Converts an error about the kernel's temporary folder.
-pub(crate) fn in_folder(source: std::io::Error) -> StartError {
+pub fn in_folder(source: std::io::Error) -> StartError {
     StartError::Folder {
         place: std::env::temp_dir(),
         source,
@@ -135,8 +114,5 @@ pub(crate) fn in_folder(source: std::io::Error) -> StartError {
 /// May set environment variables of this process, as `evcxr` does: call it before other threads run
 /// C code that reads them.
 pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
-    Ok(match options.engine {
-        Engine::Rustc => Box::new(RustcEvaluator::start(options)?),
-        Engine::Evcxr => Box::new(EvcxrEvaluator::start(options)?),
-    })
+    Ok(Box::new(RustcEvaluator::start(options)?))
 }

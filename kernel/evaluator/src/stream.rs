@@ -4,5 +4,7 @@ mod assembler;
 mod decoder;
 mod pump;
 
-pub(crate) use assembler::{Notice, PRELUDE, Panic};
-pub(crate) use pump::{Ending, Pump, Shared, State};
+pub(crate) use assembler::Notice;
+pub use assembler::{PRELUDE, Panic, RunEnd};
+pub use pump::{Ending, Forwarder, Pump, Shared};
+pub(crate) use pump::State;

@@ -20,11 +20,11 @@ const LINE: &str = "Max file locks ";
 
 /// A tag that identifies who started a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tag(String);
+pub struct Tag(String);
 
 impl Tag {
     /// The tag of programs that the cell process starts; `socket` is the kernel's socket.
-    pub(crate) fn of_cells(socket: &Path) -> Self {
+    pub fn of_cells(socket: &Path) -> Self {
         Self(format!("cell:{}", socket.display()))
     }
 
@@ -52,7 +52,7 @@ impl Tag {
     /// The limit cannot be set here. Between fork and exec the child would have the limit but not
     /// yet the new environment, and could be mistaken for a program left by an earlier cell
     /// process.
-    pub(crate) fn name_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub fn name_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env(env::STARTED_BY, &self.0)
     }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use azureml_kernel_evaluator::code_intelligence::PROGRAM;
 use azureml_kernel_helpers::own;
 use jupyter_protocol::JupyterKernelspec;
 
-use super::{helpers, trial};
+use super::{Engine, engine, helpers, trial};
 use crate::kernelspec::{DISPLAY_NAME, NAME, folder, locations};
 use crate::{env, logging, toolchain};
 
@@ -23,25 +24,27 @@ enum Finding {
 use Finding::{Good, Missing};
 
 /// A check and its name.
-type Check = (&'static str, fn() -> Finding);
+type Check<'a> = (&'static str, &'a dyn Fn() -> Finding);
 
 /// The hint for prerequisites that `install` provides.
 const INSTALL: &str = "run `azureml-kernel install`";
 
 /// Prints one line per check; fails when a prerequisite is missing.
-pub fn run() -> ExitCode {
+pub fn run(engine: Engine) -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os(env::NO_COLOR).is_none();
-    let checks: [Check; 10] = [
-        ("rustc", rustc),
-        ("cargo", cargo),
-        ("linker", linker),
-        ("rust-src", rust_src),
-        ("Jupyter", jupyter),
-        ("kernelspec", kernelspec),
-        ("helper crates", helper_crates),
-        ("cache", cache),
-        ("log", log),
-        ("cell", cell),
+    let cell = || cell(engine);
+    let checks: [Check<'_>; 11] = [
+        ("rustc", &rustc),
+        ("cargo", &cargo),
+        ("linker", &linker),
+        ("rust-src", &rust_src),
+        ("Jupyter", &jupyter),
+        ("kernelspec", &kernelspec),
+        ("completion", &completion),
+        ("helper crates", &helper_crates),
+        ("cache", &cache),
+        ("log", &log),
+        ("cell", &cell),
     ];
     let mut complete = true;
     for (name, check) in checks {
@@ -163,6 +166,26 @@ fn kernelspec() -> Finding {
     }
 }
 
+fn completion() -> Finding {
+    let kernel = installed()
+        .and_then(|(spec, _)| spec.argv.first().map(PathBuf::from))
+        .or_else(|| std::env::current_exe().ok())
+        .unwrap_or_default();
+    let program = engine::beside(&kernel);
+    if toolchain::is_executable(&program) {
+        return Good(program.display().to_string());
+    }
+    Missing(
+        format!(
+            "{} is not there, so names are completed, but no methods and no documentation",
+            program.display()
+        ),
+        format!(
+            "in a clone of the project, run `cargo build --release --package {PROGRAM}`, then `azureml-kernel install --only-evcxr`"
+        ),
+    )
+}
+
 fn helper_crates() -> Finding {
     let Some(set) = installed().and_then(|(spec, _)| helpers::set_of(&spec)) else {
         return Missing(
@@ -214,10 +237,10 @@ fn log() -> Finding {
     }
 }
 
-fn cell() -> Finding {
+fn cell(engine: Engine) -> Finding {
     let started = Instant::now();
     let set = installed().and_then(|(spec, _)| helpers::set_of(&spec));
-    match trial::run(set.as_deref()) {
+    match trial::run(engine, set.as_deref()) {
         Ok(()) => Good(format!(
             "`{}` ran {:.1} s after the start",
             trial::CODE,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Failure, helpers, trial};
+use super::{Engine, Failure, engine, helpers, trial};
 use crate::kernelspec::DISPLAY_NAME;
 use crate::kernelspec::folder::{self, Binary};
 use crate::kernelspec::locations::{Location, kernels_folder};
@@ -14,7 +14,12 @@ use crate::toolchain;
 const LOCAL_WORKSPACE: &str = "azureml-local";
 
 /// Runs the command.
-pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<ExitCode, Failure> {
+pub fn run(
+    engine: Engine,
+    location: &Location,
+    crates: &[PathBuf],
+    no_crates: bool,
+) -> Result<ExitCode, Failure> {
     let kernels = kernels_folder(location)?;
     let running = std::env::current_exe()?.canonicalize()?;
     let variables = if no_crates {
@@ -54,11 +59,20 @@ pub fn run(location: &Location, crates: &[PathBuf], no_crates: bool) -> Result<E
     }
     if !no_crates {
         eprintln!("Trying a cell");
-        match trial::run(set) {
+        match trial::run(engine, set) {
             Ok(()) => eprintln!("It works."),
             Err(error) => eprintln!("warning: {error}"),
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the binary that uses `evcxr` to an installed kernel, whose running notebooks then complete
+/// code with it.
+pub fn add_evcxr(location: &Location) -> Result<ExitCode, Failure> {
+    let running = std::env::current_exe()?.canonicalize()?;
+    let added = folder::add(&kernels_folder(location)?, &engine::beside(&running))?;
+    eprintln!("Added {}", added.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,11 +82,12 @@ fn binary(running: &Path) -> Binary {
     if !in_build_folder(running) {
         return Binary::InPlace(running.to_owned());
     }
-    let local = running.with_file_name(LOCAL_WORKSPACE);
+    let beside = [
+        running.with_file_name(LOCAL_WORKSPACE),
+        engine::beside(running),
+    ];
     let mut binaries = vec![running.to_owned()];
-    if toolchain::is_executable(&local) {
-        binaries.push(local);
-    }
+    binaries.extend(beside.into_iter().filter(|path| toolchain::is_executable(path)));
     Binary::Copied(binaries)
 }
 

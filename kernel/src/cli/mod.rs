@@ -3,6 +3,7 @@
 //! Results go to standard output, progress and errors to standard error.
 
 mod doctor;
+mod engine;
 mod helpers;
 mod install;
 mod serve;
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::kernelspec::locations::Location;
+
+pub use engine::Engine;
 
 /// A Jupyter kernel for Rust.
 #[derive(Debug, Parser)]
@@ -42,6 +45,9 @@ enum Command {
         /// Prebuild no crates; the first cell takes longer instead
         #[arg(long, conflicts_with = "crates")]
         no_crates: bool,
+        /// Only add `azureml-kernel-evcxr`, which completes code, to the installed kernel
+        #[arg(long, conflicts_with_all = ["crates", "no_crates"])]
+        only_evcxr: bool,
     },
     /// Remove the files that `install` has written
     Uninstall {
@@ -80,17 +86,19 @@ impl Place {
 /// The error of a command: the message and, on the next line, the hint.
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs the command given by the process's arguments.
-pub fn run() -> ExitCode {
+/// Runs the command given by the process's arguments, with the engine of this binary.
+pub fn run(engine: Engine) -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve { connection_file } => serve::run(&connection_file),
+        Command::Serve { connection_file } => serve::run(engine, &connection_file),
         Command::Install {
             place,
             crates,
             no_crates,
-        } => install::run(&place.location(), &crates, no_crates),
+            only_evcxr: false,
+        } => install::run(engine, &place.location(), &crates, no_crates),
+        Command::Install { place, .. } => install::add_evcxr(&place.location()),
         Command::Uninstall { place } => uninstall::run(&place.location()),
-        Command::Doctor => Ok(doctor::run()),
+        Command::Doctor => Ok(doctor::run(engine)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");

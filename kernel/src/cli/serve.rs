@@ -4,12 +4,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use azureml_kernel_evaluator::{self as evaluator, CellError, Engine as Evaluation, is_complete};
+use azureml_kernel_evaluator::{self as evaluator, CellError, is_complete};
 use tokio::sync::watch;
 
-use super::Failure;
+use super::{Engine, Failure};
 use crate::protocol::connection;
-use crate::server::{self, Engine, Options, Parent};
+use crate::server::{self, Options, Parent};
 use crate::zmtp::{self, Limits};
 use crate::{env, logging, toolchain};
 
@@ -17,8 +17,10 @@ use crate::{env, logging, toolchain};
 const COMPLETED: &str = "AZUREML_KERNEL_ENVIRONMENT_COMPLETED";
 
 /// Runs the command until the kernel ends.
-pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
-    complete_environment();
+pub fn run(engine: Engine, connection_file: &Path) -> Result<ExitCode, Failure> {
+    let running = std::env::current_exe()?;
+    complete_environment(&running);
+    let engine_error = engine.exec_selected(&running);
     let connection = connection::read(connection_file)?;
     if let Err(error) = logging::start() {
         eprintln!("warning: nothing is logged: {error}");
@@ -41,7 +43,7 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(server::serve(&connection, engine(), options));
+    let served = runtime.block_on(server::serve(&connection, started_by(engine, engine_error), options));
     // A compiler or a cell that did not stop in time must not keep the process alive.
     runtime.shutdown_background();
     server::terminate_group();
@@ -55,18 +57,15 @@ pub fn run(connection_file: &Path) -> Result<ExitCode, Failure> {
 
 /// Replaces the process with a new run of the program if PATH lacks cargo or rustc and they can be
 /// found.
-fn complete_environment() {
+fn complete_environment(running: &Path) {
     if std::env::var_os(COMPLETED).is_some() {
         return;
     }
     let path = toolchain::completed_path();
-    let Ok(binary) = std::env::current_exe() else {
-        return;
-    };
     let Some(path) = path else {
         return;
     };
-    let error = Command::new(binary)
+    let error = Command::new(running)
         .args(std::env::args_os().skip(1))
         .env("PATH", path)
         .env(COMPLETED, "1")
@@ -75,16 +74,17 @@ fn complete_environment() {
     eprintln!("warning: cannot complete PATH: {error}");
 }
 
-fn engine() -> Engine {
+/// The engine for the server; `error` is the reason why the user's selection cannot be used.
+fn started_by(engine: Engine, error: Option<String>) -> server::Engine {
     let (version, language_version) = watch::channel(None);
     std::thread::spawn(move || {
         version.send_replace(Some(toolchain::rust_version().unwrap_or_default()));
     });
-    Engine {
-        start: Box::new(|| {
-            let mut options = evaluator::Options::default();
-            options.engine = Evaluation::from_environment();
-            evaluator::start(options).map_err(|error| start_error(&error.to_string()))
+    server::Engine {
+        start: Box::new(move || match error {
+            Some(error) => Err(start_error(&error)),
+            None => (engine.start)(evaluator::Options::default())
+                .map_err(|error| start_error(&error.to_string())),
         }),
         is_complete,
         language_version,

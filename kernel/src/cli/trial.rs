@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use azureml_kernel_evaluator::toolchain::Toolchain;
-use azureml_kernel_evaluator::{Discard, Engine, Options, Outcome, start};
+use azureml_kernel_evaluator::{Discard, Options, Outcome};
 use azureml_kernel_helpers::Helpers;
+
+use super::Engine;
 
 /// The cell.
 pub const CODE: &str = "1 + 1";
 
 /// Runs the cell with all crates of `set`, if given. The error contains the message and, if known,
 /// a hint.
-pub fn run(set: Option<&Path>) -> Result<(), String> {
+pub fn run(engine: Engine, set: Option<&Path>) -> Result<(), String> {
     let mut options = Options::default();
     options.helpers = set.map(Path::to_owned);
-    options.engine = Engine::from_environment();
-    let mut evaluator = start(options).map_err(|error| error.to_string())?;
+    let mut evaluator = (engine.start)(options).map_err(|error| error.to_string())?;
     let mut code = String::new();
     let mut preludes = Vec::new();
     if let Some(set) = set {

@@ -139,6 +139,35 @@ fn fill(
     Ok(started)
 }
 
+/// Adds a binary to an installed kernelspec, or replaces it; returns its new path. Kernels that run
+/// from the folder go on.
+pub fn add(kernels: &Path, binary: &Path) -> Result<PathBuf, FolderError> {
+    let place = path(kernels);
+    let folder = place.join(BINARIES);
+    let record = place.join(MANIFEST);
+    let mut manifest: Manifest = fs::read(&record)
+        .and_then(|text| Ok(serde_json::from_slice(&text)?))
+        .map_err(failed("read", &record))?;
+    let name = Path::new(BINARIES).join(binary.file_name().unwrap_or_default());
+    let added = place.join(&name);
+    let copied = tempfile::NamedTempFile::new_in(&folder).map_err(failed("write to", &folder))?;
+    fs::copy(binary, copied.path()).map_err(failed("copy", binary))?;
+    copied
+        .persist(&added)
+        .map_err(|error| failed("write", &added)(error.error))?;
+    if !manifest.files.contains(&name) {
+        manifest.files.push(name);
+        let replaced = tempfile::NamedTempFile::new_in(&place).map_err(failed("write to", &place))?;
+        serde_json::to_writer_pretty(&replaced, &manifest)
+            .map_err(io::Error::from)
+            .map_err(failed("write", &record))?;
+        replaced
+            .persist(&record)
+            .map_err(|error| failed("write", &record)(error.error))?;
+    }
+    Ok(added)
+}
+
 /// Moves the new folder to its place and removes the old one, if any.
 fn swap(new: tempfile::TempDir, place: &Path) -> Result<(), FolderError> {
     if fs::symlink_metadata(place).is_err() {

@@ -127,6 +127,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     lab::provide_environment(&report, python::LAB, &tools)?;
     lab::build_kernel(&report)?;
     lab::install_kernel(&report, python::LAB, &tools, rust_src.as_deref())?;
+    lab::add_completion(&report, python::LAB)?;
     build_peer(&report)?;
     let prefix = kernelspecs()?;
 

@@ -2,6 +2,7 @@
 //! first request and serves requests while cells run.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::Cell;
@@ -10,17 +11,28 @@ use super::dependencies::Dependencies;
 use super::names;
 use super::registry::Registry;
 use super::session::Session;
-use crate::evcxr::EvcxrEvaluator;
+use crate::code_intelligence::{Client, Kind, Reply, Start};
 use crate::nesting;
-use crate::start::Options;
-use crate::{Completions, Evaluator, MimeBundle, Variable};
+use crate::{Completions, MimeBundle, Variable};
+
+/// How often the process is started again after it has ended or failed.
+const MOST_FAILURES: u8 = 3;
 
 /// Serves completion and inspection requests.
 pub(super) struct Analyst {
-    options: Options,
+    program: PathBuf,
+    start: Start,
     /// The session state after the last finished cell.
     known: Mutex<Arc<Known>>,
-    engine: Mutex<Engine>,
+    process: Mutex<Process>,
+}
+
+/// The code intelligence process.
+#[derive(Default)]
+struct Process {
+    client: Option<Client>,
+    /// The failures since the last reply.
+    failures: u8,
 }
 
 #[derive(Default)]
@@ -32,18 +44,14 @@ struct Known {
     items: Vec<String>,
 }
 
-enum Engine {
-    Unasked,
-    Ready(Box<EvcxrEvaluator>),
-    Unavailable,
-}
-
 impl Analyst {
-    pub(super) fn new(options: Options) -> Self {
+    /// The process is started by the first request.
+    pub(super) fn new(program: PathBuf, start: Start) -> Self {
         Self {
-            options,
+            program,
+            start,
             known: Mutex::default(),
-            engine: Mutex::new(Engine::Unasked),
+            process: Mutex::default(),
         }
     }
 
@@ -60,13 +68,10 @@ impl Analyst {
         lock(&self.known).clone()
     }
 
-    /// Runs a query at a position of a cell, with the session state prepended to the cell.
-    fn ask<T>(
-        &self,
-        code: &str,
-        cursor: usize,
-        question: impl FnOnce(&mut EvcxrEvaluator, &str, usize, usize) -> Option<T>,
-    ) -> Option<T> {
+    /// Sends a request about a position of a cell, with the session state prepended to the cell.
+    /// Returns the reply and two lengths in code points: of the commands at the top of the cell,
+    /// which are left out, and of the prepended text.
+    fn request(&self, kind: Kind, code: &str, cursor: usize) -> Option<(Reply, usize, usize)> {
         if nesting::is_too_deep(code) {
             return None;
         }
@@ -74,21 +79,45 @@ impl Analyst {
         let (rust, skipped) = without_commands(code, &known);
         let in_rust = cursor.checked_sub(skipped)?;
         let before = known.context.chars().count();
-        let mut engine = lock(&self.engine);
-        if let Engine::Unasked = *engine {
-            *engine = match EvcxrEvaluator::start(self.options.clone()) {
-                Ok(evaluator) => Engine::Ready(Box::new(evaluator)),
-                Err(error) => {
-                    tracing::error!(%error, "code cannot be analysed");
-                    Engine::Unavailable
-                }
-            };
-        }
-        let Engine::Ready(evaluator) = &mut *engine else {
-            return None;
-        };
         let cell = format!("{}{rust}", known.context);
-        question(evaluator, &cell, before + in_rust, before)
+        let reply = self.reply(kind, cell, before + in_rust)?;
+        Some((reply, skipped, before))
+    }
+
+    /// Starts the process if necessary, and returns its reply.
+    fn reply(&self, kind: Kind, cell: String, cursor: usize) -> Option<Reply> {
+        let mut process = lock(&self.process);
+        // The binary may be built after the kernel has started.
+        if process.failures >= MOST_FAILURES || !self.program.is_file() {
+            return None;
+        }
+        let client = match process.client.take() {
+            Some(client) => Ok(client),
+            None => Client::start(&self.program, &self.start),
+        };
+        let replied = client.and_then(|mut client| {
+            let reply = client.request(kind, cell, cursor)?;
+            Ok((client, reply))
+        });
+        match replied {
+            Ok((_, Reply::Failed(error))) => {
+                tracing::error!(%error, "code cannot be analysed");
+                process.failures = MOST_FAILURES;
+                None
+            }
+            Ok((client, reply)) => {
+                *process = Process {
+                    client: Some(client),
+                    failures: 0,
+                };
+                Some(reply)
+            }
+            Err(error) => {
+                tracing::error!(%error, program = %self.program.display(), "no reply about code");
+                process.failures += 1;
+                None
+            }
+        }
     }
 }
 
@@ -99,22 +128,26 @@ impl crate::Analyst for Analyst {
         if let Some(found) = completion::beside_rust(code, cursor, &known.variables, &registry) {
             return found;
         }
-        let skipped = without_commands(code, &known).1;
-        let found = self.ask(code, cursor, |evaluator, cell, place, before| {
-            let found = evaluator.complete(cell, place);
-            (!found.matches.is_empty() && found.start >= before).then(|| Completions {
-                matches: found.matches,
-                start: found.start - before + skipped,
-                end: found.end - before + skipped,
-            })
-        });
+        let found = match self.request(Kind::Complete, code, cursor) {
+            Some((Reply::Completions(found), skipped, before))
+                if !found.matches.is_empty() && found.start >= before =>
+            {
+                Some(Completions {
+                    matches: found.matches,
+                    start: found.start - before + skipped,
+                    end: found.end - before + skipped,
+                })
+            }
+            _ => None,
+        };
         found.unwrap_or_else(|| names::complete(code, cursor, &known.variables, &known.items))
     }
 
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        self.ask(code, cursor, |evaluator, cell, place, _| {
-            evaluator.inspect(cell, place)
-        })
+        match self.request(Kind::Inspect, code, cursor)?.0 {
+            Reply::Documentation(found) => found,
+            _ => None,
+        }
     }
 
     fn variables(&self) -> Vec<Variable> {

@@ -27,7 +27,7 @@ const ERROR_FOLLOWS: &[u8] = b"EVCXR_USER_ERROR_FOLLOWS\n";
 ///
 /// For a failed `?`, the generated code prints the error, held in a variable `error`, without any
 /// marker. This macro prints a marker that shows where the error text begins.
-pub(crate) const PRELUDE: &str = r#"
+pub const PRELUDE: &str = r#"
 #[allow(unused_macros)]
 macro_rules! eprintln {
     ($format:literal, $value:ident) => {{
@@ -42,10 +42,11 @@ macro_rules! eprintln {
 
 /// A panic on the cell thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Panic {
+pub struct Panic {
     /// `file:line:column`.
-    pub(crate) place: String,
-    pub(crate) message: String,
+    pub place: String,
+    /// The panic's message.
+    pub message: String,
 }
 
 impl Panic {
@@ -66,13 +67,13 @@ impl Panic {
 
 /// The result of a cell's function.
 #[derive(Debug, Default)]
-pub(crate) struct RunEnd {
+pub struct RunEnd {
     /// The lines to forward to `evcxr`.
-    pub(crate) for_evcxr: String,
-    pub(crate) panic: Option<Panic>,
+    pub for_evcxr: String,
+    pub panic: Option<Panic>,
     /// The error text of a failed `?`.
-    pub(crate) error: Option<String>,
-    pub(crate) value: Option<MimeBundle>,
+    pub error: Option<String>,
+    pub value: Option<MimeBundle>,
 }
 
 /// A message from the crate `notebook`.

@@ -62,9 +62,9 @@ enum Message {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// The result of the functions of the running cell.
-    pub(crate) end: RunEnd,
+    pub end: RunEnd,
     /// The reason why a library could not be loaded.
-    pub(crate) load_error: Option<String>,
+    pub load_error: Option<String>,
     /// The cell process, after it has connected.
     pub(crate) process: Option<Pid>,
     /// Whether user code is running.
@@ -80,9 +80,9 @@ pub(crate) struct State {
     /// Whether a cell is being compiled or run.
     pub(crate) busy: bool,
     /// Whether the running cell was interrupted.
-    pub(crate) interrupted: bool,
+    pub interrupted: bool,
     /// Whether the running cell's function was not run because of the interrupt.
-    pub(crate) skipped: bool,
+    pub skipped: bool,
     stop: bool,
 }
 
@@ -105,21 +105,21 @@ impl State {
 }
 
 /// The result of a cell; the members are those of [`State`].
-pub(crate) struct Ending {
-    pub(crate) end: RunEnd,
-    pub(crate) load_error: Option<String>,
-    pub(crate) interrupted: bool,
-    pub(crate) skipped: bool,
+pub struct Ending {
+    pub end: RunEnd,
+    pub load_error: Option<String>,
+    pub interrupted: bool,
+    pub skipped: bool,
 }
 
 /// The state, and a condition variable for its changes.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     wake: OwnedFd,
     /// Receives events that arrive between cells.
-    pub(crate) late: OnceLock<Arc<dyn LateEvents>>,
+    pub late: OnceLock<Arc<dyn LateEvents>>,
 }
 
 impl Shared {
@@ -136,8 +136,13 @@ impl Shared {
         done(&state)
     }
 
+    /// The number of cell processes whose connection has ended.
+    pub fn processes_gone(&self) -> u64 {
+        self.lock().processes_gone
+    }
+
     /// Resets the state at the beginning of a cell.
-    pub(crate) fn begin(&self, cell: Option<u32>) {
+    pub fn begin(&self, cell: Option<u32>) {
         let mut state = self.lock();
         state.busy = true;
         state.cell = cell;
@@ -147,7 +152,7 @@ impl Shared {
     }
 
     /// Takes the result of the cell that has just run.
-    pub(crate) fn ending(&self) -> Ending {
+    pub fn ending(&self) -> Ending {
         let mut state = self.lock();
         Ending {
             end: std::mem::take(&mut state.end),
@@ -158,7 +163,7 @@ impl Shared {
     }
 
     /// Waits until the output of an ended process has been read completely.
-    pub(crate) fn wait_for_last_words(&self, processes_gone_before: u64) {
+    pub fn wait_for_last_words(&self, processes_gone_before: u64) {
         self.wait(LAST_WORDS, |state| {
             state.processes_gone > processes_gone_before
         });
@@ -171,19 +176,19 @@ impl Shared {
 }
 
 /// The evaluator's side of the pump; dropping it ends the thread.
-pub(crate) struct Pump {
-    pub(crate) shared: Arc<Shared>,
+pub struct Pump {
+    pub shared: Arc<Shared>,
     /// Locked by the [`Forwarder`] of the running cell.
     messages: Arc<Mutex<Receiver<Message>>>,
     sender: Sender<Message>,
     thread: Option<JoinHandle<()>>,
     /// The comms of user code.
-    pub(crate) comms: Comms,
+    pub comms: Comms,
 }
 
 impl Pump {
     /// Listens at `path` for cell processes.
-    pub(crate) fn listen(path: &Path) -> std::io::Result<Self> {
+    pub fn listen(path: &Path) -> std::io::Result<Self> {
         let listener = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -227,7 +232,7 @@ impl Pump {
     }
 
     /// Returns a forwarder for the events of a cell.
-    pub(crate) fn forwarder(&self) -> Forwarder {
+    pub fn forwarder(&self) -> Forwarder {
         Forwarder {
             messages: Arc::clone(&self.messages),
             sender: self.sender.clone(),
@@ -235,7 +240,7 @@ impl Pump {
     }
 
     /// Ends a cell. Events of threads that arrived after the cell's last event are sent to `late`.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         let cell = {
             let mut state = self.shared.lock();
             state.busy = false;
@@ -260,7 +265,7 @@ impl Pump {
 
     /// Returns the value of a cell: the value of its last expression, or the output of a command
     /// such as `:vars`. If both exist, the command's output is displayed first.
-    pub(crate) fn value(
+    pub fn value(
         &self,
         answered: MimeBundle,
         shown: Option<MimeBundle>,
@@ -281,7 +286,7 @@ impl Pump {
 }
 
 /// Forwards the events of one cell.
-pub(crate) struct Forwarder {
+pub struct Forwarder {
     messages: Arc<Mutex<Receiver<Message>>>,
     sender: Sender<Message>,
 }
@@ -289,7 +294,7 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     /// Runs a cell and forwards its events in the meantime. All of them have been emitted when this
     /// returns.
-    pub(crate) fn forward<T>(&self, events: &dyn Events, cell: impl FnOnce() -> T) -> T {
+    pub fn forward<T>(&self, events: &dyn Events, cell: impl FnOnce() -> T) -> T {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);

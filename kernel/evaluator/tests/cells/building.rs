@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{Evaluator, Outcome};
 
-use crate::support::{OwnCheck, Recorder, error, ok, plain, start, value, write};
+use crate::support::{Engine, OwnCheck, Recorder, error, ok, plain, start, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

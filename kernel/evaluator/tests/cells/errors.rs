@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{CellError, Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{CellError, Evaluator, Outcome};
 
-use crate::support::{Check, OwnCheck, Recorder, error, ok, plain, start, value};
+use crate::support::{Check, Engine, OwnCheck, Recorder, error, ok, plain, start, value};
 
 pub const CHECKS: &[Check] = &[
     (

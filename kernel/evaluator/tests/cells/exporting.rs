@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use azureml_kernel_evaluator::toolchain::Toolchain;
-use azureml_kernel_evaluator::{CellName, Engine, Evaluator};
+use azureml_kernel_evaluator::{CellName, Evaluator};
 use azureml_kernel_helpers::build_in;
 
-use crate::support::{OwnCheck, error, ok, ok_bundle, plain, start, start_with, value, write};
+use crate::support::{Engine, OwnCheck, error, ok, ok_bundle, plain, start, start_with, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{CellName, Evaluator, Outcome};
 
-use crate::support::{OwnCheck, Recorder, plain, start};
+use crate::support::{Engine, OwnCheck, Recorder, plain, start};
 
 pub const CHECKS: &[OwnCheck] = &[(
     "memory_holds_after_random_edits",

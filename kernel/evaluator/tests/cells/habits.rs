@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::Engine;
 
 use crate::notebooks::Then::{Fails, Is, Prints, Runs, Shows};
 use crate::notebooks::run;
-use crate::support::OwnCheck;
+use crate::support::{Engine, OwnCheck};
 
 pub const CHECKS: &[OwnCheck] = &[
     ("commands_and_magics", commands_and_magics),

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use azureml_kernel_evaluator::Engine;
 use azureml_kernel_evaluator::toolchain::Toolchain;
 use azureml_kernel_helpers::build_in;
 use serde_json::json;
 
-use crate::support::{OwnCheck, error, ok_bundle, plain, start, start_with, value, write};
+use crate::support::{Engine, OwnCheck, error, ok_bundle, plain, start, start_with, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

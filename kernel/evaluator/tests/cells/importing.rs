@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{Engine, Evaluator};
+use azureml_kernel_evaluator::Evaluator;
 
-use crate::support::{OwnCheck, error, ok, start, value, write};
+use crate::support::{Engine, OwnCheck, error, ok, start, value, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

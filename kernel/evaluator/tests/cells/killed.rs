@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use azureml_kernel_evaluator::{Engine, Event, Events};
+use azureml_kernel_evaluator::{Event, Events};
 
-use crate::support::{OwnCheck, start};
+use crate::support::{Engine, OwnCheck, start};
 
 pub const CHECKS: &[OwnCheck] = &[(
     "a_killed_kernel_leaves_nothing_behind",
@@ -34,10 +34,18 @@ impl Events for Printer {
 /// Acts as the kernel that is killed, if the environment variable is set.
 pub fn play_victim() {
     if let Some(cache) = std::env::var_os(VICTIM) {
-        let mut evaluator = start(Engine::from_environment(), Path::new(&cache));
+        let mut evaluator = start(victim_engine(), Path::new(&cache));
         let code = r#"println!("cell {}", std::process::id()); loop { std::thread::park(); }"#;
         evaluator.execute(code, &Printer);
         std::process::exit(1);
+    }
+}
+
+/// The engine that the environment selects.
+fn victim_engine() -> Engine {
+    match std::env::var(VICTIM_ENGINE).as_deref() {
+        Ok("evcxr") => Engine::Evcxr,
+        _ => Engine::Rustc,
     }
 }
 

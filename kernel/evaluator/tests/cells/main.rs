@@ -28,7 +28,7 @@ mod values;
 use support::Check;
 
 fn main() {
-    azureml_kernel_evaluator::child_hook();
+    azureml_kernel_evcxr::child_hook();
     killed::play_victim();
     surroundings::play_kernel();
     let checks: Vec<Check> = [

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{Engine, Evaluator};
+use azureml_kernel_evaluator::Evaluator;
 
 use crate::notebooks::Then::{self, Fails, Is, Runs, Shows};
 use crate::notebooks::{clear, execute, run};
-use crate::support::{OwnCheck, start, write};
+use crate::support::{Engine, OwnCheck, start, write};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

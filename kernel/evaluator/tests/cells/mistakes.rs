@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::Engine;
 
 use crate::notebooks::Then::{Dies, Fails, Is, Runs, Shows};
 use crate::notebooks::run;
-use crate::support::OwnCheck;
+use crate::support::{Engine, OwnCheck};
 
 pub const CHECKS: &[OwnCheck] = &[
     ("the_words_name_the_mistake", the_words_name_the_mistake),

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Outcome};
+use azureml_kernel_evaluator::{CellName, Evaluator, Outcome};
 
-use crate::support::{Recorder, plain, start, write};
+use crate::support::{Engine, Recorder, plain, start, write};
 
 /// The expected result of a cell.
 pub enum Then {

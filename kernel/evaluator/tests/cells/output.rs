@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-use azureml_kernel_evaluator::{CellName, Engine, Evaluator, Event, LateEvents, Outcome};
+use azureml_kernel_evaluator::{CellName, Evaluator, Event, LateEvents, Outcome};
 
-use crate::support::{Check, OwnCheck, Recorder, ok, start, value};
+use crate::support::{Check, Engine, OwnCheck, Recorder, ok, start, value};
 
 pub const OF_RUSTC: &[OwnCheck] = &[(
     "threads_write_below_their_cell_when_none_runs",

@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::Engine;
 
 use crate::notebooks::Then::{Fails, Is, Prints, Runs, Shows};
 use crate::notebooks::run;
-use crate::support::OwnCheck;
+use crate::support::{Engine, OwnCheck};
 
 pub const CHECKS: &[OwnCheck] = &[
     ("files_are_read_and_written", files_are_read_and_written),

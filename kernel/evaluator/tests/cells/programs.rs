@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use azureml_kernel_evaluator::Engine;
 
 use crate::notebooks::Then::{Fails, Gives, Is, Prints, Runs, Shows};
 use crate::notebooks::run;
-use crate::support::OwnCheck;
+use crate::support::{Engine, OwnCheck};
 
 pub const CHECKS: &[OwnCheck] = &[
     ("statements_and_patterns", statements_and_patterns),

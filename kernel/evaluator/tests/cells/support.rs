@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use azureml_kernel_evaluator::{
-    CellError, Engine, Evaluator, Event, Events, InputAnswer, MimeBundle, Options, Outcome,
+    CellError, Evaluator, Event, Events, InputAnswer, MimeBundle, Options, Outcome,
 };
 use azureml_kernel_helpers::Helpers;
 
@@ -15,6 +15,15 @@ pub type Check = (&'static str, fn(&mut dyn Evaluator));
 
 /// A check that starts separate evaluators, with a separate cache.
 pub type OwnCheck = (&'static str, fn(Engine, &Path));
+
+/// The engine of an evaluator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The kernel's own: `rustc` for each cell.
+    Rustc,
+    /// The crate `evcxr`.
+    Evcxr,
+}
 
 /// The engines; each must pass every check.
 const ENGINES: [(Engine, &str); 2] = [(Engine::Rustc, "rustc"), (Engine::Evcxr, "evcxr")];
@@ -101,10 +110,14 @@ pub fn start(engine: Engine, cache: &Path) -> Box<dyn Evaluator> {
 /// Starts an evaluator with this cache and these helper crates.
 pub fn start_with(engine: Engine, cache: &Path, helpers: Option<&Helpers>) -> Box<dyn Evaluator> {
     let mut options = Options::default();
-    options.engine = engine;
+    options.code_intelligence = std::env::current_exe().ok();
     options.cache = Some(cache.to_owned());
     options.helpers = helpers.map(|helpers| helpers.folder().to_owned());
-    azureml_kernel_evaluator::start(options).expect("the evaluator starts")
+    let started = match engine {
+        Engine::Rustc => azureml_kernel_evaluator::start(options),
+        Engine::Evcxr => azureml_kernel_evcxr::start(options),
+    };
+    started.expect("the evaluator starts")
 }
 
 /// Records the events of a cell in order; replies to input requests with the next answer.

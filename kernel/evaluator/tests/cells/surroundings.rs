@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use azureml_kernel_evaluator::toolchain::Toolchain;
-use azureml_kernel_evaluator::{Engine, Outcome};
+use azureml_kernel_evaluator::Outcome;
 
 use crate::building::local_crate;
-use crate::support::{OwnCheck, Recorder, plain, start};
+use crate::support::{Engine, OwnCheck, Recorder, plain, start};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

@@ -1,7 +1,5 @@
 //! The evaluator based on `evcxr`, used through its public API, with the kernel's own cell process.
 
-mod diagnostic;
-
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,22 +7,23 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
-use azureml_kernel_helpers::{Error as HelpersError, Helpers};
-
-use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
-use crate::env;
-use crate::folder::Folder;
-use crate::nesting;
-use crate::position;
-use crate::rust_src::RustSrc;
-use crate::start::{Options, Parts, StartError, in_folder};
-use crate::stream::{Ending, PRELUDE, Pump};
-use crate::tag::Tag;
-use crate::{
-    Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, LateEvents,
-    MimeBundle, Outcome, Variable, interrupt, report,
+use azureml_kernel_evaluator::engine::{
+    CALLBACK_STUCK, Ending, Folder, PRELUDE, Parts, Pump, Tag, byte_offset, code_points, env,
+    evaluator_panicked, in_folder, interrupted_error, interrupter, is_too_deep, process_died,
+    report, stopped,
 };
+use azureml_kernel_evaluator::rust_src::{self, RustSrc};
+use azureml_kernel_evaluator::{
+    Analyst, CellError, Comms, Completion, Completions, Evaluator, Events, Interrupter, LateEvents,
+    MimeBundle, Options, Outcome, StartError, Variable,
+};
+use azureml_kernel_helpers::{Error as HelpersError, Helpers};
+use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+
+use crate::diagnostic;
+
+/// `evcxr`: the folder of its crate and build.
+const EVCXR_TMPDIR: &str = "EVCXR_TMPDIR";
 
 /// Default optimisation level of cells; the user can change it with `:opt`.
 ///
@@ -78,7 +77,7 @@ impl EvcxrEvaluator {
             let _turn = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
             prepare_environment(&folder, &rust_src, &mut command).map_err(in_folder)?;
             EvalContext::with_subprocess_command(command)
-                .map_err(|error| StartError::Evcxr(error.to_string()))?
+                .map_err(|error| StartError::Engine(error.to_string()))?
                 .0
         };
         let mut evaluator = Self {
@@ -122,7 +121,7 @@ impl EvcxrEvaluator {
 
     /// Runs a cell and returns its result.
     fn run(&mut self, code: &str, variables_before: &[Variable]) -> Outcome {
-        let gone_before = self.pump.shared.lock().processes_gone;
+        let gone_before = self.pump.shared.processes_gone();
         let result = self.context.commands().execute(code);
         if matches!(result, Err(Error::SubprocessTerminated(_))) {
             self.pump.shared.wait_for_last_words(gone_before);
@@ -198,7 +197,7 @@ impl EvcxrEvaluator {
     }
 
     /// Adds the reason why helper crates are missing to an error about an unknown crate.
-    fn with_hint(&self, mut error: CellError, errors: &[::evcxr::CompilationError]) -> CellError {
+    fn with_hint(&self, mut error: CellError, errors: &[evcxr::CompilationError]) -> CellError {
         let about_a_crate = errors
             .iter()
             .any(|error| matches!(error.code(), Some("E0432" | "E0433" | "E0463")));
@@ -211,7 +210,7 @@ impl EvcxrEvaluator {
         {
             error.traceback.push(format!(
                 "note: the sources of Rust's standard library are missing, from which types are known\n{}",
-                crate::rust_src::HINT
+                rust_src::HINT
             ));
         }
         error
@@ -220,7 +219,7 @@ impl EvcxrEvaluator {
 
 impl Evaluator for EvcxrEvaluator {
     fn execute(&mut self, code: &str, events: &dyn Events) -> Outcome {
-        if nesting::is_too_deep(code) {
+        if is_too_deep(code) {
             return Outcome::Error(report::too_deep());
         }
         self.pump.shared.begin(None);
@@ -268,7 +267,7 @@ impl Evaluator for EvcxrEvaluator {
     }
 
     fn interrupter(&self) -> Interrupter {
-        interrupt::interrupter(&self.pump.shared)
+        interrupter(&self.pump.shared)
     }
 }
 
@@ -288,7 +287,7 @@ impl Context {
     /// Returns `evcxr` for code analysis; `None` while it runs a cell, or when the code is nested
     /// too deeply for its parser.
     fn idle(&self, code: &str) -> Option<MutexGuard<'_, CommandContext>> {
-        if self.runs.load(Ordering::SeqCst) || nesting::is_too_deep(code) {
+        if self.runs.load(Ordering::SeqCst) || is_too_deep(code) {
             return None;
         }
         Some(self.commands())
@@ -305,7 +304,7 @@ impl Context {
 
 impl Analyst for Context {
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let offset = position::byte_offset(code, cursor);
+        let offset = byte_offset(code, cursor);
         let Some(mut commands) = self.idle(code) else {
             return Completions::none(cursor);
         };
@@ -318,8 +317,8 @@ impl Analyst for Context {
                 });
                 Completions {
                     matches: matches.collect(),
-                    start: position::code_points(code, found.start_offset),
-                    end: position::code_points(code, found.end_offset),
+                    start: code_points(code, found.start_offset),
+                    end: code_points(code, found.end_offset),
                 }
             }
             Err(error) => {
@@ -330,7 +329,7 @@ impl Analyst for Context {
     }
 
     fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        let offset = position::byte_offset(code, cursor);
+        let offset = byte_offset(code, cursor);
         // Inside an identifier, the whole identifier is inspected.
         let rest = code[offset..]
             .find(|character: char| !character.is_alphanumeric() && character != '_')
@@ -391,7 +390,7 @@ fn prepare_environment(
         Some(original) => cell.env(env::RUST_SRC_PATH, original),
         None => cell.env_remove(env::RUST_SRC_PATH),
     };
-    cell.env_remove(env::EVCXR_TMPDIR);
+    cell.env_remove(EVCXR_TMPDIR);
     for variable in env::BUILD_SETTINGS {
         if let Some(value) = std::env::var_os(variable) {
             cell.env(variable, value);
@@ -401,7 +400,7 @@ fn prepare_environment(
     // concurrently.
     #[allow(unsafe_code)]
     unsafe {
-        std::env::set_var(env::EVCXR_TMPDIR, &crate_folder);
+        std::env::set_var(EVCXR_TMPDIR, &crate_folder);
         std::env::set_var(env::RUST_SRC_PATH, &sources);
         for variable in env::BUILD_SETTINGS {
             std::env::remove_var(variable);
@@ -416,7 +415,7 @@ fn configure(
     program: &Path,
     helpers: Option<&Helpers>,
 ) -> Result<EvalContext, StartError> {
-    let failed = |error: Error| StartError::Evcxr(error.to_string());
+    let failed = |error: Error| StartError::Engine(error.to_string());
     let mut state = context.state();
     state.set_opt_level(OPT_LEVEL).map_err(failed)?;
     if let Some(helpers) = helpers {

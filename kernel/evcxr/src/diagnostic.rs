@@ -1,8 +1,7 @@
 //! Converts compiler errors of `evcxr`.
 
-use ::evcxr::CompilationError;
-
-use crate::report::{Diagnostic, Label};
+use azureml_kernel_evaluator::engine::report::{Diagnostic, Label};
+use evcxr::CompilationError;
 
 /// Converts an error to the type of [`report`](crate::report).
 pub(super) fn diagnostic(error: &CompilationError) -> Diagnostic {
