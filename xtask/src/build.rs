@@ -147,7 +147,9 @@ fn is_newer(copy: &Path, original: &Path) -> Result<bool> {
 }
 
 fn kernelspec(environment: Environment) -> PathBuf {
-    environment.folder().join("share/jupyter/kernels/rust-azureml")
+    environment
+        .folder()
+        .join("share/jupyter/kernels/rust-azureml")
 }
 
 /// Whether the kernel is installed, together with the helper crates that its kernelspec names.

@@ -9,6 +9,7 @@ mod waits;
 
 use std::path::Path;
 
+use crate::compatibility::IS_RUNTIME;
 use crate::env;
 
 pub use runtime::CellRuntimeError;
@@ -29,7 +30,7 @@ pub fn child_hook_before(next: Option<&Path>) {
     waits::keep_linked();
     azureml_kernel_helpers::rustc_wrapper_hook(next);
     let is_cell = std::env::var(env::ROLE).is_ok_and(|role| role == env::ROLE_CELL);
-    if is_cell && std::env::var_os(env::EVCXR_IS_RUNTIME).is_some() {
+    if is_cell && std::env::var_os(IS_RUNTIME).is_some() {
         cell::run();
     }
 }

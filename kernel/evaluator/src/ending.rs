@@ -113,11 +113,7 @@ fn lost_variables(lost: &[Variable]) -> String {
 }
 
 /// The error of an interrupted cell; `error` is the error that ended it.
-pub fn interrupted_error(
-    error: &CellError,
-    variables: &[Variable],
-    replays: bool,
-) -> CellError {
+pub fn interrupted_error(error: &CellError, variables: &[Variable], replays: bool) -> CellError {
     let mut interrupted = report::message("Interrupted", "the cell was stopped");
     if error.ename == "ProcessDied" {
         interrupted.traceback.push(lost_variables(variables));

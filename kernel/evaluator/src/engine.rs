@@ -3,6 +3,7 @@
 //!
 //! Nothing here is needed to use an evaluator; `kernel/evcxr` builds one.
 
+pub use crate::compatibility::PRELUDE;
 pub use crate::ending::{
     CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped,
 };
@@ -11,12 +12,14 @@ pub use crate::interrupt::interrupter;
 pub use crate::nesting::is_too_deep;
 pub use crate::position::{byte_offset, code_points};
 pub use crate::start::{Parts, in_folder};
-pub use crate::stream::{Ending, Forwarder, PRELUDE, Panic, Pump, RunEnd, Shared};
+pub use crate::stream::{Ending, Forwarder, Panic, Pump, RunEnd, Shared};
 pub use crate::tag::Tag;
 
 /// The environment variables of the cell process and of builds.
 pub mod env {
-    pub use crate::env::{BUILD_SETTINGS, CELL_RUNTIME, ENGINE, LINK, ROLE, ROLE_CELL, RUST_SRC_PATH};
+    pub use crate::env::{
+        BUILD_SETTINGS, CELL_RUNTIME, ENGINE, LINK, ROLE, ROLE_CELL, RUST_SRC_PATH,
+    };
 }
 
 /// The errors that cells show.

@@ -37,12 +37,6 @@ pub(crate) const DISPLAY_PID: &str = "NOTEBOOK_DISPLAY_PID";
 /// The file descriptor from which the crate `notebook` reads comm messages of front ends.
 pub(crate) const COMM_FD: &str = "NOTEBOOK_COMM_FD";
 
-/// `evcxr`: the folder of the user's `init.evcxr` and `prelude.rs`.
-pub(crate) const EVCXR_CONFIG_DIR: &str = "EVCXR_CONFIG_DIR";
-
-/// `evcxr`: set in the cell process.
-pub(crate) const EVCXR_IS_RUNTIME: &str = "EVCXR_IS_RUNTIME";
-
 /// Cargo's home directory.
 pub(crate) const CARGO_HOME: &str = "CARGO_HOME";
 

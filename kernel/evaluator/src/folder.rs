@@ -53,7 +53,7 @@ impl Folder {
         self.folder.path().join("cells")
     }
 
-    /// The working folder of `evcxr`.
+    /// The folder of the crate of an engine that builds one.
     pub fn crate_folder(&self) -> PathBuf {
         self.folder.path().join("crate")
     }

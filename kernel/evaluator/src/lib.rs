@@ -1,7 +1,7 @@
 //! Interface between the Jupyter layer and the evaluators that compile and run cells.
 //!
-//! The kernel depends only on [`Evaluator`] and [`Event`]. Two evaluators implement the interface:
-//! the kernel's own, which calls `rustc` for each cell, and an adapter of the crate `evcxr`. One
+//! The kernel depends only on [`Evaluator`] and [`Event`]. The evaluator of this crate calls `rustc`
+//! for each cell; another engine can implement the interface from the same [parts](engine). One
 //! thread drives an evaluator; only [`Interrupter`], [`Analyst`] and [`Comms`] are used from other
 //! threads.
 
@@ -9,6 +9,7 @@ pub mod cache;
 mod child;
 pub mod code_intelligence;
 mod comm;
+mod compatibility;
 mod completeness;
 mod ending;
 pub mod engine;
@@ -185,8 +186,8 @@ pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
 
 /// Completion and inspection of code, callable from any thread, also while a cell runs.
 ///
-/// The results reflect the state after the last cell that has ended. The crate `evcxr` uses one
-/// context for both execution and analysis, so its results are empty while a cell runs.
+/// The results reflect the state after the last cell that has ended. An engine with one context for
+/// both execution and analysis returns nothing while a cell runs.
 pub trait Analyst: Send + Sync {
     /// Returns the completions at `cursor`, in code points.
     fn complete(&self, code: &str, cursor: usize) -> Completions;

@@ -51,8 +51,8 @@ pub(crate) enum Frame {
     Input = b'i',
     /// The library could not be loaded: the reason.
     LoadError = b'l',
-    /// The function has returned. The kernel replies with the lines intended for `evcxr`, each
-    /// terminated by a newline.
+    /// The function has returned. The kernel replies with the lines for the engine, each terminated by
+    /// a newline.
     Finish = b'f',
 }
 
@@ -83,8 +83,8 @@ pub(crate) const STDOUT_IS_OLDER: u8 = 1;
 /// Flag: the standard error pipe held bytes when the frame was sent; those bytes are older.
 pub(crate) const STDERR_IS_OLDER: u8 = 2;
 
-/// Flag: the cell thread sent the frame. Only that thread runs the code that `evcxr` generates
-/// around a cell.
+/// Flag: the cell thread sent the frame. Only that thread runs the code that is
+/// generated around a cell.
 pub(crate) const ON_CELL_THREAD: u8 = 4;
 
 /// Flag: the thread that calls comm callbacks sent the frame; see [`PASSED_DESCRIPTORS`].

@@ -1,4 +1,4 @@
-//! Positions in a cell: Jupyter counts code points; the compiler and `evcxr` count bytes.
+//! Positions in a cell: Jupyter counts code points; the compiler counts bytes.
 
 /// Converts a byte offset to code points. An offset inside a character counts as its start.
 pub fn code_points(text: &str, offset: usize) -> usize {

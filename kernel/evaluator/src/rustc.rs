@@ -55,10 +55,11 @@ use std::time::Instant;
 use azureml_kernel_helpers::{Error as HelpersError, Facade, Helpers};
 
 use crate::child::cell_runtime;
+use crate::code_intelligence::{self, Start};
+use crate::compatibility;
 use crate::ending::{CALLBACK_STUCK, evaluator_panicked, interrupted_error, process_died, stopped};
 use crate::folder::Folder;
 use crate::report::{Diagnostic, Label, Place};
-use crate::code_intelligence::{self, Start};
 use crate::start::{Options, Parts, StartError, in_folder};
 use crate::stream::{Ending, Panic, Pump};
 use crate::toolchain::Toolchain;
@@ -1566,19 +1567,18 @@ fn own_libraries(
     libraries
 }
 
-/// Returns the user's start code from the files of `evcxr`: commands in `init.evcxr`, code in
-/// `prelude.rs`.
+/// Returns the user's start code from the [start files](compatibility::START_FILES).
 fn user_configuration() -> impl Iterator<Item = String> {
-    let folder = std::env::var_os(env::EVCXR_CONFIG_DIR)
+    let folder = std::env::var_os(compatibility::CONFIG_DIR)
         .map(PathBuf::from)
         .or_else(|| {
             let config = std::env::var_os("XDG_CONFIG_HOME")
                 .map(PathBuf::from)
                 .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-            Some(config.join("evcxr"))
+            Some(config.join(compatibility::CONFIGURATION))
         });
     folder.into_iter().flat_map(|folder| {
-        ["init.evcxr", "prelude.rs"]
+        compatibility::START_FILES
             .into_iter()
             .filter_map(move |name| std::fs::read_to_string(folder.join(name)).ok())
     })

@@ -52,10 +52,10 @@ pub enum StartError {
     },
     /// The user's configuration makes all kernels use the same folder.
     #[error(
-        "`tmpdir` in evcxr.toml would make kernels share a folder, where one runs the other's cells\nhint: remove that line"
+        "the user's configuration would make kernels share a folder, where one runs the other's cells\nhint: remove `tmpdir` from evcxr.toml"
     )]
     SharedFolder,
-    /// `evcxr` could not be initialised.
+    /// The engine could not be initialised.
     #[error("cells cannot be compiled: {0}\nhint: run `azureml-kernel doctor`")]
     Engine(String),
 }
@@ -109,10 +109,7 @@ pub fn in_folder(source: std::io::Error) -> StartError {
     }
 }
 
-/// Starts an evaluator and its cell process.
-///
-/// May set environment variables of this process, as `evcxr` does: call it before other threads run
-/// C code that reads them.
+/// Starts the evaluator, which compiles each cell by `rustc`, and its cell process.
 pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
     Ok(Box::new(RustcEvaluator::start(options)?))
 }

@@ -5,6 +5,6 @@ mod decoder;
 mod pump;
 
 pub(crate) use assembler::Notice;
-pub use assembler::{PRELUDE, Panic, RunEnd};
-pub use pump::{Ending, Forwarder, Pump, Shared};
+pub use assembler::{Panic, RunEnd};
 pub(crate) use pump::State;
+pub use pump::{Ending, Forwarder, Pump, Shared};

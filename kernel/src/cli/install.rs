@@ -87,7 +87,11 @@ fn binary(running: &Path) -> Binary {
         engine::beside(running),
     ];
     let mut binaries = vec![running.to_owned()];
-    binaries.extend(beside.into_iter().filter(|path| toolchain::is_executable(path)));
+    binaries.extend(
+        beside
+            .into_iter()
+            .filter(|path| toolchain::is_executable(path)),
+    );
     Binary::Copied(binaries)
 }
 

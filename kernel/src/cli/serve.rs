@@ -43,7 +43,11 @@ pub fn run(engine: Engine, connection_file: &Path) -> Result<ExitCode, Failure> 
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(server::serve(&connection, started_by(engine, engine_error), options));
+    let served = runtime.block_on(server::serve(
+        &connection,
+        started_by(engine, engine_error),
+        options,
+    ));
     // A compiler or a cell that did not stop in time must not keep the process alive.
     runtime.shutdown_background();
     server::terminate_group();

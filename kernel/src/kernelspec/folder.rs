@@ -157,7 +157,8 @@ pub fn add(kernels: &Path, binary: &Path) -> Result<PathBuf, FolderError> {
         .map_err(|error| failed("write", &added)(error.error))?;
     if !manifest.files.contains(&name) {
         manifest.files.push(name);
-        let replaced = tempfile::NamedTempFile::new_in(&place).map_err(failed("write to", &place))?;
+        let replaced =
+            tempfile::NamedTempFile::new_in(&place).map_err(failed("write to", &place))?;
         serde_json::to_writer_pretty(&replaced, &manifest)
             .map_err(io::Error::from)
             .map_err(failed("write", &record))?;

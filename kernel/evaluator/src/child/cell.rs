@@ -1,8 +1,8 @@
-//! The cell process: loads the libraries that `evcxr` names, runs them, and reports to the kernel.
+//! The cell process: loads the libraries of cells, runs them, and reports to the kernel.
 //!
-//! `evcxr` writes `LOAD_AND_RUN <library> <function>` to this process's original standard input,
-//! and waits for `EVCXR_EXECUTION_COMPLETE` on its original standard output. These two pipes are
-//! moved to other descriptors first; user code gets separate standard streams.
+//! The engine writes `LOAD_AND_RUN <library> <function>` to this process's original standard input,
+//! and waits for [`EXECUTION_COMPLETE`] on its original standard output. These two pipes are moved
+//! to other descriptors first; user code gets separate standard streams.
 
 // Unsafe code loads a library, calls a function in it, and changes the environment; each use has a
 // `SAFETY` comment.
@@ -28,15 +28,10 @@ use rustix::process::Signal;
 
 use super::interpose::{self, Identity, Streams};
 use super::{runtime, stop, threads};
+use crate::compatibility::{self, EXECUTION_COMPLETE, PANICKED};
 use crate::link::{self, Frame};
 use crate::tag::Tag;
 use crate::{env, programs, tag};
-
-/// Notifies `evcxr` that the function has returned.
-const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
-
-/// Notifies `evcxr` that the function has panicked, so the variables that it defines do not exist.
-const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
 
 /// The exit code of a cell process that cannot continue.
 const BROKEN: i32 = 99;
@@ -166,7 +161,7 @@ fn load_and_run(
     // SAFETY: the library is a cell that was just compiled; this process exists to run it. It is
     // never unloaded: threads, thread-local destructors and statics of it may outlive the call.
     let library = std::mem::ManuallyDrop::new(unsafe { libloading::Library::new(library) }?);
-    // SAFETY: `evcxr` generates each function with this signature.
+    // SAFETY: the evaluator generates each function with this signature.
     let function = unsafe {
         library.get::<unsafe extern "C" fn(*mut c_void) -> *mut c_void>(function.as_bytes())
     }?;
@@ -248,7 +243,7 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
         for variable in [
             env::ROLE,
             env::LINK,
-            env::EVCXR_IS_RUNTIME,
+            compatibility::IS_RUNTIME,
             "RUST_BACKTRACE",
         ] {
             std::env::remove_var(variable);

@@ -141,7 +141,7 @@ pub(super) struct Runtime {
 
 /// Loads the library that the environment names.
 ///
-/// Without it, text without a newline appears late, and only `evcxr` detects panics.
+/// Without it, text without a newline appears late, and only generated code detects panics.
 pub(super) fn load() -> Runtime {
     let running = Arc::new((Mutex::new(false), Condvar::new()));
     let Some((flush, wake)) =

@@ -1,5 +1,7 @@
-//! Completion and documentation lookup by the rust-analyzer in `evcxr`. The engine starts with the
-//! first request and serves requests while cells run.
+//! Completion and documentation lookup, also while a cell runs.
+//!
+//! Rust code is analysed by the [code intelligence](crate::code_intelligence) process. Commands and
+//! paths are completed here, and so are names when that process is not available.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

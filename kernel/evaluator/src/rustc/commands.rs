@@ -1,4 +1,4 @@
-//! The commands of a notebook: lines that begin with `:` or `!`, compatible with `evcxr`.
+//! The commands of a notebook: lines that begin with `:` or `!`, as in other Rust kernels.
 
 use std::path::Path;
 use std::process::Command as Program;
@@ -63,7 +63,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Commands of `evcxr` without effect here: their setting is not needed, or always active.
+/// Commands of other Rust kernels without effect here: their setting is not needed, or always
+/// active.
 const WITHOUT_EFFECT: &[&str] = &[
     ":allow_static_linking",
     ":cache",

@@ -8,6 +8,7 @@ use super::session::{Blame, Definition, Session, Variable};
 use super::source::{Edit, Origin, Source};
 use super::statics::Static;
 use super::types::VariableType;
+use crate::compatibility::DISPLAY_METHOD;
 
 /// The name of the crate of cells that include the items of earlier cells, and of the library of
 /// items. Both have the same name, so that types have the same identity in both.
@@ -502,7 +503,7 @@ impl Plan {
             .generated(&format!("{{ use ::{RUNTIME}::{by} as _; {OPENS_VALUE}"))
             .edited(number, code, tail, edits)
             .generated("\n)")
-            .piece(Origin::Show, ".evcxr_display();")
+            .piece(Origin::Show, &format!(".{DISPLAY_METHOD}();"))
             .generated(" }\n");
     }
 }

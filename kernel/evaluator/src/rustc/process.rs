@@ -9,11 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::compatibility::{EXECUTION_COMPLETE, IS_RUNTIME};
 use crate::env;
 use crate::tag::Tag;
-
-/// The line that the process prints when a function has returned.
-const EXECUTION_COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
 
 /// The parameters for starting cell processes.
 #[derive(Debug, Clone)]
@@ -48,7 +46,7 @@ impl Process {
             .env_clear()
             .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
             .env(env::ROLE, env::ROLE_CELL)
-            .env(env::EVCXR_IS_RUNTIME, "1")
+            .env(IS_RUNTIME, "1")
             .env(env::LINK, &recipe.socket)
             .env(env::CELL_RUNTIME, &recipe.runtime)
             // A separate process group: signals to the kernel's group are handled by the kernel.

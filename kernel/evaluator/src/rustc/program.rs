@@ -16,6 +16,7 @@ use super::plan::Format;
 use super::session::{Definition, Session};
 use super::source::{Origin, Source};
 use super::testing;
+use crate::compatibility::DISPLAY_METHOD;
 
 /// Commands that leave no other trace in the program and may matter to its users.
 const NOTED: [&str; 4] = [":build_env", ":clear", ":env", ":opt"];
@@ -373,10 +374,10 @@ impl Part<'_> {
                     Format::Pretty => "{:#?}",
                     Format::Display => "{}",
                 };
-                (format!("println!(\"{format}\", "), ");")
+                (format!("println!(\"{format}\", "), ");".to_owned())
             }
-            Some(Way::Display) => (format!("{DISPLAYING}::display(&("), "));"),
-            Some(Way::Own) => ("(".to_owned(), ").evcxr_display();"),
+            Some(Way::Display) => (format!("{DISPLAYING}::display(&("), "));".to_owned()),
+            Some(Way::Own) => ("(".to_owned(), format!(").{DISPLAY_METHOD}();")),
         };
         source.piece(origin, &format!("{before}{text}{after}"));
     }

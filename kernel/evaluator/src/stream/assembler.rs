@@ -1,44 +1,19 @@
-//! Converts frames of the cell process to events, and to the lines that `evcxr` needs.
+//! Converts frames of the cell process to events, and to the lines that another engine needs.
 //!
-//! The code that `evcxr` generates around a cell prints marker lines that begin with `EVCXR_` on
-//! standard output. The assembler removes them from the stream. Markers addressed to `evcxr` itself
-//! (a panic, a failed `?`, a variable that changed its type) are forwarded only at the positions
-//! where generated code prints them. The same text printed by user code remains ordinary output.
+//! Generated code of such an engine prints [marker](crate::compatibility) lines on standard output.
+//! The assembler removes them from the stream. Markers addressed to the engine itself (a panic, a
+//! failed `?`, a variable that changed its type) are forwarded only at the positions where generated
+//! code prints them. The same text printed by user code remains ordinary output.
 
 use serde::Deserialize;
 
 use super::decoder::Decoder;
+use crate::compatibility::{
+    BEGIN_CONTENT, END_CONTENT, ERROR_FOLLOWS, INPUT_REQUEST, LEFT_EARLY, MARKER, PANICKED,
+    PASSWORD_REQUEST, TYPE_CHANGED,
+};
 use crate::ending::CANCELED;
 use crate::{CommMessage, Event, MimeBundle};
-
-const PANICKED: &str = "EVCXR_PANIC_NOTIFICATION";
-const LEFT_EARLY: &str = "EVCXR_ERROR_OCCURRED";
-const TYPE_CHANGED: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
-const BEGIN_CONTENT: &str = "EVCXR_BEGIN_CONTENT ";
-const END_CONTENT: &str = "EVCXR_END_CONTENT";
-const ASK: &str = "EVCXR_INPUT_REQUEST:";
-const ASK_PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
-const MARKER: &str = "EVCXR_";
-
-/// Marker that [`PRELUDE`] writes to standard error directly before the error text of a failed `?`.
-const ERROR_FOLLOWS: &[u8] = b"EVCXR_USER_ERROR_FOLLOWS\n";
-
-/// Items that are added to each cell's crate.
-///
-/// For a failed `?`, the generated code prints the error, held in a variable `error`, without any
-/// marker. This macro prints a marker that shows where the error text begins.
-pub const PRELUDE: &str = r#"
-#[allow(unused_macros)]
-macro_rules! eprintln {
-    ($format:literal, $value:ident) => {{
-        if stringify!($value) == "error" {
-            ::std::eprint!("EVCXR_USER_ERROR_FOLLOWS\n");
-        }
-        ::std::eprintln!($format, $value)
-    }};
-    ($($words:tt)*) => { ::std::eprintln!($($words)*) };
-}
-"#;
 
 /// A panic on the cell thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +43,8 @@ impl Panic {
 /// The result of a cell's function.
 #[derive(Debug, Default)]
 pub struct RunEnd {
-    /// The lines to forward to `evcxr`.
-    pub for_evcxr: String,
+    /// The lines to forward to the engine.
+    pub for_engine: String,
     pub panic: Option<Panic>,
     /// The error text of a failed `?`.
     pub error: Option<String>,
@@ -164,7 +139,7 @@ pub(crate) struct Assembler {
     prompt: Option<(String, bool)>,
     /// The text written to standard error since the last standard output.
     last_stderr: String,
-    for_evcxr: String,
+    for_engine: String,
     events: Vec<Event>,
     notices: Vec<Notice>,
     /// Length of the prefix of `display` that contains no newline.
@@ -379,7 +354,7 @@ impl Assembler {
         self.last_panic = None;
         self.last_stderr.clear();
         RunEnd {
-            for_evcxr: std::mem::take(&mut self.for_evcxr),
+            for_engine: std::mem::take(&mut self.for_engine),
             panic,
             error,
             value: self.bundle.take().map(|bundle| bundle.data),
@@ -458,11 +433,11 @@ impl Assembler {
                 "The type of the variable {variable} was redefined, so was lost.\n"
             ))
         {
-            self.for_evcxr.push_str(&text);
-            self.for_evcxr.push('\n');
-        } else if let Some(prompt) = text.strip_prefix(ASK_PASSWORD) {
+            self.for_engine.push_str(&text);
+            self.for_engine.push('\n');
+        } else if let Some(prompt) = text.strip_prefix(PASSWORD_REQUEST) {
             self.prompt = Some((prompt.to_owned(), true));
-        } else if let Some(prompt) = text.strip_prefix(ASK) {
+        } else if let Some(prompt) = text.strip_prefix(INPUT_REQUEST) {
             self.prompt = Some((prompt.to_owned(), false));
         } else if let Some((before, mime_type)) = content_start(&text) {
             if !before.is_empty() {
@@ -484,14 +459,14 @@ impl Assembler {
     }
 
     fn accept_panic(&mut self, panic: Panic) {
-        self.for_evcxr.push_str(PANICKED);
-        self.for_evcxr.push('\n');
+        self.for_engine.push_str(PANICKED);
+        self.for_engine.push('\n');
         self.panic = Some(panic);
     }
 
     fn accept_error(&mut self, error: String) {
-        self.for_evcxr.push_str(LEFT_EARLY);
-        self.for_evcxr.push('\n');
+        self.for_engine.push_str(LEFT_EARLY);
+        self.for_engine.push('\n');
         self.error = Some(error);
     }
 
@@ -662,7 +637,7 @@ mod tests {
         assembler.panic(b"src/lib.rs:3:4\0went wrong");
         assembler.stdout(b"EVCXR_PANIC_NOTIFICATION\n");
         let end = assembler.finish();
-        assert_eq!(end.for_evcxr, "EVCXR_PANIC_NOTIFICATION\n");
+        assert_eq!(end.for_engine, "EVCXR_PANIC_NOTIFICATION\n");
         assert_eq!(end.panic.expect("a panic").message, "went wrong");
         assert_eq!(shown(&mut assembler), ["out before"]);
     }
@@ -674,7 +649,7 @@ mod tests {
         assembler.stdout(b"caught\n");
         let end = assembler.finish();
         assert!(end.panic.is_none());
-        assert_eq!(end.for_evcxr, "");
+        assert_eq!(end.for_engine, "");
         assert_eq!(
             shown(&mut assembler),
             [
@@ -693,7 +668,7 @@ mod tests {
         assembler.thread_stderr(b"tock\n");
         let end = assembler.finish();
         assert_eq!(end.panic.expect("a panic").message, "went wrong");
-        assert_eq!(end.for_evcxr, "EVCXR_PANIC_NOTIFICATION\n");
+        assert_eq!(end.for_engine, "EVCXR_PANIC_NOTIFICATION\n");
         assert_eq!(shown(&mut assembler), ["out tick\n", "err tock\n"]);
     }
 
@@ -728,7 +703,7 @@ mod tests {
         }
         let end = assembler.finish();
         assert_eq!(shown(&mut assembler), [format!("out {words}")]);
-        assert_eq!(end.for_evcxr, "");
+        assert_eq!(end.for_engine, "");
         assert!(end.panic.is_none() && end.error.is_none() && end.value.is_none());
     }
 
@@ -746,7 +721,7 @@ mod tests {
             end.error.as_deref(),
             Some("no such 파일\nhint: look elsewhere")
         );
-        assert_eq!(end.for_evcxr, "EVCXR_ERROR_OCCURRED\n");
+        assert_eq!(end.for_engine, "EVCXR_ERROR_OCCURRED\n");
         assert_eq!(shown(&mut assembler), ["err mine\n"]);
     }
 
@@ -762,13 +737,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_changed_its_type_is_told_to_evcxr() {
+    fn a_changed_type_is_forwarded_to_the_engine() {
         let mut assembler = Assembler::default();
         assembler.stderr(b"The type of the variable ");
         assembler.stderr(b"x was redefined, so was lost.\n");
         assembler.stdout(b"EVCXR_VARIABLE_CHANGED_TYPE:x\n");
         assert_eq!(
-            assembler.finish().for_evcxr,
+            assembler.finish().for_engine,
             "EVCXR_VARIABLE_CHANGED_TYPE:x\n"
         );
     }

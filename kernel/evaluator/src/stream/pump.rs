@@ -265,11 +265,7 @@ impl Pump {
 
     /// Returns the value of a cell: the value of its last expression, or the output of a command
     /// such as `:vars`. If both exist, the command's output is displayed first.
-    pub fn value(
-        &self,
-        answered: MimeBundle,
-        shown: Option<MimeBundle>,
-    ) -> Option<MimeBundle> {
+    pub fn value(&self, answered: MimeBundle, shown: Option<MimeBundle>) -> Option<MimeBundle> {
         let shown = shown.filter(|shown| !is_unit(shown));
         if answered.is_empty() {
             return shown;
@@ -536,7 +532,7 @@ impl Worker {
         let mut end = self.assembler.finish();
         self.hand_over();
         let mut answer = vec![b'\n'];
-        answer.extend_from_slice(end.for_evcxr.as_bytes());
+        answer.extend_from_slice(end.for_engine.as_bytes());
         self.shared.change(|state| {
             state.running = false;
             if end.value.is_none() {

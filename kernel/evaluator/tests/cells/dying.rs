@@ -4,7 +4,9 @@ use std::path::Path;
 
 use azureml_kernel_evaluator::{Evaluator, Outcome};
 
-use crate::support::{Check, Engine, OwnCheck, Recorder, error, ok, plain, start, stop_when_ready, value};
+use crate::support::{
+    Check, Engine, OwnCheck, Recorder, error, ok, plain, start, stop_when_ready, value,
+};
 
 pub const CHECKS: &[Check] = &[
     (

@@ -7,7 +7,9 @@ use azureml_kernel_evaluator::toolchain::Toolchain;
 use azureml_kernel_evaluator::{CellName, Evaluator};
 use azureml_kernel_helpers::build_in;
 
-use crate::support::{Engine, OwnCheck, error, ok, ok_bundle, plain, start, start_with, value, write};
+use crate::support::{
+    Engine, OwnCheck, error, ok, ok_bundle, plain, start, start_with, value, write,
+};
 
 pub const CHECKS: &[OwnCheck] = &[
     (

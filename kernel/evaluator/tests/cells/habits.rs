@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-
 use crate::notebooks::Then::{Fails, Is, Prints, Runs, Shows};
 use crate::notebooks::run;
 use crate::support::{Engine, OwnCheck};

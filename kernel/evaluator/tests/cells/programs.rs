@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-
 use crate::notebooks::Then::{Fails, Gives, Is, Prints, Runs, Shows};
 use crate::notebooks::run;
 use crate::support::{Engine, OwnCheck};

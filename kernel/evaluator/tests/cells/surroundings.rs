@@ -8,8 +8,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use azureml_kernel_evaluator::toolchain::Toolchain;
 use azureml_kernel_evaluator::Outcome;
+use azureml_kernel_evaluator::toolchain::Toolchain;
 
 use crate::building::local_crate;
 use crate::support::{Engine, OwnCheck, Recorder, plain, start};
