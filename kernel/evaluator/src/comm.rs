@@ -184,7 +184,7 @@ impl Comms {
     }
 
     /// The warning to show when a cell begins while an interrupted callback is still running.
-    pub(crate) fn stuck(&self) -> Option<Event> {
+    pub fn stuck(&self) -> Option<Event> {
         let inner = self.lock();
         (inner.handling.is_some() && inner.asked == inner.handling)
             .then(|| Event::Stderr(STUCK.to_owned()))
@@ -192,7 +192,7 @@ impl Comms {
 
     /// Returns whether the last process was killed because of a stuck callback, and resets the
     /// flag.
-    pub(crate) fn take_killed(&self) -> bool {
+    pub fn take_killed(&self) -> bool {
         std::mem::take(&mut self.lock().killed)
     }
 

@@ -24,6 +24,7 @@ pub struct Diagnostic {
     pub level: String,
     /// An error code such as `E0308`, or the name of a lint.
     pub code: Option<String>,
+    /// The compiler's message.
     pub message: String,
     /// The spans in the cell.
     pub labels: Vec<Label>,
@@ -37,8 +38,11 @@ pub struct Diagnostic {
 /// end is exclusive.
 #[derive(Debug, Clone)]
 pub struct Label {
+    /// The line and column of the first character.
     pub start: (usize, usize),
+    /// The line and column behind the last character.
     pub end: (usize, usize),
+    /// The message about this part.
     pub text: String,
     /// Whether the span is the error itself, as opposed to related code.
     pub primary: bool,

@@ -279,7 +279,7 @@ impl RustcEvaluator {
         let test = cell.commands.iter().find(|command| command.name == ":test");
         let outcome = if let Some(test) = test {
             self.test(code, &cell, &test.arguments)
-        } else if cell.is_empty() {
+        } else if cell.is_empty() && !self.session.has_older() {
             self.number += 1;
             self.history.count(self.number);
             self.ran(code, &cell, Ran::default());

@@ -62,12 +62,17 @@ pub enum StartError {
 
 /// The components that every evaluator uses.
 pub struct Parts {
+    /// The compiler.
     pub toolchain: Toolchain,
+    /// The folder of compiled libraries, shared by all kernels of the user.
     pub cache: PathBuf,
     /// The cell runtime library that all cells link to.
     pub runtime: PathBuf,
+    /// The prebuilt set of helper crates, or the reason why it cannot be used.
     pub helpers: Result<Helpers, HelpersError>,
+    /// The private folder of this kernel.
     pub folder: Folder,
+    /// The reader of the cell process's output.
     pub pump: Pump,
     /// The binary that is started as the cell process.
     pub program: PathBuf,

@@ -177,6 +177,7 @@ impl Message {
         let code = cells.code(number);
         let mut labels = Vec::new();
         let mut notes = Vec::new();
+        let mut text = self.text.clone();
         for span in &self.spans {
             let Some(inside) = span.inside(file) else {
                 continue;
@@ -206,6 +207,10 @@ impl Message {
                     let whole = source.wrapped(&(inside.byte_start..inside.byte_end));
                     let end =
                         || Some(source.before(inside.byte_start)?).filter(|_| self.code.is_none());
+                    if whole.is_none() && span.is_primary && end().is_some() {
+                        // The token that the compiler found there is generated.
+                        text = text.replace("found `}`", "found the end of the cell");
+                    }
                     if let Some((cell, range)) = whole.or_else(end)
                         && cell == number
                     {
@@ -230,7 +235,7 @@ impl Message {
         Diagnostic {
             level: if self.is_error() { "error" } else { "warning" }.to_owned(),
             code: self.code.as_ref().map(|code| code.code.clone()),
-            message: without_places(&self.text),
+            message: without_places(&text),
             labels,
             notes,
             rendered: self.without_lines(),

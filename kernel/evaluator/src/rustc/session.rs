@@ -189,6 +189,11 @@ impl Session {
         lost
     }
 
+    /// Whether earlier runs of the running cell have left definitions.
+    pub(super) fn has_older(&self) -> bool {
+        self.clone().replace_older(u64::MAX)
+    }
+
     /// Removes the definitions of earlier runs of the running cell. Returns whether there were any.
     fn replace_older(&mut self, number: u64) -> bool {
         let Some(id) = self.running.clone() else {

@@ -45,9 +45,11 @@ impl Panic {
 pub struct RunEnd {
     /// The lines to forward to the engine.
     pub for_engine: String,
+    /// The panic that ended it, if any.
     pub panic: Option<Panic>,
     /// The error text of a failed `?`.
     pub error: Option<String>,
+    /// The displayed value of its last expression.
     pub value: Option<MimeBundle>,
 }
 

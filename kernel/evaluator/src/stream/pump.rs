@@ -106,9 +106,13 @@ impl State {
 
 /// The result of a cell; the members are those of [`State`].
 pub struct Ending {
+    /// The result of the cell's function.
     pub end: RunEnd,
+    /// The error of the dynamic loader, if the library could not be loaded.
     pub load_error: Option<String>,
+    /// Whether the user interrupted the cell.
     pub interrupted: bool,
+    /// Whether the interrupt came before user code had started.
     pub skipped: bool,
 }
 
@@ -177,6 +181,7 @@ impl Shared {
 
 /// The evaluator's side of the pump; dropping it ends the thread.
 pub struct Pump {
+    /// The state that the reading thread and the evaluator share.
     pub shared: Arc<Shared>,
     /// Locked by the [`Forwarder`] of the running cell.
     messages: Arc<Mutex<Receiver<Message>>>,

@@ -641,6 +641,19 @@ fn an_edited_cell_replaces_itself(engine: Engine, cache: &Path) {
                 ],
             ),
             (
+                "nothing is left of it",
+                &[
+                    (
+                        "@1\nmacro_rules! m { () => { 1 } }\nfn f() -> u8 { m!() }",
+                        Runs,
+                    ),
+                    ("@2\nf() + m!()", Is("2")),
+                    ("@1\n// later", Runs),
+                    ("@2\nf()", Fails(&["E0425"])),
+                    ("@2\nm!()", Fails(&["cannot find macro `m`"])),
+                ],
+            ),
+            (
                 "a trait with another name",
                 &[
                     (
