@@ -218,7 +218,7 @@ fn the_words_name_the_mistake(engine: Engine, cache: &Path) {
                 &[
                     (
                         "let width = std::",
-                        Fails(&["expected identifier, found `}`"]),
+                        Fails(&["expected identifier, found the end of the cell"]),
                     ),
                     ("let width = 3; width", Is("3")),
                 ],
