@@ -554,7 +554,7 @@ impl RustcEvaluator {
         let mut tests: Vec<_> = tested
             .items
             .iter_mut()
-            .flat_map(|item| testing::find(&mut item.text))
+            .flat_map(|item| testing::find(&mut item.text, &mut item.edits))
             .collect();
         tests.retain(|test| test.path.contains(filter));
         if tests.is_empty() {

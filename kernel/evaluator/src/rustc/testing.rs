@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasModuleItem, HasName, HasVisibility};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 
-use super::plan::RUNTIME;
+use super::plan::{RESERVED, RUNTIME};
+use super::source::Edit;
 use crate::MimeBundle;
 
 /// The first character of a test report, which distinguishes it from error texts of failed `?`s.
@@ -20,30 +21,34 @@ pub(super) const REPORT: &str = "\u{1e}";
 pub(super) struct Test {
     /// The path from the crate's root, as in `tests::adds`.
     pub(super) path: String,
+    /// An expression for the function that the runner calls.
+    caller: String,
     ignored: bool,
     /// The text that the panic message must contain, if the test must panic.
     panics: Option<String>,
 }
 
 /// Finds the tests of an item and blanks their attributes. Lines and columns do not change.
-pub(super) fn find(text: &mut String) -> Vec<Test> {
-    let mut tests = Vec::new();
-    let mut blanks = Vec::new();
+///
+/// Adds to `edits` what the runner needs to call tests in modules: for each test a public function
+/// next to it, which can name private types of the module, and `pub` for the modules.
+pub(super) fn find(text: &mut String, edits: &mut Vec<Edit>) -> Vec<Test> {
+    let mut found = Found::default();
     for item in SourceFile::parse(text, Edition::Edition2024).tree().items() {
-        find_in(&item, "", &mut tests, &mut blanks);
+        found.add(&item, "");
     }
+    edits.append(&mut found.edits);
     let mut bytes = std::mem::take(text).into_bytes();
-    for (range, word) in blanks {
-        for byte in &mut bytes[range.clone()] {
+    for range in found.attributes {
+        for byte in &mut bytes[range] {
             if *byte != b'\n' {
                 *byte = b' ';
             }
         }
-        bytes[range.start..range.start + word.len()].copy_from_slice(word.as_bytes());
     }
     // Whole attributes were replaced by ASCII, so the text is still valid UTF-8.
     *text = String::from_utf8(bytes).unwrap_or_default();
-    tests
+    found.tests
 }
 
 /// Returns whether an item is a test function outside of modules.
@@ -55,63 +60,109 @@ pub(super) fn is_test(text: &str) -> bool {
     })
 }
 
-fn find_in(
-    item: &ast::Item,
-    module: &str,
-    tests: &mut Vec<Test>,
-    blanks: &mut Vec<(Range<usize>, &'static str)>,
-) {
-    match item {
-        ast::Item::Fn(function) => {
-            let Some(name) = function.name() else { return };
-            let attributes: Vec<(String, ast::Attr)> = function
-                .attrs()
-                .filter_map(|attribute| Some((attribute.path()?.to_string(), attribute)))
-                .collect();
-            let has = |name: &str| attributes.iter().any(|(path, _)| path == name);
-            if !has("test") {
-                return;
-            }
-            let of_tests = ["test", "ignore", "should_panic"];
-            let panics = attributes
-                .iter()
-                .find(|(path, _)| path == "should_panic")
-                .map(|(_, attribute)| expected(attribute));
-            // A test in a module is private; the runner needs `pub` to call it.
-            let last = attributes.last().map(|(_, attribute)| attribute.clone());
-            for (path, attribute) in &attributes {
-                if of_tests.contains(&path.as_str()) {
-                    let opens = !module.is_empty()
-                        && function.visibility().is_none()
-                        && last.as_ref() == Some(attribute);
-                    blanks.push((range(attribute), if opens { "pub" } else { "" }));
-                }
-            }
-            tests.push(Test {
-                path: format!("{module}{}", name.text()),
-                ignored: has("ignore"),
-                panics,
-            });
+/// The tests of an item, and the changes of its text that make them ordinary functions.
+#[derive(Default)]
+struct Found {
+    tests: Vec<Test>,
+    /// The attributes of tests.
+    attributes: Vec<Range<usize>>,
+    edits: Vec<Edit>,
+}
+
+impl Found {
+    fn add(&mut self, item: &ast::Item, module: &str) {
+        match item {
+            ast::Item::Fn(function) => self.add_function(function, module),
+            ast::Item::Module(inner) => self.add_module(inner, module),
+            _ => {}
         }
-        ast::Item::Module(inner) => {
-            let Some(name) = inner.name() else { return };
-            for attribute in inner.attrs() {
-                let text = attribute.syntax().text().to_string();
-                if text.split_whitespace().collect::<String>() == "#[cfg(test)]" {
-                    blanks.push((range(&attribute), ""));
-                }
-            }
-            let module = format!("{module}{}::", name.text());
-            for item in inner.item_list().into_iter().flat_map(|list| list.items()) {
-                find_in(&item, &module, tests, blanks);
+    }
+
+    fn add_function(&mut self, function: &ast::Fn, module: &str) {
+        let Some(name) = function.name() else { return };
+        let attributes: Vec<(String, ast::Attr)> = function
+            .attrs()
+            .filter_map(|attribute| Some((attribute.path()?.to_string(), attribute)))
+            .collect();
+        let has = |name: &str| attributes.iter().any(|(path, _)| path == name);
+        if !has("test") {
+            return;
+        }
+        let of_tests = ["test", "ignore", "should_panic"];
+        for (path, attribute) in &attributes {
+            if of_tests.contains(&path.as_str()) {
+                self.attributes.push(range(attribute.syntax()));
             }
         }
-        _ => {}
+        let panics = attributes
+            .iter()
+            .find(|(path, _)| path == "should_panic")
+            .map(|(_, attribute)| expected(attribute));
+        let name = name.text();
+        let end = range(function.syntax()).end;
+        let mut caller = format!("|| {}", result(&format!("crate::{name}")));
+        if !module.is_empty() {
+            let inner = format!("{RESERVED}test_{}", name.trim_start_matches("r#"));
+            let code = format!(
+                " pub fn {inner}() -> ::std::result::Result<(), ::std::string::String> {{ {} }}",
+                result(name)
+            );
+            self.edits.push((end, end, code));
+            caller = format!("crate::{module}{inner}");
+        }
+        self.tests.push(Test {
+            path: format!("{module}{name}"),
+            caller,
+            ignored: has("ignore"),
+            panics,
+        });
+    }
+
+    fn add_module(&mut self, inner: &ast::Module, module: &str) {
+        let Some(name) = inner.name() else { return };
+        for attribute in inner.attrs() {
+            let text = attribute.syntax().text().to_string();
+            if text.split_whitespace().collect::<String>() == "#[cfg(test)]" {
+                self.attributes.push(range(attribute.syntax()));
+            }
+        }
+        let path = format!("{module}{}::", name.text());
+        let before = self.tests.len();
+        for item in inner.item_list().into_iter().flat_map(|list| list.items()) {
+            self.add(&item, &path);
+        }
+        // Modules in the root are visible to the runner.
+        if !module.is_empty() && self.tests.len() > before {
+            self.open(inner);
+        }
+    }
+
+    /// Makes a module visible in the crate's root.
+    fn open(&mut self, module: &ast::Module) {
+        match module.visibility() {
+            None => {
+                let place = after_attributes(module.syntax());
+                self.edits
+                    .extend(place.map(|place| (place, place, "pub ".to_owned())));
+            }
+            Some(visibility) => {
+                let Range { start, end } = range(visibility.syntax());
+                self.edits.push((start, end, "pub".to_owned()));
+            }
+        }
     }
 }
 
-fn range(attribute: &ast::Attr) -> Range<usize> {
-    let range = attribute.syntax().text_range();
+/// Returns the offset of an item's first token after comments and attributes.
+fn after_attributes(item: &SyntaxNode) -> Option<usize> {
+    let is_attribute = |node: &SyntaxNode| ast::Attr::can_cast(node.kind());
+    item.children_with_tokens()
+        .find(|part| !part.kind().is_trivia() && !part.as_node().is_some_and(is_attribute))
+        .map(|part| part.text_range().start().into())
+}
+
+fn range(node: &SyntaxNode) -> Range<usize> {
+    let range = node.text_range();
     range.start().into()..range.end().into()
 }
 
@@ -126,6 +177,11 @@ fn expected(attribute: &ast::Attr) -> String {
         .unwrap_or_default()
 }
 
+/// Returns an expression for the result of a test.
+fn result(path: &str) -> String {
+    format!("::{RUNTIME}::Tested::result({path}())")
+}
+
 /// Returns the statement that runs the tests.
 pub(super) fn runner(tests: &[Test]) -> String {
     let mut code = format!("\n;::{RUNTIME}::run_tests(&[\n");
@@ -137,8 +193,8 @@ pub(super) fn runner(tests: &[Test]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             code,
-            "({:?}, {}, {panics}, || ::{RUNTIME}::Tested::result(crate::{}())),",
-            test.path, test.ignored, test.path
+            "({:?}, {}, {panics}, {}),",
+            test.path, test.ignored, test.caller
         );
     }
     code + "])?;"
@@ -212,16 +268,56 @@ mod tests {
 
     #[test]
     fn tests_are_found_and_become_functions() {
-        let mut text = "#[cfg(test)]\nmod tests {\n #[test]\n #[should_panic(expected = \"no\")]\n fn a() {}\n #[ignore]\n #[test] fn 나() {}\n fn no() {}\n}".to_owned();
-        let tests = find(&mut text);
+        let (tests, text) = found(
+            "#[cfg(test)]\nmod tests {\n #[test]\n #[should_panic(expected = \"no\")]\n fn a() {}\n #[ignore]\n #[test] fn 나() {}\n fn no() {}\n}",
+        );
         assert_eq!(tests.len(), 2);
         assert_eq!(tests[0].path, "tests::a");
         assert_eq!(tests[0].panics.as_deref(), Some("no"));
         assert!(tests[1].ignored);
-        let words: Vec<_> = text.split_whitespace().collect();
         assert_eq!(
-            words.join(" "),
-            "mod tests { pub fn a() {} pub fn 나() {} fn no() {} }"
+            text,
+            "mod tests { fn a() {} pub fn __azk_test_a fn 나() {} pub fn __azk_test_나 fn no() {} }"
         );
+    }
+
+    /// Returns the tests of an item, and its text with each sequence of white space as one space.
+    fn found(text: &str) -> (Vec<Test>, String) {
+        let mut text = text.to_owned();
+        let mut edits = Vec::new();
+        let tests = find(&mut text, &mut edits);
+        edits.sort_by_key(|(start, _, _)| *start);
+        for (start, end, new) in edits.into_iter().rev() {
+            let caller = new
+                .split_once("() ->")
+                .map_or(new.as_str(), |(head, _)| head);
+            text.replace_range(start..end, caller);
+        }
+        (tests, text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn the_runner_can_call_tests_in_modules_of_any_depth() {
+        for (text, path, opened) in [
+            (
+                "mod shop { mod tests { #[test] fn a() {} } mod none { fn b() {} } }",
+                "shop::tests::a",
+                "mod shop { pub mod tests { fn a() {} pub fn __azk_test_a } mod none { fn b() {} } }",
+            ),
+            (
+                "mod a { /** b */ #[cfg(test)] mod b { pub(super) mod c { #[test] pub(self) fn r#try() {} } } }",
+                "a::b::c::r#try",
+                "mod a { /** b */ pub mod b { pub mod c { pub(self) fn r#try() {} pub fn __azk_test_try } } }",
+            ),
+            (
+                "mod a { pub(crate) mod b { pub mod c { #[test] #[allow(unused)] fn d() {} } } }",
+                "a::b::c::d",
+                "mod a { pub mod b { pub mod c { #[allow(unused)] fn d() {} pub fn __azk_test_d } } }",
+            ),
+        ] {
+            let (tests, text) = found(text);
+            assert_eq!(tests[0].path, path);
+            assert_eq!(text, opened);
+        }
     }
 }

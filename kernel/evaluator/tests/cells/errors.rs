@@ -212,6 +212,10 @@ fn an_error_that_is_printed_is_none(evaluator: &mut dyn Evaluator) {
 pub const OF_RUSTC: &[OwnCheck] = &[
     ("teaching_runs_tests", teaching_runs_tests),
     (
+        "teaching_runs_tests_in_nested_modules",
+        teaching_runs_tests_in_nested_modules,
+    ),
+    (
         "teaching_explains_an_error_by_its_code",
         teaching_explains_an_error_by_its_code,
     ),
@@ -256,6 +260,44 @@ fn teaching_runs_tests(engine: Engine, cache: &Path) {
     assert_eq!(value(evaluator, "twice(kept)"), "6");
     let (_, none) = self::error(evaluator, ":test nowhere");
     assert!(plain(&none).contains("hint: "), "{}", plain(&none));
+}
+
+fn teaching_runs_tests_in_nested_modules(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    value(
+        evaluator,
+        r#"mod shop {
+    pub struct Item(pub i32);
+    mod tests {
+        use super::Item;
+        #[derive(Debug)] struct Failure;
+        #[test]
+        fn a() -> Result<(), Failure> { if Item(1).0 == 1 { Ok(()) } else { Err(Failure) } }
+        #[cfg(test)]
+        mod inner {
+            pub(super) mod deep {
+                #[test]
+                #[should_panic(expected = "b")]
+                fn b() { panic!("a b") }
+            }
+        }
+    }
+}
+let item = shop::Item(2);"#,
+    );
+    let (seen, passed) = ok(evaluator, "%test shop");
+    assert_eq!(
+        passed.as_deref(),
+        Some("test shop::tests::a ... ok\ntest shop::tests::inner::deep::b ... ok")
+    );
+    assert_eq!(seen, [""; 0]);
+    assert_eq!(value(evaluator, "item.0"), "2");
+    let (seen, _) = error(
+        evaluator,
+        "%test basket\nmod basket { mod tests { #[test] #[allow(unused)] fn a() { panic!(\"no\") } } }",
+    );
+    let expected = "test basket::tests::a ... FAILED (line 2, column 60)";
+    assert!(seen.join("\n").contains(expected), "{seen:?}");
 }
 
 fn teaching_explains_an_error_by_its_code(engine: Engine, cache: &Path) {
