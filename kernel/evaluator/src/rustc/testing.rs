@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasModuleItem, HasName, HasVisibility};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
+use ra_ap_syntax::ast::{self, AstNode, AstToken, HasAttrs, HasModuleItem, HasName, HasVisibility};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 
 use super::plan::{RESERVED, RUNTIME};
 use super::source::Edit;
@@ -171,9 +171,8 @@ fn expected(attribute: &ast::Attr) -> String {
     attribute
         .syntax()
         .descendants_with_tokens()
-        .filter_map(ra_ap_syntax::SyntaxElement::into_token)
-        .find(|token| token.kind() == SyntaxKind::STRING)
-        .map(|token| token.text().trim_matches('"').to_owned())
+        .filter_map(|part| ast::String::cast(part.into_token()?))
+        .find_map(|literal| Some(literal.value().ok()?.into_owned()))
         .unwrap_or_default()
 }
 
@@ -279,6 +278,23 @@ mod tests {
             text,
             "mod tests { fn a() {} pub fn __azk_test_a fn 나() {} pub fn __azk_test_나 fn no() {} }"
         );
+    }
+
+    #[test]
+    fn expected_messages_are_decoded() {
+        for (literal, expected) in [
+            (r#""no""#, "no"),
+            (r#""a \"b\"\n\u{d55c}\\""#, "a \"b\"\n한\\"),
+            ("r#\"\"a\" \\n\"#", "\"a\" \\n"),
+            ("\"a \\\n    b\"", "a b"),
+            (r#""\"""#, "\""),
+        ] {
+            for attribute in ["should_panic = {}", "should_panic(expected = {})"] {
+                let attribute = attribute.replace("{}", literal);
+                let (tests, _) = found(&format!("#[test] #[{attribute}] fn a() {{}}"));
+                assert_eq!(tests[0].panics.as_deref(), Some(expected), "{attribute}");
+            }
+        }
     }
 
     /// Returns the tests of an item, and its text with each sequence of white space as one space.

@@ -277,8 +277,11 @@ fn teaching_runs_tests_in_nested_modules(engine: Engine, cache: &Path) {
         mod inner {
             pub(super) mod deep {
                 #[test]
-                #[should_panic(expected = "b")]
-                fn b() { panic!("a b") }
+                #[should_panic(expected = "a \"b\"\n")]
+                fn b() { panic!("a \"b\"\n") }
+                #[test]
+                #[should_panic(expected = r"a \")]
+                fn c() { panic!("a \\") }
             }
         }
     }
@@ -288,7 +291,9 @@ let item = shop::Item(2);"#,
     let (seen, passed) = ok(evaluator, "%test shop");
     assert_eq!(
         passed.as_deref(),
-        Some("test shop::tests::a ... ok\ntest shop::tests::inner::deep::b ... ok")
+        Some(
+            "test shop::tests::a ... ok\ntest shop::tests::inner::deep::b ... ok\ntest shop::tests::inner::deep::c ... ok"
+        )
     );
     assert_eq!(seen, [""; 0]);
     assert_eq!(value(evaluator, "item.0"), "2");
