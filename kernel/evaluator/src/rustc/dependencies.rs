@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use azureml_kernel_helpers::own;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::compiler::Library;
 use super::native;
@@ -103,8 +104,7 @@ impl Dependencies {
         if name.starts_with(['.', '/']) && specification.is_empty() {
             let folder = fs::canonicalize(name).map_err(|_| Error::NoPackage(name.into()))?;
             let name = package_name(&folder)?;
-            // A JSON string is also a TOML string.
-            let path = serde_json::json!(folder.to_string_lossy());
+            let path = literal(&folder);
             self.lines.insert(name, format!("{{ path = {path} }}"));
             return Ok(());
         }
@@ -196,8 +196,8 @@ impl Dependencies {
             .add(LINKED);
         for (name, specification) in &self.lines {
             key.add(name).add(specification);
-            if let Some(range) = local_path(specification) {
-                add_sources(&mut key, Path::new(&specification[range]));
+            if let Some(path) = local_path(specification) {
+                add_sources(&mut key, &path);
             }
         }
         key.finish()
@@ -206,14 +206,14 @@ impl Dependencies {
     /// Returns the names of the local crates, with a hash that changes with their sources. A local
     /// crate may depend on another, so all of them have the same hash.
     pub(super) fn local_sources(&self) -> Vec<(String, String)> {
-        let local: Vec<(&String, &str)> = self
+        let local: Vec<(&String, PathBuf)> = self
             .lines
             .iter()
-            .filter_map(|(name, line)| Some((name, &line[local_path(line)?])))
+            .filter_map(|(name, line)| Some((name, local_path(line)?)))
             .collect();
         let mut key = Key::new();
         for (_, folder) in &local {
-            add_sources(&mut key, Path::new(folder));
+            add_sources(&mut key, folder);
         }
         let sources = key.finish();
         let names = local.into_iter().map(|(name, _)| name.replace('-', "_"));
@@ -359,19 +359,32 @@ fn write_root(package: &Path, names: &HashMap<String, String>) -> Result<(), Err
     fs::write(&path, lines.concat()).map_err(file_error("write", &path))
 }
 
-/// Returns the range of a local crate's path in the text after `=`.
-fn local_path(specification: &str) -> Option<std::ops::Range<usize>> {
-    let (before, rest) = specification.split_once("path")?;
-    let inner = rest
-        .trim_start()
-        .strip_prefix('=')?
-        .trim_start()
-        .strip_prefix('"')?;
-    if !before.trim_end().ends_with(['{', ',']) {
-        return None;
+/// The keys of a dependency's table that locate its package.
+#[derive(Default, Deserialize)]
+struct Location {
+    path: Option<Spanned<String>>,
+}
+
+impl Location {
+    /// Parses the text after `=`. Cargo reports what cannot be parsed.
+    fn of(specification: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Line {
+            it: Location,
+        }
+        toml::from_str(&format!("{BEFORE}{specification}"))
+            .map(|line: Line| line.it)
+            .unwrap_or_default()
     }
-    let start = specification.len() - inner.len();
-    Some(start..start + inner.find('"')?)
+}
+
+/// The start of the line that [`Location::of`] parses.
+const BEFORE: &str = "it = ";
+
+/// Returns the path of a local crate, from the text after `=`.
+fn local_path(specification: &str) -> Option<PathBuf> {
+    let path = Location::of(specification).path?;
+    Some(path.into_inner().into())
 }
 
 /// Returns the name of the package, if the notebook renames it.
@@ -383,13 +396,20 @@ fn renamed(specification: &str) -> Option<&str> {
 
 /// Returns the specification with an absolute path, independent of the notebook's folder.
 fn with_whole_path(specification: &str) -> String {
-    let whole = local_path(specification).and_then(|range| {
-        let path = fs::canonicalize(&specification[range.clone()]).ok()?;
+    let whole = Location::of(specification).path.and_then(|path| {
+        let range = path.span().start - BEFORE.len()..path.span().end - BEFORE.len();
+        let path = fs::canonicalize(path.into_inner()).ok()?;
         let mut whole = specification.to_owned();
-        whole.replace_range(range, &path.to_string_lossy());
+        whole.replace_range(range, &literal(&path));
         Some(whole)
     });
     whole.unwrap_or_else(|| specification.to_owned())
+}
+
+/// Returns a path as a TOML string.
+fn literal(path: &Path) -> String {
+    // A JSON string is also a TOML string.
+    serde_json::json!(path.to_string_lossy()).to_string()
 }
 
 /// Adds the names, sizes and modification times of a local crate's files to the key.
@@ -807,15 +827,39 @@ mod tests {
                 ("serde".to_owned(), "\"*\"".to_owned())
             ]
         );
-        assert_eq!(
-            local_path("{ version = \"1\", path = \"/a b/c\" }"),
-            Some(25..31)
-        );
-        assert_eq!(local_path("{ features = [\"path\"] }"), None);
         let nonsense = Dependencies::default().add("a b c");
         assert!(matches!(nonsense, Err(Error::Line(_))));
         let nowhere = Dependencies::default().add("/nowhere/at/all");
         assert!(matches!(nowhere, Err(Error::NoPackage(_))));
+    }
+
+    #[test]
+    fn local_crates_are_found() {
+        for (specification, path) in [
+            (r#"{ version = "1", path = "/a b/c" }"#, Some("/a b/c")),
+            (r#"{ features = ["path"], path = "../x" }"#, Some("../x")),
+            (r#"{ package = "path-x", path = '../x' }"#, Some("../x")),
+            (r#"{"path"="a\u0020\"b"} # path"#, Some("a \"b")),
+            (r#"{ features = ["path"] }"#, None),
+            (r#"{ git = ", path = 'x'" }"#, None),
+            (r#""1""#, None),
+            ("{ path", None),
+        ] {
+            let found = local_path(specification);
+            assert_eq!(found.as_deref(), path.map(Path::new), "{specification}");
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = fs::canonicalize(folder.path()).expect("it exists");
+        fs::create_dir(folder.join("a\"b")).expect("the folder is ours");
+        let whole = with_whole_path(&format!(
+            r#"{{ features = ["path"], path = '{}/./a"b' }} # path"#,
+            folder.display()
+        ));
+        let expected = format!(
+            r#"{{ features = ["path"], path = "{}/a\"b" }} # path"#,
+            folder.display()
+        );
+        assert_eq!(whole, expected);
     }
 
     #[test]
