@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use azureml_kernel_helpers::own;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::compiler::Library;
 use super::native;
@@ -242,7 +243,7 @@ impl Dependencies {
             // types of an edited crate, so the profile contains a number that depends on the
             // sources. A small crate is compiled identically with any large number of codegen
             // units.
-            let package = renamed(specification).unwrap_or(name);
+            let package = renamed(specification).unwrap_or_else(|| name.clone());
             let units = 16 + number.unwrap_or_default();
             let _ = writeln!(
                 manifest,
@@ -363,6 +364,7 @@ fn write_root(package: &Path, names: &HashMap<String, String>) -> Result<(), Err
 #[derive(Default, Deserialize)]
 struct Location {
     path: Option<Spanned<String>>,
+    package: Option<String>,
 }
 
 impl Location {
@@ -388,10 +390,8 @@ fn local_path(specification: &str) -> Option<PathBuf> {
 }
 
 /// Returns the name of the package, if the notebook renames it.
-fn renamed(specification: &str) -> Option<&str> {
-    let (_, rest) = specification.split_once("package")?;
-    let name = rest.trim_start().strip_prefix('=')?.trim_start();
-    name.strip_prefix('"')?.split('"').next()
+fn renamed(specification: &str) -> Option<String> {
+    Location::of(specification).package
 }
 
 /// Returns the specification with an absolute path, independent of the notebook's folder.
@@ -760,19 +760,12 @@ fn umbrella(key: &str) -> String {
 fn package_name(folder: &Path) -> Result<String, Error> {
     let none = || Error::NoPackage(folder.to_owned());
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).map_err(|_| none())?;
-    let mut in_package = false;
-    for line in manifest.lines().map(str::trim) {
-        if line.starts_with('[') {
-            in_package = line == "[package]";
-        } else if in_package
-            && let Some((key, value)) = line.split_once('=')
-            && key.trim() == "name"
-        {
-            let name = value.trim().trim_matches(['"', '\'']);
-            return Ok(name.to_owned());
-        }
-    }
-    Err(none())
+    // Cargo reports errors in the rest of the file.
+    let (manifest, _) = DeTable::parse_recoverable(&manifest);
+    let package = manifest.get_ref().get("package").ok_or_else(none)?;
+    let name = package.get_ref().get("name").ok_or_else(none)?;
+    let name = name.get_ref().as_str().ok_or_else(none)?;
+    Ok(name.to_owned())
 }
 
 /// Converts cargo's output to an error.
@@ -860,6 +853,32 @@ mod tests {
             folder.display()
         );
         assert_eq!(whole, expected);
+    }
+
+    #[test]
+    fn packages_are_found() {
+        for (specification, name) in [
+            (r#"{ features = ["package"], package = "x" }"#, Some("x")),
+            (r#"{ path = "my package", package = 'x' }"#, Some("x")),
+            (r#"{ path = "/package = x" }"#, None),
+            (r#""1""#, None),
+        ] {
+            assert_eq!(renamed(specification).as_deref(), name, "{specification}");
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for manifest in [
+            "[package]\nname = \"x\"\n[dependencies]\ny = ",
+            "[ package ] # [lib]\nname = 'x' # the name\n",
+            "package.name = \"x\"",
+        ] {
+            fs::write(folder.path().join("Cargo.toml"), manifest).expect("the folder is ours");
+            assert_eq!(package_name(folder.path()).expect("it has a name"), "x");
+        }
+        fs::write(folder.path().join("Cargo.toml"), "[workspace]").expect("the folder is ours");
+        assert!(matches!(
+            package_name(folder.path()),
+            Err(Error::NoPackage(_))
+        ));
     }
 
     #[test]
