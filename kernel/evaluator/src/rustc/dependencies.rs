@@ -91,24 +91,24 @@ pub(super) enum Error {
 impl Dependencies {
     /// Adds the arguments of a `:dep` command.
     pub(super) fn add(&mut self, arguments: &str) -> Result<(), Error> {
-        let (name, specification) = match arguments.split_once('=') {
-            Some((name, specification)) => (name.trim(), specification.trim()),
-            None => (arguments.trim(), ""),
-        };
-        // The syntax of `cargo add`.
-        if let Some((name, version)) = name.split_once('@')
-            && specification.is_empty()
-        {
-            let version = serde_json::json!(version);
-            return self.add(&format!("{name} = {version}"));
-        }
-        if name.starts_with(['.', '/']) && specification.is_empty() {
-            let folder = fs::canonicalize(name).map_err(|_| Error::NoPackage(name.into()))?;
-            let name = package_name(&folder)?;
+        let arguments = arguments.trim();
+        if arguments.starts_with(['.', '/']) {
+            let folder = fs::canonicalize(arguments);
+            let folder = folder.map_err(|_| Error::NoPackage(arguments.into()))?;
             let path = literal(&folder);
-            self.lines.insert(name, format!("{{ path = {path} }}"));
+            self.lines
+                .insert(package_name(&folder)?, format!("{{ path = {path} }}"));
             return Ok(());
         }
+        let (name, specification) = match arguments.split_once(['=', '@']) {
+            // The syntax of `cargo add`.
+            Some((name, version)) if arguments[name.len()..].starts_with('@') => {
+                (name, serde_json::json!(version.trim()).to_string())
+            }
+            Some((name, specification)) => (name, specification.trim().to_owned()),
+            None => (arguments, String::new()),
+        };
+        let name = name.trim();
         let is_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
         if name.is_empty() || !name.chars().all(is_name) {
             return Err(Error::Line(arguments.to_owned()));
@@ -116,7 +116,7 @@ impl Dependencies {
         let specification = if specification.is_empty() {
             "\"*\""
         } else {
-            specification
+            &specification
         };
         self.lines
             .insert(name.to_owned(), with_whole_path(specification));
@@ -820,6 +820,25 @@ mod tests {
                 ("serde".to_owned(), "\"*\"".to_owned())
             ]
         );
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = fs::canonicalize(folder.path()).expect("it exists");
+        let folder = folder.join("a=b@1");
+        fs::create_dir(&folder).expect("the folder is ours");
+        fs::write(folder.join("Cargo.toml"), "package.name = \"c\"").expect("the folder is ours");
+        for (line, name, specification) in [
+            ("a@1.2", "a", "\"1.2\""),
+            ("a@=1.2.3", "a", "\"=1.2.3\""),
+            ("a={git=\"ssh://b@c\"}", "a", "{git=\"ssh://b@c\"}"),
+            (
+                &folder.display().to_string(),
+                "c",
+                &format!("{{ path = \"{}\" }}", folder.display()),
+            ),
+        ] {
+            let mut dependencies = Dependencies::default();
+            dependencies.add(line).expect("it is valid");
+            assert_eq!(dependencies.lines[name], specification, "{line}");
+        }
         let nonsense = Dependencies::default().add("a b c");
         assert!(matches!(nonsense, Err(Error::Line(_))));
         let nowhere = Dependencies::default().add("/nowhere/at/all");
