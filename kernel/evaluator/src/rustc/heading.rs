@@ -94,15 +94,25 @@ fn dependency(rest: &str) -> (String, usize) {
     let mut length = 0;
     let mut open = 0;
     for line in rest.split_inclusive('\n') {
-        let mut in_text = false;
+        let mut quote = None;
         let mut last = '\0';
         let mut end = line.len();
         for (at, character) in line.char_indices() {
-            match character {
-                '"' if last != '\\' => in_text = !in_text,
-                '{' | '[' if !in_text => open += 1,
-                '}' | ']' if !in_text => open -= 1,
-                '/' if !in_text && last == '/' => {
+            match (quote, character) {
+                (None, '"' | '\'') => quote = Some(character),
+                // An escaped character. Literal strings have no escapes.
+                (Some('"'), _) if last == '\\' => {
+                    last = '\0';
+                    continue;
+                }
+                (Some(mark), _) if mark == character => quote = None,
+                (None, '{' | '[') => open += 1,
+                (None, '}' | ']') => open -= 1,
+                (None, '#') if last.is_whitespace() => {
+                    end = at;
+                    break;
+                }
+                (None, '/') if last == '/' => {
                     end = at - 1;
                     break;
                 }
@@ -197,6 +207,17 @@ mod tests {
                 "",
             ),
             (":dep a", "a", ""),
+            (
+                ":dep a = { path = 'b//c' } # \"d\"\n1",
+                "a = { path = 'b//c' }",
+                "1",
+            ),
+            (
+                ":dep a = { # {\n path = \"b\\\\\", # it's\n features = ['\"'] }\n1",
+                "a = { path = \"b\\\\\", features = ['\"'] }",
+                "1",
+            ),
+            (":dep ./b#c'd", "./b#c'd", ""),
         ] {
             assert_eq!(read(code), (line(arguments), rest), "{code}");
         }
