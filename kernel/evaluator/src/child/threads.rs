@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::waits::next;
@@ -45,6 +46,26 @@ struct Begun {
     run: u32,
 }
 
+/// Returns the key whose destructor decrements [`LIVING`] when a thread ends, or `None` if the
+/// process has no keys left.
+///
+/// The C library also calls the destructor when `pthread_exit` or `pthread_cancel` ends the thread.
+/// Then the start routine does not return, and destructors of Rust's thread-local values may have
+/// run before.
+fn ends() -> Option<libc::pthread_key_t> {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: the key is written before the call returns; the destructor is never unloaded.
+        let result = unsafe { libc::pthread_key_create(&raw mut key, Some(end)) };
+        (result == 0).then_some(key)
+    })
+}
+
+unsafe extern "C" fn end(_: *mut c_void) {
+    LIVING.fetch_sub(1, Ordering::Relaxed);
+}
+
 /// Start routine of all threads of cells: assigns the thread to its run, and counts its end.
 unsafe extern "C-unwind" fn begin(begun: *mut c_void) -> *mut c_void {
     // SAFETY: `pthread_create` below allocated it for this thread alone. The function holds no
@@ -54,10 +75,16 @@ unsafe extern "C-unwind" fn begin(begun: *mut c_void) -> *mut c_void {
         argument,
         run,
     } = *unsafe { Box::from_raw(begun.cast::<Begun>()) };
+    // SAFETY: the key exists. The C library only calls the destructor if the value is not null.
+    let is_set = ends().is_some_and(|key| unsafe {
+        libc::pthread_setspecific(key, std::ptr::dangling::<c_void>()) == 0
+    });
     belong_to(run);
     // SAFETY: the caller of `pthread_create` guarantees it.
     let value = unsafe { start(argument) };
-    LIVING.fetch_sub(1, Ordering::Relaxed);
+    if !is_set {
+        LIVING.fetch_sub(1, Ordering::Relaxed);
+    }
     value
 }
 
@@ -110,4 +137,83 @@ pub unsafe extern "C" fn pthread_create(
 /// Keeps the function above linked into every executable that can become a cell process.
 pub(super) fn keep_linked() {
     std::hint::black_box(pthread_create as *const c_void);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C-unwind" {
+        fn pthread_exit(value: *mut c_void) -> !;
+        fn pthread_cancel(thread: libc::pthread_t) -> c_int;
+        fn poll(sources: *mut libc::pollfd, count: libc::nfds_t, limit: c_int) -> c_int;
+        fn clock_nanosleep(
+            clock: libc::clockid_t,
+            flags: c_int,
+            time: *const libc::timespec,
+            left: *mut libc::timespec,
+        ) -> c_int;
+    }
+
+    unsafe extern "C-unwind" fn returns(_: *mut c_void) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe extern "C-unwind" fn exits(_: *mut c_void) -> *mut c_void {
+        // SAFETY: this frame and that of `begin` hold no values to drop.
+        unsafe { pthread_exit(std::ptr::null_mut()) }
+    }
+
+    unsafe extern "C-unwind" fn polls(_: *mut c_void) -> *mut c_void {
+        // SAFETY: as above, when the thread is cancelled.
+        unsafe { poll(std::ptr::null_mut(), 0, -1) };
+        std::ptr::null_mut()
+    }
+
+    unsafe extern "C-unwind" fn sleeps(_: *mut c_void) -> *mut c_void {
+        let time = libc::timespec {
+            tv_sec: 3600,
+            tv_nsec: 0,
+        };
+        // SAFETY: as above.
+        unsafe {
+            clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                0,
+                &raw const time,
+                std::ptr::null_mut(),
+            )
+        };
+        std::ptr::null_mut()
+    }
+
+    #[test]
+    fn every_way_to_end_a_thread_is_counted() {
+        belong_to(1);
+        let cases: [(Start, bool); 4] = [
+            (returns, false),
+            (exits, false),
+            (polls, true),
+            (sleeps, true),
+        ];
+        for (start, is_cancelled) in cases {
+            // SAFETY: the thread is joined once.
+            let result = unsafe {
+                let mut thread = std::mem::zeroed();
+                pthread_create(
+                    &raw mut thread,
+                    std::ptr::null(),
+                    start,
+                    std::ptr::null_mut(),
+                );
+                if is_cancelled {
+                    assert!(are_there());
+                    pthread_cancel(thread);
+                }
+                libc::pthread_join(thread, std::ptr::null_mut())
+            };
+            assert_eq!(result, 0);
+            assert!(!are_there());
+        }
+    }
 }
