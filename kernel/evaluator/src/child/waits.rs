@@ -95,7 +95,7 @@ waits! {
     recv(socket: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize, fails if failed;
 }
 
-/// `clock_nanosleep` of the C library, which returns its error instead of setting `errno`.
+/// `clock_nanosleep` of the C library, which returns its error and leaves `errno` unchanged.
 ///
 /// # Safety
 /// Same as for the C function.
@@ -106,20 +106,28 @@ pub unsafe extern "C" fn clock_nanosleep(
     time: *const libc::timespec,
     left: *mut libc::timespec,
 ) -> c_int {
+    type Sleep = unsafe extern "C" fn(
+        libc::clockid_t,
+        c_int,
+        *const libc::timespec,
+        *mut libc::timespec,
+    ) -> c_int;
+    static NEXT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
     if stop::asked_here() {
         return libc::ECANCELED;
     }
-    // SAFETY: same arguments for the same system call. The C function does nothing beyond the
-    // system call.
-    let result = unsafe { libc::syscall(libc::SYS_clock_nanosleep, clock, flags, time, left) };
+    let function = next(c"clock_nanosleep", &NEXT);
+    if function.is_null() {
+        return libc::ENOSYS;
+    }
+    // SAFETY: the C library's function of that name has this type; the caller upholds its contract.
+    let result =
+        unsafe { std::mem::transmute::<*mut c_void, Sleep>(function)(clock, flags, time, left) };
     if stop::asked_here() {
         return libc::ECANCELED;
     }
-    if result == 0 {
-        return 0;
-    }
-    // SAFETY: `errno` of the calling thread is always valid.
-    unsafe { *libc::__errno_location() }
+    result
 }
 
 /// `pthread_join`, made interruptible by joining in time slices: the C library's function does not
@@ -180,4 +188,49 @@ pub(super) fn keep_linked() {
         clock_nanosleep as *const c_void,
         pthread_join as *const c_void,
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the result of a function, and the `errno` after it.
+    fn with_errno(function: impl FnOnce() -> c_int) -> (c_int, c_int) {
+        // SAFETY: `errno` of the calling thread is always valid.
+        unsafe {
+            *libc::__errno_location() = libc::ENOTTY;
+            (function(), *libc::__errno_location())
+        }
+    }
+
+    #[test]
+    fn functions_that_return_their_error_leave_errno_unchanged() {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: -1,
+        };
+        let sleep = |time: libc::timespec| {
+            // SAFETY: the structure lives during the call.
+            with_errno(|| unsafe {
+                clock_nanosleep(
+                    libc::CLOCK_MONOTONIC,
+                    0,
+                    &raw const time,
+                    std::ptr::null_mut(),
+                )
+            })
+        };
+        assert_eq!(sleep(time), (libc::EINVAL, libc::ENOTTY));
+        time.tv_nsec = 1;
+        assert_eq!(sleep(time), (0, libc::ENOTTY));
+        // SAFETY: a thread that joins itself gets an error.
+        let joined =
+            with_errno(|| unsafe { pthread_join(libc::pthread_self(), std::ptr::null_mut()) });
+        assert_eq!(joined, (libc::EDEADLK, libc::ENOTTY));
+        // The other functions return -1 and set `errno`.
+        // SAFETY: the structure lives during the call.
+        time.tv_nsec = -1;
+        let failed = with_errno(|| unsafe { nanosleep(&raw const time, std::ptr::null_mut()) });
+        assert_eq!(failed, (-1, libc::EINVAL));
+    }
 }
