@@ -28,6 +28,9 @@ pub struct AzureBlobDatastore {
     /// Tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Bag>,
+    /// Properties.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Bag>,
     /// The credential type only; `listSecrets` returns the secret.
     pub credentials: DatastoreCredentials,
     /// Whether this is the default datastore of the workspace.

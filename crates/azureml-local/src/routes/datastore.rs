@@ -10,7 +10,11 @@ use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::arm::Resource;
+use azureml_wire::Bag;
+use azureml_wire::arm::{Page, Resource};
+use azureml_wire::datastore::{
+    AzureBlobDatastore, Datastore, DatastoreCredentials, DatastoreSecrets, SecretsKind,
+};
 use serde_json::{Value, json};
 
 /// The datastore routes.
@@ -44,19 +48,23 @@ fn check(name: &str) -> Result<()> {
     )))
 }
 
-fn datastore(app: &Workspace, name: &str) -> Result<Resource<Value>> {
+fn datastore(app: &Workspace, name: &str) -> Result<Resource<Datastore>> {
     check(name)?;
-    let properties = json!({
-        "datastoreType": "AzureBlob",
-        "description": "Files in the local workspace's folder",
-        "tags": {},
-        "properties": {},
-        "isDefault": name.eq_ignore_ascii_case(DATASTORE),
-        "credentials": { "credentialsType": "Sas", "secrets": { "secretsType": "Sas" } },
-        "accountName": ACCOUNT,
-        "containerName": DEFAULT_CONTAINER,
-        "endpoint": format!("127.0.0.1:{}", app.port),
-        "protocol": "http",
+    let properties = Datastore::AzureBlob(AzureBlobDatastore {
+        description: Some("Files in the local workspace's folder".to_owned()),
+        tags: Some(Bag::new()),
+        properties: Some(Bag::new()),
+        credentials: DatastoreCredentials {
+            credentials_type: "Sas".to_owned(),
+            secrets: Some(SecretsKind {
+                secrets_type: "Sas".to_owned(),
+            }),
+        },
+        is_default: Some(name.eq_ignore_ascii_case(DATASTORE)),
+        account_name: Some(ACCOUNT.to_owned()),
+        container_name: Some(DEFAULT_CONTAINER.to_owned()),
+        endpoint: Some(format!("127.0.0.1:{}", app.port)),
+        protocol: Some("http".to_owned()),
     });
     Ok(resource(
         &["datastores", name],
@@ -65,12 +73,18 @@ fn datastore(app: &Workspace, name: &str) -> Result<Resource<Value>> {
     ))
 }
 
-async fn list(State(app): State<Shared>) -> Result<Json<Value>> {
+async fn list(State(app): State<Shared>) -> Result<Json<Page<Resource<Datastore>>>> {
     // The artifact store is the same container under another name, so it is not listed.
-    Ok(Json(json!({ "value": [datastore(&app, DATASTORE)?] })))
+    Ok(Json(Page {
+        value: vec![datastore(&app, DATASTORE)?],
+        next_link: None,
+    }))
 }
 
-async fn one(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Resource<Value>>> {
+async fn one(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Resource<Datastore>>> {
     datastore(&app, &name).map(Json)
 }
 
@@ -81,12 +95,14 @@ async fn fixed(Path(name): Path<String>) -> Result<()> {
     )))
 }
 
-async fn secrets(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>> {
-    datastore(&app, &name)?;
-    Ok(Json(json!({
-        "secretsType": "Sas",
-        "sasToken": app.signer.sas(DEFAULT_CONTAINER, None, Access::All),
-    })))
+async fn secrets(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<DatastoreSecrets>> {
+    check(&name)?;
+    Ok(Json(DatastoreSecrets::Sas {
+        sas_token: app.signer.sas(DEFAULT_CONTAINER, None, Access::All),
+    }))
 }
 
 /// A datastore with its SAS credential. A run gets read access only, because its token may change

@@ -14,10 +14,11 @@ use crate::workspace::job::missing;
 use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
+use azureml_wire::arm::Page;
 use azureml_wire::mlflow::Metric;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::Connection;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +74,60 @@ struct LoggedValue {
     data: Map<String, Value>,
 }
 
+/// The response to logged values. A wrong value fails the whole request.
+#[derive(Serialize)]
+struct LogResult {
+    errors: [(); 0],
+}
+
+/// A metric in the list of a run's metrics.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    metric_key: Key,
+    columns: BTreeMap<String, String>,
+    properties: Shape,
+}
+
+#[derive(Serialize)]
+struct Key {
+    name: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    ux_metric_type: String,
+}
+
+impl Shape {
+    fn of(kind: String) -> Self {
+        Self {
+            ux_metric_type: kind,
+        }
+    }
+}
+
+/// A metric with its values.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WithValues {
+    data_container_id: String,
+    name: String,
+    columns: BTreeMap<String, String>,
+    properties: Shape,
+    value: Vec<ShownValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownValue {
+    metric_id: String,
+    created_utc: String,
+    step: Option<i64>,
+    data: Map<String, Value>,
+}
+
 impl Logged {
     fn definition(&self) -> Definition {
         let kind = self
@@ -109,7 +164,7 @@ async fn log(
     caller: Caller,
     Path(run): Path<String>,
     Body(body): Body,
-) -> Result<Json<Value>> {
+) -> Result<Json<LogResult>> {
     let batch: Batch = lenient(&body)?;
     app.db(move |store| {
         check(store, &caller, &run)?;
@@ -122,7 +177,7 @@ async fn log(
         Ok(())
     })
     .await?;
-    Ok(Json(json!({ "errors": [] })))
+    Ok(Json(LogResult { errors: [] }))
 }
 
 /// Stores a value, and its numbers as MLflow metrics. Idempotent: a repeated value is ignored.
@@ -176,7 +231,7 @@ async fn names(
     State(app): State<Shared>,
     caller: Caller,
     Path(run): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Page<Listed>>> {
     let metrics = app
         .db(move |store| {
             check(store, &caller, &run)?;
@@ -197,17 +252,15 @@ async fn names(
             Ok(metrics)
         })
         .await?;
-    let value: Vec<Value> = metrics
-        .into_iter()
-        .map(|metric| {
-            json!({
-                "metricKey": { "name": metric.name },
-                "columns": metric.columns,
-                "properties": { "uxMetricType": metric.kind },
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "value": value })))
+    let shown = metrics.into_iter().map(|metric| Listed {
+        metric_key: Key { name: metric.name },
+        columns: metric.columns,
+        properties: Shape::of(metric.kind),
+    });
+    Ok(Json(Page {
+        value: shown.collect(),
+        next_link: None,
+    }))
 }
 
 /// The definition of a metric that an MLflow client has logged.
@@ -230,7 +283,7 @@ async fn full(
     caller: Caller,
     Path(run): Path<String>,
     Body(body): Body,
-) -> Result<Json<Value>> {
+) -> Result<Json<WithValues>> {
     let Full { metric_name: name } = lenient(&body)?;
     let of = run.clone();
     let (metric, values) = app
@@ -245,25 +298,22 @@ async fn full(
             metric.name
         )));
     }
-    let values: Vec<Value> = values
-        .into_iter()
-        .map(|value| {
-            let created = DateTime::from_timestamp_millis(value.created).unwrap_or_default();
-            json!({
-                "metricId": value.id,
-                "createdUtc": created.to_rfc3339_opts(SecondsFormat::Millis, true),
-                "step": value.step,
-                "data": value.data,
-            })
-        })
-        .collect();
-    Ok(Json(json!({
-        "dataContainerId": format!("dcid.{run}"),
-        "name": metric.name,
-        "columns": metric.columns,
-        "properties": { "uxMetricType": metric.kind },
-        "value": values,
-    })))
+    let values = values.into_iter().map(|value| {
+        let created = DateTime::from_timestamp_millis(value.created).unwrap_or_default();
+        ShownValue {
+            metric_id: value.id,
+            created_utc: created.to_rfc3339_opts(SecondsFormat::Millis, true),
+            step: value.step,
+            data: value.data,
+        }
+    });
+    Ok(Json(WithValues {
+        data_container_id: format!("dcid.{run}"),
+        name: metric.name,
+        columns: metric.columns,
+        properties: Shape::of(metric.kind),
+        value: values.collect(),
+    }))
 }
 
 /// A metric with its values: those that SDK v1 logged, unchanged, and MLflow's values of that name.

@@ -9,6 +9,7 @@ mod find;
 mod log;
 mod name;
 mod request;
+mod response;
 mod run;
 mod search;
 

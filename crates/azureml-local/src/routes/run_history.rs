@@ -10,22 +10,24 @@ use crate::store::job::{self, Job};
 use crate::store::mlflow;
 use crate::workspace::artifact::{Artifacts, check};
 use crate::workspace::caller::Caller;
-use crate::workspace::job::{find, missing};
-use crate::workspace::output::named_outputs;
+use crate::workspace::job::{Change, find, missing, modify as modify_run};
+use crate::workspace::output::{NamedOutput, named_outputs};
 use crate::workspace::{Shared, Workspace};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use azureml_wire::Bag;
-use azureml_wire::arm;
+use azureml_wire::arm::{self, Resource};
+use azureml_wire::job::JobStatus;
 use azureml_wire::local::scope;
 use azureml_wire::run_history::{
     ArtifactContent, ArtifactPage, ArtifactPaths, ArtifactUploads, RunWarning, STATUS_HISTORY,
 };
 use chrono::SecondsFormat;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The routes of run history.
 pub fn router() -> Router<Shared> {
@@ -73,79 +75,138 @@ async fn found(app: &Workspace, caller: Caller, run: String) -> Result<Job> {
     .await
 }
 
-fn shown(job: &Job) -> Value {
-    json!({
-        "runId": job.name,
-        "runNumber": job.seq,
-        "parentRunId": job.parent,
-        "rootRunId": job.parent.as_ref().unwrap_or(&job.name),
-        "runType": if job.is_sweep() { "azureml.sweep" } else { "azureml.scriptrun" },
-        "experimentId": job.experiment_id.to_string(),
-        "dataContainerId": format!("dcid.{}", job.name),
-        "displayName": job.text("displayName"),
-        "description": job.text("description"),
-        "status": job.status,
-        "createdUtc": job.created_at,
-        "startTimeUtc": job.started_at,
-        "endTimeUtc": job.ended_at,
-        "target": target(job),
-        "tags": job.tags,
-        "properties": properties(job, None),
-        "hidden": job.is_archived(),
-        "error": job.error,
-        "warnings": warnings(job),
-    })
+/// A run in responses.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    run_id: String,
+    run_number: i64,
+    parent_run_id: Option<String>,
+    root_run_id: String,
+    run_type: &'static str,
+    experiment_id: String,
+    data_container_id: String,
+    display_name: Option<String>,
+    description: Option<String>,
+    status: JobStatus,
+    created_utc: String,
+    start_time_utc: Option<String>,
+    end_time_utc: Option<String>,
+    target: Option<String>,
+    tags: Bag,
+    properties: Bag,
+    hidden: bool,
+    error: Option<Value>,
+    warnings: Vec<RunWarning>,
 }
 
-fn target(job: &Job) -> Option<&str> {
-    job.compute()
-}
-
-fn warnings(job: &Job) -> Vec<RunWarning> {
-    job.warnings
-        .iter()
-        .map(|message| RunWarning {
+impl Summary {
+    fn of(job: Job) -> Self {
+        let text = |name: &str| job.text(name).map(str::to_owned);
+        let warning = |message: String| RunWarning {
             source: Some("azureml-local".to_owned()),
-            message: message.clone(),
-        })
-        .collect()
+            message,
+        };
+        Self {
+            run_number: job.seq,
+            root_run_id: job.parent.as_ref().unwrap_or(&job.name).clone(),
+            run_type: if job.is_sweep() {
+                "azureml.sweep"
+            } else {
+                "azureml.scriptrun"
+            },
+            experiment_id: job.experiment_id.to_string(),
+            data_container_id: format!("dcid.{}", job.name),
+            display_name: text("displayName"),
+            description: text("description"),
+            status: job.status,
+            target: job.compute().map(str::to_owned),
+            properties: job.own_properties().cloned().unwrap_or_default(),
+            hidden: job.is_archived(),
+            warnings: job.warnings.into_iter().map(warning).collect(),
+            run_id: job.name,
+            parent_run_id: job.parent,
+            created_utc: job.created_at,
+            start_time_utc: job.started_at,
+            end_time_utc: job.ended_at,
+            tags: job.tags,
+            error: job.error,
+        }
+    }
 }
 
-fn properties(job: &Job, history: Option<String>) -> Bag {
-    let mut properties = job.own_properties().cloned().unwrap_or_default();
-    if let Some(history) = history {
-        properties.insert(STATUS_HISTORY.to_owned(), history);
-    }
-    properties
+/// A run with its log files. Has no `Debug`: the URLs of the logs are secrets.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    #[serde(flatten)]
+    run: Summary,
+    log_files: BTreeMap<String, String>,
+    input_datasets: [(); 0],
+    output_datasets: [(); 0],
+}
+
+/// A page of child runs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunPage {
+    value: Vec<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_link: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continuation_token: Option<String>,
+}
+
+/// A run with its outputs, and its job.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunData {
+    run_metadata: Metadata,
+    job_specification: Resource<Value>,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    #[serde(flatten)]
+    run: Summary,
+    outputs: BTreeMap<String, Output>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    asset_id: String,
 }
 
 async fn one(
     State(app): State<Shared>,
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
-) -> Result<Json<Value>> {
-    let job = found(&app, caller, run).await?;
-    Ok(Json(shown(&job)))
+) -> Result<Json<Summary>> {
+    found(&app, caller, run).await.map(Summary::of).map(Json)
 }
 
 async fn details(
     State(app): State<Shared>,
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
-) -> Result<Json<Value>> {
-    let job = found(&app, caller, run.clone()).await?;
+) -> Result<Json<Details>> {
+    let mut run = Summary::of(found(&app, caller, run).await?);
+    let name = run.run_id.clone();
     let history = app
-        .db(move |store| Ok(serde_json::to_string(&job::history(store, &run)?)?))
+        .db(move |store| Ok(serde_json::to_string(&job::history(store, &name)?)?))
         .await?;
-    let logs = Artifacts::of(&app, &RunName::parse(&job.name)?)
-        .logs()
-        .await?;
-    let mut details = shown(&job);
-    details["properties"] = json!(properties(&job, Some(history)));
-    details["logFiles"] = json!(logs);
-    details["inputDatasets"] = json!([]);
-    details["outputDatasets"] = json!([]);
-    Ok(Json(details))
+    run.properties.insert(STATUS_HISTORY.to_owned(), history);
+    Ok(Json(Details {
+        log_files: Artifacts::of(&app, &RunName::parse(&run.run_id)?)
+            .logs()
+            .await?,
+        run,
+        input_datasets: [],
+        output_datasets: [],
+    }))
 }
 
 /// Returns a token for the processes of the run. SDK v1 requests a new one before its own expires.
@@ -182,56 +243,15 @@ async fn event(
     found(&app, caller, run).await.map(|_| Json(json!({})))
 }
 
-/// The changeable fields of a run; all other fields of the service's model are ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Modify {
-    tags: Option<Bag>,
-    properties: Option<Bag>,
-    display_name: Option<String>,
-    description: Option<String>,
-    hidden: Option<bool>,
-}
-
 async fn modify(
     State(app): State<Shared>,
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
     Body(body): Body,
-) -> Result<Json<Value>> {
-    let change: Modify = lenient(&body)?;
-    let job = app
-        .db(move |store| {
-            caller.may_use(store, &run)?;
-            let job = job::get(store, &run)?.ok_or_else(|| missing(&run))?;
-            if (change.tags.is_some() || change.display_name.is_some())
-                && let Some(run) = mlflow::get_run(store, &run)?
-            {
-                run.check_active()?;
-            }
-            let mut properties = job.properties;
-            for (name, value) in [
-                ("displayName", change.display_name),
-                ("description", change.description),
-            ] {
-                if let Some(value) = value {
-                    properties[name] = json!(value);
-                }
-            }
-            if let Some(hidden) = change.hidden {
-                properties["isArchived"] = json!(hidden);
-            }
-            for (key, value) in change.properties.into_iter().flatten() {
-                properties["properties"][key] = json!(value);
-            }
-            job::set_properties(store, &run, &properties)?;
-            for (key, value) in change.tags.into_iter().flatten() {
-                mlflow::set_tag(store, &run, &key, &value)?;
-            }
-            job::get(store, &run)?.ok_or_else(|| missing(&run))
-        })
-        .await?;
-    Ok(Json(shown(&job)))
+) -> Result<Json<Summary>> {
+    let change: Change = lenient(&body)?;
+    let job = modify_run(&app, caller, run, change).await?;
+    Ok(Json(Summary::of(job)))
 }
 
 /// The query parameters of the listing of child runs.
@@ -251,7 +271,7 @@ async fn children(
     caller: Caller,
     Path(OfRun { run }): Path<OfRun>,
     Query(query): Query<Children>,
-) -> Result<Json<Value>> {
+) -> Result<Json<RunPage>> {
     let after = match &query.token {
         Some(token) => token
             .parse()
@@ -274,19 +294,24 @@ async fn children(
         .await?;
     let more = children.len() > top;
     children.truncate(top);
-    let mut page = json!({ "value": children.iter().map(shown).collect::<Vec<_>>() });
-    if let Some(last) = children.last().filter(|_| more) {
-        let token = last.seq.to_string();
+    let token = children
+        .last()
+        .filter(|_| more)
+        .map(|last| last.seq.to_string());
+    let next_link = token.as_deref().map(|token| {
         let path = scope().run_history(&parent, "/children");
         let top = top.to_string();
-        page["nextLink"] = json!(next_link(
+        next_link(
             &app,
             &path,
-            &[("$continuationToken", Some(&token)), ("$top", Some(&top))],
-        ));
-        page["continuationToken"] = json!(token);
-    }
-    Ok(Json(page))
+            &[("$continuationToken", Some(token)), ("$top", Some(&top))],
+        )
+    });
+    Ok(Json(RunPage {
+        value: children.into_iter().map(Summary::of).collect(),
+        next_link,
+        continuation_token: token,
+    }))
 }
 
 async fn service_instances() -> Json<Value> {
@@ -304,27 +329,32 @@ async fn run_data(
     State(app): State<Shared>,
     caller: Caller,
     Body(body): Body,
-) -> Result<Json<Value>> {
+) -> Result<Json<RunData>> {
     let request: RunDataRequest = lenient(&body)?;
     let job = found(&app, caller, request.run_id).await?;
-    let mut metadata = shown(&job);
-    let outputs: serde_json::Map<String, Value> = named_outputs(&job)
-        .into_iter()
-        .map(|output| {
-            let shown = json!({ "type": asset_type(output.kind), "assetId": output.uri });
-            (output.name, shown)
-        })
-        .collect();
-    metadata["outputs"] = Value::Object(outputs);
-    Ok(Json(json!({
-        "runMetadata": metadata,
-        "jobSpecification": resource(&["jobs", &job.name], &job.created_at, &job.properties),
-    })))
+    let output = |output: NamedOutput| {
+        let shown = Output {
+            kind: asset_type(output.kind),
+            asset_id: output.uri,
+        };
+        (output.name, shown)
+    };
+    Ok(Json(RunData {
+        job_specification: resource(
+            &["jobs", &job.name],
+            &job.created_at,
+            job.properties.clone(),
+        ),
+        run_metadata: Metadata {
+            outputs: named_outputs(&job).into_iter().map(output).collect(),
+            run: Summary::of(job),
+        },
+    }))
 }
 
 /// The type of an output in run history. A model is reported as a folder, because the official
 /// client fails on a `CustomModel` before it requests its location.
-fn asset_type(kind: &str) -> &str {
+fn asset_type(kind: &'static str) -> &'static str {
     match kind {
         "custom_model" | "mlflow_model" | "triton_model" => "uri_folder",
         data => data,

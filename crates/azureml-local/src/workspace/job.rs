@@ -1,6 +1,7 @@
 //! Jobs: submission, changes, cancellation and lists.
 
 use super::asset::check_name;
+use super::caller::Caller;
 use super::output;
 use super::queue::Waiting;
 use super::resubmission;
@@ -13,6 +14,7 @@ use crate::store::job::{self, Job, NewJob};
 use crate::store::{experiment, mlflow};
 use azureml_wire::Bag;
 use azureml_wire::job::{CommandJob, Distribution, Job as WireJob, JobStatus};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The properties that a PUT may change on an existing job.
@@ -343,4 +345,52 @@ pub async fn request_cancel(app: &Workspace, name: String) -> Result<()> {
     tracing::info!(job = job.name, "cancel requested");
     app.scheduling.change(|queue| queue.cancel(&job.name));
     Ok(())
+}
+
+/// The changeable fields of a run; all other fields of the service's model are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Change {
+    /// Tags to set.
+    pub tags: Option<Bag>,
+    /// Custom properties to set.
+    pub properties: Option<Bag>,
+    /// The display name.
+    pub display_name: Option<String>,
+    /// The description.
+    pub description: Option<String>,
+    /// Whether it is archived.
+    pub hidden: Option<bool>,
+}
+
+/// Changes a job, whose run the caller may use.
+pub async fn modify(app: &Workspace, caller: Caller, name: String, change: Change) -> Result<Job> {
+    app.db(move |store| {
+        caller.may_use(store, &name)?;
+        let job = job::get(store, &name)?.ok_or_else(|| missing(&name))?;
+        if (change.tags.is_some() || change.display_name.is_some())
+            && let Some(run) = mlflow::get_run(store, &name)?
+        {
+            run.check_active()?;
+        }
+        let mut properties = job.properties;
+        for (member, value) in [
+            ("displayName", change.display_name.map(Value::from)),
+            ("description", change.description.map(Value::from)),
+            ("isArchived", change.hidden.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                properties[member] = value;
+            }
+        }
+        for (key, value) in change.properties.into_iter().flatten() {
+            properties["properties"][key] = value.into();
+        }
+        job::set_properties(store, &name, &properties)?;
+        for (key, value) in change.tags.into_iter().flatten() {
+            mlflow::set_tag(store, &name, &key, &value)?;
+        }
+        job::get(store, &name)?.ok_or_else(|| missing(&name))
+    })
+    .await
 }

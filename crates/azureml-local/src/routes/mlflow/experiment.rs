@@ -2,6 +2,7 @@
 
 use super::name;
 use super::request::Fields;
+use super::response::{Created, Empty, Experiments, GetExperiment, ShownExperiment};
 use super::search::{self, What};
 use crate::error::{Error, Result};
 use crate::store::experiment::{self, Experiment};
@@ -11,7 +12,6 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rusqlite::Connection;
-use serde_json::{Value, json};
 
 pub fn router() -> Router<Shared> {
     Router::new()
@@ -62,23 +62,23 @@ fn already(name: &str) -> Error {
     ))
 }
 
-fn shown(store: &Connection, experiment: &Experiment) -> Result<Value> {
+fn shown(store: &Connection, experiment: &Experiment) -> Result<ShownExperiment> {
     let location = experiment
         .artifact_location
         .clone()
         .unwrap_or_else(|| artifact_uri(&format!("experiments/{}", experiment.id)));
-    Ok(json!({
-        "experiment_id": experiment.id.to_string(),
-        "name": experiment.name,
-        "artifact_location": location,
-        "lifecycle_stage": experiment.lifecycle,
-        "creation_time": experiment.created_at,
-        "last_update_time": experiment.updated_at,
-        "tags": experiment::tags(store, experiment.id)?,
-    }))
+    Ok(ShownExperiment {
+        experiment_id: experiment.id.to_string(),
+        name: experiment.name.clone(),
+        artifact_location: location,
+        lifecycle_stage: experiment.lifecycle.clone(),
+        creation_time: experiment.created_at,
+        last_update_time: experiment.updated_at,
+        tags: experiment::tags(store, experiment.id)?,
+    })
 }
 
-async fn create(State(app): State<Shared>, mut fields: Fields) -> Result<Json<Value>> {
+async fn create(State(app): State<Shared>, mut fields: Fields) -> Result<Json<Created>> {
     let name = name::experiment(&fields, "name")?;
     let location = name::artifact_location(&fields)?;
     let tags = fields
@@ -98,17 +98,19 @@ async fn create(State(app): State<Shared>, mut fields: Fields) -> Result<Json<Va
             Ok(id)
         })
         .await?;
-    Ok(Json(json!({ "experiment_id": id.to_string() })))
+    Ok(Json(Created {
+        experiment_id: id.to_string(),
+    }))
 }
 
-async fn by_id(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn by_id(State(app): State<Shared>, fields: Fields) -> Result<Json<GetExperiment>> {
     let found = app
         .db(move |store| shown(store, &asked(store, &fields)?))
         .await?;
-    Ok(Json(json!({ "experiment": found })))
+    Ok(Json(GetExperiment { experiment: found }))
 }
 
-async fn by_name(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn by_name(State(app): State<Shared>, fields: Fields) -> Result<Json<GetExperiment>> {
     let name = fields.text("experiment_name")?;
     let found = app
         .db(move |store| {
@@ -118,30 +120,29 @@ async fn by_name(State(app): State<Shared>, fields: Fields) -> Result<Json<Value
             shown(store, &found)
         })
         .await?;
-    Ok(Json(json!({ "experiment": found })))
+    Ok(Json(GetExperiment { experiment: found }))
 }
 
-async fn search(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn search(State(app): State<Shared>, fields: Fields) -> Result<Json<Experiments>> {
     let wanted = search::read(What::Experiments, &fields)?;
     let (experiments, next) = app
         .db(move |store| {
             let found = crate::store::search::experiments(store, &wanted)?;
             let (page, next) = search::page(&wanted, found);
-            let shown: Vec<Value> = page
+            let shown: Vec<ShownExperiment> = page
                 .iter()
                 .map(|experiment| shown(store, experiment))
                 .collect::<Result<_>>()?;
             Ok((shown, next))
         })
         .await?;
-    let mut answer = json!({ "experiments": experiments });
-    if let Some(next) = next {
-        answer["next_page_token"] = json!(next);
-    }
-    Ok(Json(answer))
+    Ok(Json(Experiments {
+        experiments,
+        next_page_token: next,
+    }))
 }
 
-async fn rename(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn rename(State(app): State<Shared>, fields: Fields) -> Result<Json<Empty>> {
     let name = name::experiment(&fields, "new_name")?;
     app.db(move |store| {
         let renamed = asked(store, &fields)?;
@@ -161,14 +162,14 @@ async fn rename(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>
         experiment::rename(store, renamed.id, &name)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
-async fn delete(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn delete(State(app): State<Shared>, fields: Fields) -> Result<Json<Empty>> {
     change_lifecycle(&app, fields, "active", "deleted").await
 }
 
-async fn restore(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn restore(State(app): State<Shared>, fields: Fields) -> Result<Json<Empty>> {
     change_lifecycle(&app, fields, "deleted", "active").await
 }
 
@@ -178,7 +179,7 @@ async fn change_lifecycle(
     fields: Fields,
     from: &'static str,
     to: &'static str,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     app.db(move |store| {
         let found = asked(store, &fields)?;
         if found.lifecycle != from {
@@ -187,10 +188,10 @@ async fn change_lifecycle(
         experiment::set_lifecycle(store, found.id, to)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
-async fn set_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn set_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Empty>> {
     let tag = name::experiment_tag(&fields)?;
     app.db(move |store| {
         let found = asked(store, &fields)?;
@@ -198,10 +199,10 @@ async fn set_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Value
         experiment::set_tag(store, found.id, &tag.key, &tag.value)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
-async fn delete_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>> {
+async fn delete_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Empty>> {
     let key = fields.text("key")?;
     app.db(move |store| {
         let found = asked(store, &fields)?;
@@ -215,5 +216,5 @@ async fn delete_tag(State(app): State<Shared>, fields: Fields) -> Result<Json<Va
         )))
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }

@@ -2,6 +2,7 @@
 
 use super::find::{find, find_active};
 use super::request::Fields;
+use super::response::Empty;
 use super::run::{RUN_NAME, rename};
 use super::{name, search};
 use crate::error::{Error, Result};
@@ -12,9 +13,8 @@ use crate::workspace::caller::Caller;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::mlflow::{Dataset, DatasetInput, Metric, Param, RunTag};
+use azureml_wire::mlflow::{Dataset, DatasetInput, Metric, MetricHistory, Param, RunTag};
 use rusqlite::Connection;
-use serde_json::{Value, json};
 
 /// The maximum number of values on one page of a metric's history.
 const HISTORY: i64 = 25_000;
@@ -43,7 +43,7 @@ async fn log_metric(
     State(app): State<Shared>,
     caller: Caller,
     fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     let metric = name::metric(&fields)?;
     app.db(move |store| {
@@ -51,7 +51,7 @@ async fn log_metric(
         mlflow::log_metrics(store, &run.id, &[metric])
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 /// The content of a `log-batch` request.
@@ -111,7 +111,7 @@ async fn log_batch(
     State(app): State<Shared>,
     caller: Caller,
     mut fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     let batch = Batch::read(&mut fields)?;
     app.db(move |store| {
@@ -126,14 +126,14 @@ async fn log_batch(
         Ok(())
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 async fn log_parameter(
     State(app): State<Shared>,
     caller: Caller,
     fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     let param = name::param(&fields)?;
     app.db(move |store| {
@@ -141,7 +141,7 @@ async fn log_parameter(
         mlflow::log_param(store, &run.id, &param.key, &param.value)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 /// Reads an input dataset from a request.
@@ -192,7 +192,7 @@ async fn log_inputs(
     State(app): State<Shared>,
     caller: Caller,
     mut fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     if let Some(model) = fields.objects("models")?.first() {
         return Err(Error::not_found(format!(
@@ -211,7 +211,7 @@ async fn log_inputs(
         dataset::log(store, &run, &inputs)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 /// Sets a tag; the tag `mlflow.runName` also renames the run.
@@ -223,7 +223,7 @@ fn tag_run(store: &Connection, run: &mut Run, tag: &RunTag) -> Result<()> {
     }
 }
 
-async fn set_tag(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn set_tag(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Empty>> {
     let id = fields.run()?;
     let tag = name::tag(&fields)?;
     app.db(move |store| {
@@ -231,14 +231,14 @@ async fn set_tag(State(app): State<Shared>, caller: Caller, fields: Fields) -> R
         tag_run(store, &mut run, &tag)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 async fn delete_tag(
     State(app): State<Shared>,
     caller: Caller,
     fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     let key = fields.text("key")?;
     app.db(move |store| {
@@ -251,20 +251,20 @@ async fn delete_tag(
         )))
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
 async fn metric_history(
     State(app): State<Shared>,
     caller: Caller,
     fields: Fields,
-) -> Result<Json<Value>> {
+) -> Result<Json<MetricHistory>> {
     let id = fields.run()?;
     let key = fields.text("metric_key")?;
     let after = search::place(&fields)?;
     let wanted = fields.optional_integer("max_results")?.unwrap_or(HISTORY);
     if wanted == 0 {
-        return Ok(Json(json!({ "metrics": [] })));
+        return Ok(Json(MetricHistory::default()));
     }
     let most = usize::try_from(wanted.clamp(1, HISTORY)).unwrap_or(1);
     let mut found = app
@@ -276,10 +276,8 @@ async fn metric_history(
     let more = found.len() > most;
     found.truncate(most);
     let last = found.last().map(|(place, _)| *place);
-    let metrics: Vec<Metric> = found.into_iter().map(|(_, metric)| metric).collect();
-    let mut answer = json!({ "metrics": metrics });
-    if let Some(last) = last.filter(|_| more) {
-        answer["next_page_token"] = json!(last.to_string());
-    }
-    Ok(Json(answer))
+    Ok(Json(MetricHistory {
+        metrics: found.into_iter().map(|(_, metric)| metric).collect(),
+        next_page_token: last.filter(|_| more).map(|last| last.to_string()),
+    }))
 }

@@ -2,6 +2,7 @@
 
 use super::find::{find, find_active};
 use super::request::Fields;
+use super::response::{Empty, LoggedModels, Runs, Updated};
 use super::search::{self, What};
 use super::{experiment, name};
 use crate::error::{Error, Result};
@@ -12,10 +13,9 @@ use crate::workspace::{Shared, Workspace};
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use azureml_wire::mlflow::{RunInputs, RunTag};
+use azureml_wire::mlflow::{self as wire, GetRun, RunData, RunInfo, RunInputs, RunTag};
 use chrono::Utc;
 use rusqlite::Connection;
-use serde_json::{Value, json};
 
 /// The tag with the name of a run.
 pub const RUN_NAME: &str = "mlflow.runName";
@@ -31,37 +31,34 @@ pub fn router() -> Router<Shared> {
         .route("/mlflow/logged-models/search", post(search_logged_models))
 }
 
-fn info(run: &Run) -> Value {
-    let mut info = json!({
-        "run_id": run.id,
-        "run_uuid": run.id,
-        "run_name": run.name,
-        "experiment_id": run.experiment.to_string(),
-        "user_id": run.user,
-        "status": run.status,
-        "artifact_uri": run.artifact_uri,
-        "lifecycle_stage": run.lifecycle,
-    });
-    if let Some(time) = run.start_time {
-        info["start_time"] = json!(time);
+fn info(run: &Run) -> RunInfo {
+    RunInfo {
+        run_id: run.id.clone(),
+        run_uuid: run.id.clone(),
+        run_name: Some(run.name.clone()),
+        experiment_id: run.experiment.to_string(),
+        user_id: Some(run.user.clone()),
+        status: run.status.clone(),
+        start_time: run.start_time,
+        end_time: run.end_time,
+        artifact_uri: Some(run.artifact_uri.clone()),
+        lifecycle_stage: run.lifecycle.clone(),
     }
-    if let Some(time) = run.end_time {
-        info["end_time"] = json!(time);
-    }
-    info
 }
 
 /// A run with its latest data, in MLflow's format.
-fn shown(store: &Connection, run: &Run) -> Result<Value> {
-    Ok(json!({
-        "info": info(run),
-        "data": {
-            "metrics": mlflow::latest_metrics(store, &run.id)?,
-            "params": mlflow::params(store, &run.id)?,
-            "tags": mlflow::tags(store, &run.id)?,
+fn shown(store: &Connection, run: &Run) -> Result<wire::Run> {
+    Ok(wire::Run {
+        info: info(run),
+        data: RunData {
+            metrics: mlflow::latest_metrics(store, &run.id)?,
+            params: mlflow::params(store, &run.id)?,
+            tags: mlflow::tags(store, &run.id)?,
         },
-        "inputs": RunInputs { dataset_inputs: dataset::of_run(store, &run.id)? },
-    }))
+        inputs: RunInputs {
+            dataset_inputs: dataset::of_run(store, &run.id)?,
+        },
+    })
 }
 
 /// The fields of a request to create a run.
@@ -164,7 +161,7 @@ fn below(location: &str, run: &str) -> String {
     format!("{}/{run}/artifacts{query}", path.trim_end_matches('/'))
 }
 
-async fn create(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn create(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<GetRun>> {
     let asked = Asked::read(fields)?;
     let run = app
         .db(move |store| {
@@ -172,23 +169,27 @@ async fn create(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
             shown(store, &asked.make(store)?)
         })
         .await?;
-    Ok(Json(json!({ "run": run })))
+    Ok(Json(GetRun { run }))
 }
 
-async fn one(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn one(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<GetRun>> {
     let id = fields.run()?;
     let run = app
         .db(move |store| shown(store, &find(store, &caller, &id)?))
         .await?;
-    Ok(Json(json!({ "run": run })))
+    Ok(Json(GetRun { run }))
 }
 
-async fn update(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn update(
+    State(app): State<Shared>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Json<Updated>> {
     let id = fields.run()?;
     let name = fields.optional_text("run_name")?;
     let status = name::status(&fields)?;
     let end_time = fields.optional_integer("end_time")?;
-    let info = app
+    let run_info = app
         .db(move |store| {
             let mut run = find_active(store, &caller, &id)?;
             // The workspace sets the status of a job: its script ends the MLflow run before the job
@@ -204,7 +205,7 @@ async fn update(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
             Ok(info(&run))
         })
         .await?;
-    Ok(Json(json!({ "run_info": info })))
+    Ok(Json(Updated { run_info }))
 }
 
 /// Renames a run; an empty name changes nothing.
@@ -217,11 +218,11 @@ pub fn rename(store: &Connection, run: &mut Run, name: &str) -> Result<()> {
     mlflow::set_tag(store, &run.id, RUN_NAME, name)
 }
 
-async fn delete(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn delete(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Empty>> {
     change_lifecycle(&app, caller, &fields, "deleted").await
 }
 
-async fn restore(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn restore(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Empty>> {
     change_lifecycle(&app, caller, &fields, "active").await
 }
 
@@ -230,7 +231,7 @@ async fn change_lifecycle(
     caller: Caller,
     fields: &Fields,
     lifecycle: &'static str,
-) -> Result<Json<Value>> {
+) -> Result<Json<Empty>> {
     let id = fields.run()?;
     app.db(move |store| {
         let mut run = find(store, &caller, &id)?;
@@ -238,10 +239,10 @@ async fn change_lifecycle(
         mlflow::update_run(store, &run)
     })
     .await?;
-    Ok(Json(json!({})))
+    Ok(Json(Empty {}))
 }
 
-async fn search(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Value>> {
+async fn search(State(app): State<Shared>, caller: Caller, fields: Fields) -> Result<Json<Runs>> {
     let wanted = search::read(What::Runs, &fields)?;
     let experiments = fields
         .texts("experiment_ids")?
@@ -257,23 +258,22 @@ async fn search(State(app): State<Shared>, caller: Caller, fields: Fields) -> Re
             };
             let found = query::runs(store, &wanted, &experiments, within)?;
             let (page, next) = search::page(&wanted, found);
-            let runs: Vec<Value> = page
+            let runs: Vec<wire::Run> = page
                 .iter()
                 .map(|run| shown(store, run))
                 .collect::<Result<_>>()?;
             Ok((runs, next))
         })
         .await?;
-    let mut answer = json!({ "runs": runs });
-    if let Some(next) = next {
-        answer["next_page_token"] = json!(next);
-    }
-    Ok(Json(answer))
+    Ok(Json(Runs {
+        runs,
+        next_page_token: next,
+    }))
 }
 
 /// Returns an empty list: logged models apart from a run's artifacts are not supported.
-async fn search_logged_models() -> Json<Value> {
-    Json(json!({ "models": [] }))
+async fn search_logged_models() -> Json<LoggedModels> {
+    Json(LoggedModels { models: [] })
 }
 
 #[cfg(test)]
