@@ -64,15 +64,8 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
         "kernel/evaluator/src/lib.rs",
         &[
             &[
-                "comm.rs",
-                "ending.rs",
-                "interrupt.rs",
-                "report.rs",
-                "stream/assembler.rs",
-                "stream/pump.rs",
-            ],
-            &[
-                "evcxr.rs",
+                "code_intelligence/client.rs",
+                "engine.rs",
                 "rustc.rs",
                 "rustc/analysis.rs",
                 "rustc/commands.rs",
@@ -81,6 +74,14 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
                 "rustc/program.rs",
                 "rustc/testing.rs",
                 "start.rs",
+            ],
+            &[
+                "comm.rs",
+                "ending.rs",
+                "interrupt.rs",
+                "report.rs",
+                "stream/assembler.rs",
+                "stream/pump.rs",
             ],
             &["rustc/cell.rs", "rustc/uses.rs"],
             &[
