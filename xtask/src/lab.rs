@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::notebook::{self, Executed};
-use crate::process::Running;
 use crate::python::{self, Environment};
 use crate::report::{Report, seconds};
+use crate::running::Running;
 use crate::tools::{self, Tools};
 use crate::{build, libtorch, place, process, remove, rust_src};
 use clap::{Args, ValueEnum};

@@ -25,6 +25,7 @@ mod process;
 mod python;
 mod remove;
 mod report;
+mod running;
 mod rust_src;
 mod test;
 mod tools;

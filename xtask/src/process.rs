@@ -4,68 +4,17 @@ use crate::error::{Error, Result};
 use crate::libtorch;
 use crate::place;
 use crate::report::Step;
+use crate::running::Running;
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Command, Stdio};
 
 /// Number of lines of a failed program's output that are shown.
 const TAIL: usize = 25;
-
-/// The running programs of a command, so that a failed step can stop those of the other steps.
-#[derive(Clone, Default)]
-pub struct Running(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    stopped: bool,
-    children: Vec<Arc<Mutex<Child>>>,
-}
-
-impl Running {
-    /// Stops all programs and prevents further starts.
-    pub fn stop(&self) {
-        let mut state = self.state();
-        state.stopped = true;
-        for child in state.children.drain(..) {
-            // The program may have ended already.
-            let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-        }
-    }
-
-    /// Whether the programs were stopped.
-    pub fn stopped(&self) -> bool {
-        self.state().stopped
-    }
-
-    /// Starts a program; `None` if the programs were stopped.
-    fn start(&self, command: &mut Command) -> io::Result<Option<Arc<Mutex<Child>>>> {
-        let mut state = self.state();
-        if state.stopped {
-            return Ok(None);
-        }
-        let child = Arc::new(Mutex::new(command.spawn()?));
-        state.children.push(Arc::clone(&child));
-        Ok(Some(child))
-    }
-
-    /// Waits for the end of a program that has closed its output.
-    fn wait(&self, child: &Arc<Mutex<Child>>) -> io::Result<ExitStatus> {
-        let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
-        let mut state = self.state();
-        state.children.retain(|other| !Arc::ptr_eq(other, child));
-        status
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the list of processes in an inconsistent state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Creates a command with an empty standard input and without the variables that cargo set for this
 /// package, so that the result does not depend on being started by cargo. The variables of libtorch

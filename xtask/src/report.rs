@@ -4,7 +4,7 @@
 //! terminal (CI, a file), a long step logs its progress at intervals instead. All of this output
 //! goes to standard error.
 
-use crate::process::Running;
+use crate::running::Running;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};

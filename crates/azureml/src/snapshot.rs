@@ -2,27 +2,17 @@
 
 use crate::error::{Error, Result};
 use crate::show;
+pub use crate::walk::Entry;
 use crate::walk::Walk;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The limits of the service for snapshots.
 const MAX_FILES: usize = 2000;
 const MAX_BYTES: u64 = 300_000_000;
-
-/// One file of a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The path relative to the folder, with `/` as the separator.
-    pub name: String,
-    /// The path on this machine.
-    pub path: PathBuf,
-    /// The size in bytes.
-    pub size: u64,
-}
 
 /// The files of a folder that are not ignored, in the order of the hash.
 ///

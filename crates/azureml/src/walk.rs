@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use crate::progress::say;
-use crate::snapshot::Entry;
 use ignore::gitignore::Gitignore;
 use std::fs::{self, DirEntry, FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -13,6 +12,17 @@ use std::path::{Path, PathBuf};
 const MOST: usize = 2_000_000;
 
 const WAY_OUT: &str = "remove it, or list it in .amlignore";
+
+/// One file of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The path relative to the folder, with `/` as the separator.
+    pub name: String,
+    /// The path on this machine.
+    pub path: PathBuf,
+    /// The size in bytes.
+    pub size: u64,
+}
 
 /// A walk over a folder.
 pub struct Walk<'a> {

@@ -16,7 +16,6 @@
 //! runs, the stop button interrupts a callback that takes too long, by the same mechanism as a cell
 //! ([`interrupted`](crate::interrupted)). Outside a notebook nothing is sent.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
@@ -179,15 +178,6 @@ fn say(message: &CommMessage) {
     }
 }
 
-thread_local! {
-    static CALLS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether the current thread is the one that calls the callbacks.
-pub(crate) fn in_callback() -> bool {
-    CALLS.get()
-}
-
 /// Starts the thread that reads comm messages, once per process.
 fn listen() {
     static STARTED: Once = Once::new();
@@ -206,7 +196,7 @@ fn listen() {
         let started = std::thread::Builder::new()
             .name("comms".to_owned())
             .spawn(|| {
-                CALLS.set(true);
+                stop::enter_callbacks();
                 channel::read_comms(|incoming| handle(channel, incoming))
             });
         if let Err(error) = started {

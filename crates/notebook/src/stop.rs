@@ -1,12 +1,11 @@
 //! The stop button, for code that waits or computes for long.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
-
-use crate::comm;
 
 /// The environment variable with the descriptor of a file of flags, one byte each: [`CELL`],
 /// [`CALLBACK`] and [`LISTENER`]. All copies of this crate in the process share the file.
@@ -22,6 +21,11 @@ const CALLBACK: u64 = 1;
 /// can.
 const LISTENER: u64 = 2;
 
+thread_local! {
+    /// Whether this thread calls the callbacks of comms.
+    static CALLS: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Returns whether the user has pressed the stop button and the running cell should end soon, with
 /// its variables kept. In a callback of a widget or comm it returns whether that callback should
 /// end: the button stops the callback when no cell runs.
@@ -30,7 +34,7 @@ const LISTENER: u64 = 2;
 /// computes for long, must poll this function: after three seconds the cell is killed and all
 /// variables are lost. Always `false` outside a notebook.
 pub fn interrupted() -> bool {
-    is_set(if comm::in_callback() { CALLBACK } else { CELL })
+    is_set(if CALLS.get() { CALLBACK } else { CELL })
 }
 
 /// Claims comm messages for this copy of the crate; `false` when another copy has claimed them.
@@ -40,6 +44,11 @@ pub(crate) fn claim_comms() -> bool {
     }
     set(LISTENER, 1);
     true
+}
+
+/// Marks the current thread as the one that calls the callbacks.
+pub(crate) fn enter_callbacks() {
+    CALLS.set(true);
 }
 
 /// Resets the flag of an earlier callback before a callback begins.

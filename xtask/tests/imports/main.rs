@@ -31,7 +31,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
                 "run/wait.rs",
                 "run/watch.rs",
             ],
-            &["client/blob.rs", "client/sas.rs"],
             &[
                 "client/created.rs",
                 "client/mod.rs",
@@ -39,15 +38,11 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
                 "client/retry.rs",
                 "credential/mod.rs",
             ],
-            &["snapshot.rs", "walk.rs"],
         ],
     ),
     (
         "crates/notebook/src/lib.rs",
-        &[
-            &["bundle.rs", "channel.rs", "lib.rs"],
-            &["comm.rs", "stop.rs"],
-        ],
+        &[&["bundle.rs", "channel.rs", "lib.rs"]],
     ),
     (
         "crates/training/src/lib.rs",
@@ -119,10 +114,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
     (
         "tests/tests/chaos/main.rs",
         &[&["jobs.rs", "journal.rs", "runs.rs"]],
-    ),
-    (
-        "xtask/src/main.rs",
-        &[&["libtorch/mod.rs", "process.rs", "report.rs"]],
     ),
 ];
 

@@ -1,8 +1,9 @@
 //! Blobs in a container with a shared access signature (SAS).
 
+use super::Client;
 use super::pages::Pages;
 use super::retry::{Retry, Verdict};
-use super::{Client, sas};
+use super::sas::{self, VERSION};
 use crate::error::{Error, Result};
 use crate::http::{Pace, Unread};
 use crate::show;
@@ -20,9 +21,6 @@ use std::io::{self, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-
-/// The version of the Azure Storage API, for requests and for signatures.
-pub const VERSION: &str = "2021-08-06";
 
 /// Files larger than this are uploaded in blocks, so that a retry sends one block again and not the
 /// whole file.

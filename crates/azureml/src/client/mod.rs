@@ -5,7 +5,7 @@ mod created;
 pub mod operation;
 pub mod pages;
 pub mod retry;
-mod sas;
+pub mod sas;
 
 use crate::credential::{AccessToken, Credential};
 use crate::env;

@@ -1,12 +1,14 @@
 //! Shared access signatures (SAS) for a container, if the service returns the account key instead.
 
-use super::blob::VERSION;
 use crate::error::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
+
+/// The version of the Azure Storage API, for requests and for signatures.
+pub const VERSION: &str = "2021-08-06";
 
 /// The query of a service SAS to read, write and list one container until `expiry`.
 pub fn container(

@@ -1,8 +1,8 @@
 //! Reads a growing log in ranges.
 
 use crate::client::Client;
-use crate::client::blob::VERSION;
 use crate::client::retry::Retry;
+use crate::client::sas::VERSION;
 use crate::error::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
