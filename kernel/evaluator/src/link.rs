@@ -1,20 +1,77 @@
 //! The protocol between the cell process and the kernel on their socket.
 //!
 //! The socket type `SOCK_SEQPACKET` preserves packet boundaries and order, so each packet is one
-//! frame: one byte for the kind, one byte of flags, four bytes for the run of a cell that the
-//! sending thread belongs to, and a payload. All output, displays and input requests of user code
-//! pass through this one queue, which preserves their order.
+//! frame: a [`Head`] and a payload. All output, displays and input requests of user code pass
+//! through this one queue, which preserves their order.
 
-/// Length of the frame header: kind, flags, and the run number of the sending thread.
-pub(crate) const HEAD: usize = 6;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Builds a frame header.
-pub(crate) fn head(frame: Frame, flags: u8, run: u32) -> [u8; HEAD] {
-    let [a, b, c, d] = run.to_le_bytes();
-    [frame as u8, flags, a, b, c, d]
+/// Length of the frame header.
+pub(crate) const HEAD: usize = 22;
+
+/// The header of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The byte of the [`Frame`].
+    pub(crate) kind: u8,
+    /// [`ON_CELL_THREAD`], [`ON_COMM_THREAD`] or none.
+    pub(crate) flags: u8,
+    /// The run of a cell that the sending thread belongs to.
+    pub(crate) run: u32,
+    /// The time of sending, see [`now`].
+    pub(crate) time: u64,
+    /// Number of bytes in the pipes of standard output and standard error at that time; they
+    /// precede the frame.
+    pub(crate) waiting: [u32; 2],
 }
 
-/// Decodes the run number from a frame header, or from a [`RUN`] reply without its first byte.
+impl Head {
+    /// A header without flags and without bytes in the pipes.
+    pub(crate) fn of(frame: Frame) -> Self {
+        Self {
+            kind: frame as u8,
+            flags: 0,
+            run: 0,
+            time: now(),
+            waiting: [0; 2],
+        }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; HEAD] {
+        let mut bytes = [0; HEAD];
+        bytes[0] = self.kind;
+        bytes[1] = self.flags;
+        bytes[2..6].copy_from_slice(&self.run.to_le_bytes());
+        bytes[6..14].copy_from_slice(&self.time.to_le_bytes());
+        bytes[14..18].copy_from_slice(&self.waiting[0].to_le_bytes());
+        bytes[18..].copy_from_slice(&self.waiting[1].to_le_bytes());
+        bytes
+    }
+
+    /// Decodes a packet's header; `None` if the packet is too short.
+    pub(crate) fn from_bytes(packet: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEAD] = packet.first_chunk()?;
+        let time = bytes[6..]
+            .first_chunk()
+            .map(|time| u64::from_le_bytes(*time))?;
+        Some(Self {
+            kind: bytes[0],
+            flags: bytes[1],
+            run: run_in(&bytes[2..]),
+            time,
+            waiting: [run_in(&bytes[14..]), run_in(&bytes[18..])],
+        })
+    }
+}
+
+/// Returns the system's time in nanoseconds. Both processes read the same clock; if somebody sets it,
+/// output of started programs may be out of order at that moment.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Decodes a number, such as that of the run in a [`RUN`] reply, without the reply's first byte.
 pub(crate) fn run_in(bytes: &[u8]) -> u32 {
     bytes
         .first_chunk()
@@ -77,18 +134,12 @@ impl Frame {
     }
 }
 
-/// Flag: the standard output pipe held bytes when the frame was sent; those bytes are older.
-pub(crate) const STDOUT_IS_OLDER: u8 = 1;
-
-/// Flag: the standard error pipe held bytes when the frame was sent; those bytes are older.
-pub(crate) const STDERR_IS_OLDER: u8 = 2;
-
 /// Flag: the cell thread sent the frame. Only that thread runs the code that is
 /// generated around a cell.
-pub(crate) const ON_CELL_THREAD: u8 = 4;
+pub(crate) const ON_CELL_THREAD: u8 = 1;
 
 /// Flag: the thread that calls comm callbacks sent the frame; see [`PASSED_DESCRIPTORS`].
-pub(crate) const ON_COMM_THREAD: u8 = 8;
+pub(crate) const ON_COMM_THREAD: u8 = 2;
 
 /// Reply to [`Frame::Begin`]: run the function. The run number follows in four bytes.
 pub(crate) const RUN: u8 = 1;

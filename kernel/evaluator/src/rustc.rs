@@ -1170,7 +1170,12 @@ impl RustcEvaluator {
             .iter()
             .map(|message| message.in_cell(source, file, &self.cells, number))
             .collect();
-        if errors.iter().any(|error| !error.labels.is_empty()) {
+        // The store of a variable after the cell can be an error that follows from another one: its
+        // place is in generated code, and it only mentions the cell.
+        let is_in_cell = |error: &Diagnostic| error.labels.iter().any(|label| label.primary);
+        if errors.iter().any(is_in_cell) {
+            errors.retain(is_in_cell);
+        } else if errors.iter().any(|error| !error.labels.is_empty()) {
             errors.retain(|error| !error.labels.is_empty());
         }
         let gone = |name: &str, place: (usize, usize)| {

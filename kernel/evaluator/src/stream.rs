@@ -2,6 +2,7 @@
 
 mod assembler;
 mod decoder;
+mod pipe;
 mod pump;
 
 pub(crate) use assembler::Notice;

@@ -95,6 +95,10 @@ pub(crate) enum Meant {
 
 /// Whether a process carries one of the tags.
 pub(crate) fn is_on(id: i32, tags: &[Tag], meant: Meant) -> bool {
+    // The limit is read before the environment: a cell process sets the limit after it has got the
+    // environment with its role. In the other order, a new cell process could be taken for a program
+    // if it started between the two readings.
+    let limited = limit_of(id).is_some_and(|limit| tags.iter().any(|known| known.limit() == limit));
     // Empty for programs of other users, and for those that have cleared their environment.
     let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
     let value = |name: &str| {
@@ -106,7 +110,7 @@ pub(crate) fn is_on(id: i32, tags: &[Tag], meant: Meant) -> bool {
         return false;
     }
     value(env::STARTED_BY).is_some_and(|tag| tags.iter().any(|known| known.0.as_bytes() == tag))
-        || limit_of(id).is_some_and(|limit| tags.iter().any(|known| known.limit() == limit))
+        || limited
 }
 
 fn limit_of(id: i32) -> Option<u64> {

@@ -29,7 +29,7 @@ use rustix::process::Signal;
 use super::interpose::{self, Identity, Streams};
 use super::{runtime, stop, threads};
 use crate::compatibility::{self, EXECUTION_COMPLETE, PANICKED};
-use crate::link::{self, Frame};
+use crate::link::{self, Frame, Head};
 use crate::tag::Tag;
 use crate::{env, programs, tag};
 
@@ -216,7 +216,7 @@ fn connect(path: &Path) -> std::io::Result<&'static Streams> {
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(link::PASSED_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&passed));
-    let hello = link::head(Frame::Hello, 0, 0);
+    let hello = Head::of(Frame::Hello).to_bytes();
     rustix::net::sendmsg(
         &link,
         &[IoSlice::new(&hello)],

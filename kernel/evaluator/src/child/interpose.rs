@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use super::{stop, threads};
-use crate::link::{self, Frame};
+use crate::link::{self, Frame, Head};
 
 /// The descriptors that the cell process uses to communicate with the kernel.
 #[derive(Debug)]
@@ -88,6 +88,12 @@ pub(super) fn flush() {
     }
 }
 
+/// Longest time between readings that count as simultaneous, in nanoseconds.
+const SIMULTANEOUS: u64 = 20_000;
+
+/// How often the pipes are read again on a busy machine.
+const MOST_TRIES: u32 = 5;
+
 /// Sends a frame, ordered after all earlier writes.
 pub(super) fn send(frame: Frame, payload: &[u8]) -> Result<(), Errno> {
     let streams = STREAMS.get().ok_or(Errno::NOTCONN)?;
@@ -95,21 +101,40 @@ pub(super) fn send(frame: Frame, payload: &[u8]) -> Result<(), Errno> {
 }
 
 fn send_on(streams: &Streams, frame: Frame, payload: &[u8]) -> Result<(), Errno> {
-    let waits = |pipe: &OwnedFd| rustix::io::ioctl_fionread(pipe).is_ok_and(|count| count > 0);
-    let mut flags = 0;
-    if waits(&streams.pipes[0]) {
-        flags |= link::STDOUT_IS_OLDER;
-    }
-    if waits(&streams.pipes[1]) {
-        flags |= link::STDERR_IS_OLDER;
-    }
-    if stop::on_cell_thread() {
-        flags |= link::ON_CELL_THREAD;
+    let (time, waiting) = waiting_now(&streams.pipes);
+    let flags = if stop::on_cell_thread() {
+        link::ON_CELL_THREAD
     } else if stop::on_comm_thread() {
-        flags |= link::ON_COMM_THREAD;
+        link::ON_COMM_THREAD
+    } else {
+        0
+    };
+    let head = Head {
+        kind: frame as u8,
+        flags,
+        run: threads::run(),
+        time,
+        waiting,
+    };
+    send_packet(&streams.link, &head.to_bytes(), payload)
+}
+
+/// Returns the time and the number of bytes in each pipe at that time.
+fn waiting_now(pipes: &[OwnedFd; 2]) -> (u64, [u32; 2]) {
+    let count = |pipe| {
+        let count = rustix::io::ioctl_fionread(pipe).unwrap_or_default();
+        u32::try_from(count).unwrap_or_default()
+    };
+    let mut tries = 0;
+    loop {
+        let time = link::now();
+        let waiting = [count(&pipes[0]), count(&pipes[1])];
+        tries += 1;
+        // A thread that was suspended in between has an outdated time or number.
+        if link::now().saturating_sub(time) < SIMULTANEOUS || tries == MOST_TRIES {
+            return (time, waiting);
+        }
     }
-    let head = link::head(frame, flags, threads::run());
-    send_packet(&streams.link, &head, payload)
 }
 
 /// Sends one packet; retries when a signal interrupts the call.

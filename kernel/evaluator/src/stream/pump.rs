@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,9 +20,10 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use super::assembler::{Assembler, RunEnd};
+use super::pipe::Pipe;
 use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
-use crate::link::{self, Frame};
+use crate::link::{self, Frame, Head};
 use crate::tag::Tag;
 use crate::{Event, Events, InputAnswer, LateEvents, MimeBundle, programs};
 
@@ -213,6 +214,7 @@ impl Pump {
         let mut worker = Worker {
             listener,
             connection: None,
+            pipes: Default::default(),
             assembler: Assembler::default(),
             comm_assembler: Assembler::default(),
             comms: comms.clone(),
@@ -331,6 +333,8 @@ struct Connection {
 struct Worker {
     listener: OwnedFd,
     connection: Option<Connection>,
+    /// The pipes of standard output and standard error.
+    pipes: [Pipe; 2],
     assembler: Assembler,
     /// The assembler for the thread that calls comm callbacks.
     comm_assembler: Assembler,
@@ -360,8 +364,10 @@ impl Worker {
             if self.connection.is_none() {
                 self.accept();
             } else {
+                // Every frame that precedes these bytes is in the socket after they were read.
+                self.fill_pipes();
                 self.read_frames();
-                self.read_pipes();
+                self.pass_on_pipes();
             }
             self.hand_over();
         }
@@ -423,10 +429,10 @@ impl Worker {
                 Err(Errno::AGAIN) => return,
                 Err(_) => 0,
             };
-            if length < link::HEAD {
+            let Some(head) = Head::from_bytes(&self.buffer[..length]) else {
                 self.process_gone();
                 return;
-            }
+            };
             for message in ancillary.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                     connection.passed = descriptors.collect::<Vec<_>>().try_into().ok();
@@ -438,7 +444,7 @@ impl Worker {
                     }
                 }
             }
-            self.frame(length);
+            self.frame(head, length);
             if self.written >= BATCH {
                 self.hand_over();
             }
@@ -446,16 +452,16 @@ impl Worker {
     }
 
     /// Handles the frame in the buffer.
-    fn frame(&mut self, length: usize) {
-        let (kind, flags) = (Frame::from_byte(self.buffer[0]), self.buffer[1]);
-        if flags & link::STDOUT_IS_OLDER != 0 {
-            self.drain_pipe(0);
-        }
-        if flags & link::STDERR_IS_OLDER != 0 {
-            self.drain_pipe(1);
+    fn frame(&mut self, head: Head, length: usize) {
+        let (kind, flags) = (Frame::from_byte(head.kind), head.flags);
+        for index in 0..2 {
+            let older = self.with_pipe(index, |pipe, fd| {
+                pipe.before(fd, head.time, head.waiting[index])
+            });
+            self.piped(index, &older.unwrap_or_default());
         }
         self.written += 1;
-        self.belongs_to(link::run_in(&self.buffer[2..]));
+        self.belongs_to(head.run);
         let payload = &self.buffer[link::HEAD..length];
         let of_the_cell = flags & link::ON_CELL_THREAD != 0;
         if flags & link::ON_COMM_THREAD != 0 {
@@ -500,7 +506,7 @@ impl Worker {
             Some(Frame::Finish) => self.finish(),
             Some(Frame::Input) => self.ask(),
             Some(Frame::Hello) => {}
-            None => tracing::warn!(kind = self.buffer[0], "a frame of an unknown kind"),
+            None => tracing::warn!(kind = head.kind, "a frame of an unknown kind"),
         }
     }
 
@@ -532,8 +538,7 @@ impl Worker {
 
     /// Ends a run: reads and forwards the remaining output, then lets the cell process continue.
     fn finish(&mut self) {
-        self.drain_pipe(0);
-        self.drain_pipe(1);
+        self.drain_pipes();
         let mut end = self.assembler.finish();
         self.hand_over();
         let mut answer = vec![b'\n'];
@@ -595,9 +600,9 @@ impl Worker {
     }
 
     fn process_gone(&mut self) {
-        self.drain_pipe(0);
-        self.drain_pipe(1);
+        self.drain_pipes();
         self.connection = None;
+        self.pipes = Default::default();
         let panic = self.assembler.died();
         self.hand_over();
         self.comms.hear(self.comm_assembler.take_all_notices());
@@ -616,44 +621,46 @@ impl Worker {
         });
     }
 
+    /// Calls `action` with a pipe and its descriptor; `None` without a cell process.
+    fn with_pipe<T>(
+        &mut self,
+        index: usize,
+        action: impl FnOnce(&mut Pipe, BorrowedFd<'_>) -> T,
+    ) -> Option<T> {
+        let passed = self.connection.as_ref()?.passed.as_ref()?;
+        Some(action(&mut self.pipes[index], passed[index].as_fd()))
+    }
+
     /// Reads once from each pipe that holds bytes.
-    fn read_pipes(&mut self) {
+    fn fill_pipes(&mut self) {
         for index in 0..2 {
-            self.read_pipe(index);
+            self.with_pipe(index, |pipe, fd| pipe.fill(fd, link::MAX_PAYLOAD));
         }
     }
 
-    /// Reads a pipe until it is empty.
-    fn drain_pipe(&mut self, index: usize) {
-        while self.read_pipe(index) {}
+    /// Passes on the bytes that no frame follows.
+    fn pass_on_pipes(&mut self) {
+        for index in 0..2 {
+            let bytes = self.pipes[index].rest();
+            self.piped(index, &bytes);
+        }
     }
 
-    /// Reads up to [`link::MAX_PAYLOAD`] bytes from a pipe; returns whether it held any.
-    fn read_pipe(&mut self, index: usize) -> bool {
-        let Some(passed) = self.connection.as_ref().and_then(|one| one.passed.as_ref()) else {
-            return false;
-        };
-        let pipe = &passed[index];
-        // Checking for bytes first avoids a blocking read. The descriptor must stay blocking,
-        // because the writers may share it.
-        let waiting = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
-        if waiting == 0 {
-            return false;
+    /// Reads the pipes until they are empty, and passes on their bytes.
+    fn drain_pipes(&mut self) {
+        for index in 0..2 {
+            self.with_pipe(index, |pipe, fd| while pipe.fill(fd, link::MAX_PAYLOAD) {});
         }
-        let mut bytes = vec![
-            0;
-            usize::try_from(waiting).map_or(link::MAX_PAYLOAD, |waiting| waiting
-                .min(link::MAX_PAYLOAD))
-        ];
-        let Ok(length) = rustix::io::read(pipe, &mut bytes[..]) else {
-            return false;
-        };
-        if index == 0 {
-            self.assembler.piped_stdout(&bytes[..length]);
-        } else {
-            self.assembler.piped_stderr(&bytes[..length]);
+        self.pass_on_pipes();
+    }
+
+    /// Passes on bytes of a pipe.
+    fn piped(&mut self, index: usize, bytes: &[u8]) {
+        match index {
+            _ if bytes.is_empty() => {}
+            0 => self.assembler.piped_stdout(bytes),
+            _ => self.assembler.piped_stderr(bytes),
         }
-        length > 0
     }
 
     /// Sets the run that the following bytes belong to; forwards the events of the previous run
@@ -704,7 +711,7 @@ mod tests {
         let address = SocketAddrUnix::new(&path).expect("a short path");
         rustix::net::connect(&cell, &address).expect("it listens");
         let begin = || {
-            let head = link::head(Frame::Begin, 0, 0);
+            let head = Head::of(Frame::Begin).to_bytes();
             rustix::net::send(&cell, &head, SendFlags::empty()).expect("sent");
             let mut answer = [9; 8];
             let (length, _) =

@@ -210,6 +210,10 @@ fn an_error_that_is_printed_is_none(evaluator: &mut dyn Evaluator) {
 }
 
 pub const OF_RUSTC: &[OwnCheck] = &[
+    (
+        "an_error_of_the_store_is_omitted_if_it_follows",
+        an_error_of_the_store_is_omitted_if_it_follows,
+    ),
     ("teaching_runs_tests", teaching_runs_tests),
     (
         "teaching_runs_tests_in_nested_modules",
@@ -303,6 +307,16 @@ let item = shop::Item(2);"#,
     );
     let expected = "test basket::tests::a ... FAILED (line 2, column 60)";
     assert!(seen.join("\n").contains(expected), "{seen:?}");
+}
+
+fn an_error_of_the_store_is_omitted_if_it_follows(engine: Engine, cache: &Path) {
+    let evaluator = &mut *start(engine, cache);
+    let code = "let mut total = 0;\nlet h = std::thread::spawn(|| { total += 1; });\nh.join().unwrap();\nprintln!(\"{total}\");";
+    let (_, error) = error(evaluator, code);
+    let text = plain(&error);
+    assert!(text.contains("E0373"), "{text}");
+    // `total` is stored after the cell, while it is borrowed.
+    assert!(!text.contains("E0503"), "{text}");
 }
 
 fn teaching_explains_an_error_by_its_code(engine: Engine, cache: &Path) {
