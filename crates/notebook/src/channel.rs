@@ -76,7 +76,7 @@ pub(crate) enum Message<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommMessage {
     pub(crate) comm_id: String,
-    pub(crate) what: CommWhat,
+    pub(crate) what: CommMessageType,
     /// The target that opens the comm; set in `open` messages only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) target_name: String,
@@ -92,7 +92,7 @@ pub(crate) struct CommMessage {
 /// The type of a comm message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum CommWhat {
+pub(crate) enum CommMessageType {
     Open,
     Msg,
     Close,

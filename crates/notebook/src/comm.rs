@@ -25,7 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 pub use serde_json::Value;
 use serde_json::json;
 
-use crate::channel::{self, Channel, CommMessage, CommWhat, Incoming};
+use crate::channel::{self, Channel, CommMessage, CommMessageType, Incoming};
 use crate::live::unique_id;
 use crate::stop;
 
@@ -92,7 +92,7 @@ impl Comm {
         say(&CommMessage {
             target_name: target.to_owned(),
             metadata,
-            ..self.message(CommWhat::Open, data)
+            ..self.message(CommMessageType::Open, data)
         });
     }
 
@@ -122,7 +122,7 @@ impl Comm {
         say(&CommMessage {
             metadata,
             buffers: buffers.iter().map(|bytes| STANDARD.encode(bytes)).collect(),
-            ..self.message(CommWhat::Msg, data)
+            ..self.message(CommMessageType::Msg, data)
         });
     }
 
@@ -148,11 +148,11 @@ impl Comm {
         // comms.
         let entry = registry().open.remove(&self.id);
         if entry.is_some() {
-            say(&self.message(CommWhat::Close, json!({})));
+            say(&self.message(CommMessageType::Close, json!({})));
         }
     }
 
-    fn message(&self, what: CommWhat, data: Value) -> CommMessage {
+    fn message(&self, what: CommMessageType, data: Value) -> CommMessage {
         CommMessage {
             comm_id: self.id.to_string(),
             what,
@@ -227,7 +227,7 @@ fn dispatch(message: CommMessage) {
             .collect(),
     };
     match message.what {
-        CommWhat::Open => {
+        CommMessageType::Open => {
             let target = registry().targets.get(&message.target_name).cloned();
             let comm = Comm::register(&id);
             match target {
@@ -237,14 +237,14 @@ fn dispatch(message: CommMessage) {
                 None => comm.close(),
             }
         }
-        CommWhat::Msg => {
+        CommMessageType::Msg => {
             let callbacks = registry()
                 .open
                 .get(&id)
                 .map(|entry| entry.on_message.clone());
             call(callbacks.unwrap_or_default(), &content);
         }
-        CommWhat::Close => {
+        CommMessageType::Close => {
             let entry = registry().open.remove(&id);
             call(
                 entry.map(|entry| entry.on_close).unwrap_or_default(),
@@ -268,7 +268,7 @@ fn call(callbacks: Vec<Callback>, message: &Message) {
 mod tests {
     use super::*;
 
-    fn came(comm: &Comm, what: CommWhat, data: Value) {
+    fn came(comm: &Comm, what: CommMessageType, data: Value) {
         dispatch(comm.message(what, data));
     }
 
@@ -281,8 +281,8 @@ mod tests {
             let heard = heard.clone();
             move |message| heard.lock().unwrap().push(message.data.clone())
         });
-        came(&comm, CommWhat::Msg, json!(1));
-        came(&comm, CommWhat::Msg, json!(2));
+        came(&comm, CommMessageType::Msg, json!(1));
+        came(&comm, CommMessageType::Msg, json!(2));
         assert_eq!(*heard.lock().unwrap(), [json!(1), json!(2)]);
     }
 
@@ -297,7 +297,7 @@ mod tests {
                 opened.set(Comm::open("test", json!({}))).unwrap();
             }
         });
-        came(&comm, CommWhat::Msg, json!({}));
+        came(&comm, CommMessageType::Msg, json!({}));
         assert!(!comm.is_open());
         assert!(opened.get().unwrap().is_open());
     }
@@ -309,7 +309,7 @@ mod tests {
         };
         let open = |target: &str| CommMessage {
             target_name: target.to_owned(),
-            ..comm.message(CommWhat::Open, json!({"x": 1}))
+            ..comm.message(CommMessageType::Open, json!({"x": 1}))
         };
         dispatch(open("nobody"));
         assert!(!comm.is_open());
@@ -319,7 +319,7 @@ mod tests {
         });
         dispatch(open("somebody"));
         assert!(comm.is_open());
-        came(&comm, CommWhat::Close, json!({}));
+        came(&comm, CommMessageType::Close, json!({}));
         assert!(!comm.is_open());
     }
 }

@@ -44,8 +44,8 @@ pub struct CommMessage {
     /// The id of the comm.
     pub comm_id: String,
     /// The message type.
-    pub what: CommWhat,
-    /// The target name of a new comm; only in [`CommWhat::Open`].
+    pub what: CommMessageType,
+    /// The target name of a new comm; only in [`CommMessageType::Open`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub target_name: String,
     /// The `data` member.
@@ -62,7 +62,7 @@ pub struct CommMessage {
 /// The types of comm messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CommWhat {
+pub enum CommMessageType {
     /// `comm_open`.
     Open,
     /// `comm_msg`.
@@ -316,7 +316,7 @@ mod tests {
         comms.set_way(Way::start(kernel.into(), rustix::process::getpid()));
         let message = CommMessage {
             comm_id: "c".to_owned(),
-            what: CommWhat::Msg,
+            what: CommMessageType::Msg,
             target_name: String::new(),
             data: "x".repeat(LARGEST_BACKLOG / 4).into(),
             metadata: Value::Null,

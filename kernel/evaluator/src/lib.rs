@@ -29,7 +29,7 @@ mod tag;
 
 pub use azureml_kernel_helpers::toolchain;
 pub use child::{CellRuntimeError, child_hook, child_hook_before};
-pub use comm::{CommListener, CommMessage, CommWhat, Comms};
+pub use comm::{CommListener, CommMessage, CommMessageType, Comms};
 pub use completeness::{Completeness, is_complete};
 pub use programs::{adopt_programs, end_programs};
 pub use start::{Options, StartError, start};

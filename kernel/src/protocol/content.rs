@@ -137,7 +137,7 @@ pub struct CommInfoRequest {
 }
 
 /// `debug_request`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct DebugRequest {
     /// The command, as defined by the debug adapter protocol.
     #[serde(default)]

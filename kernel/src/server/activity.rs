@@ -4,8 +4,10 @@
 //! indicate to a front end that the cell has ended. Therefore the `busy` status of the running cell
 //! is published again after it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
+use super::request::Request;
 use crate::protocol::iopub::IoPub;
 use crate::protocol::message::Parent;
 
@@ -40,6 +42,20 @@ impl Activity {
         if let Some(parent) = running.take() {
             iopub.status(Some(&parent), "idle");
         }
+    }
+
+    /// Runs `answer` between `busy` and `idle` without the evaluator; a panic results in an error
+    /// reply.
+    pub fn beside(&self, iopub: &IoPub, request: &Request, answer: impl FnOnce()) {
+        let parent = &request.message.parent;
+        iopub.status(Some(parent), "busy");
+        if catch_unwind(AssertUnwindSafe(answer)).is_err() {
+            request.reply_error(
+                "KernelError",
+                "the kernel could not answer; its log says why",
+            );
+        }
+        self.end_beside(iopub, parent);
     }
 
     /// Publishes `idle` for a request that was answered without the evaluator.

@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use azureml_kernel_evaluator::{Evaluator, Variable};
+use azureml_kernel_evaluator::{Analyst, Evaluator, Variable};
 use serde_json::{Value, json};
 
-use super::channel::Request;
-use super::handlers::beside;
-use super::kernel::Kernel;
-use super::queue::Work;
+use super::request::Request;
 use crate::protocol::content::DebugRequest;
 
 /// Maximum length of a value in the list, in characters.
@@ -32,35 +29,31 @@ pub struct Debugger {
 }
 
 /// A request for variables.
-pub struct Asked {
+pub struct VariablesRequest {
     command: DebugRequest,
     /// The variable that is shown alone; `None` for all variables.
     name: Option<String>,
 }
 
-/// Handles a `debug_request`. Replies at once, except to requests for values while no cell runs,
-/// which go to the evaluator.
-pub fn handle(kernel: &Arc<Kernel>, request: Request, command: DebugRequest) {
-    let name = match command.command.as_str() {
-        Some("inspectVariables") => None,
-        Some("richInspectVariables") => Some(
-            command.arguments["variableName"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-        ),
-        _ => return beside(kernel, &request, || answer(kernel, &request, &command)),
-    };
-    let asked = Asked { command, name };
-    // Formatting a value runs user code, which must not run concurrently with a cell.
-    if kernel.queue.has_cells() || kernel.analyst.get().is_none() {
-        beside(kernel, &request, || asked.reply(kernel, &request));
-    } else {
-        kernel.queue.push(request, Work::Variables(asked));
+impl VariablesRequest {
+    /// Parses a `debug_request`; `None` if it requests no values.
+    pub fn parse(command: &DebugRequest) -> Option<Self> {
+        let name = match command.command.as_str() {
+            Some("inspectVariables") => None,
+            Some("richInspectVariables") => Some(
+                command.arguments["variableName"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(Self {
+            command: command.clone(),
+            name,
+        })
     }
-}
 
-impl Asked {
     /// Reads the values from the evaluator.
     pub fn look(&self, debugger: &Debugger, evaluator: &mut dyn Evaluator) {
         let limit = if self.name.is_some() { ALONE } else { IN_LIST };
@@ -86,14 +79,16 @@ impl Asked {
     }
 
     /// Replies with the last known values.
-    pub fn reply(&self, kernel: &Kernel, request: &Request) {
-        let variables = kernel
-            .analyst
-            .get()
+    pub fn reply(
+        &self,
+        debugger: &Debugger,
+        analyst: Option<&Arc<dyn Analyst>>,
+        request: &Request,
+    ) {
+        let variables = analyst
             .map(|analyst| analyst.variables())
             .unwrap_or_default();
-        let known = kernel
-            .debugger
+        let known = debugger
             .values
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -151,8 +146,9 @@ impl Asked {
     }
 }
 
-fn answer(kernel: &Kernel, request: &Request, command: &DebugRequest) {
-    let started = &kernel.debugger.started;
+/// Replies to a command that requests no values.
+pub fn answer(debugger: &Debugger, request: &Request, command: &DebugRequest) {
+    let started = &debugger.started;
     let body = match command.command.as_str().unwrap_or_default() {
         "debugInfo" => json!({
             "isStarted": started.load(Ordering::SeqCst),

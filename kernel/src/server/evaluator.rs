@@ -7,7 +7,8 @@ use azureml_kernel_evaluator::{
     Analyst, CellError, Completions, Evaluator, Events, Interrupter, MimeBundle, Outcome, Variable,
 };
 
-use super::StartEvaluator;
+/// Starts an evaluator. Called once, on the evaluator's thread; can take seconds.
+pub type StartEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, CellError> + Send>;
 
 /// Starts the evaluator, or the fallback that reports why it could not start.
 pub fn start(start: StartEvaluator) -> Box<dyn Evaluator> {

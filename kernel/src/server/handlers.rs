@@ -3,21 +3,22 @@
 
 use std::sync::{Arc, PoisonError};
 
-use azureml_kernel_evaluator::{CellError, Completeness};
+use azureml_kernel_evaluator::{CellError, CommMessageType, Completeness};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::channel::{Name, Request};
-use super::comm;
-use super::debugger;
+use super::aborted;
+use super::code_intelligence::CodeQuery;
+use super::debugger::{self, VariablesRequest};
 use super::info;
-use super::kernel::Kernel;
-use super::lifetime::End;
-use super::question;
-use super::questions::Question;
+use super::introspection;
+use super::kernel::{End, Kernel};
 use super::queue::Work;
-use super::unrun;
-use crate::protocol::content::{IsCompleteRequest, ShutdownRequest, SubshellRequest};
+use super::request::{Channel, Request};
+use crate::protocol::content::{
+    CommInfoRequest, CommMessage, DebugRequest, IsCompleteRequest, ShutdownRequest, SubshellRequest,
+};
+use crate::protocol::message::Message;
 
 /// Maximum size of a cell, in bytes. Even smaller cells take long to compile.
 pub const LARGEST_CELL: usize = 8 << 20;
@@ -57,81 +58,135 @@ impl From<BadRequest> for CellError {
     }
 }
 
+/// A message of a front end, by its type.
+enum Incoming {
+    Work(Work),
+    Query(CodeQuery),
+    Debug(DebugRequest),
+    KernelInfo,
+    Comm(CommMessageType, CommMessage),
+    CommInfo(CommInfoRequest),
+    IsComplete(IsCompleteRequest),
+    Interrupt,
+    Shutdown(ShutdownRequest),
+    CreateSubshell,
+    DeleteSubshell(SubshellRequest),
+    ListSubshells,
+}
+
 /// Handles one request; returns when it is answered or queued for the evaluator.
-pub async fn handle(kernel: &Arc<Kernel>, channel: Name, request: Request) {
-    if channel == Name::Shell
-        && let Some(id) = &request.message.header.subshell_id
-        && !kernel.subshells.knows(id)
-    {
-        let error = BadRequest::NoSubshell(id.clone());
-        return beside(kernel, &request, || refuse(&request, &error));
-    }
-    match request.message.header.msg_type.as_str() {
-        "complete_request" | "inspect_request" => match question(channel, &request) {
-            Ok(question) => kernel.questions.ask(request, question),
-            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
-        },
-        "execute_request" | "history_request" => {
-            match work(channel, &request) {
-                // A subshell does not wait for the running cell.
-                Ok(Work::History(asked)) if request.message.header.subshell_id.is_some() => {
-                    beside(kernel, &request, || {
-                        let history = kernel.history.lock();
-                        let history = history.unwrap_or_else(PoisonError::into_inner);
-                        request.reply(&history.reply(&asked));
-                    });
-                }
-                Ok(work) => kernel.queue.push(request, work),
-                Err(error) if request.message.header.msg_type == "execute_request" => {
-                    tracing::warn!(%error, "refused a cell");
-                    kernel.queue.push(request, Work::Refuse(error.into()));
-                }
-                Err(error) => beside(kernel, &request, || refuse(&request, &error)),
-            }
+pub async fn handle(kernel: &Arc<Kernel>, channel: Channel, request: Request) {
+    match parse(kernel, channel, &request.message) {
+        // A subshell does not wait for the running cell.
+        Ok(Incoming::Work(Work::History(asked)))
+            if request.message.header.subshell_id.is_some() =>
+        {
+            kernel.beside(&request, || {
+                let history = kernel.history.lock();
+                let history = history.unwrap_or_else(PoisonError::into_inner);
+                request.reply(&history.reply(&asked));
+            });
         }
-        "debug_request" if channel == Name::Control => match content(&request) {
-            Ok(asked) => debugger::handle(kernel, request, asked),
-            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
-        },
-        "kernel_info_request" => {
-            let known = info::is_known(&kernel.language_version);
-            let kernel = kernel.clone();
-            let answer = async move {
-                let content = info::content(kernel.language_version.clone()).await;
-                beside(&kernel, &request, || request.reply(&content));
-            };
-            if known {
-                answer.await;
-            } else {
-                // Replies in the background: the reply waits for the language's version, other
-                // requests must not.
-                tokio::spawn(answer);
-            }
+        Ok(Incoming::Work(work)) => kernel.queue.push(request, work),
+        Ok(Incoming::Query(query)) => kernel.code_intelligence.push(request, query),
+        Ok(Incoming::Debug(command)) => debug(kernel, request, &command),
+        Ok(Incoming::KernelInfo) => kernel_info(kernel, request).await,
+        Ok(Incoming::Comm(message_type, content)) => {
+            let (iopub, activity) = (&kernel.iopub, &kernel.activity);
+            kernel
+                .comms
+                .message(iopub, activity, &request, message_type, content);
         }
-        "comm_open" | "comm_msg" | "comm_close" => match content(&request) {
-            Ok(message) => comm::message(kernel, &request, message),
-            Err(error) => beside(kernel, &request, || refuse(&request, &error)),
-        },
-        _ => beside(kernel, &request, || {
-            if let Err(error) = answer(kernel, channel, &request) {
-                refuse(&request, &error);
-            }
+        Ok(Incoming::CommInfo(asked)) => {
+            kernel.beside(&request, || kernel.comms.info(&request, &asked));
+        }
+        Ok(Incoming::IsComplete(asked)) => {
+            kernel.beside(&request, || is_complete(kernel, &request, &asked.code));
+        }
+        Ok(Incoming::Interrupt) => kernel.beside(&request, || {
+            kernel.interrupt();
+            request.reply(&json!({ "status": "ok" }));
         }),
+        Ok(Incoming::Shutdown(asked)) => {
+            kernel.beside(&request, || shutdown(kernel, &request, &asked));
+        }
+        Ok(Incoming::CreateSubshell) => kernel.beside(&request, || {
+            let id = kernel.subshells.create();
+            request.reply(&json!({ "status": "ok", "subshell_id": id }));
+        }),
+        Ok(Incoming::DeleteSubshell(asked)) => {
+            kernel.beside(&request, || delete_subshell(kernel, &request, asked));
+        }
+        Ok(Incoming::ListSubshells) => kernel.beside(&request, || {
+            request.reply(&json!({ "status": "ok", "subshell_id": kernel.subshells.list() }));
+        }),
+        Err(error) => kernel.beside(&request, || refuse(&request, &error)),
     }
 }
 
-/// Runs `answer` between `busy` and `idle` without the evaluator; a panic results in an error
-/// reply.
-pub fn beside(kernel: &Kernel, request: &Request, answer: impl FnOnce()) {
-    let parent = &request.message.parent;
-    kernel.iopub.status(Some(parent), "busy");
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(answer)).is_err() {
-        request.reply_error(
-            "KernelError",
-            "the kernel could not answer; its log says why",
-        );
+/// Parses a message, and checks that its channel and its subshell accept it.
+fn parse(kernel: &Kernel, channel: Channel, message: &Message) -> Result<Incoming, BadRequest> {
+    if channel == Channel::Shell
+        && let Some(id) = &message.header.subshell_id
+        && !kernel.subshells.knows(id)
+    {
+        return Err(BadRequest::NoSubshell(id.clone()));
     }
-    kernel.activity.end_beside(&kernel.iopub, parent);
+    let comm = |message_type| Ok(Incoming::Comm(message_type, content(message)?));
+    Ok(match message.header.msg_type.as_str() {
+        "execute_request" => Incoming::Work(cell(channel, message).map_or_else(
+            |error| {
+                tracing::warn!(%error, "refused a cell");
+                Work::Refuse(error.into())
+            },
+            Work::Execute,
+        )),
+        "history_request" => Incoming::Work(Work::History(cell(channel, message)?)),
+        "complete_request" => Incoming::Query(CodeQuery::Complete(cell(channel, message)?)),
+        "inspect_request" => Incoming::Query(CodeQuery::Inspect(cell(channel, message)?)),
+        "is_complete_request" => Incoming::IsComplete(content(message)?),
+        "kernel_info_request" => Incoming::KernelInfo,
+        "comm_open" => return comm(CommMessageType::Open),
+        "comm_msg" => return comm(CommMessageType::Msg),
+        "comm_close" => return comm(CommMessageType::Close),
+        "comm_info_request" => Incoming::CommInfo(content(message)?),
+        "interrupt_request" => Incoming::Interrupt,
+        "shutdown_request" => Incoming::Shutdown(content(message)?),
+        "create_subshell_request"
+        | "delete_subshell_request"
+        | "list_subshell_request"
+        | "debug_request"
+            if channel == Channel::Shell =>
+        {
+            return Err(BadRequest::OnControl(message.header.msg_type.clone()));
+        }
+        "create_subshell_request" => Incoming::CreateSubshell,
+        "delete_subshell_request" => Incoming::DeleteSubshell(content(message)?),
+        "list_subshell_request" => Incoming::ListSubshells,
+        "debug_request" => Incoming::Debug(content(message)?),
+        unknown => return Err(BadRequest::Unknown(unknown.to_owned())),
+    })
+}
+
+/// Parses the content of a request about a cell. It must come over the shell channel, and the cell
+/// must not be too large.
+fn cell<T: DeserializeOwned>(channel: Channel, message: &Message) -> Result<T, BadRequest> {
+    if channel == Channel::Control {
+        return Err(BadRequest::WrongChannel(message.header.msg_type.clone()));
+    }
+    if let Some(code) = message.content["code"].as_str()
+        && code.len() > LARGEST_CELL
+    {
+        return Err(BadRequest::TooLarge(code.len()));
+    }
+    content(message)
+}
+
+fn content<T: DeserializeOwned>(message: &Message) -> Result<T, BadRequest> {
+    T::deserialize(&message.content).map_err(|source| BadRequest::Content {
+        msg_type: message.header.msg_type.clone(),
+        source,
+    })
 }
 
 /// Logs a refused request and sends an error reply if a reply is expected.
@@ -142,100 +197,66 @@ fn refuse(request: &Request, error: &BadRequest) {
     }
 }
 
-/// Returns the work for the evaluator that a request contains.
-fn work(channel: Name, request: &Request) -> Result<Work, BadRequest> {
-    on_shell(channel, request)?;
-    match request.message.header.msg_type.as_str() {
-        "execute_request" => content(request).map(Work::Execute),
-        _ => content(request).map(Work::History),
+/// Handles a `debug_request`. Replies at once, except to requests for values while no cell runs,
+/// which go to the evaluator.
+fn debug(kernel: &Kernel, request: Request, command: &DebugRequest) {
+    let (debugger, analyst) = (&kernel.debugger, kernel.analyst.get());
+    match VariablesRequest::parse(command) {
+        // Formatting a value runs user code, which must not run concurrently with a cell.
+        Some(asked) if kernel.queue.has_cells() || analyst.is_none() => {
+            kernel.beside(&request, || asked.reply(debugger, analyst, &request));
+        }
+        Some(asked) => kernel.queue.push(request, Work::Variables(asked)),
+        None => kernel.beside(&request, || {
+            debugger::answer(debugger, &request, command);
+        }),
     }
 }
 
-/// Returns the code query that a request contains.
-fn question(channel: Name, request: &Request) -> Result<Question, BadRequest> {
-    on_shell(channel, request)?;
-    match request.message.header.msg_type.as_str() {
-        "complete_request" => content(request).map(Question::Complete),
-        _ => content(request).map(Question::Inspect),
+async fn kernel_info(kernel: &Arc<Kernel>, request: Request) {
+    let known = info::is_known(&kernel.language_version);
+    let kernel = kernel.clone();
+    let answer = async move {
+        let content = info::content(kernel.language_version.clone()).await;
+        kernel.beside(&request, || request.reply(&content));
+    };
+    if known {
+        answer.await;
+    } else {
+        // Replies in the background: the reply waits for the language's version, other requests
+        // must not.
+        tokio::spawn(answer);
     }
 }
 
-/// Checks that a request about a cell came over the shell channel and that the cell is not too
-/// large.
-fn on_shell(channel: Name, request: &Request) -> Result<(), BadRequest> {
-    let msg_type = request.message.header.msg_type.as_str();
-    if channel == Name::Control {
-        return Err(BadRequest::WrongChannel(msg_type.to_owned()));
-    }
-    if let Some(code) = request.message.content["code"].as_str()
-        && code.len() > LARGEST_CELL
-    {
-        return Err(BadRequest::TooLarge(code.len()));
-    }
-    Ok(())
+fn shutdown(kernel: &Kernel, request: &Request, asked: &ShutdownRequest) {
+    let reply = json!({ "status": "ok", "restart": asked.restart });
+    request.reply(&reply);
+    kernel
+        .iopub
+        .publish(Some(&request.message.parent), "shutdown_reply", &reply);
+    let end = if asked.restart {
+        End::Restart
+    } else {
+        End::Shutdown
+    };
+    kernel.ended.send_replace(Some(end));
 }
 
-fn answer(kernel: &Kernel, channel: Name, request: &Request) -> Result<(), BadRequest> {
-    match request.message.header.msg_type.as_str() {
-        "is_complete_request" => {
-            let asked: IsCompleteRequest = content(request)?;
-            is_complete(kernel, request, &asked.code);
-        }
-        "comm_info_request" => comm::info(kernel, request, &content(request)?),
-        "interrupt_request" => {
-            kernel.interrupt();
-            request.reply(&json!({ "status": "ok" }));
-        }
-        "shutdown_request" => {
-            let asked: ShutdownRequest = content(request)?;
-            let reply = json!({ "status": "ok", "restart": asked.restart });
-            request.reply(&reply);
-            kernel
-                .iopub
-                .publish(Some(&request.message.parent), "shutdown_reply", &reply);
-            let end = if asked.restart {
-                End::Restart
-            } else {
-                End::Shutdown
-            };
-            kernel.ended.send_replace(Some(end));
-        }
-        "create_subshell_request"
-        | "delete_subshell_request"
-        | "list_subshell_request"
-        | "debug_request"
-            if channel == Name::Shell =>
-        {
-            return Err(BadRequest::OnControl(
-                request.message.header.msg_type.clone(),
-            ));
-        }
-        "create_subshell_request" => {
-            let id = kernel.subshells.create();
-            request.reply(&json!({ "status": "ok", "subshell_id": id }));
-        }
-        "delete_subshell_request" => {
-            let asked: SubshellRequest = content(request)?;
-            if !kernel.subshells.delete(&asked.subshell_id) {
-                return Err(BadRequest::NoSubshell(asked.subshell_id));
-            }
-            let waiting = kernel.queue.take_cells_of(Some(&asked.subshell_id));
-            unrun::abort(kernel, &waiting);
-            request.reply(&json!({ "status": "ok" }));
-        }
-        "list_subshell_request" => {
-            request.reply(&json!({ "status": "ok", "subshell_id": kernel.subshells.list() }));
-        }
-        unknown => return Err(BadRequest::Unknown(unknown.to_owned())),
+fn delete_subshell(kernel: &Kernel, request: &Request, asked: SubshellRequest) {
+    if !kernel.subshells.delete(&asked.subshell_id) {
+        return refuse(request, &BadRequest::NoSubshell(asked.subshell_id));
     }
-    Ok(())
+    let waiting = kernel.queue.take_cells_of(Some(&asked.subshell_id));
+    aborted::abort(&kernel.iopub, &kernel.activity, &waiting);
+    request.reply(&json!({ "status": "ok" }));
 }
 
 fn is_complete(kernel: &Kernel, request: &Request, code: &str) {
     if code.len() > LARGEST_CELL {
         return request.reply(&json!({ "status": "unknown" }));
     }
-    if question::asked(code).is_some() {
+    if introspection::asked(code).is_some() {
         return request.reply(&json!({ "status": "complete" }));
     }
     request.reply(&match (kernel.is_complete)(code) {
@@ -245,11 +266,4 @@ fn is_complete(kernel: &Kernel, request: &Request, code: &str) {
         }
         Completeness::Invalid => json!({ "status": "invalid" }),
     });
-}
-
-fn content<T: DeserializeOwned>(request: &Request) -> Result<T, BadRequest> {
-    T::deserialize(&request.message.content).map_err(|source| BadRequest::Content {
-        msg_type: request.message.header.msg_type.clone(),
-        source,
-    })
 }

@@ -8,23 +8,10 @@ use rustix::process::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::kernel::Kernel;
+use super::kernel::{End, Kernel};
 
 /// Interval between checks of the parent process.
 const PARENT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The reason for the kernel's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// A front end requested a shutdown.
-    Shutdown,
-    /// A front end requested a shutdown and restarts the kernel.
-    Restart,
-    /// SIGTERM or SIGHUP.
-    Signal,
-    /// The process that started the kernel has ended.
-    ParentDied,
-}
 
 /// The process that started the kernel.
 #[derive(Debug, Clone, Copy)]

@@ -2,35 +2,37 @@
 //!
 //! Each channel has a separate task. Work for the evaluator goes through a queue to the thread that
 //! owns it ([`worker`]); requests about code (completion, inspection) go to another thread
-//! ([`questions`]). The kernel therefore answers all requests other than cells while a cell runs,
+//! ([`code_intelligence`]). The kernel therefore answers all requests other than cells while a cell runs,
 //! and all requests that do not need the evaluator while it is starting.
 
+mod aborted;
 mod activity;
 mod channel;
+mod code_intelligence;
 mod comm;
 mod debugger;
 mod evaluator;
 mod handlers;
 mod history;
 mod info;
+mod introspection;
 mod kernel;
 mod late;
 mod lifetime;
 mod output;
-mod question;
-mod questions;
 mod queue;
 mod replies;
+mod request;
 mod stdin;
 mod subshells;
-mod unrun;
+mod verifier;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azureml_kernel_evaluator::{CellError, Completeness, Evaluator};
+use azureml_kernel_evaluator::Completeness;
 use jupyter_protocol::ConnectionInfo;
 use tokio::sync::watch;
 
@@ -40,7 +42,9 @@ use crate::protocol::sockets::{self, BindError};
 use crate::zmtp::{Context, Limits, echo};
 use kernel::Kernel;
 
-pub use lifetime::{End, Parent, terminate_group};
+pub use evaluator::StartEvaluator;
+pub use kernel::End;
+pub use lifetime::{Parent, terminate_group};
 
 /// Timeout for the evaluator to stop after an interrupt.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -50,9 +54,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Time that the sockets stay open after the last message, which is sent in the background.
 const LINGER: Duration = Duration::from_millis(100);
-
-/// Starts an evaluator. Called once, on the evaluator's thread; can take seconds.
-pub type StartEvaluator = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, CellError> + Send>;
 
 /// The language-specific parts of the kernel.
 pub struct Engine {
@@ -89,36 +90,39 @@ pub async fn serve(
     iopub.status(None, "starting");
 
     let (ended, mut end) = watch::channel(None);
+    let activity = Arc::<activity::Activity>::default();
+    let analyst = Arc::default();
+    let code_intelligence =
+        code_intelligence::start(iopub.clone(), Arc::clone(&activity), Arc::clone(&analyst));
     let kernel = Arc::new(Kernel {
         session: session.clone(),
         iopub,
         stdin: stdin::start(session, sockets.stdin, &context),
         queue: queue::Queue::default(),
-        questions: questions::Questions::default(),
+        code_intelligence,
         subshells: subshells::Subshells::default(),
         history: std::sync::Mutex::new(history::History::open(options.history)),
         debugger: debugger::Debugger::default(),
-        activity: activity::Activity::default(),
-        comms: comm::CommState::default(),
+        activity,
+        comms: Arc::default(),
         executed: std::sync::atomic::AtomicU64::new(0),
         interrupter: std::sync::OnceLock::new(),
-        analyst: std::sync::OnceLock::new(),
+        analyst,
         is_complete: engine.is_complete,
         language_version: engine.language_version,
         ended,
     });
     let stopped = worker::start(kernel.clone(), engine.start);
-    questions::start(kernel.clone());
     tokio::spawn(echo::run(sockets.heartbeat, context.clone()));
     channel::start(
         kernel.clone(),
-        channel::Name::Control,
+        request::Channel::Control,
         sockets.control,
         &context,
     );
     channel::start(
         kernel.clone(),
-        channel::Name::Shell,
+        request::Channel::Shell,
         sockets.shell,
         &context,
     );
@@ -137,7 +141,7 @@ pub async fn serve(
 /// Interrupts the running cell, lets the evaluator clean up, and sends the last messages.
 async fn stop(kernel: &Arc<Kernel>, mut stopped: worker::Stopped) {
     kernel.queue.close();
-    kernel.questions.close();
+    kernel.code_intelligence.close();
     kernel.interrupt();
     if tokio::time::timeout(STOP_LIMIT, &mut stopped)
         .await

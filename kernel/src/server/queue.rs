@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use azureml_kernel_evaluator::CellError;
 
-use super::channel::Request;
-use super::debugger::Asked;
+use super::debugger::VariablesRequest;
+use super::request::Request;
 use crate::protocol::content::{ExecuteRequest, HistoryRequest};
 
 /// Work for the evaluator's thread.
@@ -18,7 +18,7 @@ pub enum Work {
     /// Lists earlier cells; queued so that the reply includes the cells before it.
     History(HistoryRequest),
     /// Returns the variables with their values.
-    Variables(Asked),
+    Variables(VariablesRequest),
 }
 
 impl Work {

@@ -8,7 +8,7 @@ use azureml_kernel_evaluator::InputAnswer;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::channel::Verifier;
+use super::verifier::Verifier;
 use crate::protocol::content::InputReply;
 use crate::protocol::message::{Message, Parent, Session};
 use crate::zmtp::Context;

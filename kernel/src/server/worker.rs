@@ -9,18 +9,16 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::StartEvaluator;
-use super::channel::Request;
-use super::comm;
-use super::evaluator::{self, panicked};
+use super::aborted;
+use super::evaluator::{self, StartEvaluator, panicked};
 use super::history::History;
+use super::introspection;
 use super::kernel::Kernel;
 use super::late::Late;
 use super::output::CellOutput;
-use super::question;
 use super::queue::{Job, Work};
 use super::replies;
-use super::unrun;
+use super::request::Request;
 use crate::protocol::content::ExecuteRequest;
 use crate::protocol::message::Parent;
 
@@ -38,7 +36,9 @@ pub fn start(kernel: Arc<Kernel>, start: StartEvaluator) -> Stopped {
         // Cannot fail: set only here.
         let _ = kernel.interrupter.set(evaluator.interrupter());
         let _ = kernel.analyst.set(evaluator.analyst());
-        comm::listen(&kernel, &runtime, evaluator.comms());
+        kernel
+            .comms
+            .listen(&kernel.iopub, &kernel.activity, &runtime, evaluator.comms());
         let mut worker = Worker {
             kernel,
             runtime,
@@ -78,13 +78,13 @@ impl Worker {
                     .queue
                     .take_cells_of(request.message.header.subshell_id.as_deref());
                 kernel.queue.cell_ended();
-                unrun::fail(&kernel, &request, &error);
+                aborted::fail(&kernel.iopub, kernel.next_count(), &request, &error);
             }
             Work::History(asked) => request.reply(&self.history().reply(&asked)),
             Work::Variables(asked) => {
                 asked.look(&kernel.debugger, &mut *self.evaluator);
                 kernel.queue.cell_ended();
-                asked.reply(&kernel, &request);
+                asked.reply(&kernel.debugger, kernel.analyst.get(), &request);
             }
         }));
         if let Err(panic) = worked {
@@ -93,7 +93,7 @@ impl Worker {
             request.reply_error(&error.ename, &error.evalue);
         }
         kernel.activity.end(&kernel.iopub);
-        unrun::abort(&kernel, &aborted);
+        aborted::abort(&kernel.iopub, &kernel.activity, &aborted);
     }
 
     /// Lets the evaluator load the standard library's sources while the kernel is idle. Otherwise
@@ -117,7 +117,7 @@ impl Worker {
         let code = cell.code.as_str();
         let counts = !cell.silent && cell.store_history.unwrap_or(true);
         // A cell that does not increment the execution count shows the number of the next cell.
-        let count = self.kernel.executed.load(Ordering::SeqCst) + 1;
+        let count = self.kernel.next_count();
         let blank = code.trim().is_empty();
         if counts && !blank {
             self.late.cell_begins(count, &request.message.parent);
@@ -130,13 +130,13 @@ impl Worker {
         let mut payload = Vec::new();
         let outcome = if blank {
             Outcome::Ok(None)
-        } else if let Some(name) = question::asked(code) {
-            match self.evaluator.inspect(name, question::cursor(name)) {
+        } else if let Some(name) = introspection::asked(code) {
+            match self.evaluator.inspect(name, introspection::cursor(name)) {
                 Some(data) => {
-                    payload.push(question::page(&data));
+                    payload.push(introspection::page(&data));
                     Outcome::Ok(None)
                 }
-                None => Outcome::Error(question::unknown(name)),
+                None => Outcome::Error(introspection::unknown(name)),
             }
         } else {
             if counts {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::wire::Broken;
-use super::{Context, Limits};
+use super::broken::Broken;
+use super::limits::Limits;
 
 /// Bytes that each connection may use in addition to the budget, so that ordinary messages pass
 /// even when other connections have used up the budget.
@@ -17,7 +17,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(total: usize) -> Self {
+    fn new(total: usize) -> Self {
         Self {
             left: AtomicUsize::new(total),
         }
@@ -33,6 +33,23 @@ impl Budget {
 
     fn give_back(&self, bytes: usize) {
         self.left.fetch_add(bytes, Ordering::AcqRel);
+    }
+}
+
+/// The limits of a kernel, and the budget that its sockets share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub(super) limits: Arc<Limits>,
+    budget: Arc<Budget>,
+}
+
+impl Context {
+    /// Creates a context with these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(limits.unverified_total)),
+            limits: Arc::new(limits),
+        }
     }
 }
 

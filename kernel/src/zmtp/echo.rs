@@ -1,11 +1,12 @@
 //! The heartbeat socket: echoes each message byte for byte to its sender.
 
 use super::Context;
+use super::broken::Broken;
 use super::budget::Account;
 use super::listener::{Listener, Stream};
 use super::peers::{Peers, Seat, Standing};
 use super::router::{accept, until_evicted};
-use super::wire::{self, Broken, Incoming, SocketType};
+use super::wire::{self, Incoming, SocketType};
 
 /// Echoes until the process ends. A peer's next message is read after the previous one was
 /// returned.

@@ -6,11 +6,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Context;
+use super::broken::Broken;
 use super::budget::Account;
 use super::listener::{Listener, Stream};
 use super::peers::{Evicted, Peers, Seat, Standing};
 use super::router::{accept, until_evicted};
-use super::wire::{self, Broken, Frames, Incoming, Reader, SocketType, Writer};
+use super::wire::{self, Frames, Incoming, Reader, SocketType, Writer};
 
 /// Maximum number of bytes of one subscriber's topics, and the overhead counted for each topic.
 const TOPICS: usize = 64 << 10;

@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Context;
+use super::broken::Broken;
 use super::budget::Account;
 use super::listener::{Listener, Stream};
 use super::peers::{Evicted, Peers, Seat, Standing};
-use super::wire::{self, Broken, Frames, Incoming, Reader, SocketType, Writer};
+use super::wire::{self, Frames, Incoming, Reader, SocketType, Writer};
 
 /// Delay after a failure to accept a connection, usually because of a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

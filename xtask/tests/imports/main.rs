@@ -93,25 +93,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
         &[&["facade.rs", "own.rs", "set.rs"]],
     ),
     (
-        "kernel/src/lib.rs",
-        &[
-            &[
-                "server/channel.rs",
-                "server/comm.rs",
-                "server/debugger.rs",
-                "server/handlers.rs",
-                "server/kernel.rs",
-                "server/lifetime.rs",
-                "server/output.rs",
-                "server/questions.rs",
-                "server/queue.rs",
-                "server/stdin.rs",
-                "server/unrun.rs",
-            ],
-            &["zmtp/budget.rs", "zmtp/mod.rs", "zmtp/wire.rs"],
-        ],
-    ),
-    (
         "tests/tests/chaos/main.rs",
         &[&["jobs.rs", "journal.rs", "runs.rs"]],
     ),

@@ -1,4 +1,4 @@
-//! `?name`: a cell that requests documentation. It is answered like an inspection, in the front
+//! Introspection: a cell `?name` requests documentation. It is answered like an inspection, in the front
 //! end's pager.
 
 use azureml_kernel_evaluator::{CellError, MimeBundle};
