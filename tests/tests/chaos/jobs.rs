@@ -1,8 +1,9 @@
 //! Jobs: submits them, follows them to their end, and compares them with the files that they wrote.
 
 use crate::http::Service;
+use crate::job::{Job, Kind};
 use crate::journal::Journal;
-use crate::processes::{JOB, MARK};
+use crate::processes::MARK;
 use azureml::prelude::*;
 use azureml_wire::local::scope;
 use fastrand::Rng;
@@ -17,87 +18,6 @@ pub const CLUSTER: &str = "chaos";
 
 /// A job that has not ended after this time hangs.
 const FOR_EVER: Duration = Duration::from_mins(2);
-
-/// The behaviour of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Writes an output.
-    Plain,
-    /// Leaves detached programs, in separate sessions.
-    Detaching,
-    /// Runs two processes.
-    Pair,
-    /// Exits with code 3.
-    Failing,
-    /// Runs until it is canceled.
-    Endless,
-}
-
-impl Kind {
-    const ALL: [Self; 5] = [
-        Self::Plain,
-        Self::Detaching,
-        Self::Pair,
-        Self::Failing,
-        Self::Endless,
-    ];
-
-    fn ranks(self) -> usize {
-        if self == Self::Pair { 2 } else { 1 }
-    }
-}
-
-/// An acknowledged job.
-#[derive(Debug, Clone)]
-pub struct Job {
-    kind: Kind,
-    /// The size of its output.
-    bytes: usize,
-    /// Its cancellation was acknowledged.
-    canceled: bool,
-    /// Its final status, once observed.
-    ended: Option<String>,
-}
-
-impl Job {
-    fn draw(rng: &mut Rng) -> Self {
-        let kind = if rng.bool() {
-            Kind::Plain
-        } else {
-            Kind::ALL[rng.usize(..Kind::ALL.len())]
-        };
-        Self {
-            kind,
-            bytes: rng.usize(..300_000),
-            canceled: false,
-            ended: None,
-        }
-    }
-
-    /// Its command line. Each process appends one line to a file at its start, and one line to
-    /// another file at its end.
-    fn command(&self, rng: &mut Rng, folder: &Path) -> String {
-        let folder = folder.display();
-        let note = |file: &str| format!("echo \"${JOB}.${{RANK:-0}}\" >> '{folder}/{file}'");
-        let pause = format!("sleep 0.{:02}", rng.u32(..40));
-        let output = format!(
-            "mkdir -p outputs; yes \"${JOB}\" | head -c {} > outputs/o.txt",
-            self.bytes
-        );
-        let work = match self.kind {
-            Kind::Plain => format!("{pause}; {output}"),
-            Kind::Detaching => format!(
-                "setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' >/dev/null 2>&1 &); \
-                 {pause}; {output}"
-            ),
-            Kind::Pair => pause,
-            Kind::Failing => format!("{pause}; exit 3"),
-            Kind::Endless => "sleep 1000".to_owned(),
-        };
-        let (begin, end) = (note("started"), note("ended"));
-        format!("{begin}; echo begun; {work}; {end}; echo finished")
-    }
-}
 
 /// Creates the cluster.
 pub fn make_cluster(service: &Service, journal: &Journal) {

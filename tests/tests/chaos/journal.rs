@@ -1,7 +1,7 @@
 //! The client-side journal: acknowledged effects, killed jobs, and faults.
 
-use crate::jobs::Job;
-use crate::runs::Run;
+use crate::job::Job;
+use crate::run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard};
 

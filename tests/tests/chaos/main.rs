@@ -8,11 +8,13 @@
 
 mod blobs;
 mod http;
+mod job;
 mod jobs;
 mod journal;
 mod kernel;
 mod killer;
 mod processes;
+mod run;
 mod runs;
 
 use azureml_wire::local;

@@ -2,6 +2,7 @@
 
 use crate::http::{Response, Service};
 use crate::journal::Journal;
+use crate::run::Run;
 use azureml_wire::local::scope;
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -9,16 +10,6 @@ use std::collections::BTreeMap;
 
 /// The name of the metric, the same in all runs.
 const KEY: &str = "loss";
-
-/// The acknowledged data of a run.
-#[derive(Debug, Clone, Default)]
-pub struct Run {
-    /// The value of each step.
-    metrics: BTreeMap<i64, f64>,
-    params: BTreeMap<String, String>,
-    tags: BTreeMap<String, String>,
-    finished: bool,
-}
 
 /// Logs to one run after the other until the journal is over. Every call is retried until it is
 /// acknowledged.

@@ -92,10 +92,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
         "kernel/helpers/src/lib.rs",
         &[&["facade.rs", "own.rs", "set.rs"]],
     ),
-    (
-        "tests/tests/chaos/main.rs",
-        &[&["jobs.rs", "journal.rs", "runs.rs"]],
-    ),
 ];
 
 /// The layers of the local workspace from the bottom, by the paths of their files below `src`. A
