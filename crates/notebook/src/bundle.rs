@@ -7,8 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Display;
-
 /// One value in several representations, by MIME type.
 ///
 /// ```
@@ -97,14 +95,6 @@ impl MimeBundle {
         format!("[{}]", types.join(", "))
     }
 }
-
-impl Display for MimeBundle {
-    fn mime_bundle(&self) -> MimeBundle {
-        self.clone()
-    }
-}
-
-crate::evcxr_display!(MimeBundle);
 
 #[cfg(test)]
 mod tests {

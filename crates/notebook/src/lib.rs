@@ -78,6 +78,12 @@ pub trait Display {
     fn mime_bundle(&self) -> MimeBundle;
 }
 
+impl Display for MimeBundle {
+    fn mime_bundle(&self) -> MimeBundle {
+        self.clone()
+    }
+}
+
 /// Whether the code runs in a notebook cell, so that more than plain text can be shown.
 pub fn in_notebook() -> bool {
     Channel::get().is_some()
@@ -134,3 +140,5 @@ macro_rules! evcxr_display {
         )+
     };
 }
+
+evcxr_display!(MimeBundle);

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, io};
 use crate::facade::{self, Package};
+use crate::layout;
 use crate::set::{self, Helpers, Manifest, Named};
 use crate::toolchain::Toolchain;
 use crate::{UMBRELLA, env, own};
@@ -85,7 +86,7 @@ pub fn build_in(
 
     let unfinished = own::staging(UNFINISHED, cache).map_err(io("create", cache))?;
     collect(&files, unfinished.path())?;
-    let versions = set::lock(unfinished.path());
+    let versions = layout::lock(unfinished.path());
     fs::copy(umbrella.folder.join("Cargo.lock"), &versions).map_err(io("write", &versions))?;
     for package in &facades {
         package.write_facade(unfinished.path(), &facades)?;
@@ -293,7 +294,7 @@ fn artifacts(messages: impl Read) -> Vec<PathBuf> {
 
 /// Copies the finished files into a set.
 fn collect(files: &[PathBuf], set: &Path) -> Result<(), Error> {
-    let deps = set::deps_folder(set);
+    let deps = layout::deps_folder(set);
     fs::create_dir_all(&deps).map_err(io("create", &deps))?;
     for file in files {
         link(file, &deps.join(file.file_name().unwrap_or_default()))?;

@@ -2,7 +2,7 @@
 //! contains the real manifest, which turns the stub's sources into a package that builds.
 
 use crate::error::{Error, io};
-use crate::{UMBRELLA, set};
+use crate::{UMBRELLA, layout};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -89,7 +89,7 @@ impl Package {
         let Some(library) = self.library() else {
             return Ok(());
         };
-        let folder = set::facades_folder(set).join(&self.name);
+        let folder = layout::facades_folder(set).join(&self.name);
         if let Some(sources) = self.sources() {
             copy(sources, &folder.join("src"))?;
         }
@@ -127,7 +127,7 @@ impl Package {
         write(&folder.join(REAL_MANIFEST), &real)?;
         let name = self.crate_name();
         write(
-            &set::thin(set, &name),
+            &layout::thin(set, &name),
             &format!("pub use {UMBRELLA}::{name}::*;\n"),
         )
     }

@@ -17,6 +17,7 @@
 mod build;
 mod error;
 mod facade;
+mod layout;
 pub mod own;
 mod prune;
 mod set;

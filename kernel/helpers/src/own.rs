@@ -277,7 +277,7 @@ fn sync_tree(disk: &mut impl Disk, path: &Path) -> io::Result<()> {
 
 /// Whether a file name is one of the kernel's marks in a folder.
 fn is_mark(name: &OsStr) -> bool {
-    name == MARK || name == crate::set::MANIFEST
+    name == MARK || name == crate::layout::MANIFEST
 }
 
 #[cfg(test)]

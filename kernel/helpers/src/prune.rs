@@ -5,8 +5,9 @@
 
 use crate::build::{LOCK, TARGET, UMBRELLA_FOLDER, UNFINISHED};
 use crate::error::{Error, io};
+use crate::layout::{self, MANIFEST};
 use crate::own;
-use crate::set::{self, MANIFEST};
+use crate::set;
 use std::fs;
 use std::path::Path;
 
@@ -39,7 +40,7 @@ fn prune_in(cache: &Path, named: &dyn Fn(&Path) -> bool) {
             if let Ok(modified) = entry.metadata().and_then(|data| data.modified()) {
                 sets.push((modified, folder));
             }
-        } else if unfinished || set::facades_folder(&folder).is_dir() {
+        } else if unfinished || layout::facades_folder(&folder).is_dir() {
             // Left by a build or a removal that was killed.
             let _ = own::remove(cache, &name);
         }
@@ -73,7 +74,7 @@ pub fn remove(folder: &Path) -> Result<bool, Error> {
         return Ok(false);
     };
     // The library is removed first: if this process is killed, no kernel uses the incomplete set.
-    let library = set::library(folder);
+    let library = layout::library(folder);
     match fs::remove_file(&library) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(io("remove", &library)(error));
@@ -113,10 +114,10 @@ mod tests {
         }
         let sets = (0..count).map(|number| {
             let folder = cache.path().join(number.to_string());
-            fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+            fs::create_dir_all(layout::facades_folder(&folder)).expect("a folder");
             own::mark(&folder).expect("the folder is ours");
-            fs::create_dir(set::deps_folder(&folder)).expect("a folder");
-            fs::write(set::library(&folder), "library").expect("the folder is ours");
+            fs::create_dir(layout::deps_folder(&folder)).expect("a folder");
+            fs::write(layout::library(&folder), "library").expect("the folder is ours");
             let manifest = Manifest {
                 rustc: toolchain().label(),
                 crates: Vec::new(),
@@ -151,7 +152,7 @@ mod tests {
         let (cache, sets) = cache_with(4);
         for name in ["unfinished-a", "unfinished-b", "half-removed"] {
             let folder = cache.path().join(name);
-            fs::create_dir_all(set::facades_folder(&folder)).expect("a folder");
+            fs::create_dir_all(layout::facades_folder(&folder)).expect("a folder");
             own::mark(&folder).expect("the folder is ours");
         }
         prune_in(cache.path(), &|_| false);
@@ -183,7 +184,7 @@ mod tests {
         let (cache, _) = cache_with(0);
         let scratch = tempfile::tempdir().expect("a folder");
         fs::write(scratch.path().join("precious"), "data").expect("the folder is ours");
-        fs::create_dir_all(set::facades_folder(scratch.path())).expect("a folder");
+        fs::create_dir_all(layout::facades_folder(scratch.path())).expect("a folder");
         for name in ["unfinished-link", "link", TARGET] {
             let link = cache.path().join(name);
             let _ = fs::remove_dir_all(&link);
@@ -204,13 +205,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let (cache, sets) = cache_with(1);
         Helpers::open(&sets[0], &toolchain()).expect("a set");
-        let library = set::library(&sets[0]);
+        let library = layout::library(&sets[0]);
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(cache.path(), open).expect("it is ours");
         for changed in [
             cache.path(),
             &sets[0],
-            &set::deps_folder(&sets[0]),
+            &layout::deps_folder(&sets[0]),
             &library,
         ] {
             let mode = |mode| fs::set_permissions(changed, fs::Permissions::from_mode(mode));

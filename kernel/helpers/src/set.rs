@@ -2,6 +2,7 @@
 
 use crate::error::{Error, io};
 use crate::facade::{self, BESIDE, BUILD_SCRIPT, REAL_MANIFEST};
+use crate::layout::{self, MANIFEST};
 use crate::toolchain::Toolchain;
 use crate::{UMBRELLA, env, own};
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,6 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The file in a set's folder that describes its content; written last.
-pub(crate) const MANIFEST: &str = "set.json";
 
 /// A finished set of helper crates. The set is not removed while a process holds this value.
 #[derive(Debug, Clone)]
@@ -99,14 +97,14 @@ impl Helpers {
         // Checked because cells and the compiler load these files.
         let root = root_of(folder).or_else(|| folder.parent().map(Path::to_owned));
         let root = root.as_deref().unwrap_or(folder);
-        for loaded in [library(folder), path] {
+        for loaded in [layout::library(folder), path] {
             own::check(&loaded, root).map_err(|source| match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Error::NotOwn(source),
                 _ => missing(),
             })?;
         }
         let facade = |named: Named| Facade {
-            path: facades_folder(folder).join(&named.package),
+            path: layout::facades_folder(folder).join(&named.package),
             name: named.package,
             crate_name: named.library,
         };
@@ -129,18 +127,18 @@ impl Helpers {
 
     /// Returns the name of the bundle crate and the path of its library.
     pub fn library(&self) -> (&'static str, PathBuf) {
-        (UMBRELLA, library(&self.folder))
+        (UMBRELLA, layout::library(&self.folder))
     }
 
     /// Returns the folder of the library and of the metadata that the compiler reads when a cell
     /// uses it.
     pub fn library_folder(&self) -> PathBuf {
-        deps_folder(&self.folder)
+        layout::deps_folder(&self.folder)
     }
 
     /// Returns the path of the shim that re-exports a helper crate from the library.
     pub fn stand_in(&self, crate_name: &str) -> PathBuf {
-        thin(&self.folder, crate_name)
+        layout::thin(&self.folder, crate_name)
     }
 
     /// Writes the sources of these packages and of their path dependencies as packages that build,
@@ -156,7 +154,7 @@ impl Helpers {
             if !written.insert(name.clone()) {
                 continue;
             }
-            let from = facades_folder(&self.folder).join(&name);
+            let from = layout::facades_folder(&self.folder).join(&name);
             let to = folder.join(&name);
             let manifest = fs::read_to_string(from.join(REAL_MANIFEST))
                 .map_err(|_| Error::NoSources(self.folder.clone()))?;
@@ -178,7 +176,7 @@ impl Helpers {
 
     /// Returns the Cargo.lock with which the set was built.
     pub fn lock(&self) -> PathBuf {
-        lock(&self.folder)
+        layout::lock(&self.folder)
     }
 
     /// Returns the environment variables with which cargo builds cells. `wrapper` is a program that
@@ -193,31 +191,6 @@ impl Helpers {
             (env::HELPERS.to_owned(), text(&self.folder)),
         ]
     }
-}
-
-/// Returns the folder of a set's library and metadata.
-pub(crate) fn deps_folder(set: &Path) -> PathBuf {
-    set.join("deps")
-}
-
-/// Returns the library of a set.
-pub(crate) fn library(set: &Path) -> PathBuf {
-    deps_folder(set).join(format!("lib{UMBRELLA}.so"))
-}
-
-/// Returns the Cargo.lock of a set.
-pub(crate) fn lock(set: &Path) -> PathBuf {
-    set.join("Cargo.lock")
-}
-
-/// Returns the folder of a set's stub crates, one subfolder each.
-pub(crate) fn facades_folder(set: &Path) -> PathBuf {
-    set.join("facades")
-}
-
-/// Returns the shim that the compiler compiles in place of a stub crate.
-pub(crate) fn thin(set: &Path, crate_name: &str) -> PathBuf {
-    set.join("thin").join(format!("{crate_name}.rs"))
 }
 
 /// Writes the manifest, which marks the set as finished.

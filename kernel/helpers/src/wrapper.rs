@@ -1,6 +1,6 @@
 //! The rustc wrapper: cargo runs it in place of rustc, with rustc's command line.
 
-use crate::{UMBRELLA, env, set};
+use crate::{UMBRELLA, env, layout};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -48,16 +48,16 @@ fn rewrite(mut arguments: Vec<OsString>, set: &Path, package: Option<&Path>) -> 
         // A query about the compiler itself, without a crate to compile.
         return arguments;
     };
-    let facade = package.is_some_and(|package| package.starts_with(set::facades_folder(set)));
+    let facade = package.is_some_and(|package| package.starts_with(layout::facades_folder(set)));
     if facade && let Some(root) = arguments.iter_mut().find(|argument| is_source(argument)) {
-        *root = set::thin(set, &name).into();
+        *root = layout::thin(set, &name).into();
         arguments.push("--extern".into());
-        arguments.push(with(&format!("{UMBRELLA}="), &set::library(set)));
+        arguments.push(with(&format!("{UMBRELLA}="), &layout::library(set)));
     }
     arguments.push("-L".into());
-    arguments.push(with("dependency=", &set::deps_folder(set)));
+    arguments.push(with("dependency=", &layout::deps_folder(set)));
     // The run path of the library; only used when the compiler links.
-    arguments.push(with("-Clink-arg=-Wl,-rpath,", &set::deps_folder(set)));
+    arguments.push(with("-Clink-arg=-Wl,-rpath,", &layout::deps_folder(set)));
     arguments
 }
 

@@ -41,10 +41,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
-        "crates/notebook/src/lib.rs",
-        &[&["bundle.rs", "channel.rs", "lib.rs"]],
-    ),
-    (
         "crates/training/src/lib.rs",
         &[&[
             "device.rs",
@@ -87,10 +83,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
                 "rustc/versions.rs",
             ],
         ],
-    ),
-    (
-        "kernel/helpers/src/lib.rs",
-        &[&["facade.rs", "own.rs", "set.rs"]],
     ),
 ];
 
