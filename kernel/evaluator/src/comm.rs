@@ -22,9 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Event;
-use crate::interrupt::{self, GRACE};
-use crate::programs;
-use crate::stream::Notice;
+use crate::programs::{self, REACTION};
 
 /// Maximum number of bytes queued for the cell process.
 const LARGEST_BACKLOG: usize = 256 << 20;
@@ -83,6 +81,19 @@ pub trait CommListener: Send + Sync {
 
     /// The cell process has ended, and all comms with it.
     fn gone(&self);
+}
+
+/// A notice for [`Comms`]: comm state changes and output, in order.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A comm message, or output of a comm callback.
+    Event(Event),
+    /// User code has started to read comm messages.
+    Listening,
+    /// The comm thread has begun to handle this message; the output that follows belongs to it.
+    Handling(u64),
+    /// The message has been handled.
+    Handled(u64),
 }
 
 /// The comms of user code; all clones share one state.
@@ -146,7 +157,7 @@ impl Comms {
             if inner.asked.replace(token) == Some(token) {
                 inner.killed = true;
                 drop(inner);
-                return interrupt::stop_group(process, Signal::KILL);
+                return programs::stop_group(process, Signal::KILL);
             }
             (token, process)
         };
@@ -161,10 +172,10 @@ impl Comms {
     /// Interrupts the callback of this message repeatedly; shows a warning when it does not end.
     fn insist(&self, token: u64, process: Pid) {
         let begin = Instant::now();
-        let mut programs = interrupt::programs_of(process);
+        let mut programs = programs::children(process, |_| true);
         let mut inner = self.lock();
         while inner.handling == Some(token) {
-            if begin.elapsed() > GRACE {
+            if begin.elapsed() > REACTION {
                 let listener = inner.listener.clone();
                 drop(inner);
                 if let Some(listener) = listener {

@@ -1,16 +1,12 @@
 //! Interrupts: running code receives a signal first and is killed later; a compilation is killed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use crate::Interrupter;
-use crate::programs::{children, stop_each};
+use crate::programs::{REACTION, children, stop_each, stop_group};
 use crate::stream::{Shared, State};
-
-/// Time for a cell or callback to react to the signal.
-pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 /// The programs that compile cells, and the shell of `!` lines. No other child of this process is
 /// killed.
@@ -44,7 +40,7 @@ fn interrupt(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     let insist = move || {
         let stopped = |state: &State| !state.running || state.runs != run;
-        if !shared.wait(GRACE, stopped) {
+        if !shared.wait(REACTION, stopped) {
             stop_group(process, Signal::KILL);
         }
     };
@@ -54,19 +50,8 @@ fn interrupt(shared: &Arc<Shared>) {
         .ok();
 }
 
-/// Sends a signal to the process group of the cell process, as a terminal does. The group includes
-/// programs that cells have started.
-pub(crate) fn stop_group(process: Pid, signal: Signal) {
-    rustix::process::kill_process_group(process, signal).ok();
-}
-
 /// Kills the compiler processes of this kernel.
 fn stop_compiling() {
     let compilers = children(rustix::process::getpid(), |name| COMPILING.contains(&name));
     stop_each(compilers, Signal::KILL);
-}
-
-/// Returns the programs that a cell process has started, and all their descendants.
-pub(crate) fn programs_of(process: Pid) -> Vec<Pid> {
-    children(process, |_| true)
 }

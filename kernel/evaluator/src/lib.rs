@@ -32,7 +32,8 @@ pub use child::{CellRuntimeError, child_hook, child_hook_before};
 pub use comm::{CommListener, CommMessage, CommMessageType, Comms};
 pub use completeness::{Completeness, is_complete};
 pub use programs::{adopt_programs, end_programs};
-pub use start::{Options, StartError, start};
+pub use rustc::start;
+pub use start::{Options, StartError};
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;

@@ -22,6 +22,9 @@ use crate::tag::{self, Meant, Tag};
 /// Time for programs to end after `SIGTERM`.
 const GRACE: Duration = Duration::from_millis(300);
 
+/// Time for a cell or callback to react to the signal of an interrupt.
+pub(crate) const REACTION: Duration = Duration::from_secs(3);
+
 /// Time after which the attempt is abandoned: a process may be unkillable.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -95,6 +98,12 @@ pub(crate) fn stop_each(processes: impl IntoIterator<Item = Pid>, signal: Signal
     for process in processes {
         rustix::process::kill_process(process, signal).ok();
     }
+}
+
+/// Sends a signal to the process group of the cell process, as a terminal does. The group includes
+/// programs that cells have started.
+pub(crate) fn stop_group(process: Pid, signal: Signal) {
+    rustix::process::kill_process_group(process, signal).ok();
 }
 
 /// Returns the children with matching names, and all their descendants.

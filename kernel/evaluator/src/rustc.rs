@@ -12,6 +12,7 @@ mod advice;
 mod analysis;
 mod brackets;
 mod cell;
+mod command_list;
 mod commands;
 mod compiler;
 mod completion;
@@ -19,16 +20,19 @@ mod dependencies;
 mod diagnostics;
 mod expansion;
 mod export;
+mod generated;
 mod heading;
 mod helpers;
 mod hiding;
 mod history;
+mod html;
 mod identity;
 mod imports;
 mod library;
 mod macros;
 mod names;
 mod native;
+mod normalization;
 mod paths;
 mod places;
 mod plan;
@@ -102,6 +106,11 @@ const SOURCES_KEPT: usize = 400;
 
 /// The crate name for checking an exported program.
 const EXPORTED: &str = "exported";
+
+/// Starts the evaluator, which compiles each cell by `rustc`, and its cell process.
+pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
+    Ok(Box::new(RustcEvaluator::start(options)?))
+}
 
 /// Compiles cells with `rustc` and runs them.
 pub struct RustcEvaluator {
@@ -623,7 +632,7 @@ impl RustcEvaluator {
         let file = self.write(&format!("cell_{number}"), &source).ok()?;
         let compiled = self
             .compiler
-            .compile(plan::WITH_ITEMS, &file, &[], Output::Check)
+            .compile(generated::WITH_ITEMS, &file, &[], Output::Check)
             .ok()?;
         let syntax: Vec<_> = compiled
             .messages
@@ -659,9 +668,9 @@ impl RustcEvaluator {
             let (session, umbrellas) = self.around(defined, without.as_ref());
             let source = plan::definitions(number, code, cell, session, &umbrellas, from_library);
             let name = if from_library {
-                plan::WITHOUT_ITEMS
+                generated::WITHOUT_ITEMS
             } else {
-                plan::WITH_ITEMS
+                generated::WITH_ITEMS
             };
             let homes = homes(session);
             let extra = library
@@ -1554,7 +1563,7 @@ fn own_libraries(
     cache: &Path,
 ) -> Vec<Library> {
     let mut libraries = vec![Library {
-        crates: vec![(plan::RUNTIME.to_owned(), runtime.to_owned())],
+        crates: vec![(generated::RUNTIME.to_owned(), runtime.to_owned())],
         folders: runtime
             .parent()
             .map(Path::to_owned)
@@ -1648,7 +1657,7 @@ fn stored_in(mir: &Path, session: &Session, from_library: bool) -> BTreeMap<Stri
     std::fs::remove_file(mir).ok();
     let items = session.items.iter().map(|item| item.text.as_str());
     let paths = Paths {
-        of_crate: from_library.then_some(plan::WITH_ITEMS),
+        of_crate: from_library.then_some(generated::WITH_ITEMS),
         modules: &Modules::of(items),
         crates: &session.outside.crates,
     };

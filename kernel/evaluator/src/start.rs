@@ -1,14 +1,12 @@
-//! Starting an evaluator.
+//! The start of an evaluator: its options, the parts that all evaluators use, and the errors.
 
 use std::path::PathBuf;
 
-use crate::Evaluator;
 use crate::folder::Folder;
 use crate::stream::Pump;
 use azureml_kernel_helpers::{Error as HelpersError, Helpers};
 
 use crate::child::{CellRuntimeError, cell_runtime};
-use crate::rustc::RustcEvaluator;
 use crate::toolchain::{Toolchain, ToolchainError};
 
 /// Options for starting an evaluator.
@@ -112,9 +110,4 @@ pub fn in_folder(source: std::io::Error) -> StartError {
         place: std::env::temp_dir(),
         source,
     }
-}
-
-/// Starts the evaluator, which compiles each cell by `rustc`, and its cell process.
-pub fn start(options: Options) -> Result<Box<dyn Evaluator>, StartError> {
-    Ok(Box::new(RustcEvaluator::start(options)?))
 }

@@ -4,8 +4,8 @@ mod assembler;
 mod decoder;
 mod pipe;
 mod pump;
+mod run_end;
 
-pub(crate) use assembler::Notice;
-pub use assembler::{Panic, RunEnd};
 pub(crate) use pump::State;
 pub use pump::{Ending, Forwarder, Pump, Shared};
+pub use run_end::{Panic, RunEnd};

@@ -51,39 +51,6 @@ const CIRCLES: &[(&str, &[&[&str]])] = &[
             "settings.rs",
         ]],
     ),
-    (
-        "kernel/evaluator/src/lib.rs",
-        &[
-            &[
-                "code_intelligence/client.rs",
-                "engine.rs",
-                "rustc.rs",
-                "rustc/analysis.rs",
-                "rustc/commands.rs",
-                "rustc/completion.rs",
-                "rustc/names.rs",
-                "rustc/program.rs",
-                "rustc/testing.rs",
-                "start.rs",
-            ],
-            &[
-                "comm.rs",
-                "ending.rs",
-                "interrupt.rs",
-                "report.rs",
-                "stream/assembler.rs",
-                "stream/pump.rs",
-            ],
-            &["rustc/cell.rs", "rustc/uses.rs"],
-            &[
-                "rustc/diagnostics.rs",
-                "rustc/plan.rs",
-                "rustc/session.rs",
-                "rustc/types.rs",
-                "rustc/versions.rs",
-            ],
-        ],
-    ),
 ];
 
 /// The layers of the local workspace from the bottom, by the paths of their files below `src`. A

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::{Kind, ROLE, Reply, Request, Start};
-use crate::engine::env;
+use crate::env;
 
 /// A running code intelligence process; it ends when this is dropped.
 pub(crate) struct Client {

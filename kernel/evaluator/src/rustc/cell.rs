@@ -11,6 +11,7 @@ use super::brackets::{Unbalanced, unbalanced};
 use super::heading::{Command, Known, commands};
 use super::identity::{Node, nodes_in};
 use super::macros::bound;
+use super::normalization::composed;
 use super::source::Edit;
 use super::uses::Uses;
 use crate::nesting;
@@ -611,16 +612,6 @@ fn begins_item(tokens: &[(SyntaxKind, &str)]) -> bool {
             end.is_some_and(|end| begins_item(&tokens[end + 1..]))
         }
         _ => false,
-    }
-}
-
-/// Normalises a name like the compiler (NFC): `e` with a combining accent becomes `é`.
-pub(super) fn composed(name: &str) -> String {
-    if name.is_ascii() {
-        name.to_owned()
-    } else {
-        let normal = icu_normalizer::ComposingNormalizerBorrowed::new_nfc();
-        normal.normalize(name).into_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::commands;
+use super::command_list;
 use super::registry::Registry;
 use crate::position::byte_offset;
 use crate::{Completion, Completions, Variable};
@@ -39,7 +39,7 @@ pub(super) fn beside_rust(
         return None;
     }
     let Some((command, word)) = typed.split_once(char::is_whitespace) else {
-        let matches = commands::beginning_with(typed)
+        let matches = command_list::beginning_with(typed)
             .map(|(name, what)| completion(name, "magic", what))
             .collect();
         return Some(found(typed, matches));

@@ -177,7 +177,7 @@ fn crate_names(compiler: &Compiler) -> impl Iterator<Item = &str> {
         .iter()
         .flat_map(|library| &library.crates)
         .map(|(name, _)| name.as_str())
-        .filter(|name| *name != super::plan::RUNTIME)
+        .filter(|name| *name != super::generated::RUNTIME)
 }
 
 /// Returns the imports from crates, or `None` if an import cannot be classified.

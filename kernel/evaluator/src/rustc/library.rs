@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::compiler::{Compiler, Library, Output};
+use super::generated;
 use super::plan;
 use super::session::Session;
 use super::source::Source;
@@ -123,14 +124,14 @@ enum Made {
 }
 
 fn compile(compiler: &Compiler, version: u64, source: Source, homes: &Library) -> Made {
-    let name = format!("{}_{version}", plan::WITH_ITEMS);
+    let name = format!("{}_{version}", generated::WITH_ITEMS);
     let file = format!("{name}.rs");
     let library: PathBuf = compiler.folder().join(format!("lib{name}.so"));
     if std::fs::write(compiler.folder().join(&file), &source.text).is_err() {
         return Made::Nothing;
     }
     let output = Output::Items { library: &library };
-    let Ok(answer) = compiler.compile(plan::WITH_ITEMS, &file, &[homes], output) else {
+    let Ok(answer) = compiler.compile(generated::WITH_ITEMS, &file, &[homes], output) else {
         return Made::Nothing;
     };
     if !answer.success {
@@ -150,7 +151,7 @@ fn compile(compiler: &Compiler, version: u64, source: Source, homes: &Library) -
     Made::Finished(Finished {
         version,
         library: Library {
-            crates: vec![(plan::ITEMS.to_owned(), library)],
+            crates: vec![(generated::ITEMS.to_owned(), library)],
             folders: vec![compiler.folder().to_owned()],
             ..Library::default()
         },

@@ -6,7 +6,7 @@ use std::path::Path;
 use ra_ap_parser::LexedStr;
 use ra_ap_syntax::{Edition, SyntaxKind};
 
-use super::plan::RUNTIME;
+use super::generated::RUNTIME;
 use super::source::{Edit, line_and_column};
 
 /// Macros that print or compare the tokens of their arguments, which must not be edited.

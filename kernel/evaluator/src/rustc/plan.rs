@@ -4,29 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cell::{Cell, Local, What};
 use super::diagnostics::Message;
+use super::generated::{ITEMS, RESERVED, RUNTIME, WITH_ITEMS, WITHOUT_ITEMS};
 use super::session::{Blame, Definition, Session, Variable};
 use super::source::{Edit, Origin, Source};
 use super::statics::Static;
 use super::types::VariableType;
 use crate::compatibility::DISPLAY_METHOD;
-
-/// The name of the crate of cells that include the items of earlier cells, and of the library of
-/// items. Both have the same name, so that types have the same identity in both.
-pub(super) const WITH_ITEMS: &str = "session";
-
-/// The name of the crate of cells that link to the library.
-pub(super) const WITHOUT_ITEMS: &str = "cell";
-
-/// The prefix of names in generated code, which must not collide with names of the user. See
-/// [`Plan::new`] for user code that contains it.
-pub(super) const RESERVED: &str = "__azk_";
-
-/// The name of the library of items in cells. It does not collide with the user's crates and
-/// modules.
-pub(super) const ITEMS: &str = "__azk_items";
-
-/// The name of the runtime in cells.
-pub(super) const RUNTIME: &str = "__azk_runtime";
 
 /// An expression for the handle of the shared asynchronous runtime.
 const THREADS: &str = "::__azk_runtime::shared(|| ::tokio::runtime::Runtime::new().expect(\"threads for futures\")).handle()";

@@ -9,7 +9,8 @@ use std::ops::Range;
 use ra_ap_syntax::ast::{self, AstNode, AstToken, HasAttrs, HasModuleItem, HasName, HasVisibility};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 
-use super::plan::{RESERVED, RUNTIME};
+use super::generated::{RESERVED, RUNTIME};
+use super::html::escaped;
 use super::source::Edit;
 use crate::MimeBundle;
 
@@ -228,7 +229,6 @@ pub(super) fn read(report: &str) -> Vec<Verdict> {
 
 /// Renders the results as a table with a row for each test.
 pub(super) fn table(verdicts: &[Verdict]) -> MimeBundle {
-    let escape = super::commands::escaped;
     let mut plain = Vec::new();
     let mut html = String::from("<table><tr><th>Test</th><th>Result</th><th>Message</th></tr>");
     for verdict in verdicts {
@@ -245,13 +245,13 @@ pub(super) fn table(verdicts: &[Verdict]) -> MimeBundle {
         let _ = write!(
             html,
             "<tr><td>{}</td><td>{}</td><td style=\"text-align:left\"><pre>{}</pre></td></tr>",
-            escape(&verdict.name),
+            escaped(&verdict.name),
             match verdict.how.as_str() {
                 "ok" => "✅ ok".to_owned(),
-                "FAILED" => format!("❌ FAILED{}", escape(&place)),
+                "FAILED" => format!("❌ FAILED{}", escaped(&place)),
                 other => other.to_owned(),
             },
-            escape(message),
+            escaped(message),
         );
     }
     html += "</table>";

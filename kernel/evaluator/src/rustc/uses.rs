@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use ra_ap_syntax::ast::{self, AstNode, HasLoopBody, HasName};
 use ra_ap_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
 
-use super::cell::composed;
+use super::normalization::composed;
 
 /// The free names of the statements added so far.
 #[derive(Debug, Default)]

@@ -12,8 +12,8 @@ use ra_ap_syntax::ast::{self, AstNode, HasModuleItem, HasName, HasVisibility};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
 
 use super::cell::unopened;
+use super::generated::RESERVED;
 use super::identity::{Identity, changes, makes_items};
-use super::plan::RESERVED;
 use super::source::Edit;
 
 /// A part of an item that may be wrapped in a module for its version: a type, a trait, or a

@@ -8,50 +8,14 @@
 use serde::Deserialize;
 
 use super::decoder::Decoder;
+use super::run_end::{Panic, RunEnd};
+use crate::comm::Notice;
 use crate::compatibility::{
     BEGIN_CONTENT, END_CONTENT, ERROR_FOLLOWS, INPUT_REQUEST, LEFT_EARLY, MARKER, PANICKED,
     PASSWORD_REQUEST, TYPE_CHANGED,
 };
 use crate::ending::CANCELED;
 use crate::{CommMessage, Event, MimeBundle};
-
-/// A panic on the cell thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Panic {
-    /// `file:line:column`.
-    pub place: String,
-    /// The panic's message.
-    pub message: String,
-}
-
-impl Panic {
-    fn text(&self) -> String {
-        // Names of generated files are meaningless to the user.
-        let file = self.place.split(':').next().unwrap_or_default();
-        let number = file.strip_prefix("cell_").or(file.strip_prefix("session_"));
-        let is_generated =
-            number.is_some_and(|rest| rest.trim_end_matches(".rs").parse::<u64>().is_ok());
-        let place = if is_generated {
-            String::new()
-        } else {
-            format!(" at {}", self.place)
-        };
-        format!("thread 'main' panicked{place}:\n{}\n", self.message)
-    }
-}
-
-/// The result of a cell's function.
-#[derive(Debug, Default)]
-pub struct RunEnd {
-    /// The lines to forward to the engine.
-    pub for_engine: String,
-    /// The panic that ended it, if any.
-    pub panic: Option<Panic>,
-    /// The error text of a failed `?`.
-    pub error: Option<String>,
-    /// The displayed value of its last expression.
-    pub value: Option<MimeBundle>,
-}
 
 /// A message from the crate `notebook`.
 #[derive(Debug, Deserialize)]
@@ -80,19 +44,6 @@ enum DisplayMessage {
     CommHandled {
         token: u64,
     },
-}
-
-/// A notice for [`Comms`](crate::Comms): comm state changes and output, in order.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// A comm message, or output of a comm callback.
-    Event(Event),
-    /// User code has started to read comm messages.
-    Listening,
-    /// The comm thread has begun to handle this message; the output that follows belongs to it.
-    Handling(u64),
-    /// The message has been handled.
-    Handled(u64),
 }
 
 /// Output that is held back until the next output shows its meaning.

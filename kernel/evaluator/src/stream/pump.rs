@@ -19,8 +19,9 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
-use super::assembler::{Assembler, RunEnd};
+use super::assembler::Assembler;
 use super::pipe::Pipe;
+use super::run_end::RunEnd;
 use crate::comm::{Comms, Way};
 use crate::ending::is_unit;
 use crate::link::{self, Frame, Head};
@@ -610,7 +611,7 @@ impl Worker {
         self.comms.gone();
         if let Some(process) = self.shared.lock().process {
             // The process group includes the programs that cells have started.
-            crate::interrupt::stop_group(process, rustix::process::Signal::KILL);
+            programs::stop_group(process, rustix::process::Signal::KILL);
             programs::end(false, std::slice::from_ref(&self.tag));
         }
         self.shared.change(|state| {
