@@ -22,25 +22,6 @@ use std::process::Command;
 const CIRCLES: &[(&str, &[&[&str]])] = &[
     ("crates/azureml-wire/src/lib.rs", &[&["job.rs", "sweep.rs"]]),
     (
-        "crates/azureml/src/lib.rs",
-        &[
-            &[
-                "asynchronous/run.rs",
-                "asynchronous/workspace.rs",
-                "compute.rs",
-                "run/wait.rs",
-                "run/watch.rs",
-            ],
-            &[
-                "client/created.rs",
-                "client/mod.rs",
-                "client/pages.rs",
-                "client/retry.rs",
-                "credential/mod.rs",
-            ],
-        ],
-    ),
-    (
         "crates/training/src/lib.rs",
         &[&[
             "device.rs",

@@ -37,7 +37,7 @@ impl Run {
                 call = call.query("$continuationToken", token);
             }
             let next = |page: &mut RunPage| page.continuation_token.take();
-            let (page, next) = pages.read(self.client(), call, next).await?;
+            let (page, next) = self.client().read_page(&mut pages, call, next).await?;
             let is_last = page.value.is_empty();
             all.extend(page.value);
             token = next;

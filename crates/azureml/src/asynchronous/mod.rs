@@ -20,10 +20,13 @@
 //! Futures can be dropped at any point; a submitted job goes on.
 
 mod children;
+mod compute;
 mod data;
 mod model;
 mod run;
+mod runs;
 mod submit;
+mod wait;
 mod workspace;
 
 pub use run::Run;

@@ -7,7 +7,7 @@ use crate::client::{Call, blob};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
 use crate::run::log::{self, Tail, is_first, is_log};
-use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile, WaitOptions, wait};
+use crate::run::{FileList, Metric, Metrics, Point, RunDetails, RunFile};
 use crate::show::{self, Card, Cell, List, Row};
 use azureml_wire::Bag;
 use azureml_wire::arm::{Resource, last_part};
@@ -187,21 +187,6 @@ impl Run {
         Ok(details)
     }
 
-    /// Waits until the run has ended. With `show_output`, prints the statuses and the log while
-    /// they arrive. A run that fails or is canceled is an error.
-    pub async fn wait_for_completion(&self, show_output: bool) -> Result<RunDetails> {
-        self.wait_for_completion_with(WaitOptions {
-            show_output,
-            ..WaitOptions::default()
-        })
-        .await
-    }
-
-    /// Waits until the run has ended, with these options.
-    pub async fn wait_for_completion_with(&self, options: WaitOptions) -> Result<RunDetails> {
-        wait(self, options).await
-    }
-
     /// The complete log so far. With several processes, their logs follow one another, each under
     /// its name.
     pub async fn logs(&self) -> Result<String> {
@@ -293,7 +278,7 @@ impl Run {
                 call = call.query("page_token", token);
             }
             let next = |page: &mut mlflow::MetricHistory| page.next_page_token.take();
-            let (page, next) = pages.read(self.client(), call, next).await?;
+            let (page, next) = self.client().read_page(&mut pages, call, next).await?;
             points.extend(page.metrics.iter().map(|metric| Point {
                 step: metric.step,
                 value: metric.value,
@@ -321,7 +306,7 @@ impl Run {
                 call = call.query("continuationToken", token);
             }
             let next = |page: &mut ArtifactPage| page.continuation_token.take();
-            let (page, next) = pages.read(self.client(), call, next).await?;
+            let (page, next) = self.client().read_page(&mut pages, call, next).await?;
             let is_last = page.value.is_empty();
             files.extend(page.value.into_iter().map(|artifact| RunFile {
                 path: artifact.path,

@@ -1,23 +1,16 @@
 //! A workspace and its resources.
 
-use super::Run;
-use crate::client::operation::Patience;
 use crate::client::{Call, Client};
-use crate::compute::{AmlCompute, ComputeTarget};
 use crate::credential::{self, Credential};
 use crate::environment::{Environment, EnvironmentReference, Reference, is_curated};
 use crate::error::{Error, Result};
 use crate::near::{did_you_mean, near};
-use crate::run::RunFilter;
 use crate::show::{Card, Cell, List};
 use crate::{config, local, upload};
-use azureml_wire::Bag;
 use azureml_wire::arm::{Page, Resource};
-use azureml_wire::compute::Compute;
 use azureml_wire::environment::{
     BuildContext, EnvironmentContainerProperties, EnvironmentVersionProperties,
 };
-use azureml_wire::job::{Job, JobStatus};
 use azureml_wire::routes::WorkspaceScope;
 use azureml_wire::workspace::WorkspaceProperties;
 use reqwest::Method;
@@ -26,7 +19,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The most version conflicts with other clients before a registration fails.
 const RACES: u32 = 16;
@@ -372,217 +364,6 @@ impl Workspace {
             call: format!("reading environment `{}`", environment.name),
             reason: "it names no id".to_owned(),
         })
-    }
-
-    /// A compute target.
-    pub async fn compute(&self, name: &str) -> Result<ComputeTarget> {
-        let what = format!("reading compute target `{name}`");
-        let path = self.client.scope().path(["computes", name]);
-        let found: Option<Resource<Compute>> = self
-            .client
-            .find(Call::management(&what, Method::GET, path))
-            .await?;
-        if let Some(found) = found {
-            return Ok(ComputeTarget::from_resource(self, found));
-        }
-        let all = self.computes().await?;
-        let names: Vec<String> = all
-            .iter()
-            .map(|compute| compute.name().to_owned())
-            .collect();
-        let hint = match near(name, names.iter().map(String::as_str)).as_slice() {
-            [] if names.is_empty() => "make one in Studio, under Compute".to_owned(),
-            [] => "choose one of them; `ComputeTarget::list(&ws)` shows what they are".to_owned(),
-            near => did_you_mean(near),
-        };
-        Err(Error::NotFound {
-            kind: "compute target",
-            name: name.to_owned(),
-            workspace: self.name().to_owned(),
-            known: names,
-            hint,
-        })
-    }
-
-    /// Lists all compute targets.
-    pub async fn computes(&self) -> Result<List<ComputeTarget>> {
-        let call = Call::management(
-            "listing compute targets",
-            Method::GET,
-            self.client.scope().path(["computes"]),
-        );
-        let all: Vec<Resource<Compute>> = self.client.list(call).await?;
-        Ok(all
-            .into_iter()
-            .map(|compute| ComputeTarget::from_resource(self, compute))
-            .collect())
-    }
-
-    /// Creates a cluster, or updates the cluster of that name, and waits until it is provisioned.
-    pub async fn create_compute(&self, cluster: &AmlCompute) -> Result<ComputeTarget> {
-        cluster.check()?;
-        let name = &cluster.name;
-        let what = format!("making compute target `{name}`");
-        let path = self.client.scope().path(["computes", name]);
-        let request = cluster.to_wire(self.location());
-        let call = Call::management(&what, Method::PUT, path).json(&request);
-        let answer = self.client.send(call).await?;
-        self.client.finish(&what, answer).await?;
-        // Eventual consistency: the operation may have ended before all of the service shows the
-        // result.
-        let patience = Patience::new(&what);
-        loop {
-            let made = self.compute(name).await?;
-            match made.provisioning.as_deref() {
-                Some(state @ ("Failed" | "Canceled")) => {
-                    return Err(Error::invalid(
-                        format!("compute target `{name}` was not made: it is {state}"),
-                        "Studio shows the reason, under Compute; a quota that is used up is the most frequent one",
-                    ));
-                }
-                Some("Succeeded") | None => return Ok(made),
-                Some(_) => patience.pause(self.pause()).await?,
-            }
-        }
-    }
-
-    /// Deletes a compute target and waits until it is deleted.
-    pub async fn delete_compute(&self, name: &str) -> Result<()> {
-        // An unknown name is an error that lists the existing compute targets.
-        let name = self.compute(name).await?.name().to_owned();
-        let what = format!("deleting compute target `{name}`");
-        let path = self.client.scope().path(["computes", &name]);
-        let call = Call::management(&what, Method::DELETE, path)
-            .query("underlyingResourceAction", "Delete");
-        match self.client.send(call).await {
-            Ok(answer) => self.client.finish(&what, answer).await,
-            // The first request succeeded, and its response was lost.
-            Err(error) if error.status() == Some(404) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The interval between two polls of a long-running operation.
-    fn pause(&self) -> Duration {
-        Duration::from_millis(if self.is_local() { 100 } else { 5000 })
-    }
-
-    /// Starts a compute instance and waits until it is running.
-    pub async fn start_compute(&self, name: &str) -> Result<ComputeTarget> {
-        self.turn_compute(name, "start", "Running").await
-    }
-
-    /// Stops a compute instance, which then costs nothing, and waits until it has stopped.
-    pub async fn stop_compute(&self, name: &str) -> Result<ComputeTarget> {
-        self.turn_compute(name, "stop", "Stopped").await
-    }
-
-    async fn turn_compute(&self, name: &str, verb: &str, wanted: &str) -> Result<ComputeTarget> {
-        let compute = self.compute(name).await?;
-        if compute.kind() != "instance" {
-            return Err(Error::invalid(
-                format!("`{name}` is no compute instance"),
-                "a cluster starts and stops its nodes by itself, and with none it costs nothing",
-            ));
-        }
-        if compute.state() == Some(wanted) {
-            return Ok(compute);
-        }
-        let what = format!("asking `{name}` to {verb}");
-        let path = self.client.scope().path(["computes", name, verb]);
-        self.client
-            .send(Call::management(&what, Method::POST, path))
-            .await?;
-        let patience = Patience::new(&what);
-        loop {
-            let compute = self.compute(name).await?;
-            match compute.state() {
-                Some(state) if state == wanted => return Ok(compute),
-                Some(state) if state.ends_with("Failed") || state == "Unusable" => {
-                    return Err(Error::invalid(
-                        format!("`{name}` did not {verb}: it is {state}"),
-                        "Studio shows the reason, under Compute",
-                    ));
-                }
-                _ => patience.pause(self.pause()).await?,
-            }
-        }
-    }
-
-    /// A run by its id.
-    pub async fn run(&self, id: &str) -> Result<Run> {
-        let what = format!("reading run `{id}`");
-        let path = self.client.scope().path(["jobs", id]);
-        let found: Option<Resource<Job>> = self
-            .client
-            .find(Call::management(&what, Method::GET, path))
-            .await?;
-        match found {
-            Some(job) => Ok(Run::from_resource(self, id, job)),
-            None => Err(self.no_run(id).await?),
-        }
-    }
-
-    async fn no_run(&self, id: &str) -> Result<Error> {
-        let jobs = self.jobs().await?;
-        let near = near(id, jobs.iter().filter_map(|job| job.name.as_deref()));
-        let hint = match near.as_slice() {
-            [] => "`Run::list(&ws, \"train-model\")` shows the runs of an experiment".to_owned(),
-            near => did_you_mean(near),
-        };
-        Ok(Error::NotFound {
-            kind: "run",
-            name: id.to_owned(),
-            workspace: self.name().to_owned(),
-            known: Vec::new(),
-            hint,
-        })
-    }
-
-    async fn jobs(&self) -> Result<Vec<Resource<Job>>> {
-        self.client.list(self.listing("ActiveOnly")).await
-    }
-
-    /// The request that lists jobs, the newest first.
-    fn listing(&self, view: &'static str) -> Call<'static> {
-        let path = self.client.scope().path(["jobs"]);
-        Call::management("listing runs", Method::GET, path).query("listViewType", view)
-    }
-
-    /// Lists the runs of an experiment, the newest first.
-    pub async fn runs(&self, experiment: &str) -> Result<Vec<Run>> {
-        self.find_runs(&RunFilter::new().experiment(experiment))
-            .await
-    }
-
-    /// Lists the runs that match a filter, the newest first. Child runs are not included: list them
-    /// through their parent.
-    pub async fn find_runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
-        let most = filter.most();
-        let mut found = Vec::new();
-        let call = self.listing(filter.view());
-        self.client
-            .pages(call, |page: Vec<Resource<Job>>| {
-                for job in page {
-                    let (experiment, status, tags) = match &job.properties {
-                        Job::Command(job) => (&job.experiment_name, job.status, &job.tags),
-                        Job::Sweep(job) => (&job.experiment_name, job.status, &job.tags),
-                        Job::Other => continue,
-                    };
-                    let experiment = experiment.as_deref().unwrap_or("Default");
-                    let status = status.unwrap_or(JobStatus::Unknown);
-                    let empty = Bag::new();
-                    if found.len() < most
-                        && filter.wants(experiment, status, tags.as_ref().unwrap_or(&empty))
-                        && let Some(id) = job.name.clone()
-                    {
-                        found.push(Run::from_resource(self, &id, job));
-                    }
-                }
-                found.len() < most
-            })
-            .await?;
-        Ok(found)
     }
 }
 

@@ -4,6 +4,7 @@ use super::Client;
 use super::pages::Pages;
 use super::retry::{Retry, Verdict};
 use super::sas::{self, VERSION};
+use super::xml::{elements, text};
 use crate::error::{Error, Result};
 use crate::http::{Pace, Unread};
 use crate::show;
@@ -340,33 +341,6 @@ fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
         piece.truncate(read);
         Ok(Some((Bytes::from(piece), (file, left - read as u64))))
     })
-}
-
-/// The unescaped text of the first element with this name.
-pub fn text(xml: &str, name: &str) -> Option<String> {
-    elements(xml, name).next().map(unescape)
-}
-
-/// The contents of all elements with this name, in the XML of a listing, where elements of one name
-/// are not nested.
-fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = xml;
-    std::iter::from_fn(move || {
-        let start = rest.find(&open)? + open.len();
-        let end = start + rest[start..].find(&close)?;
-        let content = &rest[start..end];
-        rest = &rest[end + close.len()..];
-        Some(content)
-    })
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&apos;", "'")
-        .replace("&amp;", "&")
 }
 
 /// Downloads a signed URL to `to` atomically and returns the size: the file appears complete or not

@@ -1,33 +1,36 @@
 //! Calls to the services of a workspace, the same for Azure and for the local workspace.
 
+mod answer;
 pub mod blob;
-mod created;
+mod call;
 pub mod operation;
 pub mod pages;
+mod recently_created;
 pub mod retry;
 pub mod sas;
+mod xml;
 
 use crate::credential::{AccessToken, Credential};
 use crate::env;
-use crate::error::{Error, Result, ServiceError, split_hint};
+use crate::error::{Error, Result};
 use crate::http::{self, Unread};
 use crate::local::{Local, Reached};
 use azureml_wire::arm::{Page, Resource};
-use azureml_wire::error::ErrorResponse;
 use azureml_wire::local::Server;
 use azureml_wire::routes::{API_VERSION, WorkspaceScope};
 use azureml_wire::workspace::{Discovery, WorkspaceProperties};
-use created::Created;
+use call::Target;
 use pages::Pages;
-use reqwest::header::{HeaderMap, LOCATION};
+use recently_created::RecentlyCreated;
 use reqwest::{Method, StatusCode};
 use retry::Retry;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::Mutex;
+
+pub use answer::{Answer, parse, redirected};
+pub use call::Call;
 
 const ARM: &str = "https://management.azure.com";
 /// How often one call looks for a new server of the local workspace. Each server has a separate
@@ -41,7 +44,7 @@ pub struct Client {
     endpoint: Endpoint,
     /// The root URL of the data plane, and the management root that it was discovered from.
     api: Mutex<Option<(String, String)>>,
-    created: Created,
+    created: RecentlyCreated,
 }
 
 #[derive(Debug)]
@@ -62,82 +65,6 @@ struct Base {
     server: Option<Server>,
 }
 
-/// One call.
-pub struct Call<'a> {
-    /// The operation, for errors, e.g. `reading a run`.
-    what: &'a str,
-    method: Method,
-    target: Target,
-    query: Vec<(&'static str, String)>,
-    body: Option<Value>,
-}
-
-/// The address of a call.
-enum Target {
-    /// A path of Azure Resource Manager.
-    Management(String),
-    /// A path of the discovered data plane.
-    Data(String),
-    /// A complete URL from a service, e.g. of the next page.
-    Url(String),
-}
-
-/// A successful response. It has no `Debug`, because it may contain a signature.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: bytes::Bytes,
-}
-
-impl<'a> Call<'a> {
-    /// A call to a management path.
-    pub fn management(what: &'a str, method: Method, path: String) -> Self {
-        Self {
-            what,
-            method,
-            target: Target::Management(path),
-            query: vec![("api-version", API_VERSION.to_owned())],
-            body: None,
-        }
-    }
-
-    /// A call to a data plane path.
-    pub fn data(what: &'a str, method: Method, path: String) -> Self {
-        Self {
-            what,
-            method,
-            target: Target::Data(path),
-            query: Vec::new(),
-            body: None,
-        }
-    }
-
-    /// A call to a complete URL from a service. The token is sent with it, so the URL must
-    /// lead to a service that receives the token anyway.
-    fn url(what: &'a str, url: String) -> Self {
-        Self {
-            what,
-            method: Method::GET,
-            target: Target::Url(url),
-            query: Vec::new(),
-            body: None,
-        }
-    }
-
-    /// Adds a query parameter.
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
-        self
-    }
-
-    /// Sets the body.
-    pub fn json(mut self, body: &impl Serialize) -> Self {
-        // The wire types are maps with text keys, whose serialisation cannot fail.
-        self.body = serde_json::to_value(body).ok();
-        self
-    }
-}
-
 impl Client {
     /// The services of a workspace on Azure.
     pub fn azure(scope: WorkspaceScope, credential: Arc<dyn Credential>) -> Result<Self> {
@@ -156,7 +83,7 @@ impl Client {
                 credential,
             },
             api: Mutex::default(),
-            created: Created::default(),
+            created: RecentlyCreated::default(),
         })
     }
 
@@ -166,7 +93,7 @@ impl Client {
             scope: azureml_wire::local::scope(),
             endpoint: Endpoint::Local(Local::new()?),
             api: Mutex::default(),
-            created: Created::default(),
+            created: RecentlyCreated::default(),
         })
     }
 
@@ -237,13 +164,26 @@ impl Client {
         let mut call = call;
         loop {
             let link = |page: &mut Page<T>| page.next_link.take();
-            let (page, next) = pages.read(self, call, link).await?;
+            let (page, next) = self.read_page(&mut pages, call, link).await?;
             let are_wanted = more(page.value);
             match next.filter(|_| are_wanted) {
                 Some(next) => call = Call::url(&what, next),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Reads one page of a list; `next` extracts the link or token of the next page.
+    pub async fn read_page<T: DeserializeOwned>(
+        &self,
+        pages: &mut Pages<'_>,
+        call: Call<'_>,
+        next: impl FnOnce(&mut T) -> Option<String>,
+    ) -> Result<(T, Option<String>)> {
+        let body = self.send(call).await?.body;
+        let mut page = parse(pages.what, &body)?;
+        let next = pages.next(body.len(), next(&mut page))?;
+        Ok((page, next))
     }
 
     /// Sends a call with retries. All calls of this client are idempotent: the client chooses the
@@ -455,106 +395,14 @@ async fn discovered<T: DeserializeOwned>(
     parse(what, &body).map_err(Failed::Before)
 }
 
-/// Parses a JSON body.
-pub fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T> {
-    // An empty body is a null value, e.g. after an accepted cancellation.
-    let body: &[u8] = if body.is_empty() { b"null" } else { body };
-    serde_json::from_slice(body).map_err(|error| Error::Answer {
-        call: what.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
-/// The error of an unsuccessful response.
-fn service_error(
-    what: &str,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    tries: u32,
-) -> Error {
-    let (code, message) = code_and_message(body);
-    // The only source for a HEAD response of the blob store, which has no body.
-    let in_header = headers
-        .get("x-ms-error-code")
-        .and_then(|code| code.to_str().ok());
-    let code = if code.is_empty() {
-        in_header.unwrap_or_default().to_owned()
-    } else {
-        code
-    };
-    let message = if status.is_redirection() {
-        redirected(headers)
-    } else if message.is_empty() {
-        status
-            .canonical_reason()
-            .unwrap_or("no reason given")
-            .to_owned()
-    } else {
-        message
-    };
-    let request_id = ["x-ms-request-id", "x-ms-correlation-request-id"]
-        .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok())
-        .map(str::to_owned);
-    let (message, hint, _) = split_hint(&message);
-    Error::Service(Box::new(ServiceError {
-        call: what.to_owned(),
-        status: status.as_u16(),
-        code,
-        message: message.to_owned(),
-        hint: hint.map(str::to_owned),
-        request_id,
-        tries,
-    }))
-}
-
-/// The message for a redirect: its host, without the path and query, which may contain a secret.
-pub fn redirected(headers: &HeaderMap) -> String {
-    let host = headers
-        .get(LOCATION)
-        .and_then(|url| reqwest::Url::parse(url.to_str().ok()?).ok())
-        .and_then(|url| Some(url.host_str()?.to_owned()));
-    format!(
-        "it redirects to {}, and credentials are not sent there\n\
-         hint: check the address; a proxy or a sign-in page may have answered in the service's place",
-        host.as_deref().unwrap_or("another address")
-    )
-}
-
-/// The code and the message in the body of an error, in the format of ARM (JSON), of MLflow, of the
-/// authority or of the blob store (XML).
-fn code_and_message(body: &[u8]) -> (String, String) {
-    let Ok(json) = serde_json::from_slice::<Value>(body) else {
-        let xml = String::from_utf8_lossy(body);
-        let text = |name: &str| blob::text(&xml, name).unwrap_or_default();
-        // Azure appends the id of the request and the time.
-        let message = text("Message");
-        let message = message.split("\nRequestId:").next().unwrap_or_default();
-        return (text("Code"), message.to_owned());
-    };
-    if let Ok(ErrorResponse { error }) = serde_json::from_value(json.clone())
-        && !error.message.is_empty()
-    {
-        return (error.code, error.message);
-    }
-    let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
-    if json["error"].is_string() {
-        // The format of the authority. The first line is the error; the others are diagnostics for
-        // support.
-        let description = text("error_description");
-        let first = description.lines().next().unwrap_or_default();
-        return (text("error"), first.trim_end().to_owned());
-    }
-    (text("error_code"), text("message"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::credential::AccessToken;
     use crate::hostile::{ELSEWHERE, REDIRECTS, Server};
     use futures::future::BoxFuture;
+    use reqwest::header::HeaderMap;
+    use serde_json::Value;
     use std::time::{Duration, SystemTime};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -809,7 +657,7 @@ mod tests {
                 credential: Arc::new(Always),
             },
             api: Mutex::default(),
-            created: Created::default(),
+            created: RecentlyCreated::default(),
         }
     }
 

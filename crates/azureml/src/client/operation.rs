@@ -1,7 +1,8 @@
 //! Long-running operations: status 202 and a URL to poll.
 
+use super::answer::{Answer, code_and_message, parse, service_error};
 use super::retry::retry_after;
-use super::{Answer, Call, Client, code_and_message, parse, service_error};
+use super::{Call, Client};
 use crate::error::{Error, Result};
 use reqwest::StatusCode;
 use serde_json::Value;

@@ -1,8 +1,6 @@
 //! The pages of a list, with limits against endless lists.
 
-use super::{Call, Client, parse};
 use crate::error::{Error, Result};
-use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 
 /// The most pages of a list; a longer list is considered endless.
@@ -13,7 +11,7 @@ const BYTES: usize = 512 << 20;
 /// The pages of one list that have been read.
 pub struct Pages<'a> {
     /// The operation, for errors.
-    what: &'a str,
+    pub(super) what: &'a str,
     /// The links or tokens of the pages so far.
     seen: HashSet<String>,
     bytes: usize,
@@ -27,19 +25,6 @@ impl<'a> Pages<'a> {
             seen: HashSet::new(),
             bytes: 0,
         }
-    }
-
-    /// Reads a page; `next` extracts the link or token of the next page.
-    pub async fn read<T: DeserializeOwned>(
-        &mut self,
-        client: &Client,
-        call: Call<'_>,
-        next: impl FnOnce(&mut T) -> Option<String>,
-    ) -> Result<(T, Option<String>)> {
-        let body = client.send(call).await?.body;
-        let mut page = parse(self.what, &body)?;
-        let next = self.next(body.len(), next(&mut page))?;
-        Ok((page, next))
     }
 
     /// The link or token after a page of so many bytes; `None` after the last page.

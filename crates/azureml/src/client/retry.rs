@@ -1,6 +1,6 @@
 //! Retries with exponential backoff and jitter.
 
-use super::{Answer, service_error};
+use super::answer::{Answer, service_error};
 use crate::error::{Error, Result};
 use crate::http::{self, Unread};
 use chrono::{DateTime, Utc};

@@ -3,7 +3,7 @@
 use super::details::{RunDetails, rounded, summary};
 use super::log::{Tail, is_log, last_lines, rank};
 use super::metrics::Metrics;
-use super::watch::Watched;
+use super::watch::{Watched, pause};
 use crate::asynchronous::Run;
 use crate::client::retry::Retry;
 use crate::duration;
@@ -393,11 +393,6 @@ impl Shown {
         // If stdout is closed, the output has no reader.
         let _ = std::io::stdout().flush();
     }
-}
-
-/// The polling interval of metrics.
-pub(super) fn pause(run: &Run) -> Duration {
-    Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 })
 }
 
 /// In a notebook: the card of the run above its log, with live metrics.

@@ -1,12 +1,16 @@
 //! Prints the changes of a sweep's trials during a wait.
 
 use super::trials::Trials;
-use super::wait::pause;
 use crate::asynchronous::Run;
 use crate::show;
 use azureml_wire::job::JobStatus;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+/// The polling interval of metrics.
+pub(super) fn pause(run: &Run) -> Duration {
+    Duration::from_secs(if run.workspace().is_local() { 1 } else { 10 })
+}
 
 /// The state of the trials of a sweep, and the part of it that was printed.
 pub struct Watched {

@@ -1,6 +1,6 @@
 //! Eventual consistency: the resources that this client has created recently.
 
-use super::{Call, Target};
+use super::call::{Call, Target};
 use reqwest::Method;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +13,9 @@ const MOST: usize = 64;
 
 /// The resources that this client has created recently. A 404 on one of them is retried.
 #[derive(Debug, Default)]
-pub struct Created(Mutex<VecDeque<(Instant, String)>>);
+pub struct RecentlyCreated(Mutex<VecDeque<(Instant, String)>>);
 
-impl Created {
+impl RecentlyCreated {
     /// Records the resource that a successful call has created, and forgets one that it has
     /// deleted.
     pub fn remember(&self, call: &Call<'_>) {
@@ -72,7 +72,7 @@ mod tests {
     fn what_was_made_is_asked_for_again() {
         let call = |method, path: &str| Call::management("x", method, path.to_owned());
         let data = |path: &str| Call::data("x", Method::GET, path.to_owned());
-        let created = Created::default();
+        let created = RecentlyCreated::default();
         assert!(!created.concerns(&call(Method::GET, "/w/jobs/j")));
         created.remember(&call(Method::GET, "/w/jobs/j"));
         assert!(!created.concerns(&call(Method::GET, "/w/jobs/j")));
