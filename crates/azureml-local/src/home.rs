@@ -234,7 +234,12 @@ impl Home {
         // Other users may have put files into the open folder, such as a key that they know.
         for entry in fs::read_dir(&self.root).map_err(io)? {
             let entry = entry.map_err(io)?;
-            check_owner(&entry.path(), &entry.metadata().map_err(io)?)?;
+            match entry.metadata() {
+                Ok(metadata) => check_owner(&entry.path(), &metadata)?,
+                // A server that starts or ends at the same time replaces and removes files.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io(error)),
+            }
         }
         Ok(())
     }
@@ -437,6 +442,27 @@ pub fn random() -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_another_server_may_disappear_during_the_start() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::at(Some(folder.path().to_owned())).expect("a home folder");
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let file = folder.path().join("server.json.new");
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::write(&file, "").expect("the folder is writable");
+                    fs::remove_file(&file).expect("the file exists");
+                }
+            });
+            let starts: Vec<_> = (0..2000).map(|_| home.make_private()).collect();
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            for start in starts {
+                start.expect("the folder is usable");
+            }
+        });
+    }
 
     #[test]
     fn what_another_user_put_there_is_not_used() {

@@ -57,6 +57,7 @@ impl Listing {
                 ("$top", Some(top.to_string())),
                 ("$orderBy", self.order_by.clone()),
                 ("listViewType", self.view.clone()),
+                ("hash", self.hash.clone()),
             ];
             let query = query
                 .each_ref()

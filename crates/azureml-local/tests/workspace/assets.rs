@@ -101,6 +101,31 @@ fn environments_have_versions_that_do_not_change() {
 }
 
 #[test]
+fn a_listing_by_hash_keeps_the_hash_on_its_next_page() {
+    let workspace = Workspace::start();
+    let names = ["11111111-1111-1111-1111-111111111111", "x"];
+    for name in names {
+        workspace.code(name, "cc", &[("a.txt", "same")]);
+    }
+    workspace.code("y", "dd", &[("a.txt", "other")]);
+    let first = workspace.get("/codes/x/versions?hash=cc&$top=1");
+    let next = first["nextLink"].as_str().expect("there is more");
+    let bearer = format!("Bearer {}", workspace.token());
+    let second = crate::support::ask("GET", next, &[("Authorization", &bearer)], &[])
+        .expect(200)
+        .json();
+    let listed = [&first, &second].map(|page| {
+        let versions = page["value"].as_array().expect("a list");
+        assert_eq!(versions.len(), 1, "{page}");
+        let properties = &versions[0]["properties"]["properties"];
+        assert_eq!(properties["hash_sha256"], "cc", "{page}");
+        versions[0]["id"].as_str().expect("an id").to_owned()
+    });
+    assert_ne!(listed[0], listed[1]);
+    assert!(second.get("nextLink").is_none(), "{second}");
+}
+
+#[test]
 fn unchanged_code_is_found_again_and_half_uploads_are_not() {
     let workspace = Workspace::start();
     let name = "33333333-3333-3333-3333-333333333333";
