@@ -1,4 +1,4 @@
-"""A workspace whose blobs lie in a real blob service, and the judge of what is in there.
+"""A workspace whose blobs lie in a real blob service, and a check of its content.
 
 Usage: azurite_workspace.py AZURITE ACCOUNT KEY. The first line of standard output is the workspace's address. Then each line of
 standard input is a question in JSON, and each line of standard output its answer.

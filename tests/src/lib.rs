@@ -236,15 +236,15 @@ impl Drop for LocalWorkspace {
 ///
 /// # Panics
 /// When no local workspace runs, or the client fails.
-pub fn judge(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_json::Value {
-    judge_in(variable, script, workspace, &root())
+pub fn run_client(variable: &str, script: &str, workspace: &LocalWorkspace) -> serde_json::Value {
+    run_client_in(variable, script, workspace, &root())
 }
 
-/// Like [`judge`], with `folder` as the script's working directory.
+/// Like [`run_client`], with `folder` as the script's working directory.
 ///
 /// # Panics
 /// When no local workspace runs, or the client fails.
-pub fn judge_in(
+pub fn run_client_in(
     variable: &str,
     script: &str,
     workspace: &LocalWorkspace,

@@ -3,7 +3,7 @@
 
 use azureml_wire::local;
 use end_to_end::notebook::KERNEL;
-use end_to_end::{LocalWorkspace, binary, env, judge, python, root};
+use end_to_end::{LocalWorkspace, binary, env, run_client, python, root};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -337,7 +337,7 @@ fn two_epochs_reach_98_percent() {
 
 #[test]
 fn mlflow_reads_what_the_training_logged() {
-    let seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &LAB.workspace);
+    let seen = run_client(env::PYTHON_MLFLOW, "mlflow_client.py", &LAB.workspace);
     let jobs = seen["jobs"].as_object().expect("runs by id");
     let accuracies: Vec<f64> = jobs
         .iter()
@@ -441,7 +441,7 @@ fn without_comments(source: &str) -> String {
 #[test]
 fn python_opens_the_model_and_gives_the_same_logits() {
     let output = Command::new(python(env::PYTHON_TORCH))
-        .arg(root().join("tests/python/torch_judge.py"))
+        .arg(root().join("tests/python/torch_reference.py"))
         .arg("model")
         .arg(LAB.model())
         .output()

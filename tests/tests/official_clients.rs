@@ -1,13 +1,13 @@
 //! The official Python clients work with the local workspace and see the same as they would on
 //! Azure.
 
-use end_to_end::{LocalWorkspace, env, judge};
+use end_to_end::{LocalWorkspace, env, run_client};
 use serde_json::{Value, json};
 
 #[test]
 fn azure_ai_ml_submits_streams_and_finds_everything() {
     let workspace = LocalWorkspace::start();
-    let seen = judge(env::PYTHON_AZURE_AI_ML, "azure_ai_ml_client.py", &workspace);
+    let seen = run_client(env::PYTHON_AZURE_AI_ML, "azure_ai_ml_client.py", &workspace);
     insta::assert_snapshot!(pretty(&seen));
     assert!(workspace.validate_trace() > 40, "exchanges are recorded");
 }
@@ -15,7 +15,7 @@ fn azure_ai_ml_submits_streams_and_finds_everything() {
 #[test]
 fn a_training_script_of_sdk_v1_runs_in_a_job() {
     let workspace = LocalWorkspace::start();
-    let seen = judge(
+    let seen = run_client(
         env::PYTHON_AZUREML_CORE,
         "azureml_core_client.py",
         &workspace,
@@ -56,7 +56,7 @@ fn a_training_script_reads_data_by_azureml_fsspec_and_mltable() {
         return;
     }
     let workspace = LocalWorkspace::start();
-    let seen = judge(
+    let seen = run_client(
         env::PYTHON_AZUREML_FSSPEC,
         "azureml_fsspec_client.py",
         &workspace,
@@ -84,7 +84,7 @@ fn a_training_script_reads_data_by_azureml_fsspec_and_mltable() {
 #[test]
 fn azure_ai_ml_downloads_archives_and_is_told_what_is_not_there() {
     let workspace = LocalWorkspace::start();
-    let seen = judge(
+    let seen = run_client(
         env::PYTHON_AZURE_AI_ML,
         "azure_ai_ml_downloads.py",
         &workspace,
@@ -95,7 +95,7 @@ fn azure_ai_ml_downloads_archives_and_is_told_what_is_not_there() {
 #[test]
 fn mlflow_tracks_searches_and_keeps_artifacts() {
     let workspace = LocalWorkspace::start();
-    let mut seen = judge(env::PYTHON_MLFLOW, "mlflow_client.py", &workspace);
+    let mut seen = run_client(env::PYTHON_MLFLOW, "mlflow_client.py", &workspace);
     // The client's own version may change.
     seen.as_object_mut().expect("an object").remove("version");
     insta::assert_snapshot!(pretty(&seen));
@@ -104,7 +104,7 @@ fn mlflow_tracks_searches_and_keeps_artifacts() {
 #[test]
 fn what_mlflow_expects_of_a_tracking_server_holds_case_by_case() {
     let workspace = LocalWorkspace::start();
-    let seen = judge(env::PYTHON_MLFLOW, "mlflow_cases.py", &workspace);
+    let seen = run_client(env::PYTHON_MLFLOW, "mlflow_cases.py", &workspace);
     assert_eq!(seen["failed"], json!({}), "{}", pretty(&seen));
     assert!(seen["passed"].as_array().is_some_and(|all| all.len() >= 52));
 }

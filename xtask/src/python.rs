@@ -32,12 +32,12 @@ pub const JUPYTERLAB: Environment = Environment {
 /// Front ends of the kernel: JupyterLab in a browser, papermill, nbgrader.
 pub const FRONT_ENDS: Environment = Environment {
     name: "front-ends",
-    why: "JupyterLab in a browser, papermill and nbgrader, judges",
+    why: "JupyterLab in a browser, papermill and nbgrader",
 };
 /// The reference client for metrics; its packages conflict with those of Azure ML.
 pub const MLFLOW: Environment = Environment {
     name: "mlflow",
-    why: "MLflow's own client, a judge",
+    why: "MLflow's client, as a reference",
 };
 /// MLflow's server with its UI, with which the local workspace's pages are compared.
 pub const MLFLOW_SERVER: Environment = Environment {
@@ -47,7 +47,7 @@ pub const MLFLOW_SERVER: Environment = Environment {
 /// The reference client of the local workspace.
 pub const AZURE_AI_ML: Environment = Environment {
     name: "azure-ai-ml",
-    why: "Azure ML's own client, a judge",
+    why: "Azure ML's client, as a reference",
 };
 /// The SDK v1, whose scripts run in jobs.
 pub const AZUREML_CORE: Environment = Environment {
@@ -62,7 +62,7 @@ pub const AZUREML_FSSPEC: Environment = Environment {
 /// The reference implementation for models.
 pub const TORCH: Environment = Environment {
     name: "torch",
-    why: "PyTorch itself and what else opens models, judges",
+    why: "PyTorch and other programs that open models, as references",
 };
 /// Open MPI, which starts distributed trainings. Azure ML's images contain another build of it.
 pub const MPI: Environment = Environment {

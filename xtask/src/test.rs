@@ -26,7 +26,7 @@ const LONG: &str = "AZUREML_TEST_LONG";
 const MOST_AT_ONCE: usize = 4;
 
 /// The variables of the Python environments for the tests in `tests/`, read by `tests/src/lib.rs`.
-const JUDGES: [(&str, Environment); 8] = [
+const REFERENCE_CLIENTS: [(&str, Environment); 8] = [
     ("AZUREML_TEST_PYTHON_LAB", python::LAB),
     ("AZUREML_TEST_PYTHON_FRONT_ENDS", python::FRONT_ENDS),
     ("AZUREML_TEST_PYTHON_MLFLOW", python::MLFLOW),
@@ -69,7 +69,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             // Fails if the build has failed and the receiver is gone.
             let _ = ready.send(());
             drop(ready);
-            provide_judges(&report, &tools)
+            provide_reference_clients(&report, &tools)
         },
         || {
             build_all(&report, Selection::Main)?;
@@ -122,21 +122,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 fn provide_browser(report: &Report) -> Result<PathBuf> {
-    let step = report.step("Chromium", "the browser that shows JupyterLab, a judge");
+    let step = report.step("Chromium", "the browser that shows JupyterLab");
     let browser = chromium::provide(&step)?;
     step.done("");
     Ok(browser)
 }
 
 fn provide_azurite(report: &Report) -> Result<PathBuf> {
-    let step = report.step("Azurite", "a real blob service, a judge");
+    let step = report.step("Azurite", "a real blob service, as a reference");
     let azurite = node::azurite(&step)?;
     step.done("");
     Ok(azurite)
 }
 
-fn provide_judges(report: &Report, tools: &Tools) -> Result<()> {
-    for (_, environment) in &JUDGES[1..] {
+fn provide_reference_clients(report: &Report, tools: &Tools) -> Result<()> {
+    for (_, environment) in &REFERENCE_CLIENTS[1..] {
         if environment.is_for(tools) {
             lab::provide_environment(report, *environment, tools)?;
         }
@@ -195,7 +195,7 @@ fn tests(
                 processors.min(MOST_AT_ONCE).to_string(),
             );
         }
-        for (variable, environment) in JUDGES {
+        for (variable, environment) in REFERENCE_CLIENTS {
             // An environment is missing if this Python version has no packages for it.
             let python = environment.program("python");
             if python.exists() {

@@ -2,7 +2,7 @@
 //! environments and the same job.
 
 use azureml::prelude::*;
-use end_to_end::{LocalWorkspace, as_client, env, judge_in};
+use end_to_end::{LocalWorkspace, as_client, env, run_client_in};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -108,7 +108,7 @@ fn what_is_sent_is_what_the_official_client_sends() {
     let workspace = LocalWorkspace::start();
     let folder = TempDir::new().unwrap();
     write_files(folder.path());
-    judge_in(
+    run_client_in(
         env::PYTHON_AZURE_AI_ML,
         "azure_ai_ml_submits.py",
         &workspace,

@@ -5,7 +5,7 @@ use super::azurite::{FOLDER, TOKEN, in_workspace, job};
 use azureml::prelude::*;
 use azureml_wire::local;
 use end_to_end::azurite::{Azurite, KEY};
-use end_to_end::{LocalWorkspace, as_client, env, judge};
+use end_to_end::{LocalWorkspace, as_client, env, run_client};
 use serde_json::json;
 use std::fmt::{Debug, Display};
 use std::fs;
@@ -169,7 +169,7 @@ fn nothing_is_left_of_what_opens_a_local_workspace() {
     }
     let (workspace, folder) = started.unwrap();
     // Also the files that the official client leaves there.
-    judge(env::PYTHON_AZURE_AI_ML, "azure_ai_ml_client.py", &workspace);
+    run_client(env::PYTHON_AZURE_AI_ML, "azure_ai_ml_client.py", &workspace);
     let server = workspace.server().unwrap().token;
     let key = fs::read(workspace.home().join("key")).unwrap();
     let token = fs::read_to_string(folder.path().join("token")).unwrap();

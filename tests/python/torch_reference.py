@@ -1,11 +1,11 @@
 """PyTorch's word on what the training program computes and writes. Exits with 1 and a reason when they differ.
 
-    torch_judge.py model FOLDER [PREDICTIONS]   the saved model, by all who can open it
-    torch_judge.py optimizer FILE               Adadelta and StepLR, step by step
-    torch_judge.py weights FILE SEED            the weights that a network starts from
-    torch_judge.py training FILE                some steps of training without dropout: losses and weights
-    torch_judge.py dropout FILE                 what dropout does to the answers for one picture
-    torch_judge.py accuracy FILE                what is learnt in two epochs, for several seeds
+    torch_reference.py model FOLDER [PREDICTIONS]   the saved model, by all who can open it
+    torch_reference.py optimizer FILE               Adadelta and StepLR, step by step
+    torch_reference.py weights FILE SEED            the weights that a network starts from
+    torch_reference.py training FILE                some steps of training without dropout: losses and weights
+    torch_reference.py dropout FILE                 what dropout does to the answers for one picture
+    torch_reference.py accuracy FILE                what is learnt in two epochs, for several seeds
 """
 
 import gzip
@@ -55,7 +55,7 @@ def same(what, ours, theirs, tolerance):
     print(f"{what}: the same to {difference:g}")
 
 
-def judge_answers(what, folder, pixels, logits):
+def compare_answers(what, folder, pixels, logits):
     pictures = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 28, 28)
     pictures = (pictures - MEAN) / STANDARD_DEVIATION
     script = torch.jit.load(folder / "model.pt", map_location="cpu")
@@ -98,12 +98,12 @@ def model(folder, predictions=None):
     folder = pathlib.Path(folder)
     examples = json.loads((folder / "examples.json").read_text())
     pixels = torch.tensor(examples["pixels"]) / 255
-    pictures = judge_answers("examples", folder, pixels.tolist(), examples["logits"])
+    pictures = compare_answers("examples", folder, pixels.tolist(), examples["logits"])
     # With predictions, the folder is where a training has written it, and Triton's lies beside it.
     if predictions is not None:
         answers = json.loads(pathlib.Path(predictions).read_text())["predictions"]
         pixels = [answer["pixels"] for answer in answers]
-        judge_answers("predictions", folder, pixels, [answer["logits"] for answer in answers])
+        compare_answers("predictions", folder, pixels, [answer["logits"] for answer in answers])
         served(folder.parent / "model_repository", pictures, examples["logits"])
 
 
