@@ -3,7 +3,7 @@
 
 use azureml_wire::local;
 use end_to_end::notebook::KERNEL;
-use end_to_end::{LocalWorkspace, binary, env, run_client, python, root};
+use end_to_end::{LocalWorkspace, binary, env, python, root, run_client};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;

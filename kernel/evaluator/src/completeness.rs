@@ -3,6 +3,7 @@
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, TextSize};
 
 use crate::nesting;
+use crate::rustc::rust_start;
 
 /// The result for `is_complete_request`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,12 @@ pub fn is_complete(code: &str) -> Completeness {
 }
 
 fn judge(code: &str) -> Completeness {
-    let rust = without_commands(code);
+    let Some(start) = rust_start(code) else {
+        return Completeness::Incomplete {
+            indent: " ".repeat(last_indent(code) + if ends_with_opening(code) { LEVEL } else { 0 }),
+        };
+    };
+    let rust = &code[start..];
     let wrapped = format!("{PRELUDE}{rust}\n}}");
     let parsed = SourceFile::parse(&wrapped, Edition::Edition2024);
 
@@ -69,7 +75,7 @@ fn judge(code: &str) -> Completeness {
         }
     }
     let incomplete = || Completeness::Incomplete {
-        indent: " ".repeat(last_indent(code) + if ends_with_opening(&rust) { LEVEL } else { 0 }),
+        indent: " ".repeat(last_indent(code) + if ends_with_opening(rust) { LEVEL } else { 0 }),
     };
     if !open.is_empty() {
         return incomplete();
@@ -86,21 +92,6 @@ fn judge(code: &str) -> Completeness {
         Some(error) if at_end(error.range().start()) => incomplete(),
         _ => Completeness::Complete,
     }
-}
-
-/// Returns the code without lines that are commands of the evaluator (`:dep …`) or of the shell
-/// (`!ls`).
-fn without_commands(code: &str) -> String {
-    code.lines()
-        .map(|line| {
-            if line.starts_with(':') || line.starts_with('!') {
-                ""
-            } else {
-                line
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 fn opening(closing: SyntaxKind) -> SyntaxKind {
@@ -177,6 +168,12 @@ mod tests {
             "struct A { x: i32 }",
             "\"a backslash \\\\\"",
             "let 한글 = \"{\";",
+            "let a =\n!b;",
+            "let s = \"a\n:b\";\n1",
+            "let s = \"a\n!b\";",
+            ":dep serde = {\n    version = \"1\",\n}",
+            ":dep serde = { version = \"1\" } # {",
+            "// first\n:dep serde = \"1\"\n!ls {\nlet x = 1;",
         ] {
             assert_eq!(is_complete(code), Completeness::Complete, "{code}");
         }
@@ -186,6 +183,9 @@ mod tests {
     fn what_is_open_asks_for_more() {
         for (code, indent) in [
             ("fn f() {", 4),
+            (":dep serde = {", 4),
+            (":dep serde = {\n    version = \"1\",", 4),
+            (":dep serde = \"1\"\nfn f() {", 4),
             ("fn f() {\n    if true {", 8),
             ("fn f() {\n    let x = 1;", 4),
             ("vec![1,", 0),

@@ -77,6 +77,7 @@ use compiler::{Compiled, Compiler, Library, Output};
 use dependencies::{Dependencies, NO_ROOM};
 use diagnostics::Message;
 use export::Package;
+pub(crate) use heading::rust_start;
 use history::{History, Ran, Shown};
 use identity::Node;
 use imports::{Imports, is_independent_of_imports};

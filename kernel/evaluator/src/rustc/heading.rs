@@ -43,9 +43,9 @@ pub(super) fn commands(code: &str, known: Known<'_>) -> (Vec<Command>, usize) {
             match name {
                 "%test" => add(":test", arguments),
                 ":dep" => {
-                    let (whole, taken) = dependency(rest);
-                    length = taken;
-                    add(name, whole.trim_start().trim_start_matches(":dep"));
+                    let found = dependency(rest);
+                    length = found.length;
+                    add(name, found.text.trim_start().trim_start_matches(":dep"));
                 }
                 _ => add(name, arguments),
             }
@@ -60,6 +60,16 @@ pub(super) fn commands(code: &str, known: Known<'_>) -> (Vec<Command>, usize) {
         start += length;
     }
     (commands, start)
+}
+
+/// Returns the byte offset at which the Rust code of a cell begins; `None` while a `:dep` at the top
+/// has open braces or brackets, so that its next line is part of it.
+pub(crate) fn rust_start(code: &str) -> Option<usize> {
+    let (commands, start) = commands(code, &|_| false);
+    let last = commands.last().filter(|_| start == code.len());
+    let is_open =
+        last.is_some_and(|last| last.name == ":dep" && dependency(&last.arguments).is_open);
+    (!is_open).then_some(start)
 }
 
 /// Returns whether a line that begins with `!` is a Rust negation and not a shell command. The text
@@ -87,9 +97,19 @@ fn is_negation(rest: &str, known: Known<'_>) -> bool {
     }
 }
 
-/// Returns a `:dep` command and its length in bytes. The command extends over the lines of its
-/// braces and brackets; comments at the end of its lines are removed.
-fn dependency(rest: &str) -> (String, usize) {
+/// A `:dep` command.
+struct Dependency {
+    /// The command on one line, without the comments at the end of its lines.
+    text: String,
+    /// The length in bytes.
+    length: usize,
+    /// Whether a brace or bracket is open at the end of the cell.
+    is_open: bool,
+}
+
+/// Reads the `:dep` command at the start of a text. It extends over the lines of its braces and
+/// brackets.
+fn dependency(rest: &str) -> Dependency {
     let mut whole = String::new();
     let mut length = 0;
     let mut open = 0;
@@ -127,7 +147,11 @@ fn dependency(rest: &str) -> (String, usize) {
         }
         whole.push(' ');
     }
-    (whole, length)
+    Dependency {
+        text: whole,
+        length,
+        is_open: open > 0,
+    }
 }
 
 /// Returns the length of a block comment that stands alone on its lines, with its final line break.

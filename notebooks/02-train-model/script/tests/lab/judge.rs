@@ -28,7 +28,8 @@ static RANDOM_NUMBERS: Mutex<()> = Mutex::new(());
 fn judge(arguments: &[&OsStr]) {
     let python = env::var_os(PYTHON)
         .unwrap_or_else(|| panic!("{PYTHON} is not set; run the tests by `cargo xtask test`"));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/python/torch_reference.py");
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/python/torch_reference.py");
     let mut command = Command::new(PathBuf::from(python));
     // This Python contains a separate libtorch.
     let output = run(command
