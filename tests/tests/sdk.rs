@@ -8,7 +8,7 @@ use azureml::{Error, RunStatus};
 use azureml_wire::local;
 use azureml_wire::mlflow::GetRun;
 use end_to_end::impostor::{self, Impostor, Kind};
-use end_to_end::{LocalWorkspace, kill, wait_for};
+use end_to_end::{LocalWorkspace, alive, kill, wait_for};
 use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -1802,6 +1802,10 @@ fn a_server_file_that_others_could_write_is_not_believed() {
             Workspace::local().unwrap();
             let true_one = server();
             kill(true_one.pid);
+            // Until then it holds the lock, and the next server could not take the folder.
+            wait_for("the end of the killed server", || {
+                (!alive(true_one.pid)).then_some(())
+            });
             std::fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
             // A socket of another process.
             let socket = home.join(local::SOCKET_FILE);
